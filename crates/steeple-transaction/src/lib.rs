@@ -1,0 +1,1 @@
+//! What an exchange is called: route templates, gRPC methods, rules and names set by the handler.
