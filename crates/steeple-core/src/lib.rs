@@ -1,1 +1,31 @@
-//! One exchange, many observers: watches every request through a tower stack and says how it ended.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod clock;
+#[cfg(feature = "connection")]
+pub mod connection;
+mod exchange;
+#[cfg(feature = "axum")]
+mod extract;
+mod name;
+pub mod observe;
+mod observer;
+mod outcome;
+mod panic_hook;
+mod request_id;
+#[cfg(feature = "test-util")]
+pub mod test_util;
+mod trace_context;
+mod user;
+
+pub use self::{
+    exchange::{AttributeValue, Exchange, MAX_ATTRIBUTES, NoticedError, Scoped, Signal},
+    name::{NameSource, Text, TransactionName, known_method},
+    observe::{CountedBody, Observe, ObserveLayer, ObservedBody},
+    observer::{Identity, Observer, observer_panics},
+    outcome::{End, ErrorClass, GrpcStatus, Outcome},
+    panic_hook::notice_panics,
+    request_id::{RequestId, RequestIds, X_REQUEST_ID},
+    trace_context::{Hex, SpanId, TraceContext, TraceId},
+    user::{Privacy, User, VisibleAddress, truncate_address},
+};

@@ -1,0 +1,137 @@
+use std::{any, error::Error, fmt};
+
+/// An error that was noticed during an exchange: its type and what it and its sources say.
+///
+/// The messages are as the errors wrote them. Sinks scrub them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoticedError {
+    kind: &'static str,
+    chain: Vec<Box<str>>,
+}
+
+/// An error with more sources than this is cut; a cycle of sources ends here too.
+const MAX_SOURCES: usize = 16;
+
+/// Longest message that is kept, in bytes.
+const MAX_MESSAGE: usize = 8 * 1024;
+
+impl NoticedError {
+    /// Writes down an error and the chain of its sources.
+    pub fn of<E: Error + ?Sized>(error: &E) -> Self {
+        let mut chain = vec![message(error)];
+        let mut source = error.source();
+        while let Some(error) = source.filter(|_| chain.len() <= MAX_SOURCES) {
+            chain.push(message(error));
+            source = error.source();
+        }
+        Self { kind: any::type_name::<E>(), chain }
+    }
+
+    /// An error that is nothing but a text, such as a panic's message.
+    pub fn from_message(kind: &'static str, text: impl fmt::Display) -> Self {
+        Self { kind, chain: vec![message(text)] }
+    }
+
+    /// Writes down any error that can be displayed, with its sources if it turns out to be a boxed error.
+    pub(crate) fn of_any<E: fmt::Display + 'static>(error: &E) -> Self {
+        let any = error as &dyn any::Any;
+        if let Some(boxed) = any.downcast_ref::<Box<dyn Error + Send + Sync>>() {
+            let dynamic: &(dyn Error + 'static) = &**boxed;
+            Self::of(dynamic)
+        } else {
+            Self::from_message(any::type_name::<E>(), error)
+        }
+    }
+
+    /// The error's type, as its crate names it: `sqlx::Error`, or `dyn Error` where the type was not known.
+    pub fn type_name(&self) -> &'static str {
+        self.kind
+    }
+
+    /// What the error itself said.
+    pub fn message(&self) -> &str {
+        self.chain.first().map_or("", |message| message)
+    }
+
+    /// What the error and its sources said, the outermost first.
+    pub fn chain(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.chain.iter().map(|message| &**message)
+    }
+
+    /// Whether both say the same: one failure that was noticed twice.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.chain == other.chain
+    }
+}
+
+impl fmt::Display for NoticedError {
+    /// The whole chain, each part once: `could not save: disk full: no space left on device`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, message) in self.chain.iter().enumerate() {
+            if place > 0 {
+                f.write_str(": ")?;
+            }
+            f.write_str(message)?;
+        }
+        Ok(())
+    }
+}
+
+fn message(error: impl fmt::Display) -> Box<str> {
+    struct Bounded(String);
+    impl fmt::Write for Bounded {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let room = MAX_MESSAGE.saturating_sub(self.0.len());
+            let fits = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
+            self.0.push_str(fits);
+            if fits.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
+        }
+    }
+    let mut out = Bounded(String::new());
+    // An error from `write!` is our own bound, or a `Display` that fails half-way: what there is stays.
+    let _cut = fmt::Write::write_fmt(&mut out, format_args!("{error}"));
+    out.0.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Outer(io::Error);
+
+    impl fmt::Display for Outer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("could not save")
+        }
+    }
+
+    impl Error for Outer {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[test]
+    fn the_whole_chain_of_sources_is_written_down() {
+        let error = NoticedError::of(&Outer(io::Error::other("disk full")));
+        assert_eq!(error.chain().collect::<Vec<_>>(), ["could not save", "disk full"]);
+        assert_eq!(error.to_string(), "could not save: disk full");
+        assert!(error.type_name().ends_with("Outer"), "{}", error.type_name());
+    }
+
+    #[test]
+    fn a_boxed_error_keeps_its_sources() {
+        let boxed: Box<dyn Error + Send + Sync> = Box::new(Outer(io::Error::other("disk full")));
+        assert_eq!(NoticedError::of_any(&boxed).chain().len(), 2);
+        assert_eq!(NoticedError::of_any(&"plain").to_string(), "plain");
+    }
+
+    #[test]
+    fn an_endless_message_is_cut() {
+        let error = NoticedError::from_message("panic", "x".repeat(100_000));
+        assert_eq!(error.message().len(), MAX_MESSAGE);
+    }
+}

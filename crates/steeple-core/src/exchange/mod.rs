@@ -1,0 +1,557 @@
+mod attribute;
+mod current;
+mod error;
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderValue, Version, request};
+
+pub(crate) use self::current::CurrentGuard;
+pub use self::{
+    attribute::{AttributeValue, MAX_ATTRIBUTES},
+    current::Scoped,
+    error::NoticedError,
+};
+use crate::{
+    Identity, NameSource, Privacy, RequestId, Text, TraceContext, TransactionName, User, VisibleAddress, clock,
+    name::{known_method, rpc_from_path},
+    user::truncate_address,
+};
+
+/// One request and its response, from the request head to the last byte of the response body.
+///
+/// A cheap clone; all clones are the same exchange. It is in the request's extensions, and
+/// [`Exchange::current`] finds it while the service is being polled. A handler tells it what it knows (a name, a user,
+/// an error, attributes), and every observer sees that. What is told after the end is ignored.
+///
+/// # Examples
+/// ```
+/// use steeple_core::{Exchange, User};
+///
+/// let exchange = Exchange::detached();
+/// exchange.set_user(User::new("u-42"));
+/// exchange.set_name("nightly import");
+/// assert_eq!(exchange.name().to_string(), "nightly import");
+/// ```
+#[derive(Clone)]
+pub struct Exchange(Arc<Inner>);
+
+struct Inner {
+    started: Instant,
+    method: &'static str,
+    version: Version,
+    grpc: bool,
+    rpc: Option<Arc<str>>,
+    rpc_unknown: AtomicBool,
+    ended: AtomicBool,
+    skipped: AtomicU8,
+    request_body_bytes: AtomicU64,
+    watched_by: [AtomicUsize; MAX_IDENTITIES],
+    request_id: OnceLock<RequestId>,
+    trace: OnceLock<TraceContext>,
+    privacy: OnceLock<Arc<dyn Privacy>>,
+    notes: Mutex<Notes>,
+}
+
+/// What is learned on the way.
+#[derive(Default)]
+struct Notes {
+    custom: Option<Text>,
+    rule: Option<Text>,
+    route: Option<Text>,
+    user: Option<Arc<Known<User, User>>>,
+    address: Option<Known<IpAddr, VisibleAddress>>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What the application knows, and what sinks may see of it.
+struct Known<R, V> {
+    raw: R,
+    visible: Option<V>,
+}
+
+#[derive(Default)]
+struct Rare {
+    client_request_id: Option<Box<str>>,
+    errors: Vec<Arc<NoticedError>>,
+    attributes: attribute::Attributes,
+    extensions: http::Extensions,
+}
+
+/// More observers than this on one exchange, and an inner layer can no longer tell that it is a second one.
+const MAX_IDENTITIES: usize = 8;
+
+/// A client's id that was not taken is kept up to this length.
+const MAX_CLIENT_REQUEST_ID: usize = 128;
+
+/// Errors kept of one exchange; the first ones tell more than the last.
+const MAX_ERRORS: usize = 8;
+
+/// What an exchange can be left out of, see [`Exchange::skip`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Signal {
+    /// The log line.
+    Log = 1,
+    /// Counters and histograms. The in-flight gauge stays exact.
+    Metrics = 2,
+    /// Spans.
+    Traces = 4,
+    /// Captured errors.
+    Errors = 8,
+}
+
+impl Exchange {
+    /// An exchange of its own that nobody watches: for work outside of a request, and for tests.
+    pub fn detached() -> Self {
+        Self::new("_OTHER", Version::default(), false, None)
+    }
+
+    /// The exchange of a request that has just arrived.
+    pub(crate) fn of(request: &request::Parts) -> Self {
+        let grpc = is_grpc(&request.headers);
+        let rpc = if grpc { rpc_from_path(request.uri.path()).map(Arc::from) } else { None };
+        Self::new(known_method(&request.method), request.version, grpc, rpc)
+    }
+
+    fn new(method: &'static str, version: Version, grpc: bool, rpc: Option<Arc<str>>) -> Self {
+        Self(Arc::new(Inner {
+            started: clock::now(),
+            method,
+            version,
+            grpc,
+            rpc,
+            rpc_unknown: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            skipped: AtomicU8::new(0),
+            request_body_bytes: AtomicU64::new(0),
+            watched_by: [const { AtomicUsize::new(0) }; MAX_IDENTITIES],
+            request_id: OnceLock::new(),
+            trace: OnceLock::new(),
+            privacy: OnceLock::new(),
+            notes: Mutex::new(Notes::default()),
+        }))
+    }
+
+    /// When the request head arrived.
+    pub fn started(&self) -> Instant {
+        self.0.started
+    }
+
+    /// How long it has been going on.
+    pub fn elapsed(&self) -> Duration {
+        clock::now().saturating_duration_since(self.0.started)
+    }
+
+    /// The request's method, `_OTHER` for those that no standard knows.
+    pub fn method(&self) -> &'static str {
+        self.0.method
+    }
+
+    /// The version of HTTP.
+    pub fn version(&self) -> Version {
+        self.0.version
+    }
+
+    /// The version as OpenTelemetry writes it: `1.0`, `1.1`, `2`, `3`.
+    pub fn version_str(&self) -> &'static str {
+        match self.0.version {
+            Version::HTTP_09 => "0.9",
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            Version::HTTP_3 => "3",
+            _ => "1.1",
+        }
+    }
+
+    /// Whether this is a gRPC call: its content type says so.
+    pub fn is_grpc(&self) -> bool {
+        self.0.grpc
+    }
+
+    /// The gRPC service and method, `pkg.Service/Method`: `_OTHER` when it has no such shape or the service did not
+    /// know it. `None` when this is no gRPC call.
+    pub fn rpc_method(&self) -> Option<&str> {
+        self.0.grpc.then(|| match &self.0.rpc {
+            Some(rpc) if !self.0.rpc_unknown.load(Ordering::Relaxed) => rpc,
+            _ => "_OTHER",
+        })
+    }
+
+    /// Folds the gRPC method into `_OTHER`: the service does not know it.
+    pub fn fold_rpc_method(&self) {
+        self.0.rpc_unknown.store(true, Ordering::Relaxed);
+    }
+
+    /// The request's id. Made at the first call, if nothing has set it before.
+    pub fn request_id(&self) -> &RequestId {
+        self.0.request_id.get_or_init(RequestId::new)
+    }
+
+    /// The request's id, if it has one.
+    pub fn get_request_id(&self) -> Option<&RequestId> {
+        self.0.request_id.get()
+    }
+
+    /// Sets the request's id. Returns `false` when it has one already, which then stays.
+    pub fn set_request_id(&self, id: RequestId) -> bool {
+        self.0.request_id.set(id).is_ok()
+    }
+
+    /// The id that the client sent and that was not taken: at most 128 characters, not checked otherwise.
+    pub fn client_request_id(&self) -> Option<Box<str>> {
+        self.notes().rare.as_ref()?.client_request_id.clone()
+    }
+
+    pub(crate) fn set_client_request_id(&self, value: &HeaderValue) {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let end = text.char_indices().nth(MAX_CLIENT_REQUEST_ID).map_or(text.len(), |(place, _)| place);
+        let kept = text.get(..end).unwrap_or_default().into();
+        self.notes().rare.get_or_insert_default().client_request_id = Some(kept);
+    }
+
+    /// The trace that this exchange belongs to, if anything has looked for one.
+    pub fn trace(&self) -> Option<&TraceContext> {
+        self.0.trace.get()
+    }
+
+    /// Sets the trace. Returns `false` when there is one already, which then stays.
+    pub fn set_trace(&self, trace: TraceContext) -> bool {
+        self.0.trace.set(trace).is_ok()
+    }
+
+    /// The trace; if there is none yet, the caller's continued from its `traceparent`, else a new one.
+    pub fn trace_or_continue(&self, headers: &HeaderMap) -> &TraceContext {
+        self.0.trace.get_or_init(|| TraceContext::from_headers(headers).unwrap_or_else(TraceContext::new_root))
+    }
+
+    /// The template of the route that matched: `/users/{id}`. `None` when no router has told.
+    pub fn route(&self) -> Option<Text> {
+        self.notes().route.clone()
+    }
+
+    /// Tells the template of the route that matched, as routers and layers inside of them do.
+    ///
+    /// The first one stays, so that an error page routed again does not rename the request; but a template that ends
+    /// in a catch-all (`/admin/{*rest}`) gives way to a more precise one from further in.
+    pub fn report_route(&self, template: impl Into<Text>) {
+        let mut notes = self.notes();
+        let replace = notes.route.as_ref().is_none_or(|route| is_catch_all(route.as_str()));
+        if replace && !self.has_ended() {
+            notes.route = Some(template.into());
+        }
+    }
+
+    /// The name that a rule gave.
+    pub fn rule_name(&self) -> Option<Text> {
+        self.notes().rule.clone()
+    }
+
+    /// Names the exchange after a rule that matched its path. The first one stays.
+    pub fn set_rule_name(&self, name: impl Into<Text>) {
+        let mut notes = self.notes();
+        if notes.rule.is_none() && !self.has_ended() {
+            notes.rule = Some(name.into());
+        }
+    }
+
+    /// Names the exchange. The last name before the end stays.
+    ///
+    /// Bounded in number is the caller's promise: use a handful of names, never an id.
+    pub fn set_name(&self, name: impl Into<Text>) {
+        let mut notes = self.notes();
+        if !self.has_ended() {
+            notes.custom = Some(name.into());
+        }
+    }
+
+    /// What the exchange is called: what the handler said, else a rule's name, else the gRPC method, else the route's
+    /// template, else `METHOD unmatched`.
+    pub fn name(&self) -> TransactionName {
+        let notes = self.notes();
+        if let Some(name) = &notes.custom {
+            TransactionName::new(None, name.clone(), NameSource::Custom)
+        } else if let Some(name) = &notes.rule {
+            TransactionName::new(Some(self.0.method), name.clone(), NameSource::Rule)
+        } else if self.0.grpc {
+            let name = match &self.0.rpc {
+                Some(rpc) if !self.0.rpc_unknown.load(Ordering::Relaxed) => Arc::clone(rpc).into(),
+                _ => Text::from_static("_OTHER"),
+            };
+            TransactionName::new(None, name, NameSource::Rpc)
+        } else if let Some(route) = &notes.route {
+            TransactionName::new(Some(self.0.method), route.clone(), NameSource::Route)
+        } else {
+            TransactionName::new(Some(self.0.method), Text::from_static("unmatched"), NameSource::Unmatched)
+        }
+    }
+
+    /// Says who is behind the exchange. May be called at any time before the end; the last one stays.
+    pub fn set_user(&self, user: User) {
+        let visible = match self.0.privacy.get() {
+            Some(privacy) => privacy.user(&user),
+            None => Some(user.only_id()),
+        };
+        let known = Known { raw: user, visible: visible.filter(|user| !user.is_empty()) };
+        let mut notes = self.notes();
+        if !self.has_ended() {
+            notes.user = Some(Arc::new(known));
+        }
+    }
+
+    /// The user as the application knows them. For the application: sinks ask for [`visible_user`](Self::visible_user).
+    pub fn user(&self) -> Option<User> {
+        self.notes().user.as_ref().map(|known| known.raw.clone())
+    }
+
+    /// What sinks may see of the user.
+    pub fn visible_user(&self) -> Option<User> {
+        self.notes().user.as_ref().and_then(|known| known.visible.clone())
+    }
+
+    /// Says where the client is: the address behind trusted proxies, not what a header claims.
+    pub fn set_client_address(&self, address: IpAddr) {
+        let visible = match self.0.privacy.get() {
+            Some(privacy) => privacy.address(address),
+            None => Some(VisibleAddress::Ip(truncate_address(address))),
+        };
+        let mut notes = self.notes();
+        if !self.has_ended() {
+            notes.address = Some(Known { raw: address, visible });
+        }
+    }
+
+    /// The client's address. For the application: sinks ask for
+    /// [`visible_client_address`](Self::visible_client_address).
+    pub fn client_address(&self) -> Option<IpAddr> {
+        self.notes().address.as_ref().map(|known| known.raw)
+    }
+
+    /// What sinks may see of the client's address.
+    pub fn visible_client_address(&self) -> Option<VisibleAddress> {
+        self.notes().address.as_ref().and_then(|known| known.visible.clone())
+    }
+
+    /// Decides what sinks may see of the user and the address that are set from now on. The first decision stays.
+    pub fn set_privacy(&self, privacy: Arc<dyn Privacy>) -> bool {
+        self.0.privacy.set(privacy).is_ok()
+    }
+
+    /// Notices an error with the chain of its sources. The first 8 of an exchange are kept.
+    ///
+    /// An error that a handler answers with a 5xx is lost at the response's head unless it is noticed; noticing it twice
+    /// does no harm.
+    pub fn notice_error<E: std::error::Error + ?Sized>(&self, error: &E) {
+        self.notice(NoticedError::of(error));
+    }
+
+    /// Notices an error that was made into a [`NoticedError`] before, such as one carried in a response's extensions.
+    pub fn notice(&self, error: NoticedError) {
+        let mut notes = self.notes();
+        let errors = &mut notes.rare.get_or_insert_default().errors;
+        let known = errors.iter().any(|other| other.is_same(&error));
+        if !known && errors.len() < MAX_ERRORS && !self.has_ended() {
+            errors.push(Arc::new(error));
+        }
+    }
+
+    /// The first error that was noticed: what the others followed from.
+    pub fn error(&self) -> Option<Arc<NoticedError>> {
+        self.notes().rare.as_ref()?.errors.first().cloned()
+    }
+
+    /// The errors that were noticed, first to last.
+    pub fn errors(&self) -> Vec<Arc<NoticedError>> {
+        self.notes().rare.as_ref().map_or_else(Vec::new, |rare| rare.errors.clone())
+    }
+
+    /// Sets an attribute, for log line, span and event alike. The last value stays.
+    ///
+    /// At most [`MAX_ATTRIBUTES`] per exchange, keys cut to 128 bytes and values to 1,024; more are counted, see
+    /// [`attributes_dropped`](Self::attributes_dropped). Sinks scrub keys and values.
+    pub fn attribute(&self, key: impl Into<Text>, value: impl Into<AttributeValue>) {
+        let (key, value) = (key.into(), value.into());
+        let mut notes = self.notes();
+        if !self.has_ended() {
+            notes.rare.get_or_insert_default().attributes.set(key, value);
+        }
+    }
+
+    /// The attributes, in the order in which they were first set.
+    pub fn attributes(&self) -> Vec<(Text, AttributeValue)> {
+        self.notes().rare.as_ref().map_or_else(Vec::new, |rare| rare.attributes.to_vec())
+    }
+
+    /// How many attributes found no room.
+    pub fn attributes_dropped(&self) -> u32 {
+        self.notes().rare.as_ref().map_or(0, |rare| rare.attributes.dropped())
+    }
+
+    /// Puts a value of any type beside the exchange, one of each type: for observers that work together.
+    pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
+        self.notes().rare.get_or_insert_default().extensions.insert(value)
+    }
+
+    /// A value that was put beside the exchange.
+    pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        self.notes().rare.as_ref()?.extensions.get().cloned()
+    }
+
+    /// Leaves this exchange out of one kind of record. The in-flight gauge stays exact.
+    pub fn skip(&self, signal: Signal) {
+        self.0.skipped.fetch_or(signal as u8, Ordering::Relaxed);
+    }
+
+    /// Whether the exchange is left out of this kind of record.
+    pub fn is_skipped(&self, signal: Signal) -> bool {
+        self.0.skipped.load(Ordering::Relaxed) & signal as u8 != 0
+    }
+
+    /// Bytes of the request body that the service has read so far.
+    pub fn request_body_bytes(&self) -> u64 {
+        self.0.request_body_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_request_body_bytes(&self, bytes: u64) {
+        self.0.request_body_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether the end has come.
+    pub fn has_ended(&self) -> bool {
+        self.0.ended.load(Ordering::Relaxed)
+    }
+
+    /// Whether both are the same exchange.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) fn set_ended(&self) {
+        self.0.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no observer of this identity watches yet; it is taken as watching from now on.
+    pub(crate) fn admit(&self, identity: Identity) -> bool {
+        for slot in &self.0.watched_by {
+            match slot.compare_exchange(0, identity.get(), Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(other) if other == identity.get() => return false,
+                Err(_) => (),
+            }
+        }
+        true
+    }
+
+    /// A panic of user code cannot happen while this is held: nothing in here calls any.
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.0.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("name", &format_args!("{}", self.name()))
+            .field("request_id", &self.get_request_id())
+            .field("ended", &self.has_ended())
+            .finish_non_exhaustive()
+    }
+}
+
+fn is_catch_all(template: &str) -> bool {
+    template.rsplit('/').next().is_some_and(|last| last.starts_with("{*"))
+}
+
+/// `application/grpc`, alone or with a subtype (`+proto`) or a parameter; `grpc-web` is another protocol.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"))
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+}
+
+const fn assert_send_sync<T: Send + Sync>() {}
+const _: () = assert_send_sync::<Exchange>();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_handlers_name_beats_a_rule_and_a_rule_beats_the_route() {
+        let exchange = Exchange::new("GET", Version::HTTP_11, false, None);
+        assert_eq!(exchange.name().to_string(), "GET unmatched");
+        exchange.report_route("/a/{b}");
+        assert_eq!(exchange.name().to_string(), "GET /a/{b}");
+        exchange.set_rule_name("/a/*");
+        assert_eq!(exchange.name().to_string(), "GET /a/*");
+        exchange.set_name("mine");
+        assert_eq!((exchange.name().to_string(), exchange.name().source()), ("mine".to_owned(), NameSource::Custom));
+    }
+
+    #[test]
+    fn the_first_route_stays_unless_it_is_a_catch_all() {
+        let exchange = Exchange::detached();
+        exchange.report_route("/admin/{*rest}");
+        exchange.report_route("/admin/users/{id}");
+        exchange.report_route("/error-page");
+        assert_eq!(exchange.route().unwrap().as_str(), "/admin/users/{id}");
+    }
+
+    #[test]
+    fn a_grpc_call_is_named_after_its_method_until_the_service_does_not_know_it() {
+        let exchange = Exchange::new("POST", Version::HTTP_2, true, Some("pkg.S/M".into()));
+        exchange.report_route("/pkg.S/{*rest}");
+        assert_eq!(exchange.name().to_string(), "pkg.S/M");
+        exchange.fold_rpc_method();
+        assert_eq!((exchange.name().to_string().as_str(), exchange.rpc_method()), ("_OTHER", Some("_OTHER")));
+    }
+
+    #[test]
+    fn only_grpc_is_grpc() {
+        let check = |value: &'static str| {
+            is_grpc(&HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static(value))]))
+        };
+        assert!(check("application/grpc") && check("application/grpc+proto") && check("application/grpc;x=y"));
+        assert!(!check("application/grpc-web") && !check("application/json") && !is_grpc(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn sinks_see_the_id_alone_unless_a_policy_says_otherwise() {
+        let exchange = Exchange::detached();
+        exchange.set_user(User::new("u-1").with_email("ann@example.org"));
+        exchange.set_client_address("192.0.2.77".parse().unwrap());
+        assert_eq!(exchange.visible_user(), Some(User::new("u-1")));
+        assert_eq!(exchange.visible_client_address().unwrap().to_string(), "192.0.2.0");
+        assert_eq!(exchange.user().unwrap().email(), Some("ann@example.org"));
+    }
+
+    #[test]
+    fn what_is_told_after_the_end_is_ignored() {
+        let exchange = Exchange::detached();
+        exchange.set_ended();
+        exchange.set_name("late");
+        exchange.set_user(User::new("late"));
+        exchange.notice_error(&std::fmt::Error);
+        exchange.attribute("late", true);
+        assert_eq!(exchange.name().source(), NameSource::Unmatched);
+        assert!(exchange.user().is_none() && exchange.error().is_none() && exchange.attributes().is_empty());
+    }
+
+    #[test]
+    fn an_observer_is_admitted_once() {
+        let exchange = Exchange::detached();
+        let (one, two) = (1_u8, 2_u8);
+        assert!(exchange.admit(Identity::of(&one)));
+        assert!(exchange.admit(Identity::of(&two)));
+        assert!(!exchange.admit(Identity::of(&one)));
+    }
+}

@@ -1,0 +1,196 @@
+use std::{fmt, sync::Arc};
+
+use http::Method;
+
+/// A short text that is cheap to clone: a route template, a gRPC method, a name.
+#[derive(Clone)]
+pub struct Text(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Static(&'static str),
+    Shared(Arc<str>),
+    #[cfg(feature = "axum")]
+    Matched(axum::extract::MatchedPath),
+}
+
+impl Text {
+    /// A text that is known at compile time. Never allocates.
+    pub const fn from_static(text: &'static str) -> Self {
+        Self(Repr::Static(text))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        match &self.0 {
+            Repr::Static(text) => text,
+            Repr::Shared(text) => text,
+            #[cfg(feature = "axum")]
+            Repr::Matched(path) => path.as_str(),
+        }
+    }
+}
+
+impl From<&'static str> for Text {
+    fn from(text: &'static str) -> Self {
+        Self::from_static(text)
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(Repr::Shared(text.into()))
+    }
+}
+
+impl From<Arc<str>> for Text {
+    fn from(text: Arc<str>) -> Self {
+        Self(Repr::Shared(text))
+    }
+}
+
+#[cfg(feature = "axum")]
+impl From<axum::extract::MatchedPath> for Text {
+    fn from(path: axum::extract::MatchedPath) -> Self {
+        Self(Repr::Matched(path))
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Text {}
+
+/// Where the name of an exchange came from, strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NameSource {
+    /// The handler said so.
+    Custom,
+    /// A rule that matched the path.
+    Rule,
+    /// The service and method of a gRPC call.
+    Rpc,
+    /// The template of the route that the router matched.
+    Route,
+    /// Nothing knew it.
+    Unmatched,
+}
+
+impl NameSource {
+    /// The name in log lines and on events: `route`, `rpc`, `custom`, `rule`, `unmatched`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Custom => "custom",
+            Self::Rule => "rule",
+            Self::Rpc => "rpc",
+            Self::Route => "route",
+            Self::Unmatched => "unmatched",
+        }
+    }
+}
+
+/// What an exchange is called: bounded in number, fit for a metric label or an issue's title.
+///
+/// Displays as `GET /users/{id}`, as `pkg.Service/Method`, as `GET unmatched`, or as what the handler called it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionName {
+    method: Option<&'static str>,
+    target: Text,
+    source: NameSource,
+}
+
+impl TransactionName {
+    pub(crate) fn new(method: Option<&'static str>, target: Text, source: NameSource) -> Self {
+        Self { method, target, source }
+    }
+
+    /// The HTTP method, where it is part of the name: for routes, rules and what is unmatched.
+    pub fn method(&self) -> Option<&'static str> {
+        self.method
+    }
+
+    /// The name without the method: `/users/{id}`.
+    pub fn target(&self) -> &str {
+        self.target.as_str()
+    }
+
+    /// Where it came from.
+    pub fn source(&self) -> NameSource {
+        self.source
+    }
+}
+
+impl fmt::Display for TransactionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(method) = self.method {
+            f.write_str(method)?;
+            f.write_str(" ")?;
+        }
+        f.write_str(self.target.as_str())
+    }
+}
+
+/// The method's name if RFC 9110, RFC 5789 or the QUERY draft knows it, else `_OTHER`: a client cannot invent values.
+pub fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        Method::CONNECT => "CONNECT",
+        Method::TRACE => "TRACE",
+        _ if method.as_str() == "QUERY" => "QUERY",
+        _ => "_OTHER",
+    }
+}
+
+/// Reads `pkg.Service/Method` from a request path, if it has that shape and at most 128 bytes.
+pub(crate) fn rpc_from_path(path: &str) -> Option<&str> {
+    let name = path.strip_prefix('/')?;
+    let (service, method) = name.split_once('/')?;
+    let plain = |text: &str, dots: bool| {
+        !text.is_empty()
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || (dots && byte == b'.'))
+    };
+    (name.len() <= 128 && plain(service, true) && plain(method, false)).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_looks_like_a_grpc_method_is_one() {
+        assert_eq!(rpc_from_path("/pkg.v1.Service/Get"), Some("pkg.v1.Service/Get"));
+        for path in ["", "/", "/a", "/a/", "//b", "/a/b/c", "/a b/c", "/a/b?c", "/a/%41"] {
+            assert_eq!(rpc_from_path(path), None, "{path:?}");
+        }
+        assert_eq!(rpc_from_path(&format!("/{}/m", "s".repeat(127))), None, "too long");
+    }
+
+    #[test]
+    fn a_method_that_nobody_standardised_folds() {
+        assert_eq!(known_method(&Method::GET), "GET");
+        assert_eq!(known_method(&Method::from_bytes(b"QUERY").unwrap()), "QUERY");
+        assert_eq!(known_method(&Method::from_bytes(b"get").unwrap()), "_OTHER");
+        assert_eq!(known_method(&Method::from_bytes(b"BREW").unwrap()), "_OTHER");
+    }
+}

@@ -1,0 +1,147 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Buf;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::watch::Watch;
+use crate::{Exchange, Observer, Outcome};
+
+pin_project! {
+    /// A response body that is watched to its end. Forwards every frame, its length and its end as they are.
+    #[derive(Debug)]
+    pub struct ObservedBody<B: Body, O: Observer> {
+        #[pin]
+        inner: B,
+        watch: Option<Watch<O>>,
+    }
+
+    impl<B: Body, O: Observer> PinnedDrop for ObservedBody<B, O> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let Some(mut watch) = this.watch.take() {
+                // The inner body is the user's code; as a destructor this must not unwind twice.
+                let inner = this.inner;
+                let is_end_stream = crate::observer::quietly(|| inner.is_end_stream()).unwrap_or(false);
+                watch.on_body_dropped(is_end_stream);
+            }
+        }
+    }
+}
+
+impl<B: Body, O: Observer> ObservedBody<B, O> {
+    pub(super) fn new(inner: B, mut watch: Option<Watch<O>>) -> Self {
+        if let Some(watch) = &mut watch {
+            // A body without frames is over before its first poll, and servers do not poll it.
+            watch.on_body(inner.is_end_stream(), inner.size_hint().exact());
+        }
+        Self { inner, watch }
+    }
+
+    /// The body inside.
+    pub fn get_ref(&self) -> &B {
+        &self.inner
+    }
+}
+
+impl<B, O> Body for ObservedBody<B, O>
+where
+    B: Body,
+    B::Error: fmt::Display + 'static,
+    O: Observer,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let Some(watch) = this.watch else { return this.inner.poll_frame(cx) };
+        let inner = this.inner.as_mut();
+        let frame = ready!(watch.during_poll(|| inner.poll_frame(cx)));
+        match &frame {
+            None => watch.finish(Outcome::Completed),
+            Some(Err(error)) => watch.on_error(error, Outcome::BodyError),
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    watch.on_data(data.remaining());
+                }
+                if let Some(trailers) = frame.trailers_ref() {
+                    watch.on_trailers(trailers);
+                }
+                // The server need not poll again after trailers or once the length is used up: this can be the last call.
+                if frame.is_trailers() || this.inner.is_end_stream() {
+                    watch.finish(Outcome::Completed);
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+pin_project! {
+    /// A request body whose bytes are counted as the service reads them. Forwards everything as it is.
+    #[derive(Debug)]
+    pub struct CountedBody<B> {
+        #[pin]
+        inner: B,
+        exchange: Option<Exchange>,
+    }
+}
+
+impl<B> CountedBody<B> {
+    pub(super) fn new(inner: B, exchange: Option<Exchange>) -> Self {
+        Self { inner, exchange }
+    }
+
+    /// The body inside.
+    pub fn get_ref(&self) -> &B {
+        &self.inner
+    }
+
+    /// The body inside, no longer counted.
+    pub fn into_inner(self) -> B {
+        self.inner
+    }
+}
+
+impl<B: Default> Default for CountedBody<B> {
+    fn default() -> Self {
+        Self { inner: B::default(), exchange: None }
+    }
+}
+
+impl<B: Body> Body for CountedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        let frame = ready!(this.inner.poll_frame(cx));
+        if let (Some(exchange), Some(Ok(frame))) = (this.exchange, &frame)
+            && let Some(data) = frame.data_ref()
+        {
+            exchange.add_request_body_bytes(data.remaining() as u64);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

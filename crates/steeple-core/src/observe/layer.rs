@@ -1,0 +1,54 @@
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::Observe;
+use crate::Observer;
+
+/// Watches every exchange of a service. See the [module docs](crate::observe).
+///
+/// # Examples
+/// ```
+/// use steeple_core::{ObserveLayer, RequestIds};
+/// use tower::ServiceBuilder;
+///
+/// // One observer, or a tuple of them: one pass.
+/// let layer = ObserveLayer::new((RequestIds::new(),));
+/// let service = ServiceBuilder::new().layer(layer).service_fn(
+///     |_: http::Request<steeple_core::CountedBody<String>>| async {
+///         Ok::<_, std::convert::Infallible>(http::Response::new(String::from("hello")))
+///     },
+/// );
+/// # let _unused = service;
+/// ```
+#[derive(Debug)]
+#[must_use = "a layer does nothing until a service is wrapped in it"]
+pub struct ObserveLayer<O> {
+    observer: Arc<O>,
+}
+
+impl<O: Observer> ObserveLayer<O> {
+    /// Watches with this observer, or with these: a tuple of observers is one.
+    pub fn new(observer: O) -> Self {
+        Self { observer: Arc::new(observer) }
+    }
+
+    /// The observer.
+    pub fn observer(&self) -> &O {
+        &self.observer
+    }
+}
+
+impl<O> Clone for ObserveLayer<O> {
+    fn clone(&self) -> Self {
+        Self { observer: Arc::clone(&self.observer) }
+    }
+}
+
+impl<S, O> Layer<S> for ObserveLayer<O> {
+    type Service = Observe<S, O>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Observe::new(inner, Arc::clone(&self.observer))
+    }
+}

@@ -1,0 +1,33 @@
+//! The middleware that watches: [`ObserveLayer`] and what it makes.
+//!
+//! One pass for any number of observers: one clock, one future, one body wrapper.
+//!
+//! # Where it goes in the stack
+//!
+//! Outermost, so that nothing is missed. In Axum, `Router::layer` is after routing, which is where a route's name is
+//! known from the start. Around the whole router it works too: layers further in report the route upward.
+//!
+//! # Endings
+//!
+//! | what happens | outcome |
+//! | --- | --- |
+//! | the body's last frame was handed over, or there is no body (HEAD, 204, 304, empty) | `completed` |
+//! | the declared length was handed over and the server dropped the body | `completed` |
+//! | 101, or a CONNECT that was accepted | `upgraded` |
+//! | the service returned an error | `service_error` |
+//! | the body returned an error | `body_error` |
+//! | the service or the body panicked; the panic goes on as it would without us | `panicked` |
+//! | dropped before the response head | `cancelled` |
+//! | dropped in the body | `cancelled_in_body` |
+
+mod body;
+pub mod future;
+mod layer;
+mod service;
+mod watch;
+
+pub use self::{
+    body::{CountedBody, ObservedBody},
+    layer::ObserveLayer,
+    service::Observe,
+};

@@ -1,0 +1,196 @@
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, StatusCode, request, response};
+
+use crate::{
+    End, Exchange, GrpcStatus, NoticedError, Observer, Outcome, clock,
+    exchange::CurrentGuard,
+    observer::{begin, quietly},
+};
+
+/// The right to end one exchange. Dropped unfinished, it ends the exchange as cancelled.
+pub(crate) struct Watch<O: Observer> {
+    /// While the service is being polled, this slot holds what was current before.
+    exchange: Option<Exchange>,
+    live: Option<Live<O>>,
+    /// Whether the exchange is ours to end, and not an outer layer's.
+    owner: bool,
+}
+
+struct Live<O: Observer> {
+    observer: Arc<O>,
+    state: Option<O::State>,
+    status: Option<StatusCode>,
+    grpc_status: Option<GrpcStatus>,
+    head_after: Option<Duration>,
+    response_body_bytes: u64,
+    /// The length that the response declared.
+    expected_bytes: Option<u64>,
+}
+
+impl<O: Observer> Watch<O> {
+    pub(super) fn start(observer: &Arc<O>, exchange: Exchange, head: &mut request::Parts, owner: bool) -> Self {
+        let state = quietly(|| begin(&**observer, &exchange, head)).flatten();
+        // Not watched: still the current exchange while it is polled, and it still ends.
+        let live = (owner || state.is_some()).then(|| Live {
+            observer: Arc::clone(observer),
+            state,
+            status: None,
+            grpc_status: None,
+            head_after: None,
+            response_body_bytes: 0,
+            expected_bytes: None,
+        });
+        Self { exchange: Some(exchange), live, owner }
+    }
+
+    /// Runs a poll (or the call) of what is watched: as the current exchange, with the observers entered.
+    ///
+    /// If it unwinds, the exchange has panicked. The caller may catch the panic and drop us much later, so this is
+    /// seen here and not in our own destructor.
+    #[inline]
+    pub(super) fn during_poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        if self.live.is_none() && !self.owner {
+            return poll();
+        }
+        self.each_state(O::on_enter);
+        let mut unwinding = PollGuard { watch: self, armed: true };
+        let value = {
+            let _current = CurrentGuard::enter(&mut unwinding.watch.exchange);
+            poll()
+        };
+        unwinding.armed = false;
+        drop(unwinding);
+        self.each_state(O::on_exit);
+        value
+    }
+
+    fn each_state(&mut self, hook: impl FnOnce(&O, &mut O::State, &Exchange)) {
+        if let (Some(Live { observer, state: Some(state), .. }), Some(exchange)) = (&mut self.live, &self.exchange) {
+            quietly(|| hook(observer, state, exchange));
+        }
+    }
+
+    pub(super) fn on_response(&mut self, head: &mut response::Parts) {
+        let (Some(live), Some(exchange)) = (&mut self.live, &self.exchange) else { return };
+        live.head_after = Some(clock::now().saturating_duration_since(exchange.started()));
+        live.status = Some(head.status);
+        if exchange.is_grpc() {
+            live.grpc_status = GrpcStatus::from_headers(&head.headers);
+        }
+        live.expected_bytes =
+            head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        if let Some(error) = head.extensions.remove::<NoticedError>() {
+            exchange.notice(error);
+        }
+        if let Some(state) = &mut live.state {
+            quietly(|| live.observer.on_response(state, exchange, head));
+        }
+    }
+
+    /// Decides, once the response head is known, whether a body will follow; if not, this is the end.
+    pub(super) fn on_body(&mut self, is_end_stream: bool, exact_size: Option<u64>) {
+        let (Some(live), Some(exchange)) = (&mut self.live, &self.exchange) else { return };
+        live.expected_bytes = live.expected_bytes.or(exact_size);
+        let Some(status) = live.status else { return };
+        if status == StatusCode::SWITCHING_PROTOCOLS || (exchange.method() == "CONNECT" && status.is_success()) {
+            self.finish(Outcome::Upgraded);
+        } else if is_end_stream
+            || exchange.method() == "HEAD"
+            || status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+        {
+            self.finish(Outcome::Completed);
+        }
+    }
+
+    pub(super) fn on_data(&mut self, bytes: usize) {
+        if let Some(live) = &mut self.live {
+            live.response_body_bytes = live.response_body_bytes.saturating_add(bytes as u64);
+        }
+    }
+
+    pub(super) fn on_trailers(&mut self, trailers: &HeaderMap) {
+        let (Some(live), Some(exchange)) = (&mut self.live, &self.exchange) else { return };
+        if exchange.is_grpc()
+            && let Some(status) = GrpcStatus::from_headers(trailers)
+        {
+            live.grpc_status = Some(status);
+        }
+    }
+
+    pub(super) fn on_error<E: std::fmt::Display + 'static>(&mut self, error: &E, outcome: Outcome) {
+        if let (Some(_), Some(exchange)) = (&self.live, &self.exchange) {
+            // `Display` is the user's code: a panic of it is the observer's, not the request's.
+            if let Some(error) = quietly(|| NoticedError::of_any(error)) {
+                exchange.notice(error);
+            }
+        }
+        self.finish(outcome);
+    }
+
+    /// The server dropped the body: the end if nothing was left to send, else somebody went away.
+    pub(super) fn on_body_dropped(&mut self, is_end_stream: bool) {
+        let Some(live) = &self.live else { return };
+        let all_sent = live.expected_bytes.is_some_and(|expected| live.response_body_bytes >= expected);
+        self.finish(if is_end_stream || all_sent { Outcome::Completed } else { Outcome::CancelledInBody });
+    }
+
+    pub(super) fn finish(&mut self, outcome: Outcome) {
+        let (Some(live), Some(exchange)) = (self.live.take(), &self.exchange) else { return };
+        let grpc_status = exchange.is_grpc().then(|| match live.grpc_status {
+            Some(status) => status,
+            None if outcome.is_cancelled() => GrpcStatus::CANCELLED,
+            None => GrpcStatus::UNKNOWN,
+        });
+        if grpc_status == Some(GrpcStatus::UNIMPLEMENTED) {
+            exchange.fold_rpc_method();
+        }
+        let end = End {
+            outcome,
+            duration: clock::now().saturating_duration_since(exchange.started()),
+            head_after: live.head_after,
+            status: live.status,
+            grpc_status,
+            request_body_bytes: exchange.request_body_bytes(),
+            response_body_bytes: live.response_body_bytes,
+        };
+        if self.owner {
+            exchange.set_ended();
+        }
+        if let Some(state) = live.state {
+            quietly(|| live.observer.on_end(state, exchange, &end));
+        }
+    }
+}
+
+impl<O: Observer> Drop for Watch<O> {
+    fn drop(&mut self) {
+        let cancelled = match &self.live {
+            Some(Live { head_after: Some(_), .. }) => Outcome::CancelledInBody,
+            _ => Outcome::Cancelled,
+        };
+        self.finish(cancelled);
+    }
+}
+
+impl<O: Observer> std::fmt::Debug for Watch<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").field("exchange", &self.exchange).field("live", &self.live.is_some()).finish()
+    }
+}
+
+/// Ends the exchange as panicked if a poll does not come back.
+struct PollGuard<'a, O: Observer> {
+    watch: &'a mut Watch<O>,
+    armed: bool,
+}
+
+impl<O: Observer> Drop for PollGuard<'_, O> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.watch.each_state(O::on_exit);
+            self.watch.finish(Outcome::Panicked);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+use std::{fmt, time::Duration};
+
+use http::{HeaderMap, StatusCode};
+
+/// How an exchange ended.
+///
+/// Every exchange ends exactly once, with one of these. A response with a 5xx status that was delivered to its last
+/// byte has [`Completed`](Self::Completed): the status says that the request failed, the outcome says that the
+/// exchange did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// The last byte of the response body was handed over, or there was none to hand over.
+    Completed,
+    /// The exchange became something else: `101 Switching Protocols`, or a `CONNECT` that was accepted.
+    Upgraded,
+    /// The service returned an error instead of a response.
+    ServiceError,
+    /// The response body failed after its head was sent.
+    BodyError,
+    /// The service or its response body panicked.
+    Panicked,
+    /// Dropped before there was a response head, as servers do when the client goes away.
+    Cancelled,
+    /// Dropped after the response head and before the last byte of the body.
+    CancelledInBody,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of their declaration.
+    pub const ALL: [Self; 7] = [
+        Self::Completed,
+        Self::Upgraded,
+        Self::ServiceError,
+        Self::BodyError,
+        Self::Panicked,
+        Self::Cancelled,
+        Self::CancelledInBody,
+    ];
+
+    /// The name in labels and log lines, in snake case: `cancelled_in_body`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Upgraded => "upgraded",
+            Self::ServiceError => "service_error",
+            Self::BodyError => "body_error",
+            Self::Panicked => "panicked",
+            Self::Cancelled => "cancelled",
+            Self::CancelledInBody => "cancelled_in_body",
+        }
+    }
+
+    /// Whether the server is to blame: a service error, a body error or a panic.
+    pub const fn is_failure(self) -> bool {
+        match self {
+            Self::ServiceError | Self::BodyError | Self::Panicked => true,
+            Self::Completed | Self::Upgraded | Self::Cancelled | Self::CancelledInBody => false,
+        }
+    }
+
+    /// Whether somebody went away before the end: before the response head or in the body.
+    pub const fn is_cancelled(self) -> bool {
+        match self {
+            Self::Cancelled | Self::CancelledInBody => true,
+            Self::Completed | Self::Upgraded | Self::ServiceError | Self::BodyError | Self::Panicked => false,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is known of an exchange when it is over. Handed to [`Observer::on_end`](crate::Observer::on_end).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct End {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From the request head to the last byte of the response body (or to what ended it before that).
+    pub duration: Duration,
+    /// From the request head to the response head. `None` when there was no response head.
+    pub head_after: Option<Duration>,
+    /// The status that the service answered with. `None` when there was no response head.
+    pub status: Option<StatusCode>,
+    /// The gRPC status, from the trailers or the head. `None` when the exchange is not gRPC.
+    pub grpc_status: Option<GrpcStatus>,
+    /// Bytes of the request body that the service read.
+    pub request_body_bytes: u64,
+    /// Bytes of the response body that were handed over.
+    pub response_body_bytes: u64,
+}
+
+impl End {
+    /// The status for places that need one: what was answered, else `499` (cancelled) or `500` (failed).
+    ///
+    /// The 499 of a client that went away is nginx's; no response carries it.
+    pub fn status_code(&self) -> u16 {
+        match (self.status, self.outcome) {
+            (Some(status), _) => status.as_u16(),
+            (None, Outcome::Cancelled | Outcome::CancelledInBody) => 499,
+            (
+                None,
+                Outcome::Completed | Outcome::Upgraded | Outcome::ServiceError | Outcome::BodyError | Outcome::Panicked,
+            ) => 500,
+        }
+    }
+
+    /// Whether the exchange failed for a reason on the server's side: a failed [outcome](Outcome::is_failure), a 5xx
+    /// status, or a gRPC status that OpenTelemetry counts as a server error.
+    pub fn is_server_error(&self) -> bool {
+        self.outcome.is_failure()
+            || self.status.is_some_and(|status| status.is_server_error())
+            || (!self.outcome.is_cancelled() && self.grpc_status.is_some_and(GrpcStatus::is_server_error))
+    }
+
+    /// The class of the failure, from a bounded set: the outcome's name, the gRPC code's name or the status code.
+    /// `None` when nothing failed on the server's side and nobody went away.
+    ///
+    /// # Source
+    /// OpenTelemetry semantic conventions, `error.type`.
+    pub fn error_class(&self) -> Option<ErrorClass> {
+        if self.outcome.is_failure() || self.outcome.is_cancelled() {
+            Some(ErrorClass::Outcome(self.outcome))
+        } else if let Some(status) = self.grpc_status.filter(|status| status.is_server_error()) {
+            Some(ErrorClass::Grpc(status))
+        } else {
+            self.status.filter(StatusCode::is_server_error).map(ErrorClass::Status)
+        }
+    }
+}
+
+/// A bounded class of failure, see [`End::error_class`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// The exchange itself failed or was cancelled.
+    Outcome(Outcome),
+    /// The call ended with this gRPC status.
+    Grpc(GrpcStatus),
+    /// The response had this status.
+    Status(StatusCode),
+}
+
+impl ErrorClass {
+    /// The value for `error.type`: `panicked`, `UNAVAILABLE`, `503`.
+    pub fn with_str<T>(self, f: impl FnOnce(&str) -> T) -> T {
+        match self {
+            Self::Outcome(outcome) => f(outcome.as_str()),
+            Self::Grpc(status) => f(status.as_str()),
+            Self::Status(status) => f(status.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for ErrorClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.with_str(|class| f.write_str(class))
+    }
+}
+
+/// A gRPC status code. Values outside of 0 to 16 read as [`UNKNOWN`](Self::UNKNOWN).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GrpcStatus(u8);
+
+impl GrpcStatus {
+    /// The call succeeded.
+    pub const OK: Self = Self(0);
+    /// The call was cancelled, typically by its caller.
+    pub const CANCELLED: Self = Self(1);
+    /// No status, or none that is known. An answer without any status is this, never `OK`.
+    pub const UNKNOWN: Self = Self(2);
+    /// There is no such method.
+    pub const UNIMPLEMENTED: Self = Self(12);
+
+    /// Every status that the protocol knows.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..=16).map(Self)
+    }
+
+    /// Reads a code; what the protocol does not know is [`UNKNOWN`](Self::UNKNOWN).
+    pub const fn from_code(code: u8) -> Self {
+        if code <= 16 { Self(code) } else { Self::UNKNOWN }
+    }
+
+    /// Reads the `grpc-status` of a response head or of trailers. `None` when there is none.
+    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get("grpc-status")?.as_bytes();
+        Some(match value {
+            [one @ b'0'..=b'9'] => Self::from_code(one.wrapping_sub(b'0')),
+            [b'1', one @ b'0'..=b'6'] => Self::from_code(one.wrapping_sub(b'0').wrapping_add(10)),
+            _ => Self::UNKNOWN,
+        })
+    }
+
+    /// The number on the wire, 0 to 16.
+    pub const fn code(self) -> u8 {
+        self.0
+    }
+
+    /// The name in the specification: `DEADLINE_EXCEEDED`.
+    pub const fn as_str(self) -> &'static str {
+        match self.0 {
+            0 => "OK",
+            1 => "CANCELLED",
+            3 => "INVALID_ARGUMENT",
+            4 => "DEADLINE_EXCEEDED",
+            5 => "NOT_FOUND",
+            6 => "ALREADY_EXISTS",
+            7 => "PERMISSION_DENIED",
+            8 => "RESOURCE_EXHAUSTED",
+            9 => "FAILED_PRECONDITION",
+            10 => "ABORTED",
+            11 => "OUT_OF_RANGE",
+            12 => "UNIMPLEMENTED",
+            13 => "INTERNAL",
+            14 => "UNAVAILABLE",
+            15 => "DATA_LOSS",
+            16 => "UNAUTHENTICATED",
+            _ => "UNKNOWN",
+        }
+    }
+
+    /// Whether a server counts this as its own failure.
+    ///
+    /// # Source
+    /// OpenTelemetry semantic conventions, gRPC: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE,
+    /// DATA_LOSS.
+    pub const fn is_server_error(self) -> bool {
+        matches!(self.0, 2 | 4 | 12 | 13 | 14 | 15)
+    }
+}
+
+impl fmt::Display for GrpcStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+const _: () = assert!(size_of::<Outcome>() == 1, "passed by value on every request");
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[track_caller]
+    fn check_grpc(value: &'static str, want: Option<GrpcStatus>) {
+        let mut headers = HeaderMap::new();
+        headers.insert("grpc-status", HeaderValue::from_static(value));
+        assert_eq!(GrpcStatus::from_headers(&headers), want, "{value:?}");
+    }
+
+    #[test]
+    fn grpc_status_reads_what_the_protocol_knows_and_nothing_else() {
+        for status in GrpcStatus::all() {
+            let text = status.code().to_string();
+            check_grpc(Box::leak(text.into_boxed_str()), Some(status));
+        }
+        for odd in ["17", "00", "-1", "", "1 ", "99999999999", "ok"] {
+            check_grpc(odd, Some(GrpcStatus::UNKNOWN));
+        }
+        assert_eq!(GrpcStatus::from_headers(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn every_outcome_has_its_own_name() {
+        let mut names: Vec<_> = Outcome::ALL.iter().map(|outcome| outcome.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Outcome::ALL.len());
+    }
+}

@@ -1,0 +1,22 @@
+use std::{panic, sync::Once};
+
+use crate::{Exchange, NoticedError};
+
+/// Notices the message of a panic on the exchange that is being polled. The hook that was set before still runs.
+///
+/// Without it a panicked exchange still ends as `panicked`; it just cannot say why. Installed once per process,
+/// however often it is called.
+pub fn notice_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if let Some(exchange) = Exchange::current() {
+                let message = info.payload_as_str().unwrap_or("a value that is no text");
+                let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
+                exchange.notice(NoticedError::from_message("panic", format_args!("{message}{place}")));
+            }
+            before(info);
+        }));
+    });
+}

@@ -1,0 +1,183 @@
+use std::{fmt, time::Duration};
+
+use http::{HeaderName, HeaderValue, request, response};
+
+use crate::{Exchange, Identity, Observer, clock};
+
+/// The header that carries a request's id in and out.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of one request: 8 to 64 characters of `A-Z a-z 0-9 . _ -`, or a `UUIDv7` of our own.
+///
+/// Not a secret, and unique only if whoever sent it made it so.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RequestId {
+    len: u8,
+    bytes: [u8; Self::MAX_LEN],
+}
+
+impl RequestId {
+    const MIN_LEN: usize = 8;
+    const MAX_LEN: usize = 64;
+
+    /// Makes a new id: a `UUIDv7`, so that ids sort by time.
+    pub fn new() -> Self {
+        Self::uuid_v7(clock::unix_now(), fastrand::u128(..))
+    }
+
+    /// Takes an id that somebody else made. `None` unless it has 8 to 64 characters of `A-Z a-z 0-9 . _ -`.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if text.len() < Self::MIN_LEN || !text.iter().all(plain) {
+            return None;
+        }
+        let mut bytes = [0; Self::MAX_LEN];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        Some(Self { len: u8::try_from(text.len()).ok()?, bytes })
+    }
+
+    fn uuid_v7(since_epoch: Duration, random: u128) -> Self {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let millis = since_epoch.as_millis() & 0xffff_ffff_ffff;
+        // RFC 9562: 48 bits of milliseconds, version 7, 12 random bits, variant 10, 62 random bits.
+        let value = millis << 80 | 0x7 << 76 | (random >> 64 & 0xfff) << 64 | 0b10 << 62 | random & (u128::MAX >> 66);
+        let mut bytes = [0; Self::MAX_LEN];
+        let digits = value.to_be_bytes().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let places = (0..36_u8).filter(|place| !matches!(place, 8 | 13 | 18 | 23));
+        for place in [8, 13, 18, 23] {
+            if let Some(byte) = bytes.get_mut(place) {
+                *byte = b'-';
+            }
+        }
+        for (digit, place) in digits.zip(places) {
+            if let (Some(byte), Some(hex)) = (bytes.get_mut(usize::from(place)), HEX.get(usize::from(digit))) {
+                *byte = *hex;
+            }
+        }
+        Self { len: 36, bytes }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// The id as bytes; always ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+impl Default for RequestId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Gives every exchange an id: the client's, if it is short and plain, else a new one.
+///
+/// The id is put into the request, so that what lies further in sees the same one (tower-http's request-id layers
+/// among it), and into the response, unless something further in has put one there. A client's id that is not taken
+/// is kept, see [`Exchange::client_request_id`].
+///
+/// Goes before the observers that write the id: `(RequestIds::new(), log, …)`.
+#[derive(Clone, Debug)]
+#[must_use = "an observer does nothing until a layer gets it"]
+pub struct RequestIds {
+    trust_client: bool,
+}
+
+impl RequestIds {
+    /// Takes a client's id if it is short and plain.
+    pub fn new() -> Self {
+        Self { trust_client: true }
+    }
+
+    /// Whether a client's id may become ours. Default: yes, if it is short and plain.
+    pub fn trust_client(mut self, trust: bool) -> Self {
+        self.trust_client = trust;
+        self
+    }
+}
+
+impl Default for RequestIds {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Observer for RequestIds {
+    type State = Option<HeaderValue>;
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::REQUEST_IDS)
+    }
+
+    fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<Self::State> {
+        let sent = request.headers.get(X_REQUEST_ID);
+        let taken = sent.filter(|_| self.trust_client).and_then(|value| RequestId::parse(value.as_bytes()));
+        if let Some(id) = taken {
+            exchange.set_request_id(id);
+            return Some(sent.cloned());
+        }
+        if let Some(value) = sent {
+            exchange.set_client_request_id(value);
+        }
+        let value = HeaderValue::from_bytes(exchange.request_id().as_bytes()).ok()?;
+        request.headers.insert(X_REQUEST_ID, value.clone());
+        Some(Some(value))
+    }
+
+    fn on_response(&self, state: &mut Self::State, _exchange: &Exchange, response: &mut response::Parts) {
+        if let Some(value) = state.take() {
+            response.headers.entry(X_REQUEST_ID).or_insert(value);
+        }
+    }
+
+    fn on_end(&self, _state: Self::State, _exchange: &Exchange, _end: &crate::End) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_new_id_is_a_uuid_of_version_7() {
+        let id = RequestId::uuid_v7(Duration::from_millis(0x0123_4567_89ab), u128::MAX);
+        assert_eq!(id.as_str(), "01234567-89ab-7fff-bfff-ffffffffffff");
+        assert_ne!(RequestId::new(), RequestId::new());
+    }
+
+    #[test]
+    fn only_a_short_and_plain_id_is_taken() {
+        for good in ["abcdefgh", "A-b_c.0123", &"x".repeat(64)] {
+            assert_eq!(RequestId::parse(good.as_bytes()).unwrap().as_str(), good);
+        }
+        for bad in ["", "short", &"x".repeat(65), "with space", "line\nbreak", "ümlaut-id", "semi;colon"] {
+            assert_eq!(RequestId::parse(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_kept_as_it_was(bytes: Vec<u8>) {
+            if let Some(id) = RequestId::parse(&bytes) {
+                prop_assert_eq!(id.as_bytes(), &bytes[..]);
+            }
+        }
+    }
+}

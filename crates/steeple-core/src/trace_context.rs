@@ -1,0 +1,252 @@
+use std::fmt;
+
+use http::HeaderMap;
+
+/// The trace that an exchange belongs to: what log lines, exemplars, events and spans share.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceContext {
+    trace_id: [u8; 16],
+    span_id: [u8; 8],
+    parent_id: Option<[u8; 8]>,
+    sampled: bool,
+}
+
+impl TraceContext {
+    /// Starts a new trace: random ids, not sampled.
+    pub fn new_root() -> Self {
+        Self {
+            trace_id: nonzero(|| fastrand::u128(..).to_be_bytes()),
+            span_id: new_span_id(),
+            parent_id: None,
+            sampled: false,
+        }
+    }
+
+    /// A context with ids that something else decided, such as a tracing SDK.
+    ///
+    /// `None` when an id is all zeros, which W3C Trace Context calls invalid.
+    pub fn from_ids(trace_id: [u8; 16], span_id: [u8; 8], sampled: bool) -> Option<Self> {
+        (trace_id != [0; 16] && span_id != [0; 8]).then_some(Self { trace_id, span_id, parent_id: None, sampled })
+    }
+
+    /// Continues the caller's trace from its `traceparent` header: the same trace id, a new span id, the caller's
+    /// span as parent. `None` when there is no header, more than one, or an invalid one.
+    ///
+    /// # Source
+    /// W3C Trace Context, level 2.
+    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all("traceparent").iter();
+        let (value, None) = (values.next()?, values.next()) else { return None };
+        let (trace_id, parent_id, flags) = parse_traceparent(value.as_bytes().trim_ascii())?;
+        Some(Self { trace_id, span_id: new_span_id(), parent_id: Some(parent_id), sampled: flags & 1 == 1 })
+    }
+
+    /// The same trace with another decision on sampling.
+    #[must_use]
+    pub fn with_sampled(mut self, sampled: bool) -> Self {
+        self.sampled = sampled;
+        self
+    }
+
+    /// The trace's id.
+    pub fn trace_id(&self) -> TraceId {
+        Hex(self.trace_id)
+    }
+
+    /// The id of this exchange's span.
+    pub fn span_id(&self) -> SpanId {
+        Hex(self.span_id)
+    }
+
+    /// The id of the caller's span.
+    pub fn parent_id(&self) -> Option<SpanId> {
+        self.parent_id.map(Hex)
+    }
+
+    /// Whether spans of this trace are recorded.
+    pub fn is_sampled(&self) -> bool {
+        self.sampled
+    }
+
+    /// The `traceparent` to send with a call to another service: this exchange's span is the parent.
+    pub fn traceparent(&self) -> String {
+        format!("00-{}-{}-{:02x}", self.trace_id(), self.span_id(), u8::from(self.sampled))
+    }
+}
+
+impl fmt::Debug for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TraceContext({})", self.traceparent())
+    }
+}
+
+/// The id of a trace: 16 bytes, shown as 32 lower-case hex digits.
+pub type TraceId = Hex<16>;
+/// The id of a span: 8 bytes, shown as 16 lower-case hex digits.
+pub type SpanId = Hex<8>;
+
+/// Bytes that show as lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hex<const N: usize>([u8; N]);
+
+impl<const N: usize> Hex<N> {
+    /// The bytes.
+    pub fn to_bytes(self) -> [u8; N] {
+        self.0
+    }
+
+    /// Appends the hex digits.
+    pub fn write_to(self, out: &mut Vec<u8>) {
+        out.extend(self.0.iter().flat_map(|byte| digits(*byte)));
+    }
+}
+
+impl<const N: usize> fmt::Display for Hex<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0 {
+            let [high, low] = digits(byte).map(char::from);
+            fmt::Write::write_char(f, high)?;
+            fmt::Write::write_char(f, low)?;
+        }
+        Ok(())
+    }
+}
+
+impl<const N: usize> fmt::Debug for Hex<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn digits(byte: u8) -> [u8; 2] {
+    let digit =
+        |nibble: u8| if nibble < 10 { b'0'.wrapping_add(nibble) } else { b'a'.wrapping_add(nibble.wrapping_sub(10)) };
+    [digit(byte >> 4), digit(byte & 15)]
+}
+
+fn nonzero<const N: usize>(make: impl Fn() -> [u8; N]) -> [u8; N] {
+    loop {
+        let id = make();
+        if id != [0; N] {
+            return id;
+        }
+    }
+}
+
+fn new_span_id() -> [u8; 8] {
+    nonzero(|| fastrand::u64(..).to_be_bytes())
+}
+
+/// Trace id, parent id and flags of a `traceparent` value.
+fn parse_traceparent(value: &[u8]) -> Option<([u8; 16], [u8; 8], u8)> {
+    let (head, rest) = value.split_at_checked(55)?;
+    let (version, head) = head.split_first_chunk::<2>()?;
+    let (trace_id, head) = field::<32>(head)?;
+    let (parent_id, head) = field::<16>(head)?;
+    let (flags, []) = field::<2>(head)? else { return None };
+    let version = hex::<1>(version)?;
+    // Version 00 ends here; later ones may go on after another dash, and ff is not a version.
+    match (version, rest.first()) {
+        ([0xff], _) => return None,
+        ([0], Some(_)) => return None,
+        (_, Some(byte)) if *byte != b'-' => return None,
+        _ => (),
+    }
+    let (trace_id, parent_id, [flags]) = (hex::<16>(trace_id)?, hex::<8>(parent_id)?, hex::<1>(flags)?);
+    (trace_id != [0; 16] && parent_id != [0; 8]).then_some((trace_id, parent_id, flags))
+}
+
+/// A dash and then `N` bytes.
+fn field<const N: usize>(text: &[u8]) -> Option<(&[u8; N], &[u8])> {
+    text.strip_prefix(b"-")?.split_first_chunk::<N>()
+}
+
+/// Lower-case hex only, as W3C asks.
+fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let nibble = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte.wrapping_sub(b'0')),
+        b'a'..=b'f' => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
+        _ => None,
+    };
+    let mut bytes = [0; N];
+    let (pairs, []) = text.as_chunks::<2>() else { return None };
+    if pairs.len() != N {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        *byte = nibble(*high)? << 4 | nibble(*low)?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn read(values: &[&str]) -> Option<TraceContext> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append("traceparent", HeaderValue::from_str(value).unwrap());
+        }
+        TraceContext::from_headers(&headers)
+    }
+
+    #[test]
+    fn a_callers_trace_is_continued_with_a_new_span() {
+        let context = read(&[GOOD]).unwrap();
+        assert_eq!(context.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(context.parent_id().unwrap().to_string(), "b7ad6b7169203331");
+        assert_ne!(context.span_id(), context.parent_id().unwrap());
+        assert!(context.is_sampled());
+        let next = read(&[&context.traceparent()]).unwrap();
+        assert_eq!((next.trace_id(), next.parent_id()), (context.trace_id(), Some(context.span_id())));
+    }
+
+    #[test]
+    fn what_w3c_calls_invalid_starts_no_continuation() {
+        let cases = [
+            "",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0x",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01x",
+        ];
+        for case in cases {
+            assert_eq!(read(&[case]), None, "{case:?}");
+        }
+        assert_eq!(read(&[GOOD, GOOD]), None, "two headers");
+    }
+
+    #[test]
+    fn later_versions_and_flags_are_read_as_far_as_known() {
+        assert!(
+            read(&["cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-03-what-the-future-is"]).unwrap().is_sampled()
+        );
+        assert!(!read(&["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-02"]).unwrap().is_sampled());
+        assert!(read(&[&format!("\t {GOOD} ")]).is_some(), "white space around it is tolerated");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(value: Vec<u8>) {
+            let _parsed = parse_traceparent(&value);
+        }
+
+        #[test]
+        fn what_is_written_is_read_back(trace: [u8; 16], span: [u8; 8], sampled: bool) {
+            if let Some(context) = TraceContext::from_ids(trace, span, sampled) {
+                let (t, p, flags) = parse_traceparent(context.traceparent().as_bytes()).unwrap();
+                prop_assert_eq!((t, p, flags == 1), (trace, span, sampled));
+            }
+        }
+    }
+}
