@@ -225,8 +225,8 @@ impl GrpcStatus {
     /// Whether a server counts this as its own failure.
     ///
     /// # Source
-    /// OpenTelemetry semantic conventions, gRPC: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE,
-    /// DATA_LOSS.
+    /// OpenTelemetry semantic conventions, gRPC: `UNKNOWN`, `DEADLINE_EXCEEDED`, `UNIMPLEMENTED`, `INTERNAL`,
+    /// `UNAVAILABLE`, `DATA_LOSS`.
     pub const fn is_server_error(self) -> bool {
         matches!(self.0, 2 | 4 | 12 | 13 | 14 | 15)
     }

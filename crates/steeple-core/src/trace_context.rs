@@ -147,8 +147,7 @@ fn parse_traceparent(value: &[u8]) -> Option<([u8; 16], [u8; 8], u8)> {
     let version = hex::<1>(version)?;
     // Version 00 ends here; later ones may go on after another dash, and ff is not a version.
     match (version, rest.first()) {
-        ([0xff], _) => return None,
-        ([0], Some(_)) => return None,
+        ([0xff], _) | ([0], Some(_)) => return None,
         (_, Some(byte)) if *byte != b'-' => return None,
         _ => (),
     }

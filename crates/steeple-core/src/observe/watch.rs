@@ -176,7 +176,10 @@ impl<O: Observer> Drop for Watch<O> {
 
 impl<O: Observer> std::fmt::Debug for Watch<O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").field("exchange", &self.exchange).field("live", &self.live.is_some()).finish()
+        f.debug_struct("Watch")
+            .field("exchange", &self.exchange)
+            .field("live", &self.live.is_some())
+            .finish_non_exhaustive()
     }
 }
 
