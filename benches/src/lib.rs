@@ -1,1 +1,7 @@
-//! What the benchmarks share.
+//! What is measured: an Axum service called in process, with a browser's requests, read to the last byte.
+//!
+//! 49 `GET /users/{id}`, 13 `POST /orders` and 2 unmatched of 64. Building a request is not measured; dropping it and
+//! reading the response's body to its end are.
+
+pub mod rows;
+pub mod workload;
