@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Version, request};
 
 pub(crate) use self::current::CurrentGuard;
 pub use self::{
@@ -117,7 +117,8 @@ impl Exchange {
 
     /// The exchange of a request that has just arrived.
     pub(crate) fn of(request: &request::Parts) -> Self {
-        let grpc = is_grpc(&request.headers);
+        // Every gRPC call is a POST; asking that first spares the others a look into their headers.
+        let grpc = request.method == Method::POST && is_grpc(&request.headers);
         let rpc = if grpc { rpc_from_path(request.uri.path()).map(Arc::from) } else { None };
         Self::new(known_method(&request.method), request.version, grpc, rpc)
     }

@@ -37,7 +37,7 @@ impl<B: Body, O: Observer> ObservedBody<B, O> {
     pub(super) fn new(inner: B, mut watch: Option<Watch<O>>) -> Self {
         if let Some(watch) = &mut watch {
             // A body without frames is over before its first poll, and servers do not poll it.
-            watch.on_body(inner.is_end_stream(), inner.size_hint().exact());
+            watch.on_body(inner.is_end_stream());
         }
         Self { inner, watch }
     }

@@ -53,7 +53,7 @@ where
                 let (mut head, body) = response.into_parts();
                 let mut watch = watch;
                 if let Some(watch) = &mut watch {
-                    watch.on_response(&mut head);
+                    watch.on_response(&mut head, body.size_hint().exact());
                 }
                 Ok(Response::from_parts(head, ObservedBody::new(body, watch)))
             }

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, time::Instant};
 
 use http::{HeaderMap, StatusCode, request, response};
 
@@ -22,7 +22,7 @@ struct Live<O: Observer> {
     state: Option<O::State>,
     status: Option<StatusCode>,
     grpc_status: Option<GrpcStatus>,
-    head_after: Option<Duration>,
+    head_at: Option<Instant>,
     response_body_bytes: u64,
     /// The length that the response declared.
     expected_bytes: Option<u64>,
@@ -37,7 +37,7 @@ impl<O: Observer> Watch<O> {
             state,
             status: None,
             grpc_status: None,
-            head_after: None,
+            head_at: None,
             response_body_bytes: 0,
             expected_bytes: None,
         });
@@ -71,15 +71,17 @@ impl<O: Observer> Watch<O> {
         }
     }
 
-    pub(super) fn on_response(&mut self, head: &mut response::Parts) {
+    /// The response head is there. `exact_size` is what the body says of its length.
+    pub(super) fn on_response(&mut self, head: &mut response::Parts, exact_size: Option<u64>) {
         let (Some(live), Some(exchange)) = (&mut self.live, &self.exchange) else { return };
-        live.head_after = Some(clock::now().saturating_duration_since(exchange.started()));
+        live.head_at = Some(clock::now());
         live.status = Some(head.status);
+        live.expected_bytes = exact_size.or_else(|| {
+            head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
+        });
         if exchange.is_grpc() {
             live.grpc_status = GrpcStatus::from_headers(&head.headers);
         }
-        live.expected_bytes =
-            head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         if let Some(error) = head.extensions.remove::<NoticedError>() {
             exchange.notice(error);
         }
@@ -89,18 +91,17 @@ impl<O: Observer> Watch<O> {
     }
 
     /// Decides, once the response head is known, whether a body will follow; if not, this is the end.
-    pub(super) fn on_body(&mut self, is_end_stream: bool, exact_size: Option<u64>) {
+    pub(super) fn on_body(&mut self, is_end_stream: bool) {
         let (Some(live), Some(exchange)) = (&mut self.live, &self.exchange) else { return };
-        live.expected_bytes = live.expected_bytes.or(exact_size);
-        let Some(status) = live.status else { return };
+        let (Some(status), Some(head_at)) = (live.status, live.head_at) else { return };
         if status == StatusCode::SWITCHING_PROTOCOLS || (exchange.method() == "CONNECT" && status.is_success()) {
-            self.finish(Outcome::Upgraded);
+            self.finish_at(Outcome::Upgraded, head_at);
         } else if is_end_stream
             || exchange.method() == "HEAD"
             || status.is_informational()
             || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
         {
-            self.finish(Outcome::Completed);
+            self.finish_at(Outcome::Completed, head_at);
         }
     }
 
@@ -137,6 +138,12 @@ impl<O: Observer> Watch<O> {
     }
 
     pub(super) fn finish(&mut self, outcome: Outcome) {
+        if self.live.is_some() {
+            self.finish_at(outcome, clock::now());
+        }
+    }
+
+    fn finish_at(&mut self, outcome: Outcome, now: Instant) {
         let (Some(live), Some(exchange)) = (self.live.take(), &self.exchange) else { return };
         let grpc_status = exchange.is_grpc().then(|| match live.grpc_status {
             Some(status) => status,
@@ -148,8 +155,8 @@ impl<O: Observer> Watch<O> {
         }
         let end = End {
             outcome,
-            duration: clock::now().saturating_duration_since(exchange.started()),
-            head_after: live.head_after,
+            duration: now.saturating_duration_since(exchange.started()),
+            head_after: live.head_at.map(|head_at| head_at.saturating_duration_since(exchange.started())),
             status: live.status,
             grpc_status,
             request_body_bytes: exchange.request_body_bytes(),
@@ -167,7 +174,7 @@ impl<O: Observer> Watch<O> {
 impl<O: Observer> Drop for Watch<O> {
     fn drop(&mut self) {
         let cancelled = match &self.live {
-            Some(Live { head_after: Some(_), .. }) => Outcome::CancelledInBody,
+            Some(Live { head_at: Some(_), .. }) => Outcome::CancelledInBody,
             _ => Outcome::Cancelled,
         };
         self.finish(cancelled);
