@@ -1,0 +1,54 @@
+use steeple_core::Text;
+use tower_layer::Layer;
+
+use super::ReportRoute;
+
+/// Reports the template of a route upward, to the layer that watches. See the [module docs](crate::report).
+///
+/// Transparent: the future, the response and the error are the inner service's. Without a layer that watches it
+/// does nothing.
+#[derive(Clone, Debug)]
+#[must_use = "a layer does nothing until a service is wrapped in it"]
+pub struct ReportRouteLayer(pub(super) Template);
+
+#[derive(Clone, Debug)]
+pub(super) enum Template {
+    Fixed(Text),
+    #[cfg(feature = "axum")]
+    Matched,
+}
+
+impl ReportRouteLayer {
+    /// Reports this template: for a service that is nobody's route, on any stack.
+    ///
+    /// A template that ends in a catch-all (`/admin/{*rest}`) gives way to what is reported from further in.
+    ///
+    /// # Examples
+    /// ```
+    /// use steeple_transaction::ReportRouteLayer;
+    /// use tower::ServiceBuilder;
+    ///
+    /// let users = ServiceBuilder::new().layer(ReportRouteLayer::template("/users/{id}")).service_fn(
+    ///     |_: http::Request<()>| async { Ok::<_, std::convert::Infallible>(http::Response::new(())) },
+    /// );
+    /// # let _unused = users;
+    /// ```
+    pub fn template(template: impl Into<Text>) -> Self {
+        Self(Template::Fixed(template.into()))
+    }
+
+    /// Reports the route that Axum matched, with the prefixes of the routers around it. Goes into `Router::layer` of
+    /// the inner router.
+    #[cfg(feature = "axum")]
+    pub fn matched_path() -> Self {
+        Self(Template::Matched)
+    }
+}
+
+impl<S> Layer<S> for ReportRouteLayer {
+    type Service = ReportRoute<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ReportRoute::new(inner, self.0.clone())
+    }
+}
