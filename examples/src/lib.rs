@@ -1,1 +1,3 @@
-//! What the examples share.
+//! What the examples share: the parts of [`taskboard`], which tests run in process as well.
+
+pub mod taskboard;

@@ -1,0 +1,51 @@
+//! `POST /api/projects/{id}/tasks`, `POST /api/tasks/{id}/complete`
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use serde::Deserialize;
+
+use super::{
+    super::{App, app::Change, session::SignedIn, store::Task},
+    ApiError,
+    input::{self, Body, Id},
+    projects,
+};
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Input {
+    title: String,
+}
+
+pub(super) async fn create(
+    State(app): State<App>,
+    signed_in: SignedIn,
+    id: Id,
+    body: Body<Input>,
+) -> Result<(StatusCode, Json<Task>), ApiError> {
+    let Path(project) = id?;
+    let Json(input) = body?;
+    let title = input::text("title", &input.title, 200)?;
+    let project = projects::find(&app, project).await?;
+    let announcer = app.clone();
+    let committed = move |task: &Task| announcer.announce(Change::Created(task.clone()));
+    let task = app.store().insert_task(project.id, signed_in.user, title, committed).await?;
+    tracing::info!(task.id = task.id, project.id = project.id, "task created");
+    Ok((StatusCode::CREATED, Json(task)))
+}
+
+pub(super) async fn complete(State(app): State<App>, _signed_in: SignedIn, id: Id) -> Result<Json<Task>, ApiError> {
+    let Path(id) = id?;
+    let announcer = app.clone();
+    let committed = move |task: &Task| announcer.announce(Change::Completed(task.clone()));
+    let Some(task) = app.store().complete_task(id, committed).await? else {
+        return Err(match app.store().task(id).await? {
+            Some(_) => ApiError::conflict(format!("task {id} was completed before")),
+            None => ApiError::not_found(format!("there is no task {id}")),
+        });
+    };
+    tracing::info!(task.id = task.id, project.id = task.project_id, open_seconds = task.open_seconds, "task completed");
+    Ok(Json(task))
+}

@@ -1,0 +1,127 @@
+//! What every handler shares, and the table of addresses.
+
+use std::{path::Path, sync::Arc};
+
+use axum::{
+    Router,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use tokio::sync::broadcast;
+
+use super::{
+    Shutdown, admin,
+    api::{self, ApiError},
+    cache::Cache,
+    grpc, lab,
+    store::{Project, Store, StoreError, Task},
+};
+
+/// Projects kept in memory.
+const CACHED_PROJECTS: usize = 1_024;
+/// Changes that a slow watcher may lag behind before it misses some.
+const CHANGES: usize = 256;
+
+/// The service's state: database, cache, changes as they happen. Cheap to clone; every clone is the same service.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    projects: Cache<Project>,
+    changes: broadcast::Sender<Change>,
+    shutdown: Shutdown,
+}
+
+/// A task was created or completed.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Created(Task),
+    Completed(Task),
+}
+
+impl App {
+    /// Opens the database at `path`, or a temporary one that is removed with the last clone of the app.
+    ///
+    /// Blocks for some milliseconds: call it before serving.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or is no database.
+    pub fn open(path: Option<&Path>) -> Result<Self, StoreError> {
+        Ok(Self(Arc::new(Inner {
+            store: Store::open(path)?,
+            projects: Cache::new(CACHED_PROJECTS),
+            changes: broadcast::Sender::new(CHANGES),
+            shutdown: Shutdown::new(),
+        })))
+    }
+
+    /// The switch that ends [`serve`](super::serve) and every endless stream.
+    #[must_use]
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.0.shutdown
+    }
+
+    /// Asks the database whether it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.0.store.ping().await
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    pub(super) fn projects(&self) -> &Cache<Project> {
+        &self.0.projects
+    }
+
+    pub(super) fn changes(&self) -> broadcast::Receiver<Change> {
+        self.0.changes.subscribe()
+    }
+
+    /// Makes a change of a task known: to the cache, which forgets the project, and to everyone who watches.
+    pub(super) fn announce(&self, change: Change) {
+        let (Change::Created(task) | Change::Completed(task)) = &change;
+        self.0.projects.forget(task.project_id);
+        // An error says that nobody watches.
+        self.0.changes.send(change).ok();
+    }
+}
+
+/// Every address of the service but health and metrics, which are the business of whoever watches it.
+///
+/// Besides the API there is `/lab`, to see every way in which a request can end. All parameters are bounded.
+///
+/// | address | ends |
+/// | --- | --- |
+/// | `/lab/slow?ms=` | completed, later (0 to 30000, default 1000): time to hang up before the response head |
+/// | `/lab/fail` | 500, with an error that has two sources ([`Cause`](super::Cause) in the response's extensions) |
+/// | `/lab/panic?after=` | panics in the handler, or in the body after so many frames (1 to 10000) |
+/// | `/lab/stream?frames=&gap_ms=` | completed after many frames (0 to 10000, default 10; gap 0 to 5000, default 10) |
+/// | `/lab/body-error?after=` | the body fails after so many frames (0 to 10000, default 3) |
+/// | `/lab/status/{code}` | that status, 200 to 599 |
+/// | `/lab/echo` | whatever was sent, frame by frame, up to 16 MiB |
+/// | `/lab/sse?events=&gap_ms=` | server-sent events (0 to 10000, default 10; gap 0 to 5000, default 100) |
+/// | `/lab/upgrade` | 101 to the protocol `echo`: every byte comes back until the client closes |
+pub fn router(app: App) -> Router {
+    Router::new()
+        .nest("/api", api::routes())
+        .nest("/lab", lab::routes())
+        .nest_service("/admin", admin::routes(app.clone()))
+        .route_service(grpc::PATH, grpc::service(app.clone()))
+        .fallback(not_found)
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .with_state(app)
+}
+
+/// Speaks the client's protocol even where there is nothing: gRPC clients get UNIMPLEMENTED.
+pub(super) async fn not_found(request: Request) -> Response {
+    if grpc::is_grpc(request.headers()) {
+        return grpc::unimplemented();
+    }
+    ApiError::not_found("there is nothing at this address").into_response()
+}

@@ -1,0 +1,185 @@
+//! The program's flags.
+
+use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use lexopt::{Arg, Parser};
+
+/// Most requests a second that the program sends itself.
+const MAX_RATE: u64 = 10_000;
+/// Longest run: a week.
+const MAX_SECONDS: u64 = 7 * 24 * 60 * 60;
+
+/// What `--help` prints.
+pub const USAGE: &str = "\
+Usage: taskboard [FLAGS]
+
+  --listen <HOST:PORT>   where to listen [default: 127.0.0.1:3000]; port 0 takes a free one
+  --traffic <NUMBER>     requests a second that it sends itself, 0 to 10000 [default: 0]
+  --duration <SECONDS>   how long to run, 1 to 604800 [default: until Ctrl-C]
+  --db <PATH>            the database file [default: a temporary one, removed at the end]
+  --help                 print this
+";
+
+/// How the program runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where to listen. Default: 127.0.0.1:3000.
+    pub listen: SocketAddr,
+    /// Requests a second that the program sends itself. Default: 0, none.
+    pub traffic: u32,
+    /// How long to run. Default: until a signal comes.
+    pub duration: Option<Duration>,
+    /// The database file. Default: a temporary one.
+    pub db: Option<PathBuf>,
+}
+
+/// What the flags ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run the service.
+    Run(Config),
+    /// Print [`USAGE`].
+    Help,
+}
+
+/// A flag that does not exist, or a value that it cannot take.
+#[derive(Debug)]
+pub struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 3000)), traffic: 0, duration: None, db: None }
+    }
+}
+
+/// Reads the flags, without the program's name.
+///
+/// # Errors
+/// Names the flag, what it was given, and what it takes.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let mut config = Config::default();
+    let mut parser = Parser::from_args(arguments);
+    while let Some(argument) = parser.next().map_err(|error| UsageError(error.to_string()))? {
+        match argument {
+            Arg::Long("listen") => {
+                let wants = "an address and a port, such as 127.0.0.1:3000";
+                config.listen = value(&mut parser, "--listen", wants, |text| text.parse().ok())?;
+            }
+            Arg::Long("traffic") => {
+                let wants = "requests a second, a whole number from 0 to 10000";
+                config.traffic = value(&mut parser, "--traffic", wants, |text| {
+                    number(text, 0, MAX_RATE).and_then(|rate| rate.try_into().ok())
+                })?;
+            }
+            Arg::Long("duration") => {
+                let wants = "seconds, a whole number from 1 to 604800";
+                let seconds = value(&mut parser, "--duration", wants, |text| number(text, 1, MAX_SECONDS))?;
+                config.duration = Some(Duration::from_secs(seconds));
+            }
+            Arg::Long("db") => {
+                let path = parser.value().map_err(|_missing| missing("--db", "the path of a database file"))?;
+                if path.is_empty() {
+                    return Err(UsageError("--db takes the path of a database file, not an empty one".to_owned()));
+                }
+                config.db = Some(path.into());
+            }
+            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
+            Arg::Long(name) => return Err(unknown(&format!("flag --{name}"))),
+            Arg::Short(name) => return Err(unknown(&format!("flag -{name}"))),
+            Arg::Value(text) => return Err(unknown(&format!("argument {:?}", text.to_string_lossy()))),
+        }
+    }
+    Ok(Command::Run(config))
+}
+
+fn value<T>(
+    parser: &mut Parser,
+    flag: &str,
+    wants: &str,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, UsageError> {
+    let given = parser.value().map_err(|_missing| missing(flag, wants))?;
+    given
+        .to_str()
+        .and_then(read)
+        .ok_or_else(|| UsageError(format!("{flag} takes {wants}, not {:?}", given.to_string_lossy())))
+}
+
+fn number(text: &str, min: u64, max: u64) -> Option<u64> {
+    text.parse().ok().filter(|number| (min..=max).contains(number))
+}
+
+fn missing(flag: &str, wants: &str) -> UsageError {
+    UsageError(format!("{flag} takes {wants}, and got nothing"))
+}
+
+fn unknown(what: &str) -> UsageError {
+    UsageError(format!("there is no {what}; there are --listen, --traffic, --duration, --db and --help"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(arguments: &[&str]) -> Result<Command, String> {
+        parse(arguments.iter().map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn no_flags_give_the_defaults() {
+        assert_eq!(run(&[]), Ok(Command::Run(Config::default())));
+    }
+
+    #[test]
+    fn every_flag_is_read_in_both_spellings() {
+        let want = Config {
+            listen: SocketAddr::from(([0, 0, 0, 0], 0)),
+            traffic: 50,
+            duration: Some(Duration::from_secs(3)),
+            db: Some("x.db".into()),
+        };
+        let spaced = ["--listen", "0.0.0.0:0", "--traffic", "50", "--duration", "3", "--db", "x.db"];
+        assert_eq!(run(&spaced), Ok(Command::Run(want.clone())));
+        let equals = ["--listen=0.0.0.0:0", "--traffic=50", "--duration=3", "--db=x.db"];
+        assert_eq!(run(&equals), Ok(Command::Run(want)));
+        assert_eq!(run(&["--help"]), Ok(Command::Help));
+    }
+
+    #[track_caller]
+    fn refused(arguments: &[&str], says: &[&str]) {
+        let error = run(arguments).unwrap_err();
+        for part in says {
+            assert!(error.contains(part), "{arguments:?}: {error:?} does not say {part:?}");
+        }
+        assert!(!error.contains('\n'), "{error:?}");
+    }
+
+    #[test]
+    fn a_bad_value_is_told_with_its_flag_and_what_it_may_be() {
+        refused(&["--listen", "here"], &["--listen", "\"here\"", "127.0.0.1:3000"]);
+        refused(&["--traffic", "-1"], &["--traffic", "\"-1\"", "0 to 10000"]);
+        refused(&["--traffic", "10001"], &["--traffic", "10001", "0 to 10000"]);
+        refused(&["--traffic", "1e3"], &["--traffic", "1e3"]);
+        refused(&["--duration", "0"], &["--duration", "\"0\"", "1 to 604800"]);
+        refused(&["--duration", "99999999999999999999"], &["--duration", "1 to 604800"]);
+        refused(&["--db"], &["--db", "got nothing"]);
+        refused(&["--db="], &["--db", "empty"]);
+        refused(&["--traffic"], &["--traffic", "got nothing"]);
+    }
+
+    #[test]
+    fn an_unknown_flag_is_told_with_those_that_exist() {
+        refused(&["--trafic", "5"], &["--trafic", "--traffic"]);
+        refused(&["-x"], &["-x", "--listen"]);
+        refused(&["serve"], &["serve", "--listen"]);
+    }
+}

@@ -1,0 +1,133 @@
+//! The task board as a program: `cargo run --release --example taskboard -- --traffic 50`.
+//!
+//! What it serves is at [`steeple_examples::taskboard`]; what it takes, at [`cli::USAGE`].
+
+use std::{
+    error::Error,
+    fmt::{Display, Write as _},
+    io::{self, IsTerminal, Write as _},
+    net::SocketAddr,
+    num::NonZeroU32,
+    process::ExitCode,
+};
+
+use steeple_examples::taskboard::{
+    App, Shutdown,
+    cli::{self, Command, Config},
+    health, router, serve, shutdown_signal,
+    traffic::{self, Tally},
+};
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Help) => {
+            write!(io::stdout(), "{}", cli::USAGE).ok();
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Run(config)) => match run(config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say(format_args!("taskboard: {}", in_one_line(&*error)));
+                ExitCode::FAILURE
+            }
+        },
+        Err(error) => {
+            say(format_args!("taskboard: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(config: Config) -> Result<(), Box<dyn Error>> {
+    log();
+    let signal = shutdown_signal()?;
+    let app = App::open(config.db.as_deref())?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
+    let address = listener.local_addr()?;
+    let stop = app.shutdown().clone();
+    say(where_to_look(address, &config));
+    let traffic = tokio::spawn(until_told(config, address, signal, stop.clone()));
+
+    let app = router(app.clone()).merge(health::routes(app));
+    serve(listener, app, stop).await?;
+
+    if let Some(tally) = traffic.await? {
+        say(format_args!("\nWhat the traffic saw:\n{tally}"));
+    }
+    Ok(())
+}
+
+/// Log lines: JSON where nobody looks at the terminal. `RUST_LOG` filters.
+fn log() {
+    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
+    if io::stdout().is_terminal() {
+        subscriber.init();
+    } else {
+        subscriber.json().init();
+    }
+}
+
+/// Sends traffic until a signal comes or the time is up. The service goes on until the last answer is there.
+async fn until_told(
+    config: Config,
+    address: SocketAddr,
+    signal: impl Future<Output = ()>,
+    stop: Shutdown,
+) -> Option<Tally> {
+    let told = async {
+        let time_is_up = async {
+            match config.duration {
+                Some(duration) => tokio::time::sleep(duration).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = signal => (),
+            () = time_is_up => (),
+        }
+    };
+    let tally = if let Some(rate) = NonZeroU32::new(config.traffic) {
+        Some(traffic::run(address, rate, told).await)
+    } else {
+        told.await;
+        None
+    };
+    stop.begin();
+    tally
+}
+
+fn where_to_look(address: SocketAddr, config: &Config) -> String {
+    let mut text = format!("taskboard: http://{address} speaks REST and gRPC, over HTTP/1.1 and h2c\n");
+    match &config.db {
+        Some(path) => writeln!(text, "  database  {}", path.display()),
+        None => writeln!(text, "  database  temporary, removed at the end; --db keeps one"),
+    }
+    .ok();
+    writeln!(text, "  traffic   {} requests a second", config.traffic).ok();
+    for (what, path) in [("health", "/readyz"), ("a project", "/api/projects/1"), ("an error", "/lab/fail")] {
+        writeln!(text, "  {what:<9} curl -i http://{address}{path}").ok();
+    }
+    text.push_str("  stop      Ctrl-C\n");
+    text
+}
+
+/// To stderr, so that stdout is log lines and nothing else. A closed stderr is no reason to stop.
+fn say(text: impl Display) {
+    writeln!(io::stderr(), "{text}").ok();
+}
+
+fn in_one_line(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        write!(text, ": {error}").ok();
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,122 @@
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+};
+
+/// The program, as cargo built it beside this test; built now if only the test was.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path =
+        test.ancestors().nth(2).unwrap().join("examples").join(format!("taskboard{}", std::env::consts::EXE_SUFFIX));
+    if !path.exists() {
+        let build = ["build", "--package", "steeple-examples", "--example", "taskboard"];
+        assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success());
+    }
+    path
+}
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(program()).args(arguments).output().unwrap()
+}
+
+#[track_caller]
+fn refused(arguments: &[&str], code: i32, says: &[&str]) {
+    let output = run(arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+    let last = error.lines().last().unwrap();
+    assert!(last.starts_with("taskboard: "), "{arguments:?}: {error}");
+    for part in says {
+        assert!(last.contains(part), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn a_bad_flag_ends_with_2_and_one_line_that_names_it() {
+    refused(&["--trafic", "5"], 2, &["--trafic", "--traffic"]);
+    refused(&["--traffic", "many"], 2, &["--traffic", "\"many\"", "0 to 10000"]);
+    refused(&["--listen", "3000"], 2, &["--listen", "\"3000\"", "127.0.0.1:3000"]);
+    refused(&["--duration", "0"], 2, &["--duration", "\"0\"", "1 to 604800"]);
+}
+
+#[test]
+fn a_port_in_use_ends_with_1_and_names_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    refused(&["--listen", &address], 1, &["cannot listen on", &address, "in use"]);
+}
+
+#[test]
+fn a_database_that_cannot_be_opened_ends_with_1_and_names_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("no/such/place.db");
+    let missing = missing.to_str().unwrap();
+    refused(&["--listen", "127.0.0.1:0", "--db", missing], 1, &["cannot open the database", missing, "unable to open"]);
+    let other = directory.path().join("other.db");
+    std::fs::write(&other, "This is a letter to a friend, and it is certainly no database. ".repeat(20)).unwrap();
+    let other = other.to_str().unwrap();
+    refused(&["--listen", "127.0.0.1:0", "--db", other], 1, &["cannot open the database", other, "not a database"]);
+}
+
+#[test]
+fn help_goes_to_stdout_and_ends_with_0() {
+    let output = run(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    for flag in ["--listen", "--traffic", "--duration", "--db"] {
+        assert!(text.contains(flag), "{text}");
+    }
+}
+
+#[test]
+fn with_traffic_it_ends_when_its_time_is_up_and_prints_what_it_saw() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program());
+    command.args(["--listen", "127.0.0.1:0", "--traffic", "50", "--duration", "2"]);
+    let output = command.env("TMPDIR", temporary.path()).env_remove("RUST_LOG").output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{error}");
+    for part in ["taskboard: http://127.0.0.1:", "What the traffic saw:", "/api/projects/{id}", " requests"] {
+        assert!(error.contains(part), "no {part:?} in {error}");
+    }
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "the temporary database is gone");
+    let log = String::from_utf8(output.stdout).unwrap();
+    assert!(log.lines().count() > 0);
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(line["timestamp"].is_string(), "{line}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn both_signals_end_it_gracefully_and_its_temporary_database_goes() {
+    for signal in ["-INT", "-TERM"] {
+        let temporary = tempfile::tempdir().unwrap();
+        let (mut child, mut lines) = started(temporary.path());
+        assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 1, "the temporary database");
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let status = child.wait().unwrap();
+        let mut rest = String::new();
+        lines.read_to_string(&mut rest).unwrap();
+        assert_eq!(status.code(), Some(0), "{signal}: {rest}");
+        assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "{signal}");
+    }
+}
+
+/// A program that has said where it listens, and what else it says.
+#[cfg(unix)]
+fn started(temporary: &std::path::Path) -> (Child, BufReader<std::process::ChildStderr>) {
+    let mut command = Command::new(program());
+    command.args(["--listen", "127.0.0.1:0", "--duration", "60"]).env("TMPDIR", temporary);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("Ctrl-C") {
+        line.clear();
+        assert!(lines.read_line(&mut line).unwrap() > 0, "it ended");
+    }
+    (child, lines)
+}
