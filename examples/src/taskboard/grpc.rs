@@ -1,6 +1,6 @@
 //! The gRPC service.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use axum::{body::Body, http::HeaderMap, response::Response};
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -202,5 +202,7 @@ fn asked_for(code: Code) -> Status {
 
 fn failed(error: StoreError) -> Status {
     tracing::error!(error = &error as &dyn std::error::Error, "call failed");
-    Status::from_error(Box::new(error))
+    let mut status = Status::internal("something went wrong on our side");
+    status.set_source(Arc::new(error));
+    status
 }

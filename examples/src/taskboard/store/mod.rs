@@ -6,7 +6,7 @@ mod error;
 mod model;
 mod pool;
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 use tempfile::TempDir;
@@ -26,7 +26,7 @@ pub(super) struct Store {
     readers: Pool,
     writer: Pool,
     /// Last, so that the files go after the connections.
-    _scratch: Option<Arc<TempDir>>,
+    _scratch: Option<TempDir>,
 }
 
 /// What a statement does, as query metrics name it.
@@ -55,7 +55,7 @@ impl Store {
             (path.to_owned(), None)
         } else {
             let directory = tempfile::Builder::new().prefix("taskboard-").tempdir().map_err(StoreError::scratch)?;
-            (directory.path().join("taskboard.db"), Some(Arc::new(directory)))
+            (directory.path().join("taskboard.db"), Some(directory))
         };
         let pools = || {
             pool::connect(&path)?.execute_batch(include_str!("schema.sql"))?;
@@ -176,7 +176,7 @@ impl Store {
         .await
     }
 
-    /// Inserts a project and says its number.
+    /// Inserts a project without tasks.
     pub(super) async fn insert_project(
         &self,
         owner: i64,

@@ -1,6 +1,6 @@
 //! Sends one request and watches how it ends.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
     time::Instant,
 };
 use tonic::{Code, Status};
@@ -26,7 +27,8 @@ use super::{
 };
 
 /// Longer than anything that the plan asks for.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(10);
+const AGENT: &str = "taskboard-traffic/0.1";
 const SERVICE: &str = "/taskboard.v1.TaskBoard";
 const GET_TASK: &str = "/taskboard.v1.TaskBoard/GetTask";
 const WATCH_TASKS: &str = "/taskboard.v1.TaskBoard/WatchTasks";
@@ -101,6 +103,12 @@ impl Client {
             Protocol::Http2 | Protocol::Grpc => &self.http2,
         };
         let draft = (work.draft)(world);
+        if let (Manner::LeaveBeforeHead(ms), Protocol::Http1) = (work.manner, protocol) {
+            return match self.knock(work.method, &draft.path, Duration::from_millis(ms)).await {
+                Ok(()) => End { status: None, grpc: None, seen: Seen::Cancelled },
+                Err(_broken) => End { status: None, grpc: None, seen: Seen::NoAnswer },
+            };
+        }
         let answer = client.request(self.request(work, draft));
         let answer = match work.manner {
             Manner::LeaveBeforeHead(ms) => match tokio::time::timeout(Duration::from_millis(ms), answer).await {
@@ -130,12 +138,23 @@ impl Client {
         End { status, grpc: None, seen }
     }
 
+    /// Sends a request on a connection of its own, and closes it a little later.
+    ///
+    /// A pool might still be connecting by then, and the request would have been counted and never sent.
+    async fn knock(&self, method: &str, path: &str, wait: Duration) -> io::Result<()> {
+        let mut connection = TcpStream::connect(self.address).await?;
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nuser-agent: {AGENT}\r\n\r\n", self.address);
+        connection.write_all(head.as_bytes()).await?;
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
     fn request(&self, work: &Http, draft: Draft) -> Request<Body> {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = Method::from_bytes(work.method.as_bytes()).unwrap_or_default();
         *request.uri_mut() = origin(self.address, &draft.path);
         let headers = request.headers_mut();
-        headers.insert(header::USER_AGENT, HeaderValue::from_static("taskboard-traffic/0.1"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
         if let Some(Ok(value)) = draft.token.map(|token| HeaderValue::try_from(format!("Bearer {token}"))) {
             headers.insert(header::AUTHORIZATION, value);
         }
@@ -152,7 +171,7 @@ impl Client {
             Payload::Broken => Body::from("{\"email\":"),
             Payload::Frames(count) => Body::from_stream(stream::unfold(0, move |sent| async move {
                 tokio::time::sleep(Duration::from_millis(2)).await;
-                let frame = Ok::<_, std::io::Error>(Bytes::from_static(b"as it was said\n"));
+                let frame = Ok::<_, io::Error>(Bytes::from_static(b"as it was said\n"));
                 (sent < count).then(|| (frame, sent.saturating_add(1)))
             })),
         };

@@ -24,7 +24,9 @@ use self::{client::Client, world::World};
 /// Requests in flight at a time; more are held back and counted.
 const MAX_IN_FLIGHT: usize = 512;
 /// How long requests may still take once the traffic has been told to stop.
-const DRAIN: Duration = Duration::from_secs(10);
+///
+/// Longer than the client's patience, so that every request is counted.
+const DRAIN: Duration = Duration::from_secs(15);
 
 /// Sends `rate` requests a second to `address` until `stop` is ready, lets open ones finish, and says what it saw.
 ///
@@ -35,14 +37,11 @@ pub async fn run(address: SocketAddr, rate: NonZeroU32, stop: impl Future<Output
     let client = Client::new(reachable(address));
     let permits = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     let mut open = JoinSet::new();
-    let begin = async {
-        for work in plan::BEGINNING {
-            let row = client.perform(work, Protocol::Http1, &world).await;
-            lock(&tally).count(row);
-        }
-    };
+    for (work, protocol) in plan::BEGINNING {
+        let row = client.perform(work, *protocol, &world).await;
+        lock(&tally).count(row);
+    }
     let send = async {
-        begin.await;
         let period = Duration::from_secs(1).checked_div(rate.get()).unwrap_or(Duration::from_secs(1));
         let mut ticks = tokio::time::interval(period);
         loop {
@@ -123,8 +122,8 @@ mod tests {
         let serving = tokio::spawn(serve(listener, routes, app.shutdown().clone()));
 
         let world = World::default();
-        for work in plan::BEGINNING {
-            let (row, _) = client.perform(work, Protocol::Http1, &world).await;
+        for (work, protocol) in plan::BEGINNING {
+            let (row, _) = client.perform(work, *protocol, &world).await;
             assert_eq!((row.status, row.seen), (Some(201), Seen::Completed), "{row:?}");
         }
         for (_, work) in plan::PLAN {

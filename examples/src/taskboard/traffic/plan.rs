@@ -62,8 +62,15 @@ pub(super) enum Manner {
     Upgrade,
 }
 
-/// Sent once, in this order, so that there are users, projects and tasks.
-pub(super) const BEGINNING: &[Work] = &[REGISTER, SIGN_IN, CREATE_PROJECT, CREATE_TASK, CREATE_TASK, CREATE_TASK];
+/// Sent once, in this order, so that there are users, projects and tasks, and a connection of either kind.
+pub(super) const BEGINNING: &[(Work, Protocol)] = &[
+    (REGISTER, Protocol::Http1),
+    (SIGN_IN, Protocol::Http2),
+    (CREATE_PROJECT, Protocol::Http1),
+    (CREATE_TASK, Protocol::Http2),
+    (CREATE_TASK, Protocol::Http1),
+    (CREATE_TASK, Protocol::Http2),
+];
 
 /// A random kind of request, by weight, and a protocol for it.
 pub(super) fn pick() -> (&'static Work, Protocol) {

@@ -161,7 +161,7 @@ impl fmt::Display for Tally {
             let [protocol, method, route, status, outcome, sent, p50, p95] = cells;
             writeln!(
                 f,
-                "{protocol:<8}  {method:<6}  {route:<width$}  {status:>6}  {outcome:<17}  {sent:>8}  {p50:>9}  {p95:>9}"
+                "{protocol:<8}  {method:<6}  {route:<width$}  {status:>7}  {outcome:<17}  {sent:>8}  {p50:>9}  {p95:>9}"
             )
         };
         line(f, ["protocol", "method", "route", "status", "outcome", "sent", "p50 ms", "p95 ms"])?;
@@ -216,9 +216,9 @@ mod tests {
         tally.count((ROW, Duration::from_millis(2)));
         tally.count((Row { status: None, seen: Seen::Cancelled, ..ROW }, Duration::from_millis(7)));
         let want = "\
-protocol  method  route     status  outcome                sent     p50 ms     p95 ms
-http/1.1  GET     /healthz       -  cancelled                 1        7.0        7.0
-http/1.1  GET     /healthz     200  completed                 2        2.0        2.0
+protocol  method  route      status  outcome                sent     p50 ms     p95 ms
+http/1.1  GET     /healthz        -  cancelled                 1        7.0        7.0
+http/1.1  GET     /healthz      200  completed                 2        2.0        2.0
 3 requests
 ";
         assert_eq!(tally.to_string(), want);
