@@ -3,5 +3,7 @@
 //! 49 `GET /users/{id}`, 13 `POST /orders` and 2 unmatched of 64. Building a request is not measured; dropping it and
 //! reading the response's body to its end are.
 
+#[cfg(feature = "peers")]
+pub mod peers;
 pub mod rows;
 pub mod workload;

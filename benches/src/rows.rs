@@ -23,15 +23,18 @@ impl std::fmt::Debug for Row {
 
 /// Every row, the bare service first.
 pub fn rows() -> Vec<Row> {
-    let rows = vec![
+    #[cfg_attr(not(feature = "peers"), expect(unused_mut, reason = "the peers' rows come after"))]
+    let mut rows = vec![
         Row { name: "bare", build: || app(router()) },
         Row { name: "identity", build: || app(router().layer(Identity)) },
         Row { name: "core", build: || app(router().layer(steeple_core::ObserveLayer::new(()))) },
     ];
+    #[cfg(feature = "peers")]
+    rows.extend(crate::peers::rows());
     rows
 }
 
-fn app(router: Router) -> App {
+pub(crate) fn app(router: Router) -> App {
     // As `axum::serve` does: every handler is made into a route once, not at every request.
     BoxCloneSyncService::new(router.with_state(()).map_request(|request: Request<Body>| request))
 }
