@@ -1,0 +1,114 @@
+//! Does a value look like random bytes, or like something that a person wrote?
+
+use super::is_word;
+
+/// The longest prefix that is looked at.
+const LOOK: usize = 512;
+
+/// At least 16 characters of a token's alphabet, letters and digits in turns, and no shape that is known to be harmless.
+pub(crate) fn looks_random(value: &[u8]) -> bool {
+    let value = value.get(..value.len().min(LOOK)).unwrap_or_default();
+    if value.len() < 16 || is_uuid(value) {
+        return false;
+    }
+    let mut digits = 0_usize;
+    let mut letters = 0_usize;
+    let mut turns = 0_usize;
+    let mut last = Kind::Other;
+    let mut seen = [0_u16; 128];
+    for &byte in value {
+        let kind = match byte {
+            b'0'..=b'9' => {
+                digits = digits.saturating_add(1);
+                Kind::Digit
+            }
+            b'a'..=b'z' => {
+                letters = letters.saturating_add(1);
+                Kind::Lower
+            }
+            b'A'..=b'Z' => {
+                letters = letters.saturating_add(1);
+                Kind::Upper
+            }
+            b'_' | b'-' | b'+' | b'/' | b'=' | b'.' | b'~' | b'%' => Kind::Other,
+            _ => return false,
+        };
+        if last != Kind::Other && kind != Kind::Other && kind != last {
+            turns = turns.saturating_add(1);
+        }
+        last = kind;
+        if let Some(count) = seen.get_mut(usize::from(byte)) {
+            *count = count.saturating_add(1);
+        }
+    }
+    digits >= 2 && letters >= 2 && turns.saturating_mul(6) >= value.len() && entropy(&seen, value.len()) >= 3.0
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Digit,
+    Lower,
+    Upper,
+    Other,
+}
+
+/// Bits per character.
+fn entropy(seen: &[u16; 128], len: usize) -> f32 {
+    let len = f32::from(u16::try_from(len).unwrap_or(u16::MAX));
+    seen.iter().filter(|&&count| count > 0).fold(0.0, |bits, &count| {
+        let share = f32::from(count) / len;
+        share.mul_add(-share.log2(), bits)
+    })
+}
+
+pub(crate) fn is_uuid(value: &[u8]) -> bool {
+    value.len() == 36
+        && value.iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// A word as in prose: what follows `token:` in "unexpected token: identifier".
+pub(crate) fn is_prose(value: &[u8]) -> bool {
+    if value.len() > 64 {
+        return false;
+    }
+    let word = value.strip_suffix(b".").unwrap_or(value);
+    let tail = word.get(1..).unwrap_or_default();
+    let lower = |byte: &u8| byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-' | b'\'' | b'/' | b'.');
+    let short_number = word.len() <= 5 && word.iter().all(u8::is_ascii_digit);
+    short_number
+        || (word.len() <= 24 && tail.iter().all(lower) || word.iter().all(u8::is_ascii_uppercase) && word.len() <= 12)
+        || !value.iter().any(u8::is_ascii_alphanumeric)
+        || value.iter().all(|byte| !is_word(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_values_are_told_from_written_ones() {
+        for random in [
+            &b"9f86d081884c7d659a2feaa0c55ad015"[..],
+            b"Zx81kPq0LmN44rTvYw2s",
+            b"4/0AX4XfWh1k9Zq7Lm2Np3Rs5Tu8Vw",
+            b"pI9j2Qm1Zk8wXv7T",
+        ] {
+            assert!(looks_random(random), "{}", String::from_utf8_lossy(random));
+        }
+        for written in [
+            &b"users_by_email_2024_index"[..],
+            b"550e8400-e29b-41d4-a716-446655440000",
+            b"primary-key-of-2024-table",
+            b"2024-01-02T03:04:05",
+            b"1234567890123456",
+            b"internationalization",
+            b"short1",
+            b"/api/v1/items/2024/list",
+        ] {
+            assert!(!looks_random(written), "{}", String::from_utf8_lossy(written));
+        }
+    }
+}

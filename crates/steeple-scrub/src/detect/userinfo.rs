@@ -1,0 +1,82 @@
+//! Users and passwords in URLs and in the data source names of drivers.
+
+use super::{Findings, add, at, before, cut, is_blank, is_quote, random::looks_random, run, run_back, run_max};
+use crate::marker::{Rule, marker_len};
+
+pub(crate) fn find(text: &[u8], markers: &[Box<str>], findings: &mut Findings) {
+    let mut from = 0;
+    while let Some(found) = memchr::memmem::find(text.get(from..).unwrap_or_default(), b"://") {
+        let colon = from.saturating_add(found);
+        let start = colon.saturating_add(3);
+        from = start;
+        if !before(text, colon).is_ascii_alphanumeric() {
+            continue;
+        }
+        if let Some(end) = extent(text, start) {
+            let user = cut(text, start, end);
+            if marker_len(user, markers) != Some(user.len()) && !is_plain_user(user) {
+                add(findings, start, end, Rule::Userinfo);
+            }
+            from = end;
+        }
+    }
+    driver_names(text, findings);
+}
+
+/// The end of the user information that begins at `start`, where an authority begins: the place of its `@`.
+///
+/// A password with a raw `/`, `?` or `#` in it ends the authority for a URL parser. What is then left of it (`user:p`) has
+/// no number for a port, and the `@` further on tells.
+pub(crate) fn extent(text: &[u8], start: usize) -> Option<usize> {
+    let strict =
+        run(text, start, |byte| !is_blank(byte) && !is_end(byte) && !matches!(byte, b'/' | b'?' | b'#' | b'\\'));
+    if let Some(sign) = memchr::memrchr(b'@', cut(text, start, strict)) {
+        return Some(start.saturating_add(sign));
+    }
+    let authority = cut(text, start, strict);
+    if authority.starts_with(b"[") {
+        return None;
+    }
+    let colon = memchr::memchr(b':', authority)?;
+    let port = authority.get(colon.saturating_add(1)..).unwrap_or_default();
+    if colon > 0 && port.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let loose = run_max(text, strict, 1024, |byte| !is_blank(byte) && !is_end(byte));
+    let sign = memchr::memrchr(b'@', cut(text, strict, loose))?;
+    Some(strict.saturating_add(sign))
+}
+
+const fn is_end(byte: u8) -> bool {
+    is_quote(byte) || matches!(byte, b'<' | b'>')
+}
+
+/// `ssh://git@host`: a name alone, and a plain one.
+fn is_plain_user(user: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'-' | b'_' | b'.');
+    user.len() <= 20 && user.iter().all(plain) && !looks_random(user)
+}
+
+/// `user:password@tcp(host)/db` of the `MySQL` driver for Go, `jdbc:oracle:thin:user/password@host`.
+fn driver_names(text: &[u8], findings: &mut Findings) {
+    for sign in memchr::memchr_iter(b'@', text) {
+        let rest = text.get(sign..).unwrap_or_default();
+        let go = [&b"@tcp("[..], b"@tcp6(", b"@unix(", b"@cloudsql(", b"@("].iter().any(|form| rest.starts_with(form));
+        let oracle = matches!(at(rest, 1), b'/' | b'(') || at(rest, 1).is_ascii_alphanumeric();
+        if !go && !oracle {
+            continue;
+        }
+        let start = run_back(text, sign, 256, |byte| !is_blank(byte) && !is_end(byte) && byte != b'@');
+        let user = cut(text, start, sign);
+        if go {
+            // `dsn=user:password@tcp(…)`
+            let name = memchr::memchr(b'=', user).map_or(0, |equals| equals.saturating_add(1));
+            if memchr::memchr(b':', user).is_some() {
+                add(findings, start.saturating_add(name), sign, Rule::Userinfo);
+            }
+        } else if let Some(thin) = memchr::memmem::find(user, b"oracle:thin:") {
+            let name = thin.saturating_add(b"oracle:thin:".len());
+            add(findings, start.saturating_add(name), sign, Rule::Userinfo);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+use std::{error, fmt};
+
+/// A scrubber's configuration is unusable. Retrying does not help: the configuration is wrong.
+#[derive(Debug)]
+pub struct BuildError {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Pattern { name: String, source: Box<dyn error::Error + Send + Sync> },
+    PatternName { name: String },
+    EmptyPattern { name: String },
+    Header { name: String },
+    Key { name: String },
+}
+
+impl BuildError {
+    pub(crate) fn pattern(name: &str, source: regex::Error) -> Self {
+        Self { kind: Kind::Pattern { name: name.to_owned(), source: Box::new(source) } }
+    }
+
+    pub(crate) fn pattern_name(name: &str) -> Self {
+        Self { kind: Kind::PatternName { name: name.to_owned() } }
+    }
+
+    pub(crate) fn empty_pattern(name: &str) -> Self {
+        Self { kind: Kind::EmptyPattern { name: name.to_owned() } }
+    }
+
+    pub(crate) fn header(name: &str) -> Self {
+        Self { kind: Kind::Header { name: name.to_owned() } }
+    }
+
+    pub(crate) fn key(name: &str) -> Self {
+        Self { kind: Kind::Key { name: name.to_owned() } }
+    }
+
+    /// A pattern is no regular expression, is too large, matches the empty text, or has no usable name.
+    pub fn is_pattern(&self) -> bool {
+        match self.kind {
+            Kind::Pattern { .. } | Kind::PatternName { .. } | Kind::EmptyPattern { .. } => true,
+            Kind::Header { .. } | Kind::Key { .. } => false,
+        }
+    }
+
+    /// A header's name, or a part of one, has characters that no header has, or is empty.
+    pub fn is_header(&self) -> bool {
+        matches!(self.kind, Kind::Header { .. })
+    }
+
+    /// A key has neither letters nor digits: it would match everything or nothing.
+    pub fn is_key(&self) -> bool {
+        matches!(self.kind, Kind::Key { .. })
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Pattern { name, .. } => write!(f, "pattern `{name}` is not a usable regular expression"),
+            Kind::PatternName { name } => {
+                write!(f, "pattern name `{name}` is not 1 to 40 lower-case letters, digits and dashes of its own")
+            }
+            Kind::EmptyPattern { name } => write!(f, "pattern `{name}` matches the empty text"),
+            Kind::Header { name } => write!(f, "`{name}` is no name of a header"),
+            Kind::Key { name } => write!(f, "key `{name}` has neither letters nor digits"),
+        }
+    }
+}
+
+impl error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match &self.kind {
+            Kind::Pattern { source, .. } => Some(&**source),
+            Kind::PatternName { .. } | Kind::EmptyPattern { .. } | Kind::Header { .. } | Kind::Key { .. } => None,
+        }
+    }
+}

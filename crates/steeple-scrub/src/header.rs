@@ -1,0 +1,292 @@
+//! Headers and cookies: shown only if someone named them, and never if their name is on the deny list.
+
+use std::borrow::Cow;
+
+use http::{HeaderName, HeaderValue, header};
+
+use crate::{marker::Rule, policy::Policy, splice::Splice, text, url};
+
+/// Why a header is not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HideReason {
+    /// The value is marked with [`HeaderValue::set_sensitive`].
+    Sensitive,
+    /// The deny list names it.
+    Denied,
+    /// Nobody allowed it.
+    NotAllowed,
+}
+
+impl HideReason {
+    /// The reason as a word: `sensitive`, `denied`, `not allowed`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sensitive => "sensitive",
+            Self::Denied => "denied",
+            Self::NotAllowed => "not allowed",
+        }
+    }
+}
+
+/// What becomes of a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "the verdict says whether the header may be shown"]
+pub enum HeaderVerdict<'v> {
+    /// It may be shown, like this.
+    Shown(Cow<'v, str>),
+    /// It may not be shown.
+    Hidden(HideReason),
+}
+
+impl<'v> HeaderVerdict<'v> {
+    /// The value to show, if any.
+    pub fn shown(self) -> Option<Cow<'v, str>> {
+        match self {
+            Self::Shown(value) => Some(value),
+            Self::Hidden(_) => None,
+        }
+    }
+
+    /// The value to show, or the marker in its place: for sinks that list every header's name.
+    pub fn or_marker(self) -> Cow<'v, str> {
+        self.shown().unwrap_or(Cow::Borrowed(Rule::Header.marker()))
+    }
+}
+
+/// Shown unless denied. `*` at the end stands for any ending.
+pub(crate) const ALLOWED: &[&str] = &[
+    "accept",
+    "accept-charset",
+    "accept-encoding",
+    "accept-language",
+    "accept-ranges",
+    "access-control-*",
+    "age",
+    "allow",
+    "alt-svc",
+    "cache-control",
+    "connection",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-type",
+    "date",
+    "dnt",
+    "expect",
+    "expires",
+    "grpc-accept-encoding",
+    "grpc-encoding",
+    "grpc-message",
+    "grpc-status",
+    "grpc-timeout",
+    "host",
+    "if-modified-since",
+    "if-unmodified-since",
+    "keep-alive",
+    "last-modified",
+    "location",
+    "origin",
+    "pragma",
+    "priority",
+    "range",
+    "referer",
+    "retry-after",
+    "sec-ch-ua",
+    "sec-ch-ua-mobile",
+    "sec-ch-ua-platform",
+    "sec-fetch-*",
+    "sec-gpc",
+    "sec-websocket-version",
+    "server",
+    "server-timing",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "upgrade-insecure-requests",
+    "user-agent",
+    "vary",
+    "x-correlation-id",
+    "x-request-id",
+    "x-requested-with",
+];
+
+/// Hidden even if allowed: anywhere in a name. What the lists of Sentry, Datadog and OpenTelemetry name, and who the client is.
+pub(crate) const DENIED: &[&str] = &[
+    "auth",
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "credential",
+    "api-key",
+    "apikey",
+    "-key",
+    "_key",
+    "jwt",
+    "bearer",
+    "assertion",
+    "sso",
+    "saml",
+    "csrf",
+    "xsrf",
+    "session",
+    "signature",
+    "set-cookie",
+    "cookie",
+    "-sid",
+    "otp",
+    "client-cert",
+    "ssl-client",
+    "forwarded",
+    "-ip",
+    "remote-",
+    "-user",
+    "identity",
+];
+
+/// Names that have one of the words above in them and mean something else.
+const HARMLESS: &[&str] = &["x-ratelimit-remote-", "access-control-allow-credentials", "access-control-allow-headers"];
+
+#[derive(Debug)]
+pub(crate) struct HeaderPolicy {
+    /// Exact names that may be shown, by length, the deny list already taken off.
+    exact: Vec<Vec<Box<str>>>,
+    /// Beginnings of names that may be shown.
+    prefixes: Vec<Box<str>>,
+    pub(crate) denied: Vec<Box<str>>,
+    pub(crate) excepted: Vec<Box<str>>,
+    /// Cookies that may be shown.
+    pub(crate) cookies: Vec<Box<str>>,
+}
+
+impl HeaderPolicy {
+    pub(crate) fn new(
+        allowed: impl IntoIterator<Item = String>,
+        denied: Vec<Box<str>>,
+        excepted: Vec<Box<str>>,
+        cookies: Vec<Box<str>>,
+    ) -> Self {
+        let mut policy = Self { exact: Vec::new(), prefixes: Vec::new(), denied, excepted, cookies };
+        for name in allowed {
+            if let Some(prefix) = name.strip_suffix('*') {
+                policy.prefixes.push(prefix.into());
+            } else if !policy.is_denied(&name) {
+                if policy.exact.len() <= name.len() {
+                    policy.exact.resize(name.len().saturating_add(1), Vec::new());
+                }
+                let slot = policy.exact.get_mut(name.len()).filter(|names| !names.iter().any(|known| **known == *name));
+                if let Some(names) = slot {
+                    names.push(name.as_str().into());
+                }
+            }
+        }
+        policy
+    }
+
+    /// `name` is in lower case.
+    pub(crate) fn is_denied(&self, name: &str) -> bool {
+        !self.excepted.iter().any(|excepted| **excepted == *name)
+            && !HARMLESS.contains(&name)
+            && self.denied.iter().any(|denied| name.contains(&**denied))
+    }
+
+    fn is_allowed(&self, name: &str) -> bool {
+        let exact = self.exact.get(name.len()).is_some_and(|names| names.iter().any(|known| **known == *name));
+        exact || self.prefixes.iter().any(|prefix| name.starts_with(&**prefix)) && !self.is_denied(name)
+    }
+
+    /// Names that may be shown, sorted, those with `*` last.
+    pub(crate) fn allowed(&self) -> Vec<String> {
+        let mut exact: Vec<String> = self.exact.iter().flatten().map(ToString::to_string).collect();
+        exact.sort();
+        exact.extend(self.prefixes.iter().map(|prefix| format!("{prefix}*")));
+        exact
+    }
+}
+
+/// What becomes of one header.
+pub(crate) fn verdict<'v>(policy: &Policy, name: &HeaderName, value: &'v HeaderValue) -> HeaderVerdict<'v> {
+    if let Some(reason) = hidden(&policy.headers, name, value) {
+        return HeaderVerdict::Hidden(reason);
+    }
+    HeaderVerdict::Shown(match String::from_utf8_lossy(value.as_bytes()) {
+        Cow::Borrowed(value) => shown(policy, name, value),
+        Cow::Owned(value) => Cow::Owned(shown(policy, name, &value).into_owned()),
+    })
+}
+
+fn hidden(policy: &HeaderPolicy, name: &HeaderName, value: &HeaderValue) -> Option<HideReason> {
+    if value.is_sensitive() {
+        return Some(HideReason::Sensitive);
+    }
+    let is_cookie = *name == header::COOKIE || *name == header::SET_COOKIE;
+    if is_cookie && !policy.cookies.is_empty() {
+        return None;
+    }
+    if policy.is_allowed(name.as_str()) {
+        return None;
+    }
+    Some(if policy.is_denied(name.as_str()) { HideReason::Denied } else { HideReason::NotAllowed })
+}
+
+fn shown<'v>(policy: &Policy, name: &HeaderName, value: &'v str) -> Cow<'v, str> {
+    if *name == header::COOKIE {
+        cookies(policy, value)
+    } else if *name == header::SET_COOKIE {
+        set_cookie(policy, value)
+    } else if [header::REFERER, header::LOCATION, header::CONTENT_LOCATION, header::ORIGIN].contains(name) {
+        url::url(policy, value)
+    } else {
+        text::scrub(policy, value)
+    }
+}
+
+/// `name=value; name=value`: only the values of cookies that were allowed by name.
+pub(crate) fn cookies<'v>(policy: &Policy, value: &'v str) -> Cow<'v, str> {
+    let mut splice = Splice::new(value);
+    let mut from = 0_usize;
+    for pair in value.split(';') {
+        cookie(policy, pair, from, &mut splice);
+        from = from.saturating_add(pair.len()).saturating_add(1);
+    }
+    splice.finish()
+}
+
+/// One cookie and its attributes: `name=value; Path=/; Secure`.
+pub(crate) fn set_cookie<'v>(policy: &Policy, value: &'v str) -> Cow<'v, str> {
+    let mut splice = Splice::new(value);
+    let pair = value.split(';').next().unwrap_or_default();
+    cookie(policy, pair, 0, &mut splice);
+    let attributes = value.get(pair.len()..).unwrap_or_default();
+    if let Some(rule) = policy.hit(attributes.as_bytes()) {
+        splice.replace(pair.len().saturating_add(1)..value.len(), policy.marker(rule));
+    }
+    splice.finish()
+}
+
+fn cookie(policy: &Policy, pair: &str, from: usize, splice: &mut Splice<'_>) {
+    let end = from.saturating_add(pair.len());
+    let start = end.saturating_sub(pair.trim_start().len());
+    let (name, value) = pair.trim().split_once('=').unwrap_or(("", pair.trim()));
+    let value_start =
+        if name.is_empty() && !pair.contains('=') { start } else { start.saturating_add(name.len()).saturating_add(1) };
+    if value.is_empty() || policy.is_marker(value.as_bytes()) {
+        return;
+    }
+    if let Some(rule) = policy.hit(name.as_bytes()) {
+        return splice.replace(start..end, policy.marker(rule));
+    }
+    let allowed = !name.is_empty() && policy.headers.cookies.iter().any(|allowed| **allowed == *name);
+    let rule =
+        if allowed { policy.verdict(policy.classify(name.as_bytes()), value.as_bytes()) } else { Some(Rule::Cookie) };
+    if let Some(rule) = rule {
+        splice.replace(value_start..end, policy.marker(rule));
+    }
+}

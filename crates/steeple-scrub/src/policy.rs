@@ -1,0 +1,78 @@
+//! What a scrubber was configured to remove, and the decisions that all surfaces share.
+
+use regex::bytes::Regex;
+
+use crate::{
+    detect::{Findings, pair::Known},
+    header::HeaderPolicy,
+    marker::{Rule, marker_len},
+    name::{self, Class, Names},
+    text,
+};
+
+/// What happens to e-mail addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EmailPolicy {
+    /// They are removed.
+    #[default]
+    Redact,
+    /// They stay.
+    Keep,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    pub(crate) name: Box<str>,
+    pub(crate) regex: Regex,
+}
+
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub(crate) email: EmailPolicy,
+    pub(crate) names: Names,
+    pub(crate) patterns: Vec<Pattern>,
+    /// The patterns' markers, in the same order.
+    pub(crate) markers: Vec<Box<str>>,
+    pub(crate) headers: HeaderPolicy,
+}
+
+impl Policy {
+    pub(crate) fn known(&self) -> Known<'_> {
+        Known { names: &self.names, markers: &self.markers }
+    }
+
+    pub(crate) fn classify(&self, name: &[u8]) -> Class {
+        name::classify(name, &self.names)
+    }
+
+    pub(crate) fn marker(&self, rule: Rule) -> &str {
+        let Rule::Pattern(nth) = rule else { return rule.marker() };
+        self.markers.get(usize::from(nth)).map_or(rule.marker(), |marker| marker)
+    }
+
+    /// Is the whole of `value` a marker, so that nothing of it is left to remove?
+    pub(crate) fn is_marker(&self, value: &[u8]) -> bool {
+        marker_len(value, &self.markers) == Some(value.len())
+    }
+
+    /// Why a value in a structure, not in prose, has to go as a whole. `text` is what it reads as once decoded.
+    pub(crate) fn verdict(&self, class: Class, value: &[u8]) -> Option<Rule> {
+        if value.is_empty() || self.is_marker(value) {
+            return None;
+        }
+        match class {
+            Class::Strong | Class::Word | Class::Digits => Some(Rule::Key),
+            Class::Weak if crate::detect::random::looks_random(value) => Some(Rule::Entropy),
+            Class::Weak | Class::Open => self.hit(value),
+        }
+    }
+
+    /// The first rule that finds something in `value`.
+    pub(crate) fn hit(&self, value: &[u8]) -> Option<Rule> {
+        let mut findings = Findings::new();
+        text::find(self, value, &mut findings);
+        text::settle(&mut findings);
+        findings.first().map(|finding| finding.rule)
+    }
+}

@@ -1,0 +1,231 @@
+//! Free text: log messages, panics, error chains, SQL.
+//!
+//! A single pass over the bytes notes what kinds of them there are. Most texts have nothing that any detector begins with and
+//! are done. For the others, the detectors run whose bytes are there, on the text and on what it reads as once its escapes
+//! are undone.
+
+use std::borrow::Cow;
+
+use crate::{
+    detect::{Finding, Findings, add, email, number, pair, pem, scheme, token, userinfo},
+    marker::Rule,
+    policy::{EmailPolicy, Policy},
+    splice::Splice,
+    view::{LAYERS, View},
+};
+
+/// Kinds of bytes.
+mod kind {
+    pub(super) const AT: u8 = 1;
+    /// `:`, `=`
+    pub(super) const SIGN: u8 = 2;
+    /// `%`, `\`, `&`
+    pub(super) const ESCAPE: u8 = 4;
+    /// Quotes and `<`.
+    pub(super) const QUOTE: u8 = 8;
+    /// White space within a line.
+    pub(super) const GAP: u8 = 16;
+    pub(super) const DASH: u8 = 32;
+    /// Letters, digits, `_`, `-`.
+    pub(super) const WORD: u8 = 64;
+    pub(super) const DIGIT: u8 = 128;
+}
+
+static KINDS: [u8; 256] = kinds();
+
+const fn kinds() -> [u8; 256] {
+    let mut kinds = [0_u8; 256];
+    let mut byte = 0_u8;
+    loop {
+        let kind = match byte {
+            b'@' => kind::AT,
+            b':' | b'=' => kind::SIGN,
+            b'%' | b'\\' | b'&' => kind::ESCAPE,
+            b'"' | b'\'' | b'<' => kind::QUOTE,
+            b' ' | b'\t' => kind::GAP,
+            b'-' => kind::DASH | kind::WORD,
+            b'0'..=b'9' => kind::DIGIT | kind::WORD,
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => kind::WORD,
+            _ => 0,
+        };
+        #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
+        {
+            kinds[byte as usize] = kind;
+        }
+        if byte == u8::MAX {
+            return kinds;
+        }
+        byte = byte.wrapping_add(1);
+    }
+}
+
+/// What a text is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scan {
+    kinds: u8,
+    /// The longest run of letters, digits, `_` and `-`.
+    longest: u32,
+    digits: u32,
+}
+
+impl Scan {
+    pub(crate) fn of(text: &[u8]) -> Self {
+        let (mut kinds, mut run, mut longest, mut digits) = (0_u8, 0_u32, 0_u32, 0_u32);
+        for &byte in text {
+            #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
+            let kind = KINDS[usize::from(byte)];
+            kinds |= kind;
+            run = if kind & kind::WORD == 0 { 0 } else { run.wrapping_add(1) };
+            longest = longest.max(run);
+            digits = digits.wrapping_add(u32::from(kind >> 7));
+        }
+        Self { kinds, longest, digits }
+    }
+
+    const fn has(self, kinds: u8) -> bool {
+        self.kinds & kinds != 0
+    }
+
+    /// No built-in detector has anything to begin with.
+    pub(crate) const fn is_clean(self) -> bool {
+        self.longest < SCHEME_RUN
+            && self.digits < number::FEWEST
+            && !self.has(kind::AT | kind::SIGN | kind::ESCAPE | kind::QUOTE | kind::DASH)
+    }
+}
+
+/// The shortest run of letters in credentials that follow their scheme.
+const SCHEME_RUN: u32 = 8;
+
+/// Text is scrubbed until nothing more is found, but no more often than this.
+const PASSES: usize = 4;
+
+/// A pattern of the configuration that matches more often than this in one text takes the rest of it: that keeps the time
+/// linear whatever the pattern.
+const MATCHES: usize = 256;
+
+/// Removes what is secret.
+pub(crate) fn scrub<'t>(policy: &Policy, text: &'t str) -> Cow<'t, str> {
+    let mut findings = Findings::new();
+    find(policy, text.as_bytes(), &mut findings);
+    if findings.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut scrubbed = replace(policy, text, &mut findings);
+    // A marker is another neighbor than the secret was: look again.
+    for _ in 0..PASSES {
+        findings.clear();
+        find(policy, scrubbed.as_bytes(), &mut findings);
+        if findings.is_empty() {
+            return Cow::Owned(scrubbed);
+        }
+        scrubbed = replace(policy, &scrubbed, &mut findings);
+    }
+    Cow::Owned(policy.marker(Rule::Text).to_owned())
+}
+
+fn replace(policy: &Policy, text: &str, findings: &mut Findings) -> String {
+    settle(findings);
+    let mut splice = Splice::new(text);
+    for finding in findings.iter() {
+        splice.replace(finding.start..finding.end, policy.marker(finding.rule));
+    }
+    splice.finish().into_owned()
+}
+
+/// Sorts findings, and makes one of those that overlap: nothing of either is left, and the widest says why.
+pub(crate) fn settle(findings: &mut Findings) {
+    // Stable: of two that found the same, the one that looked first, and more closely, stays.
+    findings.sort_by_key(|finding| (finding.start, std::cmp::Reverse(finding.end)));
+    let mut merged = Findings::with_capacity(findings.len());
+    for finding in findings.drain(..) {
+        match merged.last_mut() {
+            Some(Finding { end, .. }) if finding.start < *end => *end = finding.end.max(*end),
+            _ => merged.push(finding),
+        }
+    }
+    *findings = merged;
+}
+
+/// Finds what is secret in `text`, in no order.
+pub(crate) fn find(policy: &Policy, text: &[u8], findings: &mut Findings) {
+    let scan = Scan::of(text);
+    if !scan.is_clean() {
+        detect(policy, text, scan, findings);
+    }
+    patterns(policy, text, findings);
+    if !scan.has(kind::ESCAPE) {
+        return;
+    }
+    let mut view = View::of(text);
+    let mut inside = Findings::new();
+    for layer in 0..LAYERS {
+        let Some(decoded) = view else { return };
+        detect(policy, &decoded.bytes, Scan::of(&decoded.bytes), &mut inside);
+        patterns(policy, &decoded.bytes, &mut inside);
+        for found in inside.drain(..) {
+            let (start, end) = decoded.origin(found.start, found.end);
+            add(findings, start, end, found.rule);
+        }
+        view = if layer.saturating_add(1) < LAYERS { decoded.again() } else { None };
+    }
+}
+
+fn detect(policy: &Policy, text: &[u8], scan: Scan, findings: &mut Findings) {
+    if scan.longest >= pem::SHORTEST && scan.has(kind::DASH) {
+        pem::find(text, findings);
+    }
+    if scan.longest >= token::SHORTEST_RUN || scan.digits >= 8 {
+        token::find(text, findings);
+    }
+    if scan.digits >= number::FEWEST {
+        number::find(text, findings);
+    }
+    if scan.has(kind::AT) {
+        userinfo::find(text, &policy.markers, findings);
+        if policy.email == EmailPolicy::Redact {
+            email::find(text, findings);
+        }
+    }
+    if scan.longest >= SCHEME_RUN {
+        crate::detect::webhook::find(text, findings);
+    }
+    if scan.has(kind::GAP) && (scan.longest >= SCHEME_RUN || scan.has(kind::SIGN)) {
+        scheme::find(text, policy.known(), findings);
+    }
+    if scan.has(kind::SIGN | kind::QUOTE | kind::DASH) {
+        pair::find(text, policy.known(), findings);
+    }
+}
+
+fn patterns(policy: &Policy, text: &[u8], findings: &mut Findings) {
+    for (nth, pattern) in policy.patterns.iter().enumerate() {
+        let rule = Rule::Pattern(u16::try_from(nth).unwrap_or(u16::MAX));
+        for (count, found) in pattern.regex.find_iter(text).take(MATCHES).enumerate() {
+            let (start, end) = around(policy, text, found.start(), found.end());
+            if count.saturating_add(1) == MATCHES {
+                add(findings, start, text.len(), rule);
+            } else if !policy.is_marker(text.get(start..end).unwrap_or_default()) {
+                add(findings, start, end, rule);
+            }
+        }
+    }
+}
+
+/// A match that touches a marker takes all of it: a half of one says nothing.
+fn around(policy: &Policy, text: &[u8], start: usize, end: usize) -> (usize, usize) {
+    let (mut from, mut to) = (start, end);
+    let near = start.saturating_sub(MARKER);
+    for open in memchr::memchr_iter(b'[', text.get(near..end).unwrap_or_default()) {
+        let open = near.saturating_add(open);
+        let len = crate::marker::marker_len(text.get(open..).unwrap_or_default(), &policy.markers);
+        if let Some(close) = len.map(|len| open.saturating_add(len)).filter(|&close| close > start) {
+            from = from.min(open);
+            to = to.max(close);
+        }
+    }
+    (from, to)
+}
+
+/// No marker is longer.
+pub(crate) const MARKER: usize = 64;

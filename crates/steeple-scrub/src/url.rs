@@ -1,0 +1,219 @@
+//! Paths, queries, forms and URLs.
+
+use std::borrow::Cow;
+
+use http::Uri;
+
+use crate::{
+    detect::{random::looks_random, userinfo},
+    marker::Rule,
+    name::Class,
+    policy::Policy,
+    splice::Splice,
+    text::{self, Scan},
+    view::hex,
+};
+
+/// `name=value&name=value`.
+pub(crate) fn query<'t>(policy: &Policy, query: &'t str) -> Cow<'t, str> {
+    let mut splice = Splice::new(query);
+    pairs(policy, query.as_bytes(), 0, &mut splice);
+    splice.finish()
+}
+
+/// Scrubs the pairs in `query`, which lies at `base` in the text of `splice`.
+fn pairs(policy: &Policy, query: &[u8], base: usize, splice: &mut Splice<'_>) {
+    let mut from = base;
+    for pair in query.split(|&byte| matches!(byte, b'&' | b';')) {
+        let end = from.saturating_add(pair.len());
+        let (name, value) = match memchr::memchr(b'=', pair) {
+            Some(sign) => (pair.get(..sign).unwrap_or_default(), pair.get(sign.saturating_add(1)..)),
+            None => (pair, None),
+        };
+        let decoded = Decoded::of(name);
+        let named = decoded.hit(policy);
+        if let Some(rule) = named {
+            splice.replace(from..from.saturating_add(name.len()), policy.marker(rule));
+        }
+        if let Some(value) = value {
+            // A name that is a secret says nothing good of its value, nor does the marker in its place.
+            let class = if named.is_some() || policy.is_marker(decoded.bytes()) {
+                Class::Strong
+            } else {
+                policy.classify(decoded.bytes())
+            };
+            let decoded = Decoded::of(value);
+            if let Some(rule) = decoded.verdict(policy, class) {
+                splice.replace(end.saturating_sub(value.len())..end, policy.marker(rule));
+            }
+        }
+        from = end.saturating_add(1);
+    }
+}
+
+/// A name or a value as sent, and as meant.
+struct Decoded<'t> {
+    raw: &'t [u8],
+    decoded: Cow<'t, [u8]>,
+}
+
+impl<'t> Decoded<'t> {
+    fn of(raw: &'t [u8]) -> Self {
+        Self { raw, decoded: decode(raw, true) }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.decoded
+    }
+
+    fn verdict(&self, policy: &Policy, class: Class) -> Option<Rule> {
+        if policy.is_marker(self.raw) {
+            return None;
+        }
+        // What `+` stands for depends on who wrote it: `a+b@example.com` and `Bearer+…` are both seen.
+        policy.verdict(class, &self.decoded).or_else(|| self.plus(policy))
+    }
+
+    fn hit(&self, policy: &Policy) -> Option<Rule> {
+        if policy.is_marker(self.raw) || policy.is_marker(&self.decoded) {
+            return None;
+        }
+        policy.hit(&self.decoded).or_else(|| self.plus(policy))
+    }
+
+    fn plus(&self, policy: &Policy) -> Option<Rule> {
+        if memchr::memchr(b'+', self.raw).is_none() || policy.is_marker(&self.decoded) {
+            return None;
+        }
+        policy.hit(&decode(self.raw, false))
+    }
+}
+
+/// Undoes percent-encoding, and `+` for a space.
+fn decode(raw: &[u8], plus: bool) -> Cow<'_, [u8]> {
+    let escape = memchr::memchr2(b'%', if plus { b'+' } else { b'%' }, raw);
+    let Some(first) = escape else { return Cow::Borrowed(raw) };
+    let mut out = Vec::with_capacity(raw.len());
+    out.extend_from_slice(raw.get(..first).unwrap_or_default());
+    let mut rest = raw.get(first..).unwrap_or_default();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        match (byte, tail) {
+            (b'+', _) if plus => out.push(b' '),
+            (b'%', [high, low, after @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
+                out.push(hex(*high).unwrap_or_default() << 4 | hex(*low).unwrap_or_default());
+                rest = after;
+            }
+            _ => out.push(byte),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// `/segments/of/a/path`.
+pub(crate) fn path<'t>(policy: &Policy, path: &'t str) -> Cow<'t, str> {
+    let mut splice = Splice::new(path);
+    segments(policy, path.as_bytes(), 0, &mut splice);
+    splice.finish()
+}
+
+fn segments(policy: &Policy, path: &[u8], base: usize, splice: &mut Splice<'_>) {
+    if policy.patterns.is_empty() && Scan::of(path).is_clean() {
+        return;
+    }
+    let mut from = base;
+    let mut last = Class::Open;
+    for segment in path.split(|&byte| byte == b'/') {
+        let end = from.saturating_add(segment.len());
+        let decoded = decode(segment, false);
+        let marked = policy.is_marker(segment) || policy.is_marker(&decoded);
+        // `/reset-password/Zx81kPq0…`: a name, and what looks random after it.
+        let random = || (last > Class::Open && looks_random(&decoded)).then_some(Rule::Entropy);
+        let rule = if marked { None } else { policy.hit(&decoded).or_else(random) };
+        if let Some(rule) = rule {
+            splice.replace(from..end, policy.marker(rule));
+        }
+        last = if marked || rule.is_some() { Class::Open } else { policy.classify(&decoded) };
+        from = end.saturating_add(1);
+    }
+}
+
+/// Path, query and fragment, from `base` on; a URL's authority is done with.
+fn tail(policy: &Policy, text: &[u8], base: usize, splice: &mut Splice<'_>) {
+    let rest = text.get(base..).unwrap_or_default();
+    let hash = memchr::memchr(b'#', rest);
+    let (rest, fragment) = match hash {
+        Some(hash) => (rest.get(..hash).unwrap_or_default(), rest.get(hash.saturating_add(1)..)),
+        None => (rest, None),
+    };
+    path_query(policy, rest, base, splice);
+    if let Some(fragment) = fragment {
+        let start = base.saturating_add(rest.len()).saturating_add(1);
+        // `#access_token=…`, `#section`, or a whole path and query as single-page applications have it.
+        let plain = memchr::memchr2(b'/', b'?', fragment)
+            .is_none_or(|at| memchr::memchr(b'=', fragment).is_some_and(|sign| sign < at));
+        if plain {
+            pairs(policy, fragment, start, splice);
+        } else {
+            path_query(policy, fragment, start, splice);
+        }
+    }
+}
+
+fn path_query(policy: &Policy, text: &[u8], base: usize, splice: &mut Splice<'_>) {
+    let mark = memchr::memchr(b'?', text).unwrap_or(text.len());
+    segments(policy, text.get(..mark).unwrap_or_default(), base, splice);
+    if let Some(query) = text.get(mark.saturating_add(1)..) {
+        pairs(policy, query, base.saturating_add(mark).saturating_add(1), splice);
+    }
+}
+
+/// A URL, absolute or relative, as text.
+pub(crate) fn url<'t>(policy: &Policy, url: &'t str) -> Cow<'t, str> {
+    let mut splice = Splice::new(url);
+    let bytes = url.as_bytes();
+    let start = authority(bytes);
+    let mut rest = start.unwrap_or(0);
+    if let Some(start) = start {
+        let user_end = userinfo::extent(bytes, start);
+        if let Some(end) = user_end {
+            if !policy.is_marker(bytes.get(start..end).unwrap_or_default()) {
+                splice.replace(start..end, policy.marker(Rule::Userinfo));
+            }
+            rest = end;
+        }
+        let host = bytes.get(rest..).unwrap_or_default();
+        rest =
+            rest.saturating_add(host.iter().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(host.len()));
+    }
+    tail(policy, bytes, rest, &mut splice);
+    // What only shows in the whole: a webhook's host and path.
+    match splice.finish() {
+        Cow::Borrowed(text) => text::scrub(policy, text),
+        Cow::Owned(text) => Cow::Owned(text::scrub(policy, &text).into_owned()),
+    }
+}
+
+/// Where the authority begins, if there is one.
+fn authority(url: &[u8]) -> Option<usize> {
+    if url.starts_with(b"//") {
+        return Some(2);
+    }
+    let scheme = memchr::memmem::find(url, b"://")?;
+    let name = url.get(..scheme)?;
+    let plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b':'));
+    plain.then(|| scheme.saturating_add(3))
+}
+
+/// A request's target. Borrowed when it is a path and a query and nothing in them is secret.
+pub(crate) fn uri<'t>(policy: &Policy, uri: &'t Uri) -> Cow<'t, str> {
+    match (uri.authority(), uri.path_and_query()) {
+        (None, Some(target)) => {
+            let target = target.as_str();
+            let mut splice = Splice::new(target);
+            path_query(policy, target.as_bytes(), 0, &mut splice);
+            splice.finish()
+        }
+        _ => Cow::Owned(url(policy, &uri.to_string()).into_owned()),
+    }
+}
