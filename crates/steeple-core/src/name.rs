@@ -29,6 +29,12 @@ impl Text {
             Repr::Matched(path) => path.as_str(),
         }
     }
+
+    /// Whether the text was there before any request: it is known at compile time, or a router was built with it. What
+    /// was put together while a request ran may hold what a client chose.
+    pub const fn is_fixed(&self) -> bool {
+        !matches!(self.0, Repr::Shared(_))
+    }
 }
 
 impl From<&'static str> for Text {
@@ -127,6 +133,11 @@ impl TransactionName {
     /// The name without the method: `/users/{id}`.
     pub fn target(&self) -> &str {
         self.target.as_str()
+    }
+
+    /// The name without the method, cheap to clone.
+    pub fn target_text(&self) -> &Text {
+        &self.target
     }
 
     /// Where it came from.

@@ -1,0 +1,85 @@
+use std::{error::Error, fmt};
+
+/// Metrics cannot be built as configured. Retrying does not help.
+#[derive(Debug)]
+pub struct BuildError {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Bounds,
+    NameTaken(prometheus::Error),
+    Name(Box<str>),
+    Objective,
+    Endpoint(Box<str>),
+}
+
+impl BuildError {
+    pub(crate) fn bounds() -> Self {
+        Self { kind: Kind::Bounds }
+    }
+
+    pub(crate) fn name(name: &str) -> Self {
+        Self { kind: Kind::Name(name.into()) }
+    }
+
+    pub(crate) fn registry(error: prometheus::Error) -> Self {
+        Self { kind: Kind::NameTaken(error) }
+    }
+
+    pub(crate) fn objective() -> Self {
+        Self { kind: Kind::Objective }
+    }
+
+    #[cfg(feature = "push")]
+    pub(crate) fn endpoint(endpoint: &str) -> Self {
+        Self { kind: Kind::Endpoint(endpoint.into()) }
+    }
+
+    /// Bucket bounds are missing, too many, or not finite, ascending and above zero.
+    pub fn is_bounds(&self) -> bool {
+        matches!(self.kind, Kind::Bounds)
+    }
+
+    /// The registry has a metric of the same name already.
+    pub fn is_name_taken(&self) -> bool {
+        matches!(self.kind, Kind::NameTaken(_))
+    }
+
+    /// A name or label name is not one that Prometheus allows.
+    pub fn is_name(&self) -> bool {
+        matches!(self.kind, Kind::Name(_))
+    }
+
+    /// An objective's ratio is not between 0 and 1, or its latency is zero.
+    pub fn is_objective(&self) -> bool {
+        matches!(self.kind, Kind::Objective)
+    }
+
+    /// An address to push to is not usable.
+    pub fn is_endpoint(&self) -> bool {
+        matches!(self.kind, Kind::Endpoint(_))
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Bounds => f.write_str("bucket bounds must be 1 to 64, finite, ascending and above zero"),
+            Kind::NameTaken(_) => f.write_str("the registry has a metric of that name already"),
+            Kind::Name(name) => write!(f, "`{name}` is not a name that Prometheus allows"),
+            Kind::Objective => f.write_str("an objective needs a ratio between 0 and 1 and a latency above zero"),
+            Kind::Endpoint(endpoint) => write!(f, "`{endpoint}` is not an address to push to"),
+        }
+    }
+}
+
+impl Error for BuildError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.kind {
+            Kind::NameTaken(error) => Some(error),
+            Kind::Bounds | Kind::Name(_) | Kind::Objective | Kind::Endpoint(_) => None,
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! The families about gRPC calls, with the names that go-grpc-middleware made standard.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+};
+
+use steeple_core::{End, GrpcStatus, TraceContext};
+
+use crate::{
+    encode::{Encoder, Kind, Meta, Number, Source},
+    folded::{Folded, Label},
+    http::Scratch,
+    layout::Layout,
+    names::Names,
+    series::{Exemplars, HistogramPlace, Labels, Name, OVERFLOW},
+    shard::Cells,
+    table::{Table, hash},
+};
+
+/// How many messages a gRPC method takes and gives, which cannot be seen from outside of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GrpcType {
+    /// Nobody has said.
+    #[default]
+    Unknown,
+    /// One request, one response.
+    Unary,
+    /// A stream of requests, one response.
+    ClientStream,
+    /// One request, a stream of responses.
+    ServerStream,
+    /// Streams both ways.
+    BidiStream,
+}
+
+impl GrpcType {
+    /// The value of the label `grpc_type`, as go-grpc-middleware spells it; `unknown` where nobody has said.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Unary => "unary",
+            Self::ClientStream => "client_stream",
+            Self::ServerStream => "server_stream",
+            Self::BidiStream => "bidi_stream",
+        }
+    }
+}
+
+/// How many methods may have series before anything has shown that the service knows them.
+const UNPROVEN: usize = 64;
+
+const CODES: usize = 17;
+
+pub(crate) struct Grpc {
+    names: Names,
+    layout: Arc<Layout>,
+    methods: Table<Rpc>,
+    overflow: Rpc,
+    unproven: AtomicUsize,
+    folded: Arc<Folded>,
+}
+
+struct Rpc {
+    name: Name,
+    kind: GrpcType,
+    /// Whether the service is known to have this method: somebody declared it, or it has answered with a message.
+    proven: AtomicBool,
+    labels: Labels,
+    /// Calls that have begun.
+    started: Cells,
+    codes: [OnceLock<Box<Code>>; CODES],
+}
+
+struct Code {
+    labels: Labels,
+    otel: Option<Labels>,
+    /// How many calls were handled, then how long they took.
+    cells: Cells,
+    duration: HistogramPlace,
+    exemplars: Exemplars,
+}
+
+const HANDLED: usize = 0;
+
+impl Grpc {
+    pub(crate) fn new(
+        names: Names,
+        layout: Arc<Layout>,
+        max_methods: usize,
+        known: Vec<(Name, GrpcType)>,
+        folded: Arc<Folded>,
+    ) -> Self {
+        let room = max_methods.max(known.len()).saturating_add(UNPROVEN);
+        let grpc = Self {
+            names,
+            layout,
+            methods: Table::new(room),
+            overflow: Rpc::new(OVERFLOW.into(), GrpcType::Unknown, true),
+            unproven: AtomicUsize::new(0),
+            folded,
+        };
+        for (name, kind) in known {
+            let hash = hash([&*name]);
+            grpc.methods.get_or_insert(hash, |rpc| rpc.name == name, |_| Some(Rpc::new(name.clone(), kind, true)));
+        }
+        grpc
+    }
+
+    /// A call has begun. Counted now if its method is known; if not, at its end, when more is known of it.
+    pub(crate) fn started(&self, method: &str) -> bool {
+        let known = self.methods.get(hash([method]), |rpc| rpc.name == method);
+        let counted = known.filter(|rpc| rpc.proven.load(Relaxed));
+        if let Some(rpc) = counted {
+            rpc.started.add(0, 1);
+        }
+        counted.is_some()
+    }
+
+    pub(crate) fn ended(&self, method: &str, was_counted: bool, trace: Option<&TraceContext>, end: &End) {
+        let status = end.grpc_status.unwrap_or(GrpcStatus::UNKNOWN);
+        // An answer with a message in it comes from a method that exists: those who turn calls away send none.
+        let proven = status == GrpcStatus::OK || end.response_body_bytes > 0;
+        let rpc = self.rpc(method, proven);
+        if !was_counted {
+            rpc.started.add(0, 1);
+        }
+        let Some(slot) = rpc.codes.get(usize::from(status.code())) else { return };
+        let code = slot.get_or_init(|| Box::new(Code::new(rpc, status, self)));
+        let row = code.cells.row();
+        row.add(HANDLED, 1);
+        let nanos = u64::try_from(end.duration.as_nanos()).unwrap_or(u64::MAX);
+        let cell = code.duration.record(&row, nanos);
+        if let Some(trace) = trace {
+            code.exemplars.offer(&code.duration.layout, cell, nanos, trace, end.is_server_error());
+        }
+    }
+
+    fn rpc(&self, method: &str, proven: bool) -> &Rpc {
+        // Core has folded what the service does not implement.
+        if method == OVERFLOW {
+            return &self.overflow;
+        }
+        let hash = hash([method]);
+        let is = |rpc: &Rpc| rpc.name == method;
+        if let Some(rpc) = self.methods.get(hash, is) {
+            if proven && !rpc.proven.load(Relaxed) && !rpc.proven.swap(true, Relaxed) {
+                self.unproven.fetch_sub(1, Relaxed);
+            }
+            return rpc;
+        }
+        if proven || self.unproven.load(Relaxed) < UNPROVEN {
+            let rpc = self.methods.get_or_insert(hash, is, |_| {
+                if !proven && self.unproven.fetch_add(1, Relaxed) >= UNPROVEN {
+                    self.unproven.fetch_sub(1, Relaxed);
+                    return None;
+                }
+                Some(Rpc::new(method.to_owned().into(), GrpcType::Unknown, proven))
+            });
+            if let Some(rpc) = rpc {
+                return rpc;
+            }
+        }
+        self.folded.fold(Label::GrpcMethod);
+        &self.overflow
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Rpc> {
+        let overflow = Some(&self.overflow).filter(|rpc| !rpc.started.is_untouched());
+        self.methods.iter().chain(overflow)
+    }
+}
+
+impl Rpc {
+    fn new(name: Name, kind: GrpcType, proven: bool) -> Self {
+        let labels = Labels::new(go_pairs(&name, kind));
+        let codes = [const { OnceLock::new() }; CODES];
+        Self { name, kind, proven: AtomicBool::new(proven), labels, started: Cells::new(1), codes }
+    }
+
+    fn codes(&self) -> impl Iterator<Item = &Code> {
+        self.codes.iter().filter_map(OnceLock::get).map(|code| &**code)
+    }
+}
+
+impl Code {
+    fn new(rpc: &Rpc, status: GrpcStatus, grpc: &Grpc) -> Self {
+        let duration = HistogramPlace::new(Arc::clone(&grpc.layout), 1);
+        let mut pairs = go_pairs(&rpc.name, rpc.kind);
+        pairs.push(("grpc_code".into(), go_code(status).into()));
+        let otel = grpc.names.has_otel().then(|| {
+            let mut pairs: Vec<(Name, Name)> = vec![
+                ("rpc_system_name".into(), "grpc".into()),
+                ("rpc_method".into(), rpc.name.clone()),
+                ("rpc_status_code".into(), status.as_str().into()),
+            ];
+            if status.is_server_error() {
+                pairs.push(("error_type".into(), status.as_str().into()));
+            }
+            Labels::new(pairs)
+        });
+        let cells = Cells::new(duration.end());
+        Self { labels: Labels::new(pairs), otel, cells, duration, exemplars: Exemplars::default() }
+    }
+}
+
+fn go_pairs(name: &str, kind: GrpcType) -> Vec<(Name, Name)> {
+    let (service, method) = name.split_once('/').unwrap_or((OVERFLOW, OVERFLOW));
+    vec![
+        ("grpc_type".into(), kind.as_str().into()),
+        ("grpc_service".into(), service.to_owned().into()),
+        ("grpc_method".into(), method.to_owned().into()),
+    ]
+}
+
+/// The code as Go spells it.
+const fn go_code(status: GrpcStatus) -> &'static str {
+    match status.code() {
+        0 => "OK",
+        1 => "Canceled",
+        3 => "InvalidArgument",
+        4 => "DeadlineExceeded",
+        5 => "NotFound",
+        6 => "AlreadyExists",
+        7 => "PermissionDenied",
+        8 => "ResourceExhausted",
+        9 => "FailedPrecondition",
+        10 => "Aborted",
+        11 => "OutOfRange",
+        12 => "Unimplemented",
+        13 => "Internal",
+        14 => "Unavailable",
+        15 => "DataLoss",
+        16 => "Unauthenticated",
+        _ => "Unknown",
+    }
+}
+
+const BY_METHOD: [&str; 3] = ["grpc_type", "grpc_service", "grpc_method"];
+
+fn classic_families() -> [Meta; 3] {
+    [
+        Meta::new(Kind::Counter, "grpc_server_started_total", "Calls that have begun.", &BY_METHOD),
+        Meta::new(
+            Kind::Counter,
+            "grpc_server_handled_total",
+            "Calls that have ended, by their status.",
+            &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
+        ),
+        Meta::new(
+            Kind::Histogram,
+            "grpc_server_handling_seconds",
+            "Time from the call's head to its last byte.",
+            &BY_METHOD,
+        ),
+    ]
+}
+
+fn otel_families() -> [Meta; 1] {
+    [Meta::new(
+        Kind::Histogram,
+        "rpc_server_call_duration_seconds",
+        "Duration of RPC server calls.",
+        &["rpc_system_name", "rpc_method", "rpc_status_code", "error_type"],
+    )]
+}
+
+impl Source for Grpc {
+    fn families(&self) -> Vec<Meta> {
+        let mut families = Vec::new();
+        if self.names.has_classic() {
+            families.extend(classic_families());
+        }
+        if self.names.has_otel() {
+            families.extend(otel_families());
+        }
+        families
+    }
+
+    fn write(&self, to: &mut dyn Encoder) {
+        let mut scratch = Scratch::default();
+        if self.names.has_classic() {
+            let [started, handled, handling] = classic_families();
+            to.begin(&started);
+            for rpc in self.all() {
+                to.value(&rpc.labels, Number::Whole(rpc.started.sum(0)));
+            }
+            to.begin(&handled);
+            for code in self.all().flat_map(Rpc::codes) {
+                to.value(&code.labels, Number::Whole(code.cells.sum(HANDLED)));
+            }
+            to.begin(&handling);
+            for rpc in self.all().filter(|rpc| rpc.codes().next().is_some()) {
+                scratch.clear();
+                for code in rpc.codes() {
+                    scratch.add(&code.duration, &code.cells, &code.exemplars);
+                }
+                scratch.write(&rpc.labels, &self.layout, to);
+            }
+        }
+        if self.names.has_otel() {
+            let [duration] = otel_families();
+            to.begin(&duration);
+            for code in self.all().flat_map(Rpc::codes) {
+                if let Some(labels) = &code.otel {
+                    scratch.write_one(labels, &code.duration, &code.cells, Some(&code.exemplars), to);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,664 @@
+//! The families about HTTP exchanges.
+
+use std::sync::{
+    Arc, Mutex, OnceLock, PoisonError,
+    atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
+};
+
+use steeple_core::{End, ErrorClass, Outcome, TraceContext};
+
+use crate::{
+    encode::{Encoder, HistogramView, Kind, Meta, Number, Source},
+    folded::{Folded, Label},
+    layout::Layout,
+    names::Names,
+    route::RouteMetrics,
+    series::{Exemplars, HistogramCounts, HistogramPlace, Labels, Name, OVERFLOW},
+    shard::Cells,
+    table::{Table, hash},
+};
+
+pub(crate) const UNMATCHED: &str = "unmatched";
+
+const METHODS: [&str; 11] =
+    ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY", OVERFLOW];
+
+fn method_index(method: &str) -> usize {
+    METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len().wrapping_sub(1))
+}
+
+/// Most series of one method and route; the last is for what does not fit.
+const SERIES_PER_METHOD: usize = 40;
+
+/// A route has room for this many series however full the rest is.
+const RESERVED_PER_ROUTE: u32 = 8;
+
+/// What ends up in `http_requests_aborted_total`.
+const ABORTS: [Outcome; 5] =
+    [Outcome::Cancelled, Outcome::CancelledInBody, Outcome::ServiceError, Outcome::BodyError, Outcome::Panicked];
+
+/// How much there may be of everything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) routes: usize,
+    pub(crate) series: usize,
+}
+
+pub(crate) struct Http {
+    names: Names,
+    scheme: Name,
+    limits: Limits,
+    latency: Arc<Layout>,
+    sizes: Arc<Layout>,
+    routes: Table<Route>,
+    unmatched: Route,
+    overflow: Route,
+    /// Routes whose texts were made while the program ran.
+    made_routes: AtomicUsize,
+    series: AtomicUsize,
+    /// Held while a series is made.
+    making: Mutex<()>,
+    in_flight: Cells,
+    connections: Cells,
+    folded: Arc<Folded>,
+}
+
+/// What outlives its exchange, or does not end on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Open {
+    Upgrade = 0,
+    Sse = 1,
+}
+
+pub(crate) struct Route {
+    name: Name,
+    /// How many series it has.
+    series: AtomicU32,
+    methods: [OnceLock<Box<Method>>; METHODS.len()],
+}
+
+/// What is kept of one method of one route.
+pub(crate) struct Method {
+    method: &'static str,
+    labels: Labels,
+    otel_sizes: OnceLock<Labels>,
+    aborts: [OnceLock<Labels>; ABORTS.len()],
+    /// From here on its series get this route's own buckets.
+    options: OnceLock<RouteMetrics>,
+    cells: Cells,
+    head: HistogramPlace,
+    request_size: HistogramPlace,
+    response_size: HistogramPlace,
+    head_exemplars: Exemplars,
+    statuses: [OnceLock<Box<Status>>; SERIES_PER_METHOD],
+}
+
+/// A status of a method of a route: where requests are counted and timed.
+struct Status {
+    key: StatusKey,
+    labels: Labels,
+    otel: Option<Labels>,
+    cells: Cells,
+    duration: HistogramPlace,
+    exemplars: Exemplars,
+}
+
+/// What tells the series of one method and route apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct StatusKey {
+    /// 0 for what does not fit.
+    status: u16,
+    /// Whether the status was sent, or stands for one that was not.
+    sent: bool,
+    /// 0: none; then the outcomes; then the status itself. Only with OpenTelemetry's names.
+    error: u8,
+    /// Only with OpenTelemetry's names.
+    version: &'static str,
+}
+
+const OVERFLOW_KEY: StatusKey = StatusKey { status: 0, sent: true, error: 0, version: "" };
+const ERROR_IS_STATUS: u8 = 255;
+
+/// The one cell of [`Status`] before its histogram.
+const REQUESTS: usize = 0;
+
+/// An exchange that is over.
+pub(crate) struct Ended<'a> {
+    pub(crate) method: &'static str,
+    /// `None`: unmatched.
+    pub(crate) route: Option<&'a str>,
+    /// Whether the route's text was there before any request.
+    pub(crate) route_is_fixed: bool,
+    pub(crate) version: &'static str,
+    /// Whether its duration says anything about latency.
+    pub(crate) timed: bool,
+    pub(crate) options: Option<RouteMetrics>,
+    pub(crate) trace: Option<&'a TraceContext>,
+    pub(crate) end: &'a End,
+}
+
+pub(crate) struct HttpOptions {
+    pub(crate) names: Names,
+    pub(crate) scheme: Name,
+    pub(crate) limits: Limits,
+    pub(crate) latency: Arc<Layout>,
+    pub(crate) sizes: Arc<Layout>,
+    pub(crate) known_routes: Vec<Name>,
+    pub(crate) folded: Arc<Folded>,
+}
+
+impl Http {
+    pub(crate) fn new(options: HttpOptions) -> Self {
+        let HttpOptions { names, scheme, limits, latency, sizes, known_routes, folded } = options;
+        let room = limits.routes.max(known_routes.len());
+        let http = Self {
+            names,
+            scheme,
+            limits: Limits { routes: room, series: limits.series },
+            latency,
+            sizes,
+            routes: Table::new(room),
+            unmatched: Route::new(UNMATCHED.into()),
+            overflow: Route::new(OVERFLOW.into()),
+            made_routes: AtomicUsize::new(0),
+            series: AtomicUsize::new(0),
+            making: Mutex::new(()),
+            in_flight: Cells::new(METHODS.len()),
+            connections: Cells::new(2),
+            folded,
+        };
+        for route in known_routes {
+            http.routes.get_or_insert(
+                hash([&*route]),
+                |other| other.name == route,
+                |_| Some(Route::new(route.clone())),
+            );
+        }
+        http
+    }
+
+    #[inline]
+    pub(crate) fn started(&self, method: &'static str) {
+        self.in_flight.add(method_index(method), 1);
+    }
+
+    #[inline]
+    pub(crate) fn left_flight(&self, method: &'static str) {
+        self.in_flight.add(method_index(method), 1_u64.wrapping_neg());
+    }
+
+    pub(crate) fn opened(&self, kind: Open) {
+        self.connections.add(kind as usize, 1);
+    }
+
+    pub(crate) fn closed(&self, kind: Open) {
+        self.connections.add(kind as usize, 1_u64.wrapping_neg());
+    }
+
+    pub(crate) fn ended(&self, ended: &Ended<'_>) {
+        let route = self.route(ended);
+        let method = self.method(route, ended.method);
+        if let Some(options) = &ended.options
+            && method.options.get().is_none()
+        {
+            let _first = method.options.set(options.clone());
+        }
+        let end = ended.end;
+        let failed = end.is_server_error();
+        let row = method.cells.row();
+        method.request_size.record(&row, end.request_body_bytes);
+        method.response_size.record(&row, end.response_body_bytes);
+        if let Some(abort) = ABORTS.iter().position(|abort| *abort == end.outcome) {
+            row.add(abort, 1);
+            if let Some(labels) = method.aborts.get(abort) {
+                labels.get_or_init(|| method.abort_labels(&route.name, end.outcome));
+            }
+        }
+        if ended.timed
+            && let Some(head) = end.head_after
+        {
+            let nanos = nanos(head);
+            let cell = method.head.record(&row, nanos);
+            if let Some(trace) = ended.trace {
+                method.head_exemplars.offer(&method.head.layout, cell, nanos, trace, failed);
+            }
+        }
+        let status = self.status(route, method, self.key(ended));
+        let row = status.cells.row();
+        row.add(REQUESTS, 1);
+        if ended.timed {
+            let nanos = nanos(end.duration);
+            let cell = status.duration.record(&row, nanos);
+            if let Some(trace) = ended.trace {
+                status.exemplars.offer(&status.duration.layout, cell, nanos, trace, failed);
+            }
+        }
+    }
+
+    fn key(&self, ended: &Ended<'_>) -> StatusKey {
+        let status = ended.end.status_code();
+        if !self.names.has_otel() {
+            return StatusKey { status, sent: true, error: 0, version: "" };
+        }
+        let error = match ended.end.error_class() {
+            None => 0,
+            Some(ErrorClass::Outcome(outcome)) => {
+                let place = Outcome::ALL.iter().position(|other| *other == outcome);
+                place.and_then(|place| u8::try_from(place.saturating_add(1)).ok()).unwrap_or(0)
+            }
+            Some(ErrorClass::Grpc(_) | ErrorClass::Status(_)) => ERROR_IS_STATUS,
+        };
+        StatusKey { status, sent: ended.end.status.is_some(), error, version: ended.version }
+    }
+
+    fn route(&self, ended: &Ended<'_>) -> &Route {
+        let Some(name) = ended.route else { return &self.unmatched };
+        let hash = hash([name]);
+        if let Some(route) = self.routes.get(hash, |route| route.name == name) {
+            return route;
+        }
+        // Texts that are made while the program runs have half of the room, so that no stream of made-up ones ever
+        // shuts out a route that the router was built with. Looked at first, so that such a stream takes no lock.
+        let fixed = ended.route_is_fixed;
+        let made_up_to = self.limits.routes / 2;
+        if fixed || self.made_routes.load(Relaxed) < made_up_to {
+            let made = self.routes.get_or_insert(
+                hash,
+                |route| route.name == name,
+                |_| {
+                    if !fixed && self.made_routes.fetch_add(1, Relaxed) >= made_up_to {
+                        return None;
+                    }
+                    Some(Route::new(name.to_owned().into()))
+                },
+            );
+            if let Some(route) = made {
+                return route;
+            }
+        }
+        self.folded.fold(Label::Route);
+        &self.overflow
+    }
+
+    fn method<'a>(&self, route: &'a Route, method: &'static str) -> &'a Method {
+        let [.., other] = &route.methods;
+        let slot = route.methods.get(method_index(method)).unwrap_or(other);
+        slot.get_or_init(|| Box::new(Method::new(route, method, self)))
+    }
+
+    fn status<'a>(&self, route: &Route, method: &'a Method, key: StatusKey) -> &'a Status {
+        for slot in &method.statuses {
+            match slot.get() {
+                Some(status) if status.key == key => return status,
+                Some(_) => (),
+                None => break,
+            }
+        }
+        self.make_status(route, method, key)
+    }
+
+    #[cold]
+    fn make_status<'a>(&self, route: &Route, method: &'a Method, key: StatusKey) -> &'a Status {
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = method.statuses.iter().filter_map(OnceLock::get).find(|status| status.key == key);
+        if let Some(status) = same {
+            return status;
+        }
+        let taken = method.statuses.iter().take_while(|slot| slot.get().is_some()).count();
+        let room = self.series.load(Relaxed) < self.limits.series || route.series.load(Relaxed) < RESERVED_PER_ROUTE;
+        let [slots @ .., last] = &method.statuses;
+        let (slot, key) = match slots.get(taken) {
+            Some(slot) if room => (slot, key),
+            _ => {
+                self.folded.fold(Label::StatusCode);
+                (last, OVERFLOW_KEY)
+            }
+        };
+        slot.get_or_init(|| {
+            self.series.fetch_add(1, Relaxed);
+            route.series.fetch_add(1, Relaxed);
+            // One status has one set of buckets, however many series there are of it.
+            let same = method.statuses.iter().filter_map(OnceLock::get).find(|status| status.key.status == key.status);
+            let own = method.options.get().and_then(RouteMetrics::layout);
+            let layout = same.map(|status| &status.duration.layout).or(own).unwrap_or(&self.latency);
+            Box::new(Status::new(route, method, key, Arc::clone(layout), self))
+        })
+    }
+
+    fn methods(&self) -> impl Iterator<Item = (&Route, &Method)> {
+        let routes = [&self.unmatched].into_iter().chain(self.routes.iter()).chain([&self.overflow]);
+        routes.flat_map(|route| route.methods.iter().filter_map(move |method| Some((route, &**method.get()?))))
+    }
+
+    fn in_flight(&self) -> u64 {
+        let sum = (0..METHODS.len()).fold(0_u64, |sum, method| sum.wrapping_add(self.in_flight.sum(method)));
+        not_negative(sum)
+    }
+}
+
+/// A gauge that one thread raised and another lowered can be read in between.
+fn not_negative(value: u64) -> u64 {
+    if value > u64::MAX / 2 { 0 } else { value }
+}
+
+fn nanos(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Route {
+    fn new(name: Name) -> Self {
+        Self { name, series: AtomicU32::new(0), methods: [const { OnceLock::new() }; METHODS.len()] }
+    }
+}
+
+impl Method {
+    fn new(route: &Route, method: &'static str, http: &Http) -> Self {
+        let head = HistogramPlace::new(Arc::clone(&http.latency), ABORTS.len());
+        let request_size = HistogramPlace::new(Arc::clone(&http.sizes), head.end());
+        let response_size = HistogramPlace::new(Arc::clone(&http.sizes), request_size.end());
+        Self {
+            method,
+            labels: Labels::new([("method".into(), method.into()), ("route".into(), route.name.clone())]),
+            otel_sizes: OnceLock::new(),
+            aborts: [const { OnceLock::new() }; ABORTS.len()],
+            options: OnceLock::new(),
+            cells: Cells::new(response_size.end()),
+            head,
+            request_size,
+            response_size,
+            head_exemplars: Exemplars::default(),
+            statuses: [const { OnceLock::new() }; SERIES_PER_METHOD],
+        }
+    }
+
+    fn abort_labels(&self, route: &Name, outcome: Outcome) -> Labels {
+        Labels::new([
+            ("method".into(), self.method.into()),
+            ("route".into(), route.clone()),
+            ("outcome".into(), outcome.as_str().into()),
+        ])
+    }
+
+    /// The series, and for each whether it is the first of its status.
+    fn statuses(&self) -> impl Iterator<Item = (usize, &Status)> {
+        self.statuses.iter().filter_map(OnceLock::get).map(|status| &**status).enumerate()
+    }
+}
+
+impl Status {
+    fn new(route: &Route, method: &Method, key: StatusKey, layout: Arc<Layout>, http: &Http) -> Self {
+        let duration = HistogramPlace::new(layout, 1);
+        let code: Name = if key.status == 0 { OVERFLOW.into() } else { key.status.to_string().into() };
+        let labels = Labels::new([
+            ("method".into(), method.method.into()),
+            ("route".into(), route.name.clone()),
+            ("status_code".into(), code.clone()),
+        ]);
+        let otel = http.names.has_otel().then(|| {
+            let mut pairs = otel_pairs(route, method, http);
+            if key.sent {
+                pairs.push(("http_response_status_code".into(), code.clone()));
+            }
+            match key.error {
+                0 => (),
+                ERROR_IS_STATUS => pairs.push(("error_type".into(), code)),
+                place => {
+                    let outcome = Outcome::ALL.get(usize::from(place).wrapping_sub(1));
+                    pairs.extend(outcome.map(|outcome| ("error_type".into(), outcome.as_str().into())));
+                }
+            }
+            if !key.version.is_empty() {
+                pairs.push(("network_protocol_version".into(), key.version.into()));
+            }
+            Labels::new(pairs)
+        });
+        Self { key, labels, otel, cells: Cells::new(duration.end()), duration, exemplars: Exemplars::default() }
+    }
+}
+
+fn otel_pairs(route: &Route, method: &Method, http: &Http) -> Vec<(Name, Name)> {
+    let mut pairs =
+        vec![("http_request_method".into(), method.method.into()), ("url_scheme".into(), http.scheme.clone())];
+    if route.name != UNMATCHED {
+        pairs.push(("http_route".into(), route.name.clone()));
+    }
+    pairs
+}
+
+const BY_STATUS: [&str; 3] = ["method", "route", "status_code"];
+const BY_ROUTE: [&str; 2] = ["method", "route"];
+
+/// Families with the names that this project has always had.
+fn classic_families() -> [Meta; 6] {
+    [
+        Meta::new(
+            Kind::Counter,
+            "http_requests_total",
+            "Requests that have ended, by the status that was answered.",
+            &BY_STATUS,
+        ),
+        Meta::new(
+            Kind::Histogram,
+            "http_request_duration_seconds",
+            "Time from the request head to the last byte of the response body.",
+            &BY_STATUS,
+        ),
+        Meta::new(
+            Kind::Histogram,
+            "http_response_head_seconds",
+            "Time from the request head to the response head.",
+            &BY_ROUTE,
+        ),
+        Meta::new(Kind::Histogram, "http_request_size_bytes", "Bytes of request bodies that were read.", &BY_ROUTE),
+        Meta::new(
+            Kind::Histogram,
+            "http_response_size_bytes",
+            "Bytes of response bodies that were handed over.",
+            &BY_ROUTE,
+        ),
+        Meta::new(
+            Kind::Counter,
+            "http_requests_aborted_total",
+            "Requests that did not complete, by how they ended.",
+            &["method", "route", "outcome"],
+        ),
+    ]
+}
+
+/// Gauges, whichever names are chosen.
+fn gauge_families() -> [Meta; 2] {
+    [
+        Meta::new(Kind::Gauge, "http_requests_in_flight", "Requests that have begun and not ended.", &[]),
+        Meta::new(
+            Kind::Gauge,
+            "http_connections_open",
+            "Upgraded connections and event streams that are open.",
+            &["kind"],
+        ),
+    ]
+}
+
+fn otel_families() -> [Meta; 4] {
+    let sizes = ["http_request_method", "url_scheme", "http_route"];
+    [
+        Meta::new(
+            Kind::Histogram,
+            "http_server_request_duration_seconds",
+            "Duration of HTTP server requests.",
+            &[
+                "http_request_method",
+                "url_scheme",
+                "http_route",
+                "http_response_status_code",
+                "error_type",
+                "network_protocol_version",
+            ],
+        ),
+        Meta::new(
+            Kind::Histogram,
+            "http_server_request_body_size_bytes",
+            "Size of HTTP server request bodies.",
+            &sizes,
+        ),
+        Meta::new(
+            Kind::Histogram,
+            "http_server_response_body_size_bytes",
+            "Size of HTTP server response bodies.",
+            &sizes,
+        ),
+        Meta::new(
+            Kind::Gauge,
+            "http_server_active_requests",
+            "Number of active HTTP server requests.",
+            &["http_request_method", "url_scheme"],
+        ),
+    ]
+}
+
+impl Source for Http {
+    fn families(&self) -> Vec<Meta> {
+        let mut families = Vec::from(gauge_families());
+        if self.names.has_classic() {
+            families.extend(classic_families());
+        }
+        if self.names.has_otel() {
+            families.extend(otel_families());
+        }
+        families
+    }
+
+    fn write(&self, to: &mut dyn Encoder) {
+        let [in_flight, connections] = gauge_families();
+        to.begin(&in_flight);
+        to.value(&Labels::new([]), Number::Whole(self.in_flight()));
+        to.begin(&connections);
+        for (kind, name) in [(Open::Upgrade, "upgrade"), (Open::Sse, "sse")] {
+            let open = not_negative(self.connections.sum(kind as usize));
+            to.value(&Labels::new([("kind".into(), name.into())]), Number::Whole(open));
+        }
+        if self.names.has_classic() {
+            self.write_classic(to);
+        }
+        if self.names.has_otel() {
+            self.write_otel(to);
+        }
+    }
+}
+
+impl Http {
+    fn write_classic(&self, to: &mut dyn Encoder) {
+        let [requests, duration, head, request_size, response_size, aborted] = classic_families();
+        let mut scratch = Scratch::default();
+        to.begin(&requests);
+        for (_, method) in self.methods() {
+            for (_, status, all) in firsts(method) {
+                let count = all.fold(0_u64, |sum, status| sum.wrapping_add(status.cells.sum(REQUESTS)));
+                to.value(&status.labels, Number::Whole(count));
+            }
+        }
+        to.begin(&duration);
+        for (_, method) in self.methods() {
+            for (_, status, all) in firsts(method) {
+                scratch.clear();
+                for status in all {
+                    scratch.add(&status.duration, &status.cells, &status.exemplars);
+                }
+                scratch.write(&status.labels, &status.duration.layout, to);
+            }
+        }
+        to.begin(&head);
+        for (_, method) in self.methods() {
+            scratch.write_one(&method.labels, &method.head, &method.cells, Some(&method.head_exemplars), to);
+        }
+        to.begin(&request_size);
+        for (_, method) in self.methods() {
+            scratch.write_one(&method.labels, &method.request_size, &method.cells, None, to);
+        }
+        to.begin(&response_size);
+        for (_, method) in self.methods() {
+            scratch.write_one(&method.labels, &method.response_size, &method.cells, None, to);
+        }
+        to.begin(&aborted);
+        for (_, method) in self.methods() {
+            for (place, labels) in method.aborts.iter().enumerate() {
+                if let Some(labels) = labels.get() {
+                    to.value(labels, Number::Whole(method.cells.sum(place)));
+                }
+            }
+        }
+    }
+
+    fn write_otel(&self, to: &mut dyn Encoder) {
+        let [duration, request_size, response_size, active] = otel_families();
+        let mut scratch = Scratch::default();
+        to.begin(&duration);
+        for (_, method) in self.methods() {
+            for (_, status) in method.statuses() {
+                if let Some(labels) = &status.otel {
+                    scratch.write_one(labels, &status.duration, &status.cells, Some(&status.exemplars), to);
+                }
+            }
+        }
+        for (meta, request) in [(&request_size, true), (&response_size, false)] {
+            to.begin(meta);
+            for (route, method) in self.methods() {
+                let labels = method.otel_sizes.get_or_init(|| Labels::new(otel_pairs(route, method, self)));
+                let place = if request { &method.request_size } else { &method.response_size };
+                scratch.write_one(labels, place, &method.cells, None, to);
+            }
+        }
+        to.begin(&active);
+        for (place, method) in METHODS.iter().enumerate() {
+            let labels = [("http_request_method".into(), (*method).into()), ("url_scheme".into(), self.scheme.clone())];
+            to.value(&Labels::new(labels), Number::Whole(not_negative(self.in_flight.sum(place))));
+        }
+    }
+}
+
+/// The first series of each status, with all that have the same.
+fn firsts(method: &Method) -> impl Iterator<Item = (usize, &Status, impl Iterator<Item = &Status>)> {
+    method.statuses().filter_map(move |(place, first)| {
+        let same = move |status: &Status| status.key.status == first.key.status;
+        let is_first = !method.statuses().take(place).any(|(_, status)| same(status));
+        is_first.then(|| (place, first, method.statuses().map(|(_, status)| status).filter(move |status| same(status))))
+    })
+}
+
+/// Room to add a histogram up in, used again for the next one.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    counts: HistogramCounts,
+    exemplars: Vec<Option<crate::series::Exemplar>>,
+}
+
+impl Scratch {
+    pub(crate) fn clear(&mut self) {
+        self.counts.clear();
+        self.exemplars.clear();
+    }
+
+    pub(crate) fn add(&mut self, place: &HistogramPlace, cells: &Cells, exemplars: &Exemplars) {
+        place.read(cells, &mut self.counts);
+        exemplars.read_into(&mut self.exemplars);
+    }
+
+    pub(crate) fn write(&self, labels: &Labels, layout: &Layout, to: &mut dyn Encoder) {
+        to.histogram(labels, &HistogramView { layout, counts: &self.counts, exemplars: &self.exemplars });
+    }
+
+    pub(crate) fn write_one(
+        &mut self,
+        labels: &Labels,
+        place: &HistogramPlace,
+        cells: &Cells,
+        exemplars: Option<&Exemplars>,
+        to: &mut dyn Encoder,
+    ) {
+        self.clear();
+        place.read(cells, &mut self.counts);
+        if let Some(exemplars) = exemplars {
+            exemplars.read_into(&mut self.exemplars);
+        }
+        self.write(labels, &place.layout, to);
+    }
+}

@@ -1,0 +1,257 @@
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use prometheus::Registry;
+use steeple_core::ObserveLayer;
+
+use crate::{
+    Buckets, BuildError, GrpcType, Names,
+    encode::Source,
+    folded::Folded,
+    grpc::Grpc,
+    http::{Http, HttpOptions, Limits},
+    layout::{Layout, Scale},
+    registry,
+    series::Name,
+};
+
+/// The metrics of a service. A cheap clone, and an [`Observer`](steeple_core::Observer).
+///
+/// # Examples
+/// ```
+/// use steeple_metrics::Metrics;
+///
+/// # fn main() -> Result<(), steeple_metrics::BuildError> {
+/// let metrics = Metrics::builder().build()?;
+/// let layer = metrics.layer();
+/// let page = metrics.render(None, None);
+/// assert_eq!(page.content_type, "text/plain; version=0.0.4; charset=utf-8");
+/// # let _unused = layer;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Metrics(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) core: Arc<Core>,
+    pub(crate) registry: Registry,
+    /// Other registries whose families appear in the same answer.
+    pub(crate) merged: Vec<Registry>,
+    /// All that is ours, in the order in which it is printed.
+    pub(crate) sources: RwLock<Vec<Arc<dyn Source>>>,
+}
+
+/// What a request's path touches.
+pub(crate) struct Core {
+    pub(crate) http: Arc<Http>,
+    pub(crate) grpc: Arc<Grpc>,
+    pub(crate) measure: Measure,
+    pub(crate) folded: Arc<Folded>,
+}
+
+impl Core {
+    /// Tells one suite of metrics from another.
+    pub(crate) fn id(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+}
+
+/// Which routes are measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Measure {
+    /// All but those that [opted out](crate::RouteOptions::unmeasured).
+    #[default]
+    Everything,
+    /// Those alone that [opted in](crate::RouteOptions::measured).
+    OptedIn,
+}
+
+impl Metrics {
+    /// Metrics with all defaults, in a registry of their own.
+    ///
+    /// # Errors
+    /// None as things are; see [`MetricsBuilder::build`].
+    pub fn new() -> Result<Self, BuildError> {
+        Self::builder().build()
+    }
+
+    /// Options, all with a default.
+    pub fn builder() -> MetricsBuilder {
+        MetricsBuilder::default()
+    }
+
+    /// A layer that measures.
+    pub fn layer(&self) -> ObserveLayer<Self> {
+        ObserveLayer::new(self.clone())
+    }
+
+    /// The registry that the metrics live in.
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// Adds families: to the registry, and to what is rendered.
+    pub(crate) fn add(&self, source: Arc<dyn Source>) -> Result<(), BuildError> {
+        registry::register(&self.0.registry, self.0.core.id(), Arc::clone(&source), false)?;
+        self.0.sources.write().unwrap_or_else(PoisonError::into_inner).push(source);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("registry", &self.0.registry).finish_non_exhaustive()
+    }
+}
+
+/// Options for [`Metrics`].
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until they are built"]
+pub struct MetricsBuilder {
+    registry: Option<Registry>,
+    merged: Vec<Registry>,
+    names: Names,
+    scheme: Name,
+    measure: Measure,
+    buckets: Buckets,
+    size_buckets: Buckets,
+    native: bool,
+    limits: Limits,
+    max_grpc_methods: usize,
+    known_routes: Vec<Name>,
+    grpc_methods: Vec<(Name, GrpcType)>,
+}
+
+impl Default for MetricsBuilder {
+    fn default() -> Self {
+        Self {
+            registry: None,
+            merged: Vec::new(),
+            names: Names::Classic,
+            scheme: "http".into(),
+            measure: Measure::Everything,
+            buckets: Buckets::opentelemetry(),
+            size_buckets: Buckets::sizes(),
+            native: true,
+            limits: Limits { routes: 1000, series: 10_000 },
+            max_grpc_methods: 500,
+            known_routes: Vec::new(),
+            grpc_methods: Vec::new(),
+        }
+    }
+}
+
+impl MetricsBuilder {
+    /// The registry that the metrics live in; a prefix or labels of its own are kept. Default: one of their own.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Another registry whose families appear in the same answer. May be called again.
+    pub fn merge(mut self, registry: Registry) -> Self {
+        self.merged.push(registry);
+        self
+    }
+
+    /// Which names the request metrics have. Default: the classic ones.
+    pub fn names(mut self, names: Names) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// The value of OpenTelemetry's label `url_scheme`. Default: `http`.
+    ///
+    /// It is a setting because behind a proxy only headers would tell, and those are the client's.
+    pub fn url_scheme(mut self, scheme: &'static str) -> Self {
+        self.scheme = scheme.into();
+        self
+    }
+
+    /// Which routes are measured. Default: everything.
+    pub fn measure(mut self, measure: Measure) -> Self {
+        self.measure = measure;
+        self
+    }
+
+    /// Classic buckets of durations, in seconds. Default: [`Buckets::opentelemetry`].
+    pub fn buckets(mut self, buckets: Buckets) -> Self {
+        self.buckets = buckets;
+        self
+    }
+
+    /// Classic buckets of sizes, in bytes. Default: [`Buckets::sizes`].
+    pub fn size_buckets(mut self, buckets: Buckets) -> Self {
+        self.size_buckets = buckets;
+        self
+    }
+
+    /// Keeps no native histograms: a twelfth of the memory, and quantiles no finer than the classic buckets.
+    pub fn classic_histograms_only(mut self) -> Self {
+        self.native = false;
+        self
+    }
+
+    /// Most routes that are told apart. Default: 1,000. Half of them are kept for templates that were there before any
+    /// request: the router's own, and texts known at compile time.
+    pub fn max_routes(mut self, routes: usize) -> Self {
+        self.limits.routes = routes;
+        self
+    }
+
+    /// Most series of one family. Default: 10,000. Every route has room for 8 of its own beside that.
+    pub fn max_series(mut self, series: usize) -> Self {
+        self.limits.series = series;
+        self
+    }
+
+    /// Most gRPC methods that are told apart. Default: 500.
+    pub fn max_grpc_methods(mut self, methods: usize) -> Self {
+        self.max_grpc_methods = methods;
+        self
+    }
+
+    /// Routes that have their place from the start, whatever comes.
+    pub fn known_routes<R: Into<String>>(mut self, routes: impl IntoIterator<Item = R>) -> Self {
+        self.known_routes.extend(routes.into_iter().map(|route| Name::from(route.into())));
+        self
+    }
+
+    /// A gRPC method, `pkg.Service/Method`, that has its place from the start, and what the label `grpc_type` says of it.
+    pub fn grpc_method(mut self, method: impl Into<String>, kind: GrpcType) -> Self {
+        self.grpc_methods.push((method.into().into(), kind));
+        self
+    }
+
+    /// Checks everything and registers the families.
+    ///
+    /// # Errors
+    /// [`BuildError::is_bounds`] for unusable buckets; [`BuildError::is_name_taken`] when the registry has a family of
+    /// one of these names already.
+    pub fn build(self) -> Result<Metrics, BuildError> {
+        let latency = Arc::new(Layout::new(&self.buckets, Scale::Seconds, self.native)?);
+        let sizes = Arc::new(Layout::new(&self.size_buckets, Scale::Bytes, self.native)?);
+        let folded = Arc::new(Folded::new());
+        let http = Arc::new(Http::new(HttpOptions {
+            names: self.names,
+            scheme: self.scheme,
+            limits: self.limits,
+            latency: Arc::clone(&latency),
+            sizes,
+            known_routes: self.known_routes,
+            folded: Arc::clone(&folded),
+        }));
+        let grpc =
+            Arc::new(Grpc::new(self.names, latency, self.max_grpc_methods, self.grpc_methods, Arc::clone(&folded)));
+        let core = Arc::new(Core { http: Arc::clone(&http), grpc: Arc::clone(&grpc), measure: self.measure, folded });
+        let registry = self.registry.unwrap_or_default();
+        let own: [Arc<dyn Source>; 3] = [http, grpc, Arc::clone(&core.folded) as _];
+        for (place, source) in own.iter().enumerate() {
+            registry::register(&registry, core.id(), Arc::clone(source), place == 0)?;
+        }
+        let sources = RwLock::new(own.to_vec());
+        Ok(Metrics(Arc::new(Inner { core, registry, merged: self.merged, sources })))
+    }
+}

@@ -1,0 +1,127 @@
+use http::{header, request, response};
+use steeple_core::{End, Exchange, Identity, NameSource, Observer, Outcome, Signal, Text};
+
+use crate::{
+    Measure, Metrics,
+    http::{Ended, Open},
+    metrics::Core,
+    route::RouteMetrics,
+};
+
+/// What [`Metrics`] remembers of an exchange while it lasts.
+#[derive(Debug)]
+pub struct MetricsState {
+    /// Whether its gRPC method was counted as started.
+    grpc_started: bool,
+    /// Whether the response is a stream of events.
+    sse: bool,
+    #[cfg(feature = "connection")]
+    connection: Option<steeple_core::connection::Connection>,
+}
+
+impl Observer for Metrics {
+    type State = MetricsState;
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(&*self.0.core))
+    }
+
+    fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<MetricsState> {
+        let core = &*self.0.core;
+        core.http.started(exchange.method());
+        #[cfg(not(feature = "connection"))]
+        let _head = request;
+        Some(MetricsState {
+            grpc_started: exchange.rpc_method().is_some_and(|method| core.grpc.started(method)),
+            sse: false,
+            #[cfg(feature = "connection")]
+            connection: if exchange.method() == "CONNECT" || request.headers.contains_key(header::UPGRADE) {
+                request.extensions.get().cloned()
+            } else {
+                None
+            },
+        })
+    }
+
+    fn on_response(&self, state: &mut MetricsState, _exchange: &Exchange, response: &mut response::Parts) {
+        let kind = response.headers.get(header::CONTENT_TYPE);
+        if kind.is_some_and(|kind| is_event_stream(kind.as_bytes())) {
+            state.sse = true;
+            self.0.core.http.opened(Open::Sse);
+        }
+    }
+
+    fn on_end(&self, state: MetricsState, exchange: &Exchange, end: &End) {
+        let core = &self.0.core;
+        core.http.left_flight(exchange.method());
+        if state.sse {
+            core.http.closed(Open::Sse);
+        }
+        let options = exchange.get::<RouteMetrics>();
+        let measured = match options.as_ref().and_then(RouteMetrics::is_measured) {
+            Some(measured) => measured,
+            None => core.measure == Measure::Everything,
+        };
+        let measured = measured && !exchange.is_skipped(Signal::Metrics);
+        #[cfg(feature = "connection")]
+        if end.outcome == Outcome::Upgraded
+            && let Some(connection) = &state.connection
+        {
+            connection.hold(OpenUpgrade::new(core));
+        }
+        if !measured {
+            return;
+        }
+        let trace = exchange.trace().filter(|trace| trace.is_sampled());
+        if let Some(method) = exchange.rpc_method() {
+            core.grpc.ended(method, state.grpc_started, trace, end);
+            return;
+        }
+        let route = route_of(exchange);
+        core.http.ended(&Ended {
+            method: exchange.method(),
+            route: route.as_ref().map(Text::as_str),
+            route_is_fixed: route.as_ref().is_some_and(Text::is_fixed),
+            version: exchange.version_str(),
+            timed: !state.sse && end.outcome != Outcome::Upgraded,
+            options,
+            trace,
+            end,
+        });
+    }
+}
+
+/// A rule's name, else the route's template. What a handler called the exchange is no label: it may be anything.
+fn route_of(exchange: &Exchange) -> Option<Text> {
+    let name = exchange.name();
+    match name.source() {
+        NameSource::Unmatched => None,
+        NameSource::Rule | NameSource::Route => Some(name.target_text().clone()),
+        NameSource::Custom | NameSource::Rpc => exchange.rule_name().or_else(|| exchange.route()),
+    }
+}
+
+fn is_event_stream(content_type: &[u8]) -> bool {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    content_type.get(..EVENT_STREAM.len()).is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
+        && matches!(content_type.get(EVENT_STREAM.len()), None | Some(b';' | b' '))
+}
+
+/// An upgraded connection that is open.
+#[cfg(feature = "connection")]
+struct OpenUpgrade(std::sync::Arc<Core>);
+
+#[cfg(feature = "connection")]
+impl OpenUpgrade {
+    fn new(core: &std::sync::Arc<Core>) -> Self {
+        core.http.opened(Open::Upgrade);
+        Self(std::sync::Arc::clone(core))
+    }
+}
+
+#[cfg(feature = "connection")]
+impl Drop for OpenUpgrade {
+    fn drop(&mut self) {
+        self.0.http.closed(Open::Upgrade);
+    }
+}

@@ -1,0 +1,144 @@
+//! A map that is read without a lock, grows up to a fixed size and forgets nothing.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// Open addressing over slots that are each written once.
+pub(crate) struct Table<V> {
+    slots: Box<[OnceLock<Entry<V>>]>,
+    max_len: usize,
+    /// Which slots are taken, oldest first. Held while one is taken.
+    order: Mutex<Vec<usize>>,
+}
+
+struct Entry<V> {
+    hash: u64,
+    value: V,
+}
+
+impl<V> Table<V> {
+    /// A table of at most this many values; its size in memory is fixed from now on.
+    pub(crate) fn new(max_len: usize) -> Self {
+        let slots = max_len.saturating_mul(2).next_power_of_two().max(2);
+        Self { slots: (0..slots).map(|_| OnceLock::new()).collect(), max_len, order: Mutex::new(Vec::new()) }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, hash: u64, is: impl Fn(&V) -> bool) -> Option<&V> {
+        self.probe(hash, is).ok()
+    }
+
+    /// The value, or the place where it would go.
+    #[inline]
+    fn probe(&self, hash: u64, is: impl Fn(&V) -> bool) -> Result<&V, usize> {
+        let mask = self.slots.len().wrapping_sub(1);
+        #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+        let mut place = hash as usize & mask;
+        // At most half of the slots are taken, so there is an end.
+        loop {
+            match self.slots.get(place).and_then(OnceLock::get) {
+                Some(entry) if entry.hash == hash && is(&entry.value) => return Ok(&entry.value),
+                Some(_) => place = place.wrapping_add(1) & mask,
+                None => return Err(place),
+            }
+        }
+    }
+
+    /// The value; if there is none, and there is room, what `make` makes. `make` sees how many there are.
+    #[cold]
+    pub(crate) fn get_or_insert(
+        &self,
+        hash: u64,
+        is: impl Fn(&V) -> bool,
+        make: impl FnOnce(usize) -> Option<V>,
+    ) -> Option<&V> {
+        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = match self.probe(hash, is) {
+            Ok(value) => return Some(value),
+            Err(place) => place,
+        };
+        if order.len() >= self.max_len {
+            return None;
+        }
+        let value = make(order.len())?;
+        let entry = self.slots.get(place)?.get_or_init(|| Entry { hash, value });
+        order.push(place);
+        Some(&entry.value)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// All values, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &V> {
+        let order = self.order.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        order.into_iter().filter_map(|place| Some(&self.slots.get(place)?.get()?.value))
+    }
+}
+
+/// Hashes texts: fast, and different in every process.
+pub(crate) fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
+    const MIX: u64 = 0xf135_7aea_2e62_a9c5;
+    static SEED: OnceLock<u64> = OnceLock::new();
+    let mut state = *SEED.get_or_init(|| {
+        use std::hash::{BuildHasher, RandomState};
+        RandomState::new().hash_one(0)
+    });
+    for text in texts {
+        let (words, rest) = text.as_bytes().as_chunks::<8>();
+        for word in words {
+            state = (state ^ u64::from_le_bytes(*word)).wrapping_mul(MIX).rotate_left(26);
+        }
+        let mut last = [0; 8];
+        for (to, from) in last.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        let length = (text.len() as u64).rotate_left(56);
+        state = (state ^ u64::from_le_bytes(last) ^ length).wrapping_mul(MIX).rotate_left(26);
+    }
+    state ^ (state >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_keeps_what_it_has_room_for_and_nothing_else() {
+        let table = Table::new(100);
+        let insert =
+            |text: String| table.get_or_insert(hash([&*text]), |v| *v == text, |_| Some(text.clone())).is_some();
+        let kept = (0..1_000).filter(|n| insert(format!("/route/{n}"))).count();
+        assert_eq!((kept, table.len()), (100, 100));
+        for n in 0..100 {
+            let text = format!("/route/{n}");
+            assert_eq!(table.get(hash([&*text]), |v| *v == text), Some(&text));
+        }
+        assert!(table.get(hash(["/route/100"]), |v| v == "/route/100").is_none());
+        assert_eq!(table.iter().next().map(String::as_str), Some("/route/0"));
+    }
+
+    #[test]
+    fn threads_that_insert_the_same_value_get_the_same_one() {
+        let table = Table::<String>::new(64);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..64 {
+                        let text = n.to_string();
+                        table.get_or_insert(hash([&*text]), |v| *v == text, |_| Some(text.clone())).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(table.len(), 64);
+    }
+
+    #[test]
+    fn texts_that_are_split_elsewhere_hash_elsewhere() {
+        assert_ne!(hash(["ab", "c"]), hash(["a", "bc"]));
+        assert_ne!(hash(["a", ""]), hash(["a"]));
+        assert_ne!(hash(["a\0"]), hash(["a"]));
+    }
+}
