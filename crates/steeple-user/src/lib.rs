@@ -1,1 +1,24 @@
-//! Who is behind an exchange: user, client address behind trusted proxies, privacy policy.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod address;
+mod consent;
+mod error;
+#[cfg(feature = "axum")]
+mod extract;
+pub mod identify;
+pub mod privacy;
+mod users;
+
+pub use steeple_core::{Privacy, User, VisibleAddress};
+
+#[cfg(feature = "axum")]
+pub use self::extract::{ClientAddress, CurrentUser, NoUser};
+pub use self::{
+    address::{AddressResolver, Forwarding, PeerAddress, TrustedProxies},
+    consent::wants_no_analytics,
+    error::BuildError,
+    identify::{Identify, IdentifyLayer},
+    privacy::{PrivacyOptions, PrivacyPolicy, PseudonymKey, Treatment},
+    users::{GatewayHeaders, Users, UsersOptions},
+};
