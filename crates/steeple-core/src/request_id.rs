@@ -126,13 +126,17 @@ impl Observer for RequestIds {
     }
 
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<Self::State> {
-        let sent = request.headers.get(X_REQUEST_ID);
-        let taken = sent.filter(|_| self.trust_client).and_then(|value| RequestId::parse(value.as_bytes()));
-        if let Some(id) = taken {
+        let mut all_sent = request.headers.get_all(X_REQUEST_ID).iter();
+        let (sent, only_one) = (all_sent.next(), all_sent.next().is_none());
+        if let Some(id) = sent.filter(|_| self.trust_client).and_then(|value| RequestId::parse(value.as_bytes())) {
+            // An id that was decided before stays.
             exchange.set_request_id(id);
-            return Some(sent.cloned());
         }
-        if let Some(value) = sent {
+        let taken = sent.filter(|value| value.as_bytes() == exchange.request_id().as_bytes());
+        if only_one && let Some(value) = taken {
+            return Some(Some(value.clone()));
+        }
+        if let Some(value) = sent.filter(|_| taken.is_none()) {
             exchange.set_client_request_id(value);
         }
         let value = HeaderValue::from_bytes(exchange.request_id().as_bytes()).ok()?;

@@ -1,0 +1,12 @@
+//! Exchanges replayed in process: no socket, and no runtime but where one is the point.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics is a test that failed"
+)]
+
+mod replay;
+mod request_ids;
