@@ -173,25 +173,26 @@ macro_rules! tuple_of_observers {
             type State = ($(Option<$observer::State>,)+);
 
             fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<Self::State> {
-                $(let $state = begin(&self.$place, exchange, request);)+
+                // Each on its own: a neighbour's panic must not lose what an observer has begun.
+                $(let $state = quietly(|| begin(&self.$place, exchange, request)).flatten();)+
                 (false $(|| $state.is_some())+).then_some(($($state,)+))
             }
 
             fn on_response(&self, state: &mut Self::State, exchange: &Exchange, response: &mut response::Parts) {
                 $(if let Some(state) = &mut state.$place {
-                    self.$place.on_response(state, exchange, response);
+                    quietly(|| self.$place.on_response(state, exchange, response));
                 })+
             }
 
             fn on_enter(&self, state: &mut Self::State, exchange: &Exchange) {
                 $(if let Some(state) = &mut state.$place {
-                    self.$place.on_enter(state, exchange);
+                    quietly(|| self.$place.on_enter(state, exchange));
                 })+
             }
 
             fn on_exit(&self, state: &mut Self::State, exchange: &Exchange) {
                 $(if let Some(state) = &mut state.$back {
-                    self.$back.on_exit(state, exchange);
+                    quietly(|| self.$back.on_exit(state, exchange));
                 })+
             }
 

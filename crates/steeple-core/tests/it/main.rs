@@ -8,5 +8,6 @@
     reason = "a test that panics is a test that failed"
 )]
 
+mod observers;
 mod replay;
 mod request_ids;
