@@ -34,11 +34,7 @@ pin_project! {
 }
 
 impl<B: Body, O: Observer> ObservedBody<B, O> {
-    pub(super) fn new(inner: B, mut watch: Option<Watch<O>>) -> Self {
-        if let Some(watch) = &mut watch {
-            // A body without frames is over before its first poll, and servers do not poll it.
-            watch.on_body(inner.is_end_stream());
-        }
+    pub(super) fn new(inner: B, watch: Option<Watch<O>>) -> Self {
         Self { inner, watch }
     }
 
@@ -58,10 +54,15 @@ where
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let mut this = self.project();
+        let this = self.project();
         let Some(watch) = this.watch else { return this.inner.poll_frame(cx) };
-        let inner = this.inner.as_mut();
-        let frame = ready!(watch.during_poll(|| inner.poll_frame(cx)));
+        let mut inner = this.inner;
+        let (frame, is_last) = ready!(watch.during_poll(|| {
+            let frame = ready!(inner.as_mut().poll_frame(cx));
+            // The server need not poll again after trailers or once the length is used up: this can be the last call.
+            let is_last = matches!(&frame, Some(Ok(frame)) if frame.is_trailers() || inner.is_end_stream());
+            Poll::Ready((frame, is_last))
+        }));
         match &frame {
             None => watch.finish(Outcome::Completed),
             Some(Err(error)) => watch.on_error(error, Outcome::BodyError),
@@ -72,8 +73,7 @@ where
                 if let Some(trailers) = frame.trailers_ref() {
                     watch.on_trailers(trailers);
                 }
-                // The server need not poll again after trailers or once the length is used up: this can be the last call.
-                if frame.is_trailers() || this.inner.is_end_stream() {
+                if is_last {
                     watch.finish(Outcome::Completed);
                 }
             }

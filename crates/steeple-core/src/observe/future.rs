@@ -42,18 +42,27 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let inner = this.inner;
+        // A body without frames is over before its first poll, and servers do not poll it. It is asked in here because
+        // the answer is the user's code, which may panic.
+        let poll = || {
+            inner.poll(cx).map_ok(|response| {
+                let (is_end_stream, size) = (response.body().is_end_stream(), response.body().size_hint().exact());
+                (response, is_end_stream, size)
+            })
+        };
         let result = match this.watch {
-            Some(watch) => ready!(watch.during_poll(|| inner.poll(cx))),
+            Some(watch) => ready!(watch.during_poll(poll)),
             // Polled after it was ready: the inner future says what that means.
-            None => ready!(inner.poll(cx)),
+            None => ready!(poll()),
         };
         let watch = this.watch.take();
         Poll::Ready(match result {
-            Ok(response) => {
+            Ok((response, is_end_stream, size)) => {
                 let (mut head, body) = response.into_parts();
                 let mut watch = watch;
                 if let Some(watch) = &mut watch {
-                    watch.on_response(&mut head, body.size_hint().exact());
+                    watch.on_response(&mut head, size);
+                    watch.on_body(is_end_stream);
                 }
                 Ok(Response::from_parts(head, ObservedBody::new(body, watch)))
             }

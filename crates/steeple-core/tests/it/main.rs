@@ -9,5 +9,6 @@
 )]
 
 mod observers;
+mod panics;
 mod replay;
 mod request_ids;
