@@ -8,6 +8,13 @@
     reason = "a test that panics is a test that failed"
 )]
 
+mod current;
+mod endings;
+mod extract;
+mod forwarding;
+mod grpc;
+mod model;
+mod nesting;
 mod observers;
 mod panics;
 mod replay;
