@@ -1,0 +1,191 @@
+//! JSON with the names of the Elastic Common Schema: dotted keys at the top level, as shippers expect them.
+
+use std::{borrow::Cow, fmt::Write, net::IpAddr};
+
+use steeple_core::{GrpcStatus, VisibleAddress};
+use tracing::Level;
+
+use super::{
+    Access, Context, Field, Line, MAX_FIELDS, Service, Value, escape,
+    json::{self, Escaped, display, error_type, hex, key, name, number, optional, plain, text},
+    level_name,
+    time::rfc3339_micros,
+};
+
+/// The version of the schema whose names these are.
+const ECS_VERSION: &str = "8.11.0";
+
+pub(super) fn constants(service: &Service) -> Vec<u8> {
+    let mut out = Vec::new();
+    plain(&mut out, key!("ecs.version"), ECS_VERSION);
+    optional(&mut out, key!("service.name"), service.name.as_deref());
+    optional(&mut out, key!("service.version"), service.version.as_deref());
+    optional(&mut out, key!("service.environment"), service.environment.as_deref());
+    optional(&mut out, key!("event.dataset"), service.name.as_deref());
+    out
+}
+
+pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
+    start(out, access.at, access.level);
+    out.extend_from_slice(key!("message").as_bytes());
+    out.push(b'"');
+    json::message(out, access);
+    out.push(b'"');
+    out.extend_from_slice(constants);
+    plain(out, key!("log.logger"), "steeple::access");
+    kind(out, access);
+    ids(out, &access.context);
+    plain(out, key!("http.request.method"), access.method);
+    number(out, key!("http.request.body.bytes"), access.end.request_body_bytes);
+    if let Some(status) = access.end.status {
+        number(out, key!("http.response.status_code"), status.as_u16());
+    }
+    number(out, key!("http.response.body.bytes"), access.end.response_body_bytes);
+    plain(out, key!("http.version"), access.version);
+    text(out, key!("url.path"), &access.path);
+    optional(out, key!("url.query"), access.query.as_deref());
+    optional(out, key!("user_agent.original"), access.user_agent.as_deref());
+    if let Some(address) = &access.address {
+        client(out, address);
+    }
+    if let Some(class) = access.end.error_class() {
+        error_type(out, key!("error.type"), class);
+    }
+    optional(out, key!("error.message"), access.error.as_deref());
+    optional(out, key!("labels.client_request_id"), access.client_request_id.as_deref());
+    optional(out, key!("labels.rpc_method"), access.rpc_method);
+    optional(out, key!("labels.rpc_status_code"), access.end.grpc_status.map(GrpcStatus::as_str));
+    plain(out, key!("labels.outcome"), access.end.outcome.as_str());
+    if let Some(head_after) = access.end.head_after {
+        out.extend_from_slice(concat!(key!("labels.response_head_ms"), "\"").as_bytes());
+        super::millis(out, head_after);
+        out.push(b'"');
+    }
+    labels(out, "attributes_", &access.attributes);
+    out.push(b'}');
+}
+
+pub(super) fn line(out: &mut Vec<u8>, constants: &[u8], line: &Line<'_>) {
+    start(out, line.at, line.level);
+    text(out, key!("message"), &line.message);
+    out.extend_from_slice(constants);
+    text(out, key!("log.logger"), line.target);
+    if let Some(context) = &line.context {
+        ids(out, context);
+    }
+    for (named, key) in [("error.type", key!("error.type")), ("error.message", key!("error.message"))] {
+        let value = line.fields.iter().find(|field| field.key == named);
+        if let Some(Field { value: Value::Text(value), .. }) = value {
+            text(out, key, value);
+        }
+    }
+    optional(out, key!("labels.span_name"), line.span);
+    labels(out, "", &line.fields);
+    out.push(b'}');
+}
+
+fn start(out: &mut Vec<u8>, at: std::time::Duration, level: Level) {
+    out.extend_from_slice(b"{\"@timestamp\":\"");
+    rfc3339_micros(out, at);
+    out.push(b'"');
+    plain(out, key!("log.level"), level_name(level));
+}
+
+/// What kind of event this is, and how long it took: in nanoseconds, as the schema has it.
+fn kind(out: &mut Vec<u8>, access: &Access<'_>) {
+    let failed = access.end.is_server_error();
+    out.extend_from_slice(concat!(key!("event.kind"), "\"event\"", key!("event.category"), "[\"web\"]").as_bytes());
+    out.extend_from_slice(key!("event.type").as_bytes());
+    out.extend_from_slice(if failed { b"[\"access\",\"error\"]" } else { b"[\"access\"]" });
+    let outcome = match (failed, access.end.outcome.is_cancelled()) {
+        (true, _) => "failure",
+        (false, true) => "unknown",
+        (false, false) => "success",
+    };
+    plain(out, key!("event.outcome"), outcome);
+    out.extend_from_slice(concat!(key!("event.start"), "\"").as_bytes());
+    rfc3339_micros(out, access.at.saturating_sub(access.end.duration));
+    out.push(b'"');
+    number(out, key!("event.duration"), u64::try_from(access.end.duration.as_nanos()).unwrap_or(u64::MAX));
+}
+
+fn ids(out: &mut Vec<u8>, context: &Context<'_>) {
+    if let Some(id) = context.request_id {
+        plain(out, key!("http.request.id"), id.as_str());
+    }
+    if let Some(trace) = context.trace {
+        hex(out, key!("trace.id"), &trace.trace_id().to_bytes());
+        hex(out, key!("span.id"), &trace.span_id().to_bytes());
+        // The span of the exchange is the first of this service: what the schema calls the transaction.
+        hex(out, key!("transaction.id"), &trace.span_id().to_bytes());
+    }
+    optional(out, key!("user.id"), context.user());
+    out.extend_from_slice(key!("labels.transaction_name").as_bytes());
+    out.push(b'"');
+    name(out, context);
+    out.push(b'"');
+    optional(out, key!("labels.http_route"), context.route.as_ref().map(steeple_core::Text::as_str));
+}
+
+/// One value that is no address would have the whole document refused: a pseudonym is no `ip`.
+fn client(out: &mut Vec<u8>, address: &VisibleAddress) {
+    display(out, key!("client.address"), address);
+    if let VisibleAddress::Ip(ip) = address {
+        let ip: &IpAddr = ip;
+        display(out, key!("client.ip"), ip);
+        display(out, key!("source.ip"), ip);
+    }
+}
+
+/// Labels of our own, which a field must not repeat.
+const RESERVED: [&str; 8] = [
+    "transaction_name",
+    "http_route",
+    "client_request_id",
+    "rpc_method",
+    "rpc_status_code",
+    "outcome",
+    "response_head_ms",
+    "span_name",
+];
+
+/// The fields of a logged line that have a name in the schema.
+fn has_a_name(field: &Field<'_>) -> bool {
+    matches!((&*field.key, &field.value), ("error.type" | "error.message", Value::Text(_)))
+}
+
+/// Whatever has no name in the schema: flat keys, text values.
+fn labels(out: &mut Vec<u8>, prefix: &str, fields: &[Field<'_>]) {
+    let mut written: Vec<String> = Vec::with_capacity(fields.len().min(MAX_FIELDS));
+    for field in fields {
+        if prefix.is_empty() && has_a_name(field) {
+            continue;
+        }
+        let mut label = format!("{prefix}{}", label_key(&field.key));
+        if RESERVED.contains(&&*label) {
+            label.insert_str(0, "fields_");
+        }
+        if written.contains(&label) {
+            continue;
+        }
+        out.extend_from_slice(b",\"labels.");
+        escape::json(out, &label);
+        out.extend_from_slice(b"\":\"");
+        match &field.value {
+            Value::Text(text) => escape::json(out, text),
+            Value::Int(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
+            Value::Uint(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
+            Value::Float(number) => {
+                let _infallible = write!(Escaped(out), "{number}");
+            }
+            Value::Bool(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
+        }
+        out.push(b'"');
+        written.push(label);
+    }
+}
+
+/// The schema's rule: no dots, stars or backslashes in a label's name.
+fn label_key(key: &str) -> Cow<'_, str> {
+    if key.contains(['.', '*', '\\']) { Cow::Owned(key.replace(['.', '*', '\\'], "_")) } else { Cow::Borrowed(key) }
+}

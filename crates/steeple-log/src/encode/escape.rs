@@ -1,0 +1,184 @@
+//! Text that somebody else wrote, made harmless: it can neither end a line nor change what the rest of it looks like.
+
+use std::borrow::Cow;
+
+/// What may stand in a JSON string as it is. Not plain: control characters, quote, backslash, DEL, and the first bytes
+/// of the characters outside of ASCII that [`is_hidden`] asks about.
+static PLAIN: [bool; 256] = plain();
+
+#[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "the compiler runs it, and would say so")]
+const fn plain() -> [bool; 256] {
+    let mut table = [true; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = !matches!(byte, 0..=0x1f | 0x22 | 0x5c | 0x7f | 0xc2 | 0xd8 | 0xe1 | 0xe2 | 0xef | 0xf3);
+        byte += 1;
+    }
+    table
+}
+
+/// Whether a character is invisible, breaks a line somewhere, or changes the direction of what follows.
+pub(crate) const fn is_hidden(char: char) -> bool {
+    matches!(char,
+        '\0'..='\x1f' | '\x7f'..='\u{9f}' // C0, DEL, C1 (CSI among it)
+        | '\u{ad}' | '\u{61c}' | '\u{180e}' // soft hyphen, Arabic letter mark, Mongolian vowel separator
+        | '\u{200b}'..='\u{200f}' // zero width, left-to-right and right-to-left marks
+        | '\u{2028}'..='\u{202e}' // line and paragraph separator, embeddings and overrides
+        | '\u{2060}'..='\u{206f}' // word joiner, isolates
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' // byte order mark, interlinear annotation
+        | '\u{e0000}'..='\u{e007f}' // tags
+    )
+}
+
+/// Appends the inside of a JSON string.
+pub(crate) fn json(out: &mut Vec<u8>, text: &str) {
+    let mut rest = text;
+    loop {
+        let bytes = rest.as_bytes();
+        let clean = plain_prefix(bytes);
+        let (head, tail) = rest.split_at_checked(clean).unwrap_or((rest, ""));
+        out.extend_from_slice(head.as_bytes());
+        let mut chars = tail.chars();
+        let Some(char) = chars.next() else { return };
+        json_char(out, char);
+        rest = chars.as_str();
+    }
+}
+
+/// How many bytes from the start need no look at the characters they make up. Always ends at a character's boundary:
+/// only first bytes are not plain.
+#[inline]
+fn plain_prefix(bytes: &[u8]) -> usize {
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut clean = 0_usize;
+    for word in words {
+        if !is_plain_ascii(u64::from_le_bytes(*word)) {
+            break;
+        }
+        clean = clean.saturating_add(8);
+    }
+    let rest = bytes.get(clean..).unwrap_or_default();
+    let more = rest.iter().position(|byte| !PLAIN.get(usize::from(*byte)).copied().unwrap_or(false));
+    clean.saturating_add(more.unwrap_or(rest.len()))
+}
+
+/// Eight bytes at once: all in 0x20..0x7f, none a quote or a backslash.
+#[inline]
+const fn is_plain_ascii(word: u64) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES << 7;
+    // The classic tests for a byte below n and for a zero byte; right whenever no byte has its high bit set.
+    let control = word.wrapping_sub(ONES.wrapping_mul(0x20));
+    let quote = (word ^ ONES.wrapping_mul(b'"' as u64)).wrapping_sub(ONES);
+    let backslash = (word ^ ONES.wrapping_mul(b'\\' as u64)).wrapping_sub(ONES);
+    let delete = (word ^ ONES.wrapping_mul(0x7f)).wrapping_sub(ONES);
+    (word | control | quote | backslash | delete) & HIGH == 0
+}
+
+fn json_char(out: &mut Vec<u8>, char: char) {
+    match char {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        hidden if is_hidden(hidden) => {
+            for unit in hidden.encode_utf16(&mut [0; 2]) {
+                out.extend_from_slice(b"\\u");
+                let [high, low] = unit.to_be_bytes();
+                hex(out, &[high, low]);
+            }
+        }
+        shown => out.extend_from_slice(shown.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
+/// Appends text for people: hidden characters as `\n` or `\u{202e}`, the rest as it is.
+pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
+    for char in text.chars() {
+        if is_hidden(char) {
+            out.extend(char.escape_default().map(|escaped| u8::try_from(escaped).unwrap_or(b'?')));
+        } else {
+            out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+}
+
+/// The same, for places that take a string.
+pub(crate) fn visible(given: Cow<'_, str>) -> Cow<'_, str> {
+    if plain_prefix(given.as_bytes()) == given.len() || !given.chars().any(is_hidden) {
+        return given;
+    }
+    let mut out = Vec::with_capacity(given.len().saturating_add(16));
+    text(&mut out, &given);
+    Cow::Owned(String::from_utf8(out).unwrap_or_default())
+}
+
+/// Appends lower-case hex digits.
+pub(crate) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 15)).copied().unwrap_or(b'0');
+    for byte in bytes {
+        out.extend_from_slice(&[digit(byte >> 4), digit(*byte)]);
+    }
+}
+
+/// The longest start of `text` that has at most `max` bytes and ends at a character's boundary.
+pub(crate) fn clamp(text: &str, max: usize) -> &str {
+    if text.len() <= max { text } else { text.get(..text.floor_char_boundary(max)).unwrap_or_default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn json_of(given: &str) -> String {
+        let mut out = vec![b'"'];
+        json(&mut out, given);
+        out.push(b'"');
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_could_forge_a_line_is_escaped() {
+        assert_eq!(json_of("a\"b\\c\nd\r\te"), r#""a\"b\\c\nd\r\te""#);
+        assert_eq!(json_of("\u{0}\u{1b}[31m\u{7f}\u{9b}"), r#""\u0000\u001b[31m\u007f\u009b""#);
+        assert_eq!(json_of("\u{2028}\u{202e}\u{2066}\u{feff}"), r#""\u2028\u202e\u2066\ufeff""#);
+        assert_eq!(json_of("\u{e0041}"), r#""\udb40\udc41""#);
+        assert_eq!(json_of("Zürich — 東京 🦀"), r#""Zürich — 東京 🦀""#);
+        assert_eq!(visible(Cow::Borrowed("a\nb\u{202e}c")), "a\\nb\\u{202e}c");
+    }
+
+    #[test]
+    fn eight_at_once_sees_what_one_at_a_time_sees() {
+        for byte in 0..=u8::MAX {
+            for place in 0..8 {
+                let mut word = *b"abcdefgh";
+                word[place] = byte;
+                let plain = byte.is_ascii() && PLAIN[usize::from(byte)];
+                assert_eq!(is_plain_ascii(u64::from_le_bytes(word)), plain, "{byte:#x} at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_cut_keeps_whole_characters() {
+        assert_eq!((clamp("üü", 3), clamp("abc", 3), clamp("abc", 0)), ("ü", "abc", ""));
+    }
+
+    proptest! {
+        #[test]
+        fn json_reads_back_as_what_it_was_and_hides_nothing(given: String) {
+            let written = json_of(&given);
+            prop_assert!(!written.chars().any(is_hidden), "{}", written);
+            prop_assert_eq!(serde_json::from_str::<String>(&written).unwrap(), given);
+        }
+
+        #[test]
+        fn shown_text_has_nothing_hidden(given: String) {
+            prop_assert!(!visible(Cow::Owned(given)).chars().any(is_hidden));
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! JSON with OpenTelemetry's names.
+
+use std::fmt::Write;
+
+use steeple_core::{ErrorClass, GrpcStatus};
+
+use super::{Access, Context, Field, Line, Service, Value, escape, level_name, millis, time::rfc3339_micros};
+
+/// `,"key":`, put together by the compiler.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+pub(super) use key;
+
+/// Keys that we write ourselves on lines that are logged. A field of the same name goes under `fields.`.
+const RESERVED: [&str; 14] = [
+    "timestamp",
+    "level",
+    "message",
+    "target",
+    "service.name",
+    "service.version",
+    "deployment.environment.name",
+    "span.name",
+    "request_id",
+    "trace_id",
+    "span_id",
+    "transaction.name",
+    "http.route",
+    "user.id",
+];
+
+/// How many of them are there on an exchange's own line that comes as a `tracing` event, ids and names among its fields.
+const RESERVED_ON_ACCESS: usize = 8;
+
+pub(super) fn constants(service: &Service) -> Vec<u8> {
+    let mut out = Vec::new();
+    optional(&mut out, key!("service.name"), service.name.as_deref());
+    optional(&mut out, key!("service.version"), service.version.as_deref());
+    optional(&mut out, key!("deployment.environment.name"), service.environment.as_deref());
+    out
+}
+
+pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
+    out.extend_from_slice(b"{\"timestamp\":\"");
+    rfc3339_micros(out, access.at);
+    out.extend_from_slice(b"\",\"level\":\"");
+    out.extend_from_slice(level_name(access.level).as_bytes());
+    out.extend_from_slice(b"\",\"message\":\"");
+    message(out, access);
+    out.extend_from_slice(b"\",\"target\":\"steeple::access\"");
+    out.extend_from_slice(constants);
+    ids(out, &access.context);
+    optional(out, key!("client_request_id"), access.client_request_id.as_deref());
+    names(out, &access.context, Some(access.method));
+    text(out, key!("url.path"), &access.path);
+    optional(out, key!("url.query"), access.query.as_deref());
+    if let Some(status) = access.end.status {
+        number(out, key!("http.response.status_code"), status.as_u16());
+    }
+    optional(out, key!("rpc.method"), access.rpc_method);
+    optional(out, key!("rpc.status_code"), access.end.grpc_status.map(GrpcStatus::as_str));
+    plain(out, key!("outcome"), access.end.outcome.as_str());
+    out.extend_from_slice(key!("duration_ms").as_bytes());
+    millis(out, access.end.duration);
+    if let Some(head_after) = access.end.head_after {
+        out.extend_from_slice(key!("response_head_ms").as_bytes());
+        millis(out, head_after);
+    }
+    number(out, key!("http.request.body.size"), access.end.request_body_bytes);
+    number(out, key!("http.response.body.size"), access.end.response_body_bytes);
+    plain(out, key!("network.protocol.version"), access.version);
+    optional(out, key!("user_agent.original"), access.user_agent.as_deref());
+    if let Some(address) = &access.address {
+        display(out, key!("client.address"), address);
+    }
+    optional(out, key!("user.id"), access.context.user());
+    if let Some(class) = access.end.error_class() {
+        error_type(out, key!("error.type"), class);
+    }
+    optional(out, key!("error.message"), access.error.as_deref());
+    fields(out, "attributes.", &[], &access.attributes);
+    out.push(b'}');
+}
+
+pub(super) fn line(out: &mut Vec<u8>, constants: &[u8], line: &Line<'_>) {
+    out.extend_from_slice(b"{\"timestamp\":\"");
+    rfc3339_micros(out, line.at);
+    out.extend_from_slice(b"\",\"level\":\"");
+    out.extend_from_slice(level_name(line.level).as_bytes());
+    out.push(b'"');
+    text(out, key!("message"), &line.message);
+    text(out, key!("target"), line.target);
+    out.extend_from_slice(constants);
+    if let Some(context) = &line.context {
+        ids(out, context);
+        names(out, context, None);
+        optional(out, key!("user.id"), context.user());
+    }
+    optional(out, key!("span.name"), line.span);
+    let reserved = if line.is_access { RESERVED.get(..RESERVED_ON_ACCESS).unwrap_or(&RESERVED) } else { &RESERVED };
+    fields(out, "", reserved, &line.fields);
+    out.push(b'}');
+}
+
+/// What the message of an exchange says: its name, its status, and what was odd about its end.
+pub(super) fn message(out: &mut Vec<u8>, access: &Access<'_>) {
+    name(out, &access.context);
+    if let Some(status) = access.end.grpc_status {
+        out.push(b' ');
+        out.extend_from_slice(status.as_str().as_bytes());
+    } else if let Some(status) = access.end.status {
+        out.push(b' ');
+        out.extend_from_slice(status.as_str().as_bytes());
+    }
+    if let Some(oddity) = access.oddity() {
+        out.push(b' ');
+        out.extend_from_slice(oddity.as_bytes());
+    }
+}
+
+/// The inside of a string: `GET /users/{id}`.
+pub(super) fn name(out: &mut Vec<u8>, context: &Context<'_>) {
+    let (method, target) = context.name();
+    if let Some(method) = method {
+        out.extend_from_slice(method.as_bytes());
+        out.push(b' ');
+    }
+    escape::json(out, target);
+}
+
+fn ids(out: &mut Vec<u8>, context: &Context<'_>) {
+    if let Some(id) = context.request_id {
+        out.extend_from_slice(key!("request_id").as_bytes());
+        out.push(b'"');
+        out.extend_from_slice(id.as_bytes());
+        out.push(b'"');
+    }
+    if let Some(trace) = context.trace {
+        hex(out, key!("trace_id"), &trace.trace_id().to_bytes());
+        hex(out, key!("span_id"), &trace.span_id().to_bytes());
+    }
+}
+
+fn names(out: &mut Vec<u8>, context: &Context<'_>, method: Option<&str>) {
+    out.extend_from_slice(key!("transaction.name").as_bytes());
+    out.push(b'"');
+    name(out, context);
+    out.push(b'"');
+    if let Some(method) = method {
+        plain(out, key!("http.request.method"), method);
+    }
+    optional(out, key!("http.route"), context.route.as_ref().map(steeple_core::Text::as_str));
+}
+
+/// A text that needs no escapes.
+pub(super) fn plain(out: &mut Vec<u8>, key: &str, value: &str) {
+    out.extend_from_slice(key.as_bytes());
+    out.push(b'"');
+    out.extend_from_slice(value.as_bytes());
+    out.push(b'"');
+}
+
+pub(super) fn text(out: &mut Vec<u8>, key: &str, value: &str) {
+    out.extend_from_slice(key.as_bytes());
+    out.push(b'"');
+    escape::json(out, value);
+    out.push(b'"');
+}
+
+pub(super) fn optional(out: &mut Vec<u8>, key: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        text(out, key, value);
+    }
+}
+
+pub(super) fn number(out: &mut Vec<u8>, key: &str, value: impl itoa::Integer) {
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+pub(super) fn hex(out: &mut Vec<u8>, key: &str, bytes: &[u8]) {
+    out.extend_from_slice(key.as_bytes());
+    out.push(b'"');
+    escape::hex(out, bytes);
+    out.push(b'"');
+}
+
+pub(super) fn display(out: &mut Vec<u8>, key: &str, value: &dyn std::fmt::Display) {
+    out.extend_from_slice(key.as_bytes());
+    out.push(b'"');
+    // Only our own bounded types come here, whose `Display` does not fail.
+    let _infallible = write!(Escaped(out), "{value}");
+    out.push(b'"');
+}
+
+pub(super) fn error_type(out: &mut Vec<u8>, key: &str, class: ErrorClass) {
+    class.with_str(|class| plain(out, key, class));
+}
+
+/// Writes fields, each key once: of two with the same key the first. A key that is `reserved` goes under `fields.`.
+fn fields(out: &mut Vec<u8>, prefix: &str, reserved: &[&str], fields: &[Field<'_>]) {
+    for (place, field) in fields.iter().enumerate() {
+        let before = fields.get(..place).unwrap_or_default();
+        let moved = if reserved.contains(&&*field.key) { "fields." } else { prefix };
+        if before.iter().any(|other| is_same_key(other, field, reserved)) {
+            continue;
+        }
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(moved.as_bytes());
+        escape::json(out, &field.key);
+        out.extend_from_slice(b"\":");
+        value(out, &field.value);
+    }
+}
+
+pub(super) fn object(out: &mut Vec<u8>, all: &[Field<'_>]) {
+    let start = out.len();
+    fields(out, "", &[], all);
+    // The comma before the first one makes room for the brace.
+    match out.get_mut(start) {
+        Some(comma) => *comma = b'{',
+        None => out.push(b'{'),
+    }
+    out.push(b'}');
+}
+
+/// Whether two fields end up under one key: `level` is written as `fields.level`, which may be there as well.
+fn is_same_key(one: &Field<'_>, other: &Field<'_>, reserved: &[&str]) -> bool {
+    let bare = |key: &str| match key.strip_prefix("fields.") {
+        Some(rest) if reserved.contains(&rest) => rest.to_owned(),
+        _ => key.to_owned(),
+    };
+    one.key == other.key || (!reserved.is_empty() && bare(&one.key) == bare(&other.key))
+}
+
+fn value(out: &mut Vec<u8>, value: &Value<'_>) {
+    match value {
+        Value::Text(text) => {
+            out.push(b'"');
+            escape::json(out, text);
+            out.push(b'"');
+        }
+        Value::Int(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
+        Value::Uint(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
+        // JSON knows no infinity; null keeps the column a number.
+        Value::Float(number) if !number.is_finite() => out.extend_from_slice(b"null"),
+        Value::Float(number) => {
+            let _infallible = write!(Escaped(out), "{number:?}");
+        }
+        Value::Bool(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
+    }
+}
+
+/// Escapes what is formatted into it.
+pub(super) struct Escaped<'a>(pub(super) &'a mut Vec<u8>);
+
+impl Write for Escaped<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        escape::json(self.0, text);
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! Lines in their formats.
+
+mod ecs;
+pub(crate) mod escape;
+mod json;
+mod pretty;
+mod record;
+pub(crate) mod time;
+mod value;
+
+use std::time::Duration;
+
+use tracing::Level;
+
+pub(crate) use self::{
+    record::{Access, Captured, Context, Line},
+    value::{Field, MAX_FIELDS, MAX_VALUE, Value},
+};
+
+/// How a line is written. All formats say the same; `docs/log-fields.md` lists every field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// A JSON object a line, with OpenTelemetry's names.
+    Json,
+    /// A JSON object a line, with the names of the Elastic Common Schema, for Elasticsearch.
+    Ecs,
+    /// For people, without colors.
+    Pretty,
+    /// For people at a terminal.
+    Color,
+}
+
+/// What is written on every line of a process: which service it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Service {
+    pub(crate) name: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) environment: Option<String>,
+}
+
+/// Writes lines of one format. What never changes is rendered once.
+pub(crate) struct Encoder {
+    format: Format,
+    constants: Vec<u8>,
+}
+
+impl Encoder {
+    pub(crate) fn new(format: Format, service: &Service) -> Self {
+        let constants = match format {
+            Format::Json => json::constants(service),
+            Format::Ecs => ecs::constants(service),
+            Format::Pretty | Format::Color => Vec::new(),
+        };
+        Self { format, constants }
+    }
+
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Appends the line of an exchange, newline included.
+    pub(crate) fn access(&self, out: &mut Vec<u8>, access: &Access<'_>) {
+        match self.format {
+            Format::Json => json::access(out, &self.constants, access),
+            Format::Ecs => ecs::access(out, &self.constants, access),
+            Format::Pretty => pretty::access(out, pretty::PLAIN, access),
+            Format::Color => pretty::access(out, pretty::COLOR, access),
+        }
+        out.push(b'\n');
+    }
+
+    /// Appends a line that somebody logged, newline included.
+    pub(crate) fn line(&self, out: &mut Vec<u8>, line: &Line<'_>) {
+        match self.format {
+            Format::Json => json::line(out, &self.constants, line),
+            Format::Ecs => ecs::line(out, &self.constants, line),
+            Format::Pretty => pretty::line(out, pretty::PLAIN, line),
+            Format::Color => pretty::line(out, pretty::COLOR, line),
+        }
+        out.push(b'\n');
+    }
+}
+
+/// Appends fields as a JSON object of their own.
+pub(crate) fn object(out: &mut Vec<u8>, fields: &[Field<'_>]) {
+    json::object(out, fields);
+}
+
+/// The level's name on a line: `info`.
+const fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    }
+}
+
+/// Appends a duration in milliseconds with three decimals: `1.234`.
+fn millis(out: &mut Vec<u8>, duration: Duration) {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    out.extend_from_slice(itoa::Buffer::new().format(micros / 1_000).as_bytes());
+    out.push(b'.');
+    time::padded::<3>(out, u32::try_from(micros % 1_000).unwrap_or(0));
+}

@@ -1,0 +1,211 @@
+use std::{borrow::Cow, time::Duration};
+
+use http::{HeaderMap, Uri, header::USER_AGENT};
+use steeple_core::{End, Exchange, NameSource, RequestId, Text, TraceContext, TransactionName, User, VisibleAddress};
+use steeple_scrub::Scrubber;
+use tracing::Level;
+
+use super::{
+    escape::clamp,
+    value::{Field, MAX_VALUE, shown},
+};
+
+const MAX_PATH: usize = 2048;
+const MAX_QUERY: usize = 1024;
+const MAX_USER_AGENT: usize = 1024;
+const MAX_MESSAGE: usize = 8 * 1024;
+
+/// What of the request's head the line will need, copied: the head goes into the service.
+///
+/// Kept as it came. It is scrubbed when the line is written, and cut only then, so that a secret is found while it is
+/// whole; twice the length that is shown is kept for that.
+#[derive(Debug, Default)]
+pub(crate) struct Captured {
+    bytes: Vec<u8>,
+    path: usize,
+    /// Where the query ends. The same as `path`: there is none.
+    query: usize,
+    has_query: bool,
+}
+
+impl Captured {
+    pub(crate) fn new(mut bytes: Vec<u8>, uri: &Uri, headers: &HeaderMap) -> Self {
+        bytes.clear();
+        let path = clamp(uri.path(), MAX_PATH.saturating_mul(2));
+        let query = uri.query().map(|query| clamp(query, MAX_QUERY.saturating_mul(2)));
+        let user_agent = headers.get(USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
+        let user_agent = user_agent.get(..MAX_USER_AGENT.saturating_mul(2)).unwrap_or(user_agent);
+        let total = path.len().saturating_add(query.map_or(0, str::len)).saturating_add(user_agent.len());
+        bytes.reserve_exact(total);
+        bytes.extend_from_slice(path.as_bytes());
+        let path = bytes.len();
+        bytes.extend_from_slice(query.unwrap_or_default().as_bytes());
+        let end_of_query = bytes.len();
+        bytes.extend_from_slice(user_agent);
+        Self { bytes, path, query: end_of_query, has_query: query.is_some() }
+    }
+
+    fn path(&self) -> &str {
+        self.bytes.get(..self.path).and_then(|path| str::from_utf8(path).ok()).unwrap_or_default()
+    }
+
+    fn query(&self) -> Option<&str> {
+        let query = self.has_query.then(|| self.bytes.get(self.path..self.query))??;
+        str::from_utf8(query).ok()
+    }
+
+    fn user_agent(&self) -> Option<Cow<'_, str>> {
+        let user_agent = self.bytes.get(self.query..).filter(|bytes| !bytes.is_empty())?;
+        Some(String::from_utf8_lossy(user_agent))
+    }
+
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// What an exchange's line says. Every text in it is scrubbed and bounded.
+#[derive(Debug)]
+pub(crate) struct Access<'a> {
+    pub(crate) at: Duration,
+    pub(crate) level: Level,
+    pub(crate) end: &'a End,
+    pub(crate) context: Context<'a>,
+    pub(crate) method: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) rpc_method: Option<&'a str>,
+    pub(crate) path: Cow<'a, str>,
+    pub(crate) query: Option<Cow<'a, str>>,
+    pub(crate) user_agent: Option<Cow<'a, str>>,
+    pub(crate) client_request_id: Option<String>,
+    pub(crate) address: Option<VisibleAddress>,
+    pub(crate) error: Option<String>,
+    pub(crate) attributes: Vec<Field<'static>>,
+}
+
+impl<'a> Access<'a> {
+    pub(crate) fn new(
+        scrubber: &Scrubber,
+        at: Duration,
+        level: Level,
+        captured: &'a Captured,
+        exchange: &'a Exchange,
+        end: &'a End,
+    ) -> Self {
+        let user_agent = captured.user_agent().map(|user_agent| match user_agent {
+            Cow::Borrowed(text) => shown(scrubber.field("user_agent.original", text), MAX_USER_AGENT),
+            Cow::Owned(text) => {
+                let safe = scrubber.field("user_agent.original", &text).into_owned();
+                shown(Cow::Owned(safe), MAX_USER_AGENT)
+            }
+        });
+        let error = exchange.error().map(|error| {
+            let text = error.to_string();
+            shown(scrubber.text(&text), MAX_MESSAGE).into_owned()
+        });
+        let client_request_id = exchange.client_request_id();
+        let client_request_id =
+            client_request_id.map(|id| shown(scrubber.field("client_request_id", &id), MAX_VALUE).into_owned());
+        let attributes = exchange.attributes();
+        Self {
+            at,
+            level,
+            end,
+            context: Context::of(scrubber, exchange),
+            method: exchange.method(),
+            version: exchange.version_str(),
+            rpc_method: exchange.rpc_method(),
+            path: shown(scrubber.path(captured.path()), MAX_PATH),
+            query: captured.query().map(|query| shown(scrubber.query(query), MAX_QUERY)),
+            user_agent,
+            client_request_id,
+            address: exchange.visible_client_address(),
+            error,
+            attributes: attributes
+                .iter()
+                .map(|(key, value)| Field::of_attribute(scrubber, key.as_str(), value))
+                .collect(),
+        }
+    }
+
+    /// What ended badly or oddly, for the message: nothing for an exchange that has simply completed.
+    pub(crate) fn oddity(&self) -> Option<&'static str> {
+        match self.end.outcome {
+            steeple_core::Outcome::Completed => None,
+            outcome @ (steeple_core::Outcome::Upgraded
+            | steeple_core::Outcome::ServiceError
+            | steeple_core::Outcome::BodyError
+            | steeple_core::Outcome::Panicked
+            | steeple_core::Outcome::Cancelled
+            | steeple_core::Outcome::CancelledInBody) => Some(outcome.as_str()),
+        }
+    }
+}
+
+/// What every line of an exchange says, its own and those that its handler logs.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) request_id: Option<&'a RequestId>,
+    pub(crate) trace: Option<&'a TraceContext>,
+    pub(crate) name: TransactionName,
+    /// The name without its method, scrubbed: a handler may call its exchange anything.
+    pub(crate) custom_name: Option<String>,
+    pub(crate) route: Option<Text>,
+    user: Option<User>,
+    /// The user's id, if the scrubber found something in it.
+    scrubbed_user: Option<String>,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn of(scrubber: &Scrubber, exchange: &'a Exchange) -> Self {
+        let name = exchange.name();
+        let custom_name = match name.source() {
+            NameSource::Custom => Some(shown(scrubber.text(name.target()), MAX_VALUE).into_owned()),
+            NameSource::Rule | NameSource::Rpc | NameSource::Route | NameSource::Unmatched => None,
+        };
+        let user = exchange.visible_user();
+        let scrubbed_user =
+            user.as_ref().and_then(User::id).and_then(|id| match shown(scrubber.field("user.id", id), MAX_VALUE) {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(safe) => Some(safe),
+            });
+        Self {
+            request_id: exchange.get_request_id(),
+            trace: exchange.trace(),
+            name,
+            custom_name,
+            route: exchange.route(),
+            user,
+            scrubbed_user,
+        }
+    }
+
+    pub(crate) fn user(&self) -> Option<&str> {
+        self.scrubbed_user.as_deref().or_else(|| self.user.as_ref()?.id())
+    }
+
+    /// The parts of the name: method and target.
+    pub(crate) fn name(&self) -> (Option<&'static str>, &str) {
+        (self.name.method(), self.custom_name.as_deref().unwrap_or_else(|| self.name.target()))
+    }
+}
+
+/// A line that a handler, a library or the service itself logged. Every text in it is scrubbed and bounded.
+#[derive(Debug)]
+pub(crate) struct Line<'a> {
+    pub(crate) at: Duration,
+    pub(crate) level: Level,
+    pub(crate) target: &'a str,
+    pub(crate) message: Cow<'a, str>,
+    pub(crate) context: Option<Context<'a>>,
+    pub(crate) span: Option<&'static str>,
+    /// An exchange's own line: its fields say what the context would.
+    pub(crate) is_access: bool,
+    pub(crate) fields: Vec<Field<'a>>,
+}
+
+impl Line<'_> {
+    pub(crate) fn message(scrubber: &Scrubber, text: &str) -> String {
+        shown(scrubber.text(text), MAX_MESSAGE).into_owned()
+    }
+}

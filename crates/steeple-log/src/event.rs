@@ -1,0 +1,218 @@
+//! Lines as `tracing` events, for whatever subscriber there is.
+
+use std::{borrow::Cow, cell::RefCell, error::Error, fmt, sync::LazyLock};
+
+use steeple_core::{AttributeValue, GrpcStatus, NoticedError, Text};
+use steeple_scrub::Scrubber;
+use tracing::Level;
+
+use crate::encode::{
+    self, Access, Field, MAX_FIELDS, MAX_VALUE,
+    escape::{clamp, visible},
+};
+
+/// The target of exchanges' own lines.
+pub(crate) const ACCESS: &str = "steeple::access";
+
+/// The target of [`log_event`]'s lines.
+pub(crate) const EVENT: &str = "steeple::event";
+
+/// The target of [`log_error`]'s lines.
+pub(crate) const ERROR: &str = "steeple::error";
+
+/// Whether the current subscriber wants exchanges' lines of this level.
+pub(crate) fn wants_access(level: Level) -> bool {
+    match level {
+        Level::ERROR => tracing::event_enabled!(target: ACCESS, Level::ERROR),
+        Level::WARN => tracing::event_enabled!(target: ACCESS, Level::WARN),
+        _ => tracing::event_enabled!(target: ACCESS, Level::INFO),
+    }
+}
+
+/// Hands an exchange's line to the current subscriber. What is unknown is not recorded.
+pub(crate) fn access(access: &Access<'_>) {
+    macro_rules! at {
+        ($level:expr) => {
+            tracing::event!(
+                target: ACCESS,
+                $level,
+                request_id = access.context.request_id.map(|id| id.as_str()),
+                trace_id = access.context.trace.map(|trace| tracing::field::display(trace.trace_id())),
+                span_id = access.context.trace.map(|trace| tracing::field::display(trace.span_id())),
+                client_request_id = text(access.client_request_id.as_deref()).as_deref(),
+                "transaction.name" = &*name(access),
+                "http.request.method" = access.method,
+                "http.route" = text(access.context.route.as_ref().map(Text::as_str)).as_deref(),
+                "url.path" = &*visible(Cow::Borrowed(&*access.path)),
+                "url.query" = text(access.query.as_deref()).as_deref(),
+                "http.response.status_code" = access.end.status.map(|status| status.as_u16()),
+                "rpc.method" = access.rpc_method,
+                "rpc.status_code" = access.end.grpc_status.map(GrpcStatus::as_str),
+                outcome = access.end.outcome.as_str(),
+                duration_ms = millis(access.end.duration),
+                response_head_ms = access.end.head_after.map(millis),
+                "http.request.body.size" = access.end.request_body_bytes,
+                "http.response.body.size" = access.end.response_body_bytes,
+                "network.protocol.version" = access.version,
+                "user_agent.original" = text(access.user_agent.as_deref()).as_deref(),
+                "client.address" = access.address.as_ref().map(tracing::field::display),
+                "user.id" = text(access.context.user()).as_deref(),
+                "error.type" = access.end.error_class().map(tracing::field::display),
+                "error.message" = text(access.error.as_deref()).as_deref(),
+                attributes = attributes(access).as_deref(),
+                "{}", Message(access)
+            )
+        };
+    }
+    match access.level {
+        Level::ERROR => at!(Level::ERROR),
+        Level::WARN => at!(Level::WARN),
+        _ => at!(Level::INFO),
+    }
+}
+
+fn text(text: Option<&str>) -> Option<Cow<'_, str>> {
+    text.map(|text| visible(Cow::Borrowed(text)))
+}
+
+fn name(access: &Access<'_>) -> String {
+    let (method, target) = access.context.name();
+    let target = visible(Cow::Borrowed(target));
+    method.map_or_else(|| target.to_string(), |method| format!("{method} {target}"))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact for 285 years of microseconds")]
+fn millis(duration: std::time::Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
+}
+
+/// A subscriber's fields are fixed at compile time: the exchange's attributes share one, as a JSON object.
+fn attributes(access: &Access<'_>) -> Option<String> {
+    if access.attributes.is_empty() {
+        return None;
+    }
+    Some(as_object(&access.attributes))
+}
+
+fn as_object(fields: &[Field<'_>]) -> String {
+    let mut out = Vec::new();
+    encode::object(&mut out, fields);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// What the message says: `GET /users/{id} 200`.
+struct Message<'a>(&'a Access<'a>);
+
+impl fmt::Display for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&name(self.0))?;
+        match (self.0.end.grpc_status, self.0.end.status) {
+            (Some(status), _) => write!(f, " {status}")?,
+            (None, Some(status)) => write!(f, " {}", status.as_str())?,
+            (None, None) => (),
+        }
+        self.0.oddity().map_or(Ok(()), |oddity| write!(f, " {oddity}"))
+    }
+}
+
+/// Writes down an error with the whole chain of its sources, as an `error` line.
+///
+/// The line's `message` is what the error itself says, `error.message` the chain (`could not save: disk full`),
+/// `error.type` its type, or `dyn Error` where that is not known. Secrets are removed. The line has the ids of the current
+/// exchange; to have the error on the exchange's own line as well, tell the exchange:
+/// [`Exchange::notice_error`](steeple_core::Exchange::notice_error).
+///
+/// # Examples
+/// ```
+/// # let error = std::io::Error::other("disk full");
+/// steeple_log::log_error(&error);
+/// ```
+pub fn log_error<E: Error + ?Sized>(error: &E) {
+    if !tracing::event_enabled!(target: ERROR, Level::ERROR) {
+        return;
+    }
+    let error = NoticedError::of(error);
+    let (whole, message) = (error.to_string(), error.message());
+    let (whole, message) = (SCRUBBER.text(&whole), SCRUBBER.text(message));
+    tracing::event!(
+        target: ERROR,
+        Level::ERROR,
+        "error.type" = error.type_name(),
+        "error.message" = &*visible(whole),
+        "{}", visible(message)
+    );
+}
+
+/// For subscribers that know nothing of ours. Our own scrubs with the one it was given.
+static SCRUBBER: LazyLock<Scrubber> = LazyLock::new(Scrubber::default);
+
+type EventFields = Vec<(Text, AttributeValue)>;
+
+thread_local! {
+    /// The fields of a business event on their way through `tracing`, whose own fields are fixed at compile time.
+    static FIELDS: RefCell<Option<EventFields>> = const { RefCell::new(None) };
+}
+
+/// Puts fields on their way, and takes them back when the event is through, or unwinds.
+struct FieldsGuard(Option<EventFields>);
+
+impl FieldsGuard {
+    fn set(fields: EventFields) -> Self {
+        Self(FIELDS.try_with(|slot| slot.replace(Some(fields))).ok().flatten())
+    }
+}
+
+impl Drop for FieldsGuard {
+    fn drop(&mut self) {
+        let _ending = FIELDS.try_with(|slot| slot.replace(self.0.take()));
+    }
+}
+
+/// The fields of the business event that is on its way through this thread, scrubbed. `None`: there is none.
+pub(crate) fn fields_on_their_way(scrubber: &Scrubber) -> Option<Vec<Field<'static>>> {
+    FIELDS
+        .try_with(|slot| {
+            let fields = slot.borrow();
+            let fields = fields.as_ref()?.iter();
+            Some(fields.map(|(key, value)| Field::of_attribute(scrubber, key.as_str(), value)).collect())
+        })
+        .ok()
+        .flatten()
+}
+
+/// The same for subscribers that know nothing of ours: one field, a JSON object.
+struct FieldsAsJson;
+
+impl fmt::Display for FieldsAsJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&as_object(&fields_on_their_way(&SCRUBBER).unwrap_or_default()))
+    }
+}
+
+/// Writes down that something happened which the business wants to know: an order, an upgrade, as an `info` line.
+///
+/// The line's `event.name` and `message` are the name; each field is a field of the line (`labels.…` in ECS). Secrets are
+/// removed. At most 64 fields, keys of at most 128 bytes, texts of at most 1,024.
+///
+/// # Examples
+/// ```
+/// steeple_log::log_event("order.placed", [("plan", "pro".into()), ("seats", 5_i64.into())]);
+/// ```
+pub fn log_event<F>(name: &str, fields: F)
+where
+    F: IntoIterator<Item = (&'static str, AttributeValue)>,
+{
+    if !tracing::event_enabled!(target: EVENT, Level::INFO) {
+        return;
+    }
+    let fields = fields.into_iter().take(MAX_FIELDS).map(|(key, value)| (Text::from_static(key), value)).collect();
+    let _fields = FieldsGuard::set(fields);
+    let name = visible(SCRUBBER.text(clamp(name, MAX_VALUE)));
+    tracing::event!(
+        target: EVENT,
+        Level::INFO,
+        "event.name" = &*name,
+        fields = %FieldsAsJson,
+        "{name}"
+    );
+}

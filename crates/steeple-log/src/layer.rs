@@ -1,0 +1,221 @@
+//! Lines that handlers and libraries log through `tracing`.
+
+use std::{borrow::Cow, cell::Cell, fmt, fmt::Write};
+
+use steeple_core::{Exchange, clock};
+use steeple_scrub::Scrubber;
+use tracing::{
+    Event, Subscriber,
+    field::{self, Visit},
+    span,
+};
+use tracing_subscriber::{
+    layer::{self, Layer},
+    registry::LookupSpan,
+};
+
+use crate::{
+    LogHandle,
+    encode::{Context, Field, Line, MAX_FIELDS, MAX_VALUE, Value},
+    event,
+};
+
+/// Writes each `tracing` event as a line. Made by [`LogGuard::layer`](crate::LogGuard::layer).
+///
+/// A line that is logged while a request is served has the request's id, trace, name, route and user without anybody's
+/// doing, and the fields of the spans around it. Secrets are removed from texts, and nothing in them can forge or break
+/// a line. A field that has the name of one of a line's own goes under `fields.`.
+#[derive(Clone, Debug)]
+pub struct LogLayer {
+    handle: LogHandle,
+}
+
+/// The fields of a span, kept beside it.
+struct SpanFields(Vec<Field<'static>>);
+
+impl LogLayer {
+    pub(crate) fn new(handle: LogHandle) -> Self {
+        Self { handle }
+    }
+
+    fn scrubber(&self) -> &Scrubber {
+        &self.handle.shared().scrubber
+    }
+
+    fn write<S>(&self, event: &Event<'_>, ctx: &layer::Context<'_, S>)
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let metadata = event.metadata();
+        let is_access = metadata.target() == event::ACCESS;
+        let business =
+            if metadata.target() == event::EVENT { event::fields_on_their_way(self.scrubber()) } else { None };
+        let mut visitor = Visitor::new(self.scrubber(), business.is_some());
+        event.record(&mut visitor);
+        let Visitor { message, mut fields, .. } = visitor;
+        fields.extend(business.into_iter().flatten());
+        let mut span_name = None;
+        for span in ctx.event_scope(event).into_iter().flatten() {
+            span_name.get_or_insert_with(|| span.name());
+            if let Some(SpanFields(of_span)) = span.extensions().get() {
+                // The innermost comes first, and of two with one key the first is written.
+                fields.extend(of_span.iter().cloned());
+            }
+        }
+        let exchange = if is_access { None } else { Exchange::current() };
+        self.handle.write_line(&Line {
+            at: clock::unix_now(),
+            level: *metadata.level(),
+            target: metadata.target(),
+            message: Cow::Owned(message),
+            context: exchange.as_ref().map(|exchange| Context::of(self.scrubber(), exchange)),
+            span: span_name,
+            is_access,
+            fields,
+        });
+    }
+}
+
+thread_local! {
+    /// How deep in the writing of a line we are: a value's `Debug` may log as well.
+    static DEPTH: Cell<u8> = const { Cell::new(0) };
+}
+
+/// A value that logs, whose values log, and so on: not further than this.
+const MAX_DEPTH: u8 = 4;
+
+struct DepthGuard(u8);
+
+impl DepthGuard {
+    fn enter() -> Option<Self> {
+        let depth = DEPTH.try_with(Cell::get).ok().filter(|depth| *depth < MAX_DEPTH)?;
+        let _ending = DEPTH.try_with(|cell| cell.set(depth.saturating_add(1)));
+        Some(Self(depth))
+    }
+}
+
+impl Drop for DepthGuard {
+    fn drop(&mut self) {
+        let _ending = DEPTH.try_with(|cell| cell.set(self.0));
+    }
+}
+
+impl<S> Layer<S> for LogLayer
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, ctx: layer::Context<'_, S>) {
+        let mut visitor = Visitor::new(self.scrubber(), false);
+        attributes.record(&mut visitor);
+        if let Some(span) = ctx.span(id) {
+            span.extensions_mut().replace(SpanFields(visitor.fields));
+        }
+    }
+
+    fn on_record(&self, id: &span::Id, values: &span::Record<'_>, ctx: layer::Context<'_, S>) {
+        let mut visitor = Visitor::new(self.scrubber(), false);
+        values.record(&mut visitor);
+        let Some(span) = ctx.span(id) else { return };
+        let mut extensions = span.extensions_mut();
+        let Some(SpanFields(fields)) = extensions.get_mut() else { return };
+        for field in visitor.fields {
+            if let Some(other) = fields.iter_mut().find(|other| other.key == field.key) {
+                *other = field;
+            } else if fields.len() < MAX_FIELDS {
+                fields.push(field);
+            }
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, ctx: layer::Context<'_, S>) {
+        if let Some(_guard) = DepthGuard::enter() {
+            self.write(event, &ctx);
+        }
+    }
+}
+
+/// Collects fields, scrubbed; the first 64 of them.
+struct Visitor<'a> {
+    scrubber: &'a Scrubber,
+    message: String,
+    fields: Vec<Field<'static>>,
+    /// A business event, whose own field is for other subscribers.
+    is_business: bool,
+}
+
+impl<'a> Visitor<'a> {
+    fn new(scrubber: &'a Scrubber, is_business: bool) -> Self {
+        Self { scrubber, message: String::new(), fields: Vec::new(), is_business }
+    }
+
+    fn push(&mut self, field: &field::Field, value: Value<'_>) {
+        let key = field.name();
+        if key == "message" {
+            self.message = match value {
+                Value::Text(text) => Line::message(self.scrubber, &text),
+                Value::Int(number) => number.to_string(),
+                Value::Uint(number) => number.to_string(),
+                Value::Float(number) => number.to_string(),
+                Value::Bool(truth) => truth.to_string(),
+            };
+        } else if self.fields.len() < MAX_FIELDS && !(self.is_business && key == "fields") {
+            // A raw identifier's name is the name without its mark.
+            let key = key.strip_prefix("r#").unwrap_or(key);
+            self.fields.push(Field::new(self.scrubber, Cow::Borrowed(key), value));
+        }
+    }
+
+    fn push_text(&mut self, field: &field::Field, text: fmt::Arguments<'_>) {
+        let mut bounded = Bounded(String::new());
+        // An error is our own bound, or a `Debug` that fails half-way: what there is stays.
+        let _cut = bounded.write_fmt(text);
+        self.push(field, Value::Text(Cow::Owned(bounded.0)));
+    }
+}
+
+/// Longest text that is formatted for a message or a field: twice what is shown of a message, so that a secret that is
+/// cut in two is found before.
+const MAX_FORMATTED: usize = 16 * 1024;
+const _: () = assert!(MAX_FORMATTED > 2 * MAX_VALUE, "a field's text is cut after it is scrubbed");
+
+struct Bounded(String);
+
+impl Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let fits = crate::encode::escape::clamp(text, MAX_FORMATTED.saturating_sub(self.0.len()));
+        self.0.push_str(fits);
+        if fits.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
+impl Visit for Visitor<'_> {
+    fn record_f64(&mut self, field: &field::Field, value: f64) {
+        self.push(field, Value::Float(value));
+    }
+
+    fn record_i64(&mut self, field: &field::Field, value: i64) {
+        self.push(field, Value::Int(value));
+    }
+
+    fn record_u64(&mut self, field: &field::Field, value: u64) {
+        self.push(field, Value::Uint(value));
+    }
+
+    fn record_bool(&mut self, field: &field::Field, value: bool) {
+        self.push(field, Value::Bool(value));
+    }
+
+    fn record_str(&mut self, field: &field::Field, value: &str) {
+        let value = crate::encode::escape::clamp(value, MAX_FORMATTED);
+        self.push(field, Value::Text(Cow::Borrowed(value)));
+    }
+
+    fn record_error(&mut self, field: &field::Field, error: &(dyn std::error::Error + 'static)) {
+        // With its sources: what went wrong is often only in them.
+        self.push_text(field, format_args!("{}", steeple_core::NoticedError::of(error)));
+    }
+
+    fn record_debug(&mut self, field: &field::Field, value: &dyn fmt::Debug) {
+        self.push_text(field, format_args!("{value:?}"));
+    }
+}

@@ -1,0 +1,187 @@
+//! [`Log`]: an observer that writes a line for each exchange.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use http::{header::CONTENT_TYPE, request, response};
+use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, RequestIds, Signal, clock};
+use steeple_scrub::Scrubber;
+use tracing::{Level, level_filters::LevelFilter};
+
+use crate::{
+    LogHandle, LogOptions,
+    encode::{Access, Captured},
+    event,
+    options::Rules,
+};
+
+/// Writes one line for each exchange, when it is over.
+///
+/// - Level: `error` for 5xx, panics, service and body errors; `warn` for what was cancelled or slow (more than 1 second,
+///   unless [said otherwise](LogOptions::slow_after)) and for each 4xx that a [rule](LogOptions::warn_on) names; else `info`.
+/// - Way: a `tracing` event with the target `steeple::access`, or straight into the outputs of a
+///   [log that was set up](crate::Logging).
+/// - Two of them on one exchange that write to the same place write one line, the outermost's.
+///
+/// # Examples
+/// ```
+/// use steeple_log::Log;
+///
+/// let app: axum::Router = axum::Router::new()
+///     .route("/users/{id}", axum::routing::get(|| async { "Ann" }))
+///     .layer(Log::default().layer());
+/// ```
+#[derive(Clone)]
+#[must_use = "an observer does nothing until a layer gets it"]
+pub struct Log(Arc<Inner>);
+
+struct Inner {
+    rules: Rules,
+    scrubber: Scrubber,
+    writer: Option<LogHandle>,
+    sampled_out: AtomicU64,
+}
+
+/// What a [`Log`] remembers of an exchange until its end.
+#[derive(Debug)]
+pub struct LogState {
+    captured: Captured,
+    is_stream: bool,
+}
+
+/// Whoever writes `tracing` events writes to the same place.
+static TRACING: u8 = 0;
+
+impl Log {
+    /// Options, with their defaults.
+    pub fn builder() -> LogOptions {
+        LogOptions::default()
+    }
+
+    pub(crate) fn with_rules(rules: Rules, scrubber: Scrubber, writer: Option<LogHandle>) -> Self {
+        Self(Arc::new(Inner { rules, scrubber, writer, sampled_out: AtomicU64::new(0) }))
+    }
+
+    /// A layer that gives every exchange an id and logs it: all that is needed where this crate is used alone.
+    pub fn layer(&self) -> ObserveLayer<(RequestIds, Self)> {
+        ObserveLayer::new((RequestIds::new(), self.clone()))
+    }
+
+    /// How many lines [`LogOptions::keep`] has left out.
+    pub fn sampled_out(&self) -> u64 {
+        self.0.sampled_out.load(Ordering::Relaxed)
+    }
+
+    /// Whether anybody would see a line of this level: what is asked before anything is formatted.
+    fn wants(&self, level: Level) -> bool {
+        match &self.0.writer {
+            Some(writer) => writer.wants_access(level),
+            None => level <= LevelFilter::current() && event::wants_access(level),
+        }
+    }
+
+    /// Whether any line may come of an exchange that begins now.
+    fn is_on(&self) -> bool {
+        match &self.0.writer {
+            Some(writer) => writer.wants_access(Level::ERROR),
+            None => Level::ERROR <= LevelFilter::current(),
+        }
+    }
+
+    fn write(&self, state: &LogState, exchange: &Exchange, end: &End) {
+        if exchange.is_skipped(Signal::Log) {
+            return;
+        }
+        let rule = self.0.rules.of(exchange);
+        let level = rule.level(end, state.is_stream);
+        if !self.wants(level) {
+            return;
+        }
+        if !rule.keeps(level) {
+            self.0.sampled_out.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let access = Access::new(&self.0.scrubber, clock::unix_now(), level, &state.captured, exchange, end);
+        match &self.0.writer {
+            Some(writer) => writer.write_access(&access),
+            // The subscriber is the user's; whatever it asks of the current exchange is about this one.
+            None => exchange.in_scope(|| event::access(&access)),
+        }
+    }
+}
+
+impl Default for Log {
+    /// Every exchange, as a `tracing` event.
+    fn default() -> Self {
+        Self::with_rules(Rules::default(), Scrubber::default(), None)
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("rules", &self.0.rules)
+            .field("writer", &self.0.writer)
+            .field("sampled_out", &self.sampled_out())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Observer for Log {
+    type State = LogState;
+
+    fn identity(&self) -> Option<Identity> {
+        Some(match &self.0.writer {
+            Some(writer) => Identity::of(writer.shared()),
+            None => Identity::of(&TRACING),
+        })
+    }
+
+    fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<LogState> {
+        if !self.is_on() {
+            return None;
+        }
+        exchange.trace_or_continue(&request.headers);
+        let captured = Captured::new(take_buffer(), &request.uri, &request.headers);
+        Some(LogState { captured, is_stream: false })
+    }
+
+    fn on_response(&self, state: &mut LogState, _exchange: &Exchange, response: &mut response::Parts) {
+        let content_type = response.headers.get(CONTENT_TYPE);
+        state.is_stream = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+    }
+
+    fn on_end(&self, state: LogState, exchange: &Exchange, end: &End) {
+        self.write(&state, exchange, end);
+        give_back(state.captured.into_buffer());
+    }
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Buffers that wait on each thread for the next request; longer ones do not wait.
+const MAX_BUFFERS: usize = 64;
+const KEPT_BUFFER: usize = 1024;
+
+fn take_buffer() -> Vec<u8> {
+    BUFFERS.try_with(|buffers| buffers.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+}
+
+fn give_back(buffer: Vec<u8>) {
+    if buffer.capacity() <= KEPT_BUFFER {
+        let _ending = BUFFERS.try_with(|buffers| {
+            let mut buffers = buffers.borrow_mut();
+            if buffers.len() < MAX_BUFFERS {
+                buffers.push(buffer);
+            }
+        });
+    }
+}

@@ -1,0 +1,347 @@
+//! Setting up a process's log in one call.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use steeple_core::clock;
+use steeple_scrub::Scrubber;
+use tracing::{Level, Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    filter::EnvFilter,
+    layer::{Layer, SubscriberExt},
+    registry::{LookupSpan, Registry},
+    util::SubscriberInitExt,
+};
+
+use crate::{
+    Format, InitError, Log, LogHandle, LogLayer, LogOptions, Rotation,
+    encode::{Encoder, Field, Line, Service, Value},
+    filter::Filter,
+    output::{Output, Shared},
+    sink::{Destination, Queue, Report, RollingFile, Stream, Worker},
+};
+
+/// Where a process's lines go, and which.
+///
+/// # Examples
+/// ```
+/// use steeple_log::{Logging, Rotation};
+///
+/// # let directory = tempfile::tempdir()?;
+/// let guard = Logging::new()
+///     .service_name("shop")
+///     .level("info,hyper=warn")
+///     .directory(directory.path()) // combined.log and error.log
+///     .rotation(Rotation::daily().keep_files(7))
+///     .init()?;
+///
+/// let app: axum::Router = axum::Router::new().layer(guard.log().build()?.layer());
+/// tracing::info!("ready");
+/// // At the end, the guard writes what is still queued.
+/// # drop(app);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "options do nothing until `init` or `build` is called"]
+pub struct Logging {
+    service: Service,
+    filter: String,
+    is_level: bool,
+    console: Console,
+    directory: Option<(PathBuf, Format)>,
+    rotation: Rotation,
+    writers: Vec<(Box<dyn Write + Send>, Format)>,
+    queue_bytes: usize,
+    scrubber: Scrubber,
+    report: Report,
+}
+
+#[derive(Clone, Copy)]
+enum Console {
+    Off,
+    /// For people if they look, else for machines.
+    Auto,
+    As(Format),
+}
+
+/// Sets up the log of this process. The same as [`Logging::init`].
+///
+/// # Errors
+/// See [`Logging::init`].
+pub fn init(options: Logging) -> Result<LogGuard, InitError> {
+    options.init()
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Logging {
+    /// Lines of level `info` and above, to the console.
+    pub fn new() -> Self {
+        Self {
+            service: Service::default(),
+            filter: "info".to_owned(),
+            is_level: true,
+            console: Console::Auto,
+            directory: None,
+            rotation: Rotation::default(),
+            writers: Vec::new(),
+            queue_bytes: 8 * 1024 * 1024,
+            scrubber: Scrubber::default(),
+            report: Arc::new(|trouble| {
+                // Not `eprintln!`, which panics when nobody reads.
+                let _unread = writeln!(io::stderr(), "{trouble}");
+            }),
+        }
+    }
+
+    /// `service.name` on every line. Default: none.
+    pub fn service_name(mut self, name: impl Into<String>) -> Self {
+        self.service.name = Some(name.into());
+        self
+    }
+
+    /// `service.version` on every line. Default: none.
+    pub fn service_version(mut self, version: impl Into<String>) -> Self {
+        self.service.version = Some(version.into());
+        self
+    }
+
+    /// `deployment.environment.name` on every line: `production`, `staging`. Default: none.
+    pub fn environment(mut self, name: impl Into<String>) -> Self {
+        self.service.environment = Some(name.into());
+        self
+    }
+
+    /// Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`, `off`), or a list of a level and
+    /// exceptions by target (`info,hyper=warn,steeple::access=off`). Default: `info`.
+    ///
+    /// A word that is no level is an error. Exchanges' own lines have the target `steeple::access`.
+    pub fn level(mut self, level: impl Into<String>) -> Self {
+        (self.filter, self.is_level) = (level.into(), true);
+        self
+    }
+
+    /// Which lines are written, as `RUST_LOG` has it: [`level`](Self::level), with targets alone (`my_crate`) and
+    /// spans (`my_crate[request{id=7}]=debug`) as well.
+    pub fn filter(mut self, filter: impl Into<String>) -> Self {
+        (self.filter, self.is_level) = (filter.into(), false);
+        self
+    }
+
+    /// Writes to standard output in this format. Default: [`Format::Color`] where that is a terminal, else
+    /// [`Format::Json`].
+    pub fn console(mut self, format: Format) -> Self {
+        self.console = Console::As(format);
+        self
+    }
+
+    /// Writes nothing to standard output.
+    pub fn without_console(mut self) -> Self {
+        self.console = Console::Off;
+        self
+    }
+
+    /// Writes `combined.log` and, of level `error` alone, `error.log` into this directory, as [`Format::Json`]. The directory
+    /// is made if need be.
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        let format = self.directory.map_or(Format::Json, |(_, format)| format);
+        self.directory = Some((directory.into(), format));
+        self
+    }
+
+    /// The same, in another format.
+    pub fn directory_as(mut self, directory: impl Into<PathBuf>, format: Format) -> Self {
+        self.directory = Some((directory.into(), format));
+        self
+    }
+
+    /// When the files in the directory are closed, and how long they stay. Default: daily, 14 of each.
+    pub fn rotation(mut self, rotation: Rotation) -> Self {
+        self.rotation = rotation;
+        self
+    }
+
+    /// Writes to this writer as well, on a thread of its own.
+    pub fn writer(mut self, writer: impl Write + Send + 'static, format: Format) -> Self {
+        self.writers.push((Box::new(writer), format));
+        self
+    }
+
+    /// The most bytes of lines that wait for each output; at most twice as many are in memory. Default: 8 MiB.
+    ///
+    /// Lines that find no room are lost and counted, see [`LogHandle::dropped`].
+    pub fn queue_bytes(mut self, bytes: usize) -> Self {
+        self.queue_bytes = bytes;
+        self
+    }
+
+    /// Removes secrets from lines with this scrubber. Default: [`Scrubber::default`].
+    pub fn scrubber(mut self, scrubber: Scrubber) -> Self {
+        self.scrubber = scrubber;
+        self
+    }
+
+    /// Is told in words when an output cannot be written, and when it can be again: once each. Called on the output's
+    /// thread. Default: writes it to standard error.
+    pub fn on_trouble(mut self, report: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.report = Arc::new(report);
+        self
+    }
+
+    /// Sets up the log of this process: starts the outputs and installs a `tracing` subscriber.
+    ///
+    /// Keep the guard in `main`: dropping it writes what is queued and ends the log.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), and [`InitError::is_taken`] when the process has a subscriber already.
+    pub fn init(self) -> Result<LogGuard, InitError> {
+        let guard = self.build()?;
+        let subscriber = Registry::default().with(guard.layer());
+        subscriber.try_init().map_err(InitError::taken)?;
+        Ok(guard)
+    }
+
+    /// Starts the outputs and installs nothing: [`LogGuard::layer`] goes into a subscriber of your own.
+    ///
+    /// # Errors
+    /// - [`InitError::is_filter`] when the level or filter is none.
+    /// - [`InitError::is_directory`] when the directory cannot be made or written.
+    pub fn build(self) -> Result<LogGuard, InitError> {
+        let filter = Filter::parse(&self.filter, self.is_level)?;
+        let mut sinks: Vec<(String, Format, LevelFilter, Box<dyn Destination>)> = Vec::new();
+        if let Some((directory, format)) = &self.directory {
+            // First of all: here something can be wrong, and nothing is started yet.
+            for (stem, level) in [("combined", LevelFilter::TRACE), ("error", LevelFilter::ERROR)] {
+                let file = open(directory, stem, &self.rotation)?;
+                sinks.push((format!("{stem}.log"), *format, level, Box::new(file)));
+            }
+        }
+        let console = match self.console {
+            Console::Off => None,
+            Console::Auto if io::stdout().is_terminal() => Some(Format::Color),
+            Console::Auto => Some(Format::Json),
+            Console::As(format) => Some(format),
+        };
+        if let Some(format) = console {
+            sinks.push(("console".to_owned(), format, LevelFilter::TRACE, Box::new(Stream(io::stdout()))));
+        }
+        for (writer, format) in self.writers {
+            sinks.push(("writer".to_owned(), format, LevelFilter::TRACE, Box::new(Stream(writer))));
+        }
+
+        let mut shared = Shared {
+            outputs: Vec::new(),
+            encoders: Vec::new(),
+            scrubber: self.scrubber,
+            access_level: filter.access_level(),
+        };
+        for (name, format, level, destination) in sinks {
+            if !shared.encoders.iter().any(|encoder| encoder.format() == format) {
+                shared.encoders.push(Encoder::new(format, &self.service));
+            }
+            let queue = Arc::new(Queue::new(self.queue_bytes));
+            let encoder = Encoder::new(format, &self.service);
+            let scrubber = shared.scrubber.clone();
+            let worker = Worker {
+                name: name.clone(),
+                queue: Arc::clone(&queue),
+                destination,
+                report: Arc::clone(&self.report),
+                gap_line: Box::new(move |out, lost| gap_line(&encoder, &scrubber, out, lost)),
+            };
+            worker.spawn().map_err(InitError::thread)?;
+            shared.outputs.push(Output { name, format, level, queue });
+        }
+        Ok(LogGuard { handle: LogHandle::new(shared), filter })
+    }
+}
+
+impl std::fmt::Debug for Logging {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Logging")
+            .field("service", &self.service)
+            .field("filter", &self.filter)
+            .field("directory", &self.directory)
+            .field("rotation", &self.rotation)
+            .field("queue_bytes", &self.queue_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+fn open(directory: &Path, stem: &str, rotation: &Rotation) -> Result<RollingFile, InitError> {
+    let file = std::fs::create_dir_all(directory).and_then(|()| RollingFile::open(directory, stem, rotation.clone()));
+    file.map_err(|reason| InitError::directory(directory, reason))
+}
+
+/// Stands where lines are missing, and says how many.
+fn gap_line(encoder: &Encoder, scrubber: &Scrubber, out: &mut Vec<u8>, lost: u64) {
+    encoder.line(
+        out,
+        &Line {
+            at: clock::unix_now(),
+            level: Level::WARN,
+            target: "steeple::log",
+            message: format!("{lost} log lines were lost before this one").into(),
+            context: None,
+            span: None,
+            is_access: false,
+            fields: vec![Field::new(scrubber, "lines_lost".into(), Value::Uint(lost))],
+        },
+    );
+}
+
+/// Keeps the log going. Dropping it writes what is queued (for at most 5 seconds) and ends the log: lines that come later
+/// are lost, and counted.
+#[derive(Debug)]
+#[must_use = "the log ends when its guard is dropped"]
+pub struct LogGuard {
+    handle: LogHandle,
+    filter: Filter,
+}
+
+/// How long a dropped guard waits for its outputs.
+const PATIENCE_ON_DROP: Duration = Duration::from_secs(5);
+
+impl LogGuard {
+    /// What writes into the outputs. Clones of it may outlive the guard.
+    pub fn handle(&self) -> LogHandle {
+        self.handle.clone()
+    }
+
+    /// Options for an observer that writes exchanges' lines straight into the outputs.
+    pub fn log(&self) -> LogOptions {
+        Log::builder().writer(self.handle())
+    }
+
+    /// A layer for a subscriber of your own, with the filter that was asked for.
+    pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let filter: EnvFilter = self.filter.to_env_filter();
+        LogLayer::new(self.handle()).with_filter(filter)
+    }
+
+    /// See [`LogHandle::flush`].
+    pub fn flush(&self, patience: Duration) -> bool {
+        self.handle.flush(patience)
+    }
+
+    /// See [`LogHandle::dropped`].
+    pub fn dropped(&self) -> u64 {
+        self.handle.dropped()
+    }
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        self.handle.close(PATIENCE_ON_DROP);
+    }
+}

@@ -1,0 +1,267 @@
+use std::{
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use steeple_core::clock;
+
+/// Lines on their way to one output: a bounded buffer between requests and a writer's thread.
+///
+/// A request appends its line under a lock that guards nothing else, and is never made to wait for the output: where
+/// there is no room the line is dropped and counted. The writer takes everything at once, at most once per [`NAP`] while
+/// there is traffic, so that a busy service makes few system calls and a request hardly ever wakes a thread.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    /// For the writer: there is something to do.
+    work: Condvar,
+    /// For those who flush: something was written.
+    progress: Condvar,
+    capacity: usize,
+    lost: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    lines: Vec<u8>,
+    /// Bytes ever accepted, and how many of those are written or given up.
+    accepted: u64,
+    settled: u64,
+    rest: Rest,
+    /// Someone waits for a flush.
+    urgent: bool,
+    closed: bool,
+    finished: bool,
+}
+
+/// What the writer is doing, which says whether a new line has to wake it.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Rest {
+    #[default]
+    Awake,
+    /// Comes back by itself very soon.
+    Napping,
+    /// Has seen nothing for a while.
+    Asleep,
+}
+
+/// How long the writer collects before it writes.
+const NAP: Duration = Duration::from_millis(5);
+
+/// Naps without a line before the writer sleeps.
+const IDLE_NAPS: u32 = 20;
+
+/// A buffer that grew past this in a burst is given back after it.
+const KEPT_CAPACITY: usize = 256 * 1024;
+
+/// What the writer finds.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Lines,
+    /// Nothing, and nothing will come any more.
+    Closed,
+}
+
+impl Queue {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+            capacity,
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    /// Appends a line, newline included, or counts it as lost.
+    pub(crate) fn push(&self, line: &[u8]) {
+        let mut state = self.state();
+        let filled = state.lines.len().saturating_add(line.len());
+        if state.closed || filled > self.capacity {
+            drop(state);
+            self.add_lost(1);
+            return;
+        }
+        state.lines.extend_from_slice(line);
+        state.accepted = state.accepted.saturating_add(line.len() as u64);
+        let wake = match state.rest {
+            Rest::Awake => false,
+            Rest::Napping => filled > self.capacity / 2,
+            Rest::Asleep => true,
+        };
+        if wake {
+            state.rest = Rest::Awake;
+        }
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+    }
+
+    /// Lines that found no room, or that could not be written to the end.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_lost(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// For the writer: waits for lines and swaps them into `batch`, which must be empty.
+    pub(crate) fn take(&self, batch: &mut Vec<u8>) -> Taken {
+        if batch.capacity() > KEPT_CAPACITY {
+            *batch = Vec::new();
+        }
+        let mut naps = 0_u32;
+        let mut state = self.state();
+        // Lines that came while the last ones were written are collected for a nap as well.
+        while !state.closed && !state.urgent && (naps == 0 || state.lines.is_empty()) {
+            if naps < IDLE_NAPS {
+                state.rest = Rest::Napping;
+                state = self.work.wait_timeout(state, NAP).unwrap_or_else(PoisonError::into_inner).0;
+                naps = naps.saturating_add(1);
+            } else {
+                state.rest = Rest::Asleep;
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+        state.rest = Rest::Awake;
+        state.urgent = false;
+        std::mem::swap(&mut state.lines, batch);
+        if batch.is_empty() && state.closed { Taken::Closed } else { Taken::Lines }
+    }
+
+    /// For the writer: waits before it tries again, but not when the end is near.
+    pub(crate) fn pause(&self, pause: Duration) {
+        let state = self.state();
+        if !state.closed {
+            drop(self.work.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// For the writer: this many bytes are written, or given up.
+    pub(crate) fn settle(&self, bytes: usize) {
+        let mut state = self.state();
+        state.settled = state.settled.saturating_add(bytes as u64);
+        drop(state);
+        self.progress.notify_all();
+    }
+
+    /// For the writer: the last thing it does.
+    pub(crate) fn finish(&self) {
+        self.state().finished = true;
+        self.progress.notify_all();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    /// Accepts no more lines; the writer ends when it has written what there is.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.work.notify_one();
+    }
+
+    /// Waits until what was accepted before this call is written or given up, at most until the deadline.
+    pub(crate) fn flush(&self, deadline: Instant) -> bool {
+        let mut wanted = None;
+        self.wait_until(deadline, |state| state.settled >= *wanted.get_or_insert(state.accepted))
+    }
+
+    /// Waits for the writer's end, at most until the deadline.
+    pub(crate) fn join(&self, deadline: Instant) -> bool {
+        self.wait_until(deadline, |state| state.finished)
+    }
+
+    fn wait_until(&self, deadline: Instant, mut reached: impl FnMut(&State) -> bool) -> bool {
+        let mut state = self.state();
+        loop {
+            if reached(&state) {
+                return true;
+            }
+            let left = deadline.saturating_duration_since(clock::now());
+            if left.is_zero() || state.finished {
+                return false;
+            }
+            state.urgent = true;
+            self.work.notify_one();
+            state = self.progress.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// No user code runs while this is held.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn what_finds_no_room_is_counted_and_the_rest_is_whole() {
+        let queue = Queue::new(10);
+        for _ in 0..5 {
+            queue.push(b"abc\n");
+        }
+        assert_eq!(queue.lost(), 3);
+        queue.close();
+        queue.push(b"late\n");
+        let mut batch = Vec::new();
+        assert_eq!((queue.take(&mut batch), &batch[..], queue.lost()), (Taken::Lines, &b"abc\nabc\n"[..], 4));
+        batch.clear();
+        assert_eq!(queue.take(&mut batch), Taken::Closed);
+    }
+
+    #[test]
+    fn a_flush_that_nobody_serves_ends_at_its_deadline() {
+        let queue = Queue::new(100);
+        assert!(queue.flush(clock::now()), "nothing to wait for");
+        queue.push(b"line\n");
+        assert!(!queue.flush(clock::now() + Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn lines_of_many_threads_arrive_whole_and_each_once() {
+        let queue = Arc::new(Queue::new(1 << 20));
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let queue = Arc::clone(&queue);
+                std::thread::spawn(move || {
+                    for number in 0..500 {
+                        queue.push(format!("{writer}:{number}\n").as_bytes());
+                    }
+                })
+            })
+            .collect();
+        let reader = std::thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || {
+                let (mut all, mut batch) = (Vec::new(), Vec::new());
+                while queue.take(&mut batch) == Taken::Lines {
+                    queue.settle(batch.len());
+                    all.append(&mut batch);
+                }
+                queue.finish();
+                String::from_utf8(all).unwrap()
+            }
+        });
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        let soon = clock::now() + Duration::from_secs(10);
+        assert!(queue.flush(soon));
+        queue.close();
+        assert!(queue.join(soon));
+        let mut lines: Vec<_> = reader.join().unwrap().lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!((lines.len(), queue.lost()), (2000, 0));
+    }
+}
