@@ -9,6 +9,7 @@ pub struct Text(Repr);
 #[derive(Clone)]
 enum Repr {
     Static(&'static str),
+    Configured(Arc<str>),
     Shared(Arc<str>),
     #[cfg(feature = "axum")]
     Matched(axum::extract::MatchedPath),
@@ -20,18 +21,23 @@ impl Text {
         Self(Repr::Static(text))
     }
 
+    /// A text that comes from the configuration: [fixed](Self::is_fixed), like one that is known at compile time.
+    pub fn configured(text: impl Into<Arc<str>>) -> Self {
+        Self(Repr::Configured(text.into()))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Repr::Static(text) => text,
-            Repr::Shared(text) => text,
+            Repr::Configured(text) | Repr::Shared(text) => text,
             #[cfg(feature = "axum")]
             Repr::Matched(path) => path.as_str(),
         }
     }
 
-    /// Whether the text was there before any request: it is known at compile time, or a router was built with it. What
-    /// was put together while a request ran may hold what a client chose.
+    /// Whether the text was there before any request: it is known at compile time or from the configuration, or a
+    /// router was built with it. What was put together while a request ran may hold what a client chose.
     pub const fn is_fixed(&self) -> bool {
         !matches!(self.0, Repr::Shared(_))
     }
@@ -195,6 +201,13 @@ mod tests {
             assert_eq!(rpc_from_path(path), None, "{path:?}");
         }
         assert_eq!(rpc_from_path(&format!("/{}/m", "s".repeat(127))), None, "too long");
+    }
+
+    #[test]
+    fn only_what_was_there_before_any_request_is_fixed() {
+        assert!(Text::from_static("a").is_fixed() && Text::configured("a").is_fixed());
+        assert!(!Text::from(String::from("a")).is_fixed() && !Text::from(Arc::<str>::from("a")).is_fixed());
+        assert_eq!(Text::configured("a"), Text::from_static("a"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 use http::{header, request, response};
-use steeple_core::{End, Exchange, GrpcStatus, Observer, Outcome};
+use steeple_core::{End, Exchange, GrpcStatus, ObserveLayer, Observer, Outcome};
 
 use crate::{
     methods::KnownMethods,
@@ -9,7 +9,8 @@ use crate::{
 /// Names exchanges by rules, and folds gRPC methods that do not exist into `_OTHER`.
 ///
 /// Goes first in a tuple, `(Naming::new(), log, metrics, …)`, so that at the end of an exchange the others see its
-/// final name. Does nothing for what a router or a handler names: that is in the exchange already.
+/// final name; as a [layer](Self::layer) of its own it goes inside of theirs, as their end comes after its own. Does
+/// nothing for what a router or a handler names: that is in the exchange already.
 ///
 /// Cost: without rules nothing; with rules one pass over the path, however many there are, which does not allocate.
 /// A gRPC call whose method is known costs a look-up without a lock.
@@ -19,8 +20,9 @@ use crate::{
 /// use steeple_core::ObserveLayer;
 /// use steeple_transaction::{Naming, NamingRules};
 ///
-/// let plain = ObserveLayer::new(Naming::new());
-/// let ruled = ObserveLayer::new(NamingRules::new().ignore("/healthz").template("/users/{id}").build()?);
+/// let plain = Naming::new().layer();
+/// let ruled = NamingRules::new().ignore("/healthz").template("/users/{id}").build()?.layer();
+/// # let _: (ObserveLayer<Naming>, ObserveLayer<Naming>) = (plain, ruled);
 /// # Ok::<(), steeple_transaction::BuildError>(())
 /// ```
 #[derive(Debug)]
@@ -41,6 +43,11 @@ impl Naming {
     /// No rules; learns up to 256 gRPC methods.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Names the exchanges of a service by itself.
+    pub fn layer(self) -> ObserveLayer<Self> {
+        ObserveLayer::new(self)
     }
 
     pub(crate) fn from_parts(rules: Option<CompiledRules>, methods: KnownMethods) -> Self {

@@ -189,12 +189,13 @@ fn compile(rules: Vec<(Pattern, Action)>) -> Result<Option<CompiledRules>, Build
     let mut actions = Vec::with_capacity(rules.len());
     for (pattern, action) in rules {
         patterns.push(pattern.compile()?);
-        if let Action::Rename(name) = &action
-            && !is_name(name.as_str())
-        {
-            return Err(BuildError::new(Kind::Name { name: name.as_str().to_owned() }));
-        }
-        actions.push(action);
+        actions.push(match action {
+            Action::Rename(name) if !is_name(name.as_str()) => {
+                return Err(BuildError::new(Kind::Name { name: name.as_str().to_owned() }));
+            }
+            Action::Rename(name) => Action::Rename(configured(name)),
+            skip @ Action::Skip(_) => skip,
+        });
     }
     let regex = Regex::builder()
         .syntax(pattern::syntax_config())
@@ -205,6 +206,11 @@ fn compile(rules: Vec<(Pattern, Action)>) -> Result<Option<CompiledRules>, Build
             None => BuildError::because(Kind::TooLarge, error),
         })?;
     Ok(Some(CompiledRules { regex, actions: actions.into() }))
+}
+
+/// Whatever it was made of, it was there before any request.
+pub(crate) fn configured(text: Text) -> Text {
+    if text.is_fixed() { text } else { Text::configured(text.as_str()) }
 }
 
 fn is_name(name: &str) -> bool {

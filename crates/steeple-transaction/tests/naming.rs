@@ -1,7 +1,11 @@
 //! Rules and gRPC methods, on services without a router.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{collections::HashSet, convert::Infallible};
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -9,22 +13,44 @@ use http_body_util::BodyExt;
 use proptest::prelude::*;
 use prost::Message;
 use steeple_core::{
-    End, Exchange, ObserveLayer, Signal,
-    test_util::{RecordingObserver, ScriptedBody, Step},
+    End, Exchange, ObserveLayer, Observer, Signal,
+    test_util::{ScriptedBody, Step},
 };
 use steeple_transaction::{Naming, NamingRules, Pattern, ReportRouteLayer};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
+/// Remembers how the last exchange ended.
+#[derive(Clone, Default)]
+struct Last(Arc<Mutex<Option<(Exchange, End)>>>);
+
+impl Observer for Last {
+    type State = ();
+
+    fn on_request(&self, _: &Exchange, _: &mut http::request::Parts) -> Option<()> {
+        Some(())
+    }
+
+    fn on_end(&self, (): (), exchange: &Exchange, end: &End) {
+        *self.0.lock().unwrap() = Some((exchange.clone(), end.clone()));
+    }
+}
+
+impl Last {
+    fn take(&self) -> (Exchange, End) {
+        self.0.lock().unwrap().take().unwrap()
+    }
+}
+
 /// Sends one request after the other through a service that answers each with `answer`.
 struct Stack {
-    layer: ObserveLayer<(Naming, RecordingObserver)>,
-    seen: RecordingObserver,
+    layer: ObserveLayer<(Naming, Last)>,
+    seen: Last,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Stack {
     fn new(naming: Naming) -> Self {
-        let seen = RecordingObserver::new();
+        let seen = Last::default();
         let layer = ObserveLayer::new((naming, seen.clone()));
         Self { layer, seen, runtime: tokio::runtime::Builder::new_current_thread().build().unwrap() }
     }
@@ -35,7 +61,7 @@ impl Stack {
             let response = self.layer.layer(inner).oneshot(request).await.unwrap();
             response.into_body().collect().await.unwrap();
         });
-        self.seen.ended().pop().unwrap()
+        self.seen.take()
     }
 
     fn get(&self, path: &str) -> Exchange {
@@ -235,12 +261,12 @@ fn a_method_that_panics_has_its_name() {
     let future = stack.layer.layer(inner).oneshot(request);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| stack.runtime.block_on(future).is_ok()));
     assert!(panicked.is_err());
-    assert_eq!(stack.seen.ended().pop().unwrap().0.name().to_string(), "pkg.S/Boom");
+    assert_eq!(stack.seen.take().0.name().to_string(), "pkg.S/Boom");
 }
 
 #[test]
 fn a_template_is_reported_although_the_request_was_made_anew() {
-    let seen = RecordingObserver::new();
+    let seen = Last::default();
     let service = ServiceBuilder::new()
         .layer(ObserveLayer::new(seen.clone()))
         .map_request(|_| Request::new(()))
@@ -248,7 +274,7 @@ fn a_template_is_reported_although_the_request_was_made_anew() {
         .service_fn(|_| async { Ok::<_, Infallible>(Response::new(http_body_util::Empty::<Bytes>::new())) });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(service.oneshot(Request::get("/users/1").body(()).unwrap())).unwrap();
-    assert_eq!(seen.ended().pop().unwrap().0.name().to_string(), "GET /users/{id}");
+    assert_eq!(seen.take().0.name().to_string(), "GET /users/{id}");
 }
 
 proptest! {
@@ -260,7 +286,7 @@ proptest! {
         {
             let (mut head, ()) = request.into_parts();
             let exchange = Exchange::detached();
-            let state = steeple_core::Observer::on_request(&naming, &exchange, &mut head);
+            let state = naming.on_request(&exchange, &mut head);
             prop_assert!(state.is_none() && ["name", "unmatched"].contains(&exchange.name().target()));
         }
     }

@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
 use http::{Extensions, HeaderMap, HeaderName, request, response};
-use steeple_core::{End, Exchange, Observer, Privacy, User};
+use steeple_core::{End, Exchange, ObserveLayer, Observer, Privacy, User};
 
 use crate::{AddressResolver, BuildError, Forwarding, TrustedProxies, address::peer_address, error::Kind};
 
@@ -17,15 +17,15 @@ use crate::{AddressResolver, BuildError, Forwarding, TrustedProxies, address::pe
 /// use steeple_core::ObserveLayer;
 /// use steeple_user::{PrivacyOptions, Treatment, Users, UsersOptions};
 ///
-/// let layer = ObserveLayer::new(Users::new());
+/// let plain = Users::new().layer();
 ///
-/// let behind_a_proxy = ObserveLayer::new(
-///     UsersOptions::new()
-///         .trusted_proxies("10.0.0.0/8".parse()?)
-///         .user_header(http::HeaderName::from_static("x-forwarded-user"))
-///         .privacy(PrivacyOptions::new().address(Treatment::Keep).build()?)
-///         .build()?,
-/// );
+/// let behind_a_proxy = UsersOptions::new()
+///     .trusted_proxies("10.0.0.0/8".parse()?)
+///     .user_header(http::HeaderName::from_static("x-forwarded-user"))
+///     .privacy(PrivacyOptions::new().address(Treatment::Keep).build()?)
+///     .build()?
+///     .layer();
+/// # let _: (ObserveLayer<Users>, ObserveLayer<Users>) = (plain, behind_a_proxy);
 /// # Ok::<(), steeple_user::BuildError>(())
 /// ```
 #[must_use = "an observer does nothing until a layer gets it"]
@@ -196,6 +196,11 @@ impl Users {
     /// The peer's address, and the users that handlers and [`IdentifyLayer`](crate::IdentifyLayer)s tell.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Finds out who is behind the exchanges of a service by itself.
+    pub fn layer(self) -> ObserveLayer<Self> {
+        ObserveLayer::new(self)
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use steeple_user::{BuildError, Privacy, PrivacyOptions, PrivacyPolicy, PseudonymKey, Treatment, User};
 
 fn key(id: &str, first: u8) -> PseudonymKey {
-    let secret: Vec<u8> = (first..first + 32).collect();
+    let secret: Vec<u8> = (first..).take(32).collect();
     PseudonymKey::new(id, &secret).unwrap()
 }
 

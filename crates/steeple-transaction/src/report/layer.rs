@@ -2,6 +2,7 @@ use steeple_core::Text;
 use tower_layer::Layer;
 
 use super::ReportRoute;
+use crate::rules::configured;
 
 /// Reports the template of a route upward, to the layer that watches. See the [module docs](crate::report).
 ///
@@ -34,7 +35,7 @@ impl ReportRouteLayer {
     /// # let _unused = users;
     /// ```
     pub fn template(template: impl Into<Text>) -> Self {
-        Self(Template::Fixed(template.into()))
+        Self(Template::Fixed(configured(template.into())))
     }
 
     /// Reports the route that Axum matched, with the prefixes of the routers around it. Goes into `Router::layer` of

@@ -72,7 +72,7 @@ impl Template {
             Self::Matched => {
                 let path = extensions.get::<axum::extract::MatchedPath>()?;
                 Some(match behind_catch_all(path.as_str()) {
-                    Some(inner) => inner.to_owned().into(),
+                    Some(inner) => Text::configured(inner),
                     None => path.clone().into(),
                 })
             }
