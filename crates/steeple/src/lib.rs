@@ -1,1 +1,29 @@
-//! One layer for request logs, metrics, traces and errors on Axum, Tonic and plain tower services.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod builder;
+mod env;
+mod error;
+mod health;
+mod own_metrics;
+#[cfg(feature = "axum")]
+mod routes;
+#[cfg(feature = "axum")]
+pub mod serve;
+mod steeple;
+
+pub use steeple_core::{
+    Exchange, NoticedError, ObserveLayer, Observer, Outcome, RequestId, Signal, TransactionName, User,
+};
+#[cfg(feature = "axum")]
+pub use steeple_user::{ClientAddress, CurrentUser};
+pub use {
+    steeple_core as core, steeple_log as log, steeple_metrics as metrics, steeple_scrub as scrub,
+    steeple_transaction as transaction, steeple_user as user,
+};
+
+pub use self::{
+    builder::{Builder, Observers},
+    error::ConfigError,
+    steeple::Steeple,
+};

@@ -1,0 +1,47 @@
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+
+type Answer = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+type Check = dyn Fn() -> Answer + Send + Sync;
+
+/// What `/readyz` asks.
+#[derive(Clone, Default)]
+pub(crate) struct Checks(Vec<(&'static str, Arc<Check>)>);
+
+/// A check that takes longer than this has failed.
+#[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "asked for by the routes alone"))]
+const PATIENCE: Duration = Duration::from_secs(2);
+
+impl Checks {
+    pub(crate) fn add<F, T, E>(&mut self, name: &'static str, check: F)
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display,
+    {
+        let check = move || -> Answer {
+            let answer = check();
+            Box::pin(async move { answer.await.map_err(|error| error.to_string()) })
+        };
+        self.0.push((name, Arc::new(check)));
+    }
+
+    /// The names of what does not work, with what it said.
+    #[cfg(feature = "axum")]
+    pub(crate) async fn failing(&self) -> Vec<(&'static str, String)> {
+        let mut failing = Vec::new();
+        for (name, check) in &self.0 {
+            match tokio::time::timeout(PATIENCE, check()).await {
+                Ok(Ok(())) => (),
+                Ok(Err(error)) => failing.push((*name, error)),
+                Err(_elapsed) => failing.push((*name, format!("no answer within {PATIENCE:?}"))),
+            }
+        }
+        failing
+    }
+}
+
+impl fmt::Debug for Checks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}

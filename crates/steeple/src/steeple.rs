@@ -1,0 +1,91 @@
+use std::{sync::Arc, time::Duration};
+
+use steeple_core::ObserveLayer;
+use steeple_log::{Log, LogGuard, LogHandle};
+use steeple_metrics::Metrics;
+
+use crate::{Builder, ConfigError, Observers, env::ProcessEnv, health::Checks};
+
+/// Everything for one service: the layer, the routes, and serving with a graceful end. A cheap clone.
+///
+/// See the [crate's docs](crate) for what the environment may hold.
+#[derive(Clone, Debug)]
+pub struct Steeple {
+    layer: ObserveLayer<Observers>,
+    guard: Option<Arc<LogGuard>>,
+    #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "asked by the routes alone"))]
+    pub(crate) checks: Checks,
+    #[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "asked by `serve` alone"))]
+    pub(crate) drain: Duration,
+    flush: Duration,
+    #[cfg(feature = "axum")]
+    pub(crate) shutdown: crate::serve::Shutdown,
+}
+
+impl Steeple {
+    /// Sets everything up from the environment.
+    ///
+    /// # Errors
+    /// When a variable's value cannot be used. The error names the variable, what it holds and what it may hold.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::builder_from_env()?.build()
+    }
+
+    /// Options with what the environment says: for those who want to add to it.
+    ///
+    /// # Errors
+    /// As [`from_env`](Self::from_env).
+    pub fn builder_from_env() -> Result<Builder, ConfigError> {
+        Builder::from_lookup(&ProcessEnv)
+    }
+
+    /// Options, all with a default. The environment is not read.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn new(
+        observers: Observers,
+        guard: Option<Arc<LogGuard>>,
+        checks: Checks,
+        drain: Duration,
+        flush: Duration,
+    ) -> Self {
+        Self {
+            layer: ObserveLayer::new(observers),
+            guard,
+            checks,
+            drain,
+            flush,
+            #[cfg(feature = "axum")]
+            shutdown: crate::serve::Shutdown::default(),
+        }
+    }
+
+    /// The layer that watches. Goes outermost: the last `.layer()` of an Axum router.
+    pub fn layer(&self) -> ObserveLayer<Observers> {
+        self.layer.clone()
+    }
+
+    /// The metrics: their registry, for families of your own.
+    pub fn metrics(&self) -> &Metrics {
+        &self.layer.observer().4
+    }
+
+    /// The observer that writes the log lines.
+    pub fn log(&self) -> &Log {
+        &self.layer.observer().3
+    }
+
+    /// The outputs of the log. `None` where the process has a subscriber of its own.
+    pub fn log_outputs(&self) -> Option<LogHandle> {
+        self.guard.as_ref().map(|guard| guard.handle())
+    }
+
+    /// Writes what is still queued, for as long as [`Builder::flush`] says. Says whether all was written.
+    ///
+    /// Blocks the thread: `serve` calls it where that is allowed.
+    pub fn flush(&self) -> bool {
+        self.guard.as_ref().is_none_or(|guard| guard.flush(self.flush))
+    }
+}
