@@ -11,6 +11,9 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
+#[cfg(any(test, feature = "test-util"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod corpus;
 mod detect;
 mod error;
 mod explain;
@@ -20,6 +23,9 @@ mod json;
 mod marker;
 mod name;
 mod policy;
+#[cfg(feature = "test-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod property;
 mod scrubbed;
 mod scrubber;
 mod splice;

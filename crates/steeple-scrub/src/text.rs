@@ -106,20 +106,30 @@ const MATCHES: usize = 256;
 
 /// Removes what is secret.
 pub(crate) fn scrub<'t>(policy: &Policy, text: &'t str) -> Cow<'t, str> {
+    until_settled(policy, text, once)
+}
+
+fn once<'t>(policy: &Policy, text: &'t str) -> Cow<'t, str> {
     let mut findings = Findings::new();
     find(policy, text.as_bytes(), &mut findings);
-    if findings.is_empty() {
-        return Cow::Borrowed(text);
-    }
-    let mut scrubbed = replace(policy, text, &mut findings);
-    // A marker is another neighbor than the secret was: look again.
+    if findings.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(replace(policy, text, &mut findings)) }
+}
+
+/// A marker is another neighbor than the secret was: scrubs again what was scrubbed, until nothing more is found.
+pub(crate) fn until_settled<'t>(
+    policy: &Policy,
+    text: &'t str,
+    pass: impl for<'a> Fn(&Policy, &'a str) -> Cow<'a, str>,
+) -> Cow<'t, str> {
+    let mut scrubbed = match pass(policy, text) {
+        Cow::Borrowed(clean) => return Cow::Borrowed(clean),
+        Cow::Owned(scrubbed) => scrubbed,
+    };
     for _ in 0..PASSES {
-        findings.clear();
-        find(policy, scrubbed.as_bytes(), &mut findings);
-        if findings.is_empty() {
-            return Cow::Owned(scrubbed);
+        match pass(policy, &scrubbed) {
+            Cow::Borrowed(_) => return Cow::Owned(scrubbed),
+            Cow::Owned(again) => scrubbed = again,
         }
-        scrubbed = replace(policy, &scrubbed, &mut findings);
     }
     Cow::Owned(policy.marker(Rule::Text).to_owned())
 }

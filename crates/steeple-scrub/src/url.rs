@@ -170,6 +170,10 @@ fn path_query(policy: &Policy, text: &[u8], base: usize, splice: &mut Splice<'_>
 
 /// A URL, absolute or relative, as text.
 pub(crate) fn url<'t>(policy: &Policy, url: &'t str) -> Cow<'t, str> {
+    text::until_settled(policy, url, url_once)
+}
+
+fn url_once<'t>(policy: &Policy, url: &'t str) -> Cow<'t, str> {
     let mut splice = Splice::new(url);
     let bytes = url.as_bytes();
     let start = authority(bytes);

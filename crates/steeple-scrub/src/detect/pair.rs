@@ -75,9 +75,24 @@ fn key(text: &[u8], sign: usize, names: &Names) -> Option<Key> {
     if start == end {
         return None;
     }
+    let (class, name) = if quoted {
+        (name::classify(cut(text, start, end), names), cut(text, start, end))
+    } else {
+        phrase(text, start, end, names)
+    };
+    let ends = |word: &[u8]| {
+        name.len() >= word.len()
+            && name.get(name.len().saturating_sub(word.len())..).is_some_and(|tail| tail.eq_ignore_ascii_case(word))
+    };
+    let line = class > Class::Weak && (ends(b"authorization") || ends(b"cookie"));
+    (class != Class::Open).then_some(Key { class, end, quoted, line })
+}
+
+/// What the word in `start..end` says, together with the one or two before it.
+pub(crate) fn phrase<'t>(text: &'t [u8], start: usize, end: usize, names: &Names) -> (Class, &'t [u8]) {
     let mut name = cut(text, start, end);
     let mut class = name::classify(name, names);
-    if class <= Class::Weak && !quoted {
+    if class <= Class::Weak {
         // "API key: …", "session id: …"
         const TAILS: [&[u8]; 8] = [b"key", b"id", b"number", b"code", b"phrase", b"string", b"token", b"no"];
         if TAILS.iter().any(|tail| name.eq_ignore_ascii_case(tail)) {
@@ -95,12 +110,7 @@ fn key(text: &[u8], sign: usize, names: &Names) -> Option<Key> {
             }
         }
     }
-    let ends = |word: &[u8]| {
-        name.len() >= word.len()
-            && name.get(name.len().saturating_sub(word.len())..).is_some_and(|tail| tail.eq_ignore_ascii_case(word))
-    };
-    let line = class > Class::Weak && (ends(b"authorization") || ends(b"cookie"));
-    (class != Class::Open).then_some(Key { class, end, quoted, line })
+    (class, name)
 }
 
 fn pair(text: &[u8], sign: usize, known: Known<'_>, findings: &mut Findings) -> Option<usize> {
@@ -151,6 +161,7 @@ fn is_secret(content: &[u8], key: &Key, prose: bool, quoted: bool) -> bool {
         }
         Class::Digits => content.iter().any(u8::is_ascii_alphanumeric),
         Class::Word if prose && !quoted => !is_prose(content),
+        Class::Word if !content.iter().any(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80) => false,
         Class::Word => !(content.len() <= 3 && content.iter().all(u8::is_ascii_digit)),
         Class::Strong => {
             content.iter().any(|byte| !matches!(byte, b'*' | b'.' | b'-')) && !(prose && !quoted && is_remark(content))
@@ -262,7 +273,7 @@ const LOOK: usize = 512;
 fn value(text: &[u8], start: usize, key: &Key, prose: bool, sure: bool) -> Option<Value> {
     let max = if sure { text.len() } else { LOOK };
     if let Some((open, end)) = quoted(text, start, max) {
-        return Some(Value { start: open, end, quoted: true });
+        return Some(Value { start: open, end, quoted: before(text, open) != b'`' });
     }
     let first = at(text, start);
     if is_blank(first) {
@@ -296,6 +307,11 @@ fn value(text: &[u8], start: usize, key: &Key, prose: bool, sure: bool) -> Optio
         {
             return Some(Value { start, end, quoted: false });
         }
+    }
+    let hole = run_max(text, start, 64, |byte| !is_blank(byte) && !matches!(byte, b'}' | b'>'));
+    let hole = run_max(text, hole, 2, |byte| matches!(byte, b'}' | b'>'));
+    if matches!(first, b'$' | b'{' | b'<') && is_placeholder(cut(text, start, hole)) && !is_name(at(text, hole)) {
+        return None;
     }
     let end = bare_end(text, start, max);
     Some(Value { start, end, quoted: false })

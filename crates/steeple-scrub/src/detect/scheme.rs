@@ -1,10 +1,11 @@
 //! Credentials after the name of their scheme: `Bearer …`, `Basic …`; and passwords in prose: `password is …`.
 
-use super::{Findings, add, at, cut, is_blank, is_quote, is_space, pair::Known, run, run_back};
-use crate::{
-    marker::Rule,
-    name::{self, Class},
+use super::{
+    Findings, add, at, cut, is_blank, is_quote, is_space,
+    pair::{Known, phrase},
+    run, run_back,
 };
+use crate::{marker::Rule, name::Class};
 
 pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) {
     let mut from = 0;
@@ -173,7 +174,7 @@ fn said(text: &[u8], start: usize, word: &[u8], value: usize, known: Known<'_>) 
     }
     let gap = run_back(text, start, 2, |byte| byte == b' ');
     let subject = run_back(text, gap, 32, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    if !matches!(name::classify(cut(text, subject, gap), known.names), Class::Strong | Class::Word | Class::Digits) {
+    if phrase(text, subject, gap, known.names).0 <= Class::Weak {
         return None;
     }
     let end = run(text, value, |byte| !is_blank(byte) && !is_quote(byte) && !matches!(byte, b',' | b';'));

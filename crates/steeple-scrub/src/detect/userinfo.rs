@@ -31,7 +31,10 @@ pub(crate) fn extent(text: &[u8], start: usize) -> Option<usize> {
     let strict =
         run(text, start, |byte| !is_blank(byte) && !is_end(byte) && !matches!(byte, b'/' | b'?' | b'#' | b'\\'));
     if let Some(sign) = memchr::memrchr(b'@', cut(text, start, strict)) {
-        return Some(start.saturating_add(sign));
+        let sign = start.saturating_add(sign);
+        // `p@ss/w0rd@host`: where there is a password, what goes on to the last `@` may be the rest of it.
+        let password = memchr::memchr(b':', cut(text, start, sign)).is_some();
+        return if password { later_sign(text, strict).or(Some(sign)) } else { Some(sign) };
     }
     let authority = cut(text, start, strict);
     if authority.starts_with(b"[") {
@@ -42,9 +45,24 @@ pub(crate) fn extent(text: &[u8], start: usize) -> Option<usize> {
     if colon > 0 && port.iter().all(u8::is_ascii_digit) {
         return None;
     }
+    later_sign(text, strict)
+}
+
+/// The last `@` of a URL after its authority seemed to end: not one in a query, `?mail=a@b.c`, nor one that begins a segment,
+/// `/@name`.
+fn later_sign(text: &[u8], strict: usize) -> Option<usize> {
     let loose = run_max(text, strict, 1024, |byte| !is_blank(byte) && !is_end(byte));
-    let sign = memchr::memrchr(b'@', cut(text, strict, loose))?;
-    Some(strict.saturating_add(sign))
+    let mut rest = cut(text, strict, loose);
+    for mark in memchr::memchr_iter(b'?', rest) {
+        let name = mark.saturating_add(1);
+        let sign = run(rest, name, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+        if sign > name && at(rest, sign) == b'=' {
+            rest = cut(rest, 0, mark);
+            break;
+        }
+    }
+    let sign = memchr::memrchr(b'@', rest)?;
+    (before(rest, sign) != b'/').then(|| strict.saturating_add(sign))
 }
 
 const fn is_end(byte: u8) -> bool {
