@@ -2,7 +2,7 @@ use std::{fmt, time::Duration};
 
 use http::{HeaderName, HeaderValue, request, response};
 
-use crate::{Exchange, Identity, Observer, clock};
+use crate::{Exchange, Identity, Observer, clock, trace_context::hex_digits};
 
 /// The header that carries a request's id in and out.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -37,22 +37,20 @@ impl RequestId {
     }
 
     fn uuid_v7(since_epoch: Duration, random: u128) -> Self {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
         let millis = since_epoch.as_millis() & 0xffff_ffff_ffff;
         // RFC 9562: 48 bits of milliseconds, version 7, 12 random bits, variant 10, 62 random bits.
         let value = millis << 80 | 0x7 << 76 | (random >> 64 & 0xfff) << 64 | 0b10 << 62 | random & (u128::MAX >> 66);
-        let mut bytes = [0; Self::MAX_LEN];
-        let digits = value.to_be_bytes().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        let places = (0..36_u8).filter(|place| !matches!(place, 8 | 13 | 18 | 23));
-        for place in [8, 13, 18, 23] {
-            if let Some(byte) = bytes.get_mut(place) {
-                *byte = b'-';
+        let digits = value.to_be_bytes().map(hex_digits);
+        let digits = digits.as_flattened();
+        let mut bytes = [b'-'; Self::MAX_LEN];
+        for (to, from) in [(0..8, 0..8), (9..13, 8..12), (14..18, 12..16), (19..23, 16..20), (24..36, 20..32)] {
+            if let (Some(to), Some(from)) = (bytes.get_mut(to), digits.get(from)) {
+                to.copy_from_slice(from);
             }
         }
-        for (digit, place) in digits.zip(places) {
-            if let (Some(byte), Some(hex)) = (bytes.get_mut(usize::from(place)), HEX.get(usize::from(digit))) {
-                *byte = *hex;
-            }
+        if let Some(rest) = bytes.get_mut(36..) {
+            // Equal ids are equal in every byte.
+            rest.fill(0);
         }
         Self { len: 36, bytes }
     }

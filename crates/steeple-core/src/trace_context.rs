@@ -29,6 +29,14 @@ impl TraceContext {
         (trace_id != [0; 16] && span_id != [0; 8]).then_some(Self { trace_id, span_id, parent_id: None, sampled })
     }
 
+    /// A new span below a caller's whose ids came in another form than `traceparent`, such as B3.
+    ///
+    /// `None` when an id is all zeros.
+    pub fn child_of(trace_id: [u8; 16], parent_id: [u8; 8], sampled: bool) -> Option<Self> {
+        let valid = trace_id != [0; 16] && parent_id != [0; 8];
+        valid.then(|| Self { trace_id, span_id: new_span_id(), parent_id: Some(parent_id), sampled })
+    }
+
     /// Continues the caller's trace from its `traceparent` header: the same trace id, a new span id, the caller's
     /// span as parent. `None` when there is no header, more than one, or an invalid one.
     ///
@@ -97,18 +105,13 @@ impl<const N: usize> Hex<N> {
 
     /// Appends the hex digits.
     pub fn write_to(self, out: &mut Vec<u8>) {
-        out.extend(self.0.iter().flat_map(|byte| digits(*byte)));
+        out.extend_from_slice(self.0.map(hex_digits).as_flattened());
     }
 }
 
 impl<const N: usize> fmt::Display for Hex<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0 {
-            let [high, low] = digits(byte).map(char::from);
-            fmt::Write::write_char(f, high)?;
-            fmt::Write::write_char(f, low)?;
-        }
-        Ok(())
+        f.write_str(str::from_utf8(self.0.map(hex_digits).as_flattened()).unwrap_or_default())
     }
 }
 
@@ -118,9 +121,12 @@ impl<const N: usize> fmt::Debug for Hex<N> {
     }
 }
 
-fn digits(byte: u8) -> [u8; 2] {
+/// A byte as two lower-case hex digits.
+#[inline]
+pub(crate) fn hex_digits(byte: u8) -> [u8; 2] {
+    // For 10 and more, the distance from behind '9' to 'a'.
     let digit =
-        |nibble: u8| if nibble < 10 { b'0'.wrapping_add(nibble) } else { b'a'.wrapping_add(nibble.wrapping_sub(10)) };
+        |nibble: u8| b'0'.wrapping_add(nibble).wrapping_add(if nibble > 9 { b'a'.wrapping_sub(b':') } else { 0 });
     [digit(byte >> 4), digit(byte & 15)]
 }
 
@@ -162,20 +168,36 @@ fn field<const N: usize>(text: &[u8]) -> Option<(&[u8; N], &[u8])> {
 
 /// Lower-case hex only, as W3C asks.
 fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let nibble = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte.wrapping_sub(b'0')),
-        b'a'..=b'f' => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
-        _ => None,
-    };
     let mut bytes = [0; N];
     let (pairs, []) = text.as_chunks::<2>() else { return None };
     if pairs.len() != N {
         return None;
     }
+    let mut all = 0;
     for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = nibble(*high)? << 4 | nibble(*low)?;
+        let (high, low) = (nibble(*high), nibble(*low));
+        all |= high | low;
+        *byte = high << 4 | low & 15;
     }
-    Some(bytes)
+    (all & NO_DIGIT == 0).then_some(bytes)
+}
+
+const NO_DIGIT: u8 = 0x80;
+
+/// The value of a digit, or [`NO_DIGIT`]. Without branches, so that the digits of an id are read side by side.
+fn nibble(byte: u8) -> u8 {
+    #[expect(clippy::indexing_slicing, reason = "runs at compile time, where out of bounds does not compile")]
+    const VALUES: [u8; 256] = {
+        let mut values = [NO_DIGIT; 256];
+        let mut value = 0_u8;
+        while value < 16 {
+            let digit = if value < 10 { b'0' + value } else { b'a' + (value - 10) };
+            values[digit as usize] = value;
+            value += 1;
+        }
+        values
+    };
+    VALUES.get(usize::from(byte)).copied().unwrap_or(NO_DIGIT)
 }
 
 #[cfg(test)]
