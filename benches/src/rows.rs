@@ -1,7 +1,14 @@
 //! The stacks that are compared.
 
+use std::sync::LazyLock;
+
 use axum::{Router, body::Body};
 use http::Request;
+use steeple_core::{ObserveLayer, Observer, RequestIds};
+use steeple_log::{Format, Log, LogGuard, Logging};
+use steeple_metrics::Metrics;
+use steeple_transaction::Naming;
+use steeple_user::Users;
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 
 use crate::workload::{App, router};
@@ -27,11 +34,44 @@ pub fn rows() -> Vec<Row> {
     let mut rows = vec![
         Row { name: "bare", build: || app(router()) },
         Row { name: "identity", build: || app(router().layer(Identity)) },
-        Row { name: "core", build: || app(router().layer(steeple_core::ObserveLayer::new(()))) },
+        Row { name: "core", build: || watched(()) },
+        Row { name: "request ids", build: || watched(RequestIds::new()) },
+        Row { name: "naming", build: || watched(Naming::new()) },
+        Row { name: "users", build: || watched(Users::new()) },
+        Row { name: "metrics + naming", build: metrics },
+        Row { name: "log", build: || watched(log()) },
+        Row { name: "log + metrics + naming + user + ids", build: log_and_metrics },
     ];
     #[cfg(feature = "peers")]
     rows.extend(crate::peers::rows());
     rows
+}
+
+fn watched(observer: impl Observer) -> App {
+    app(router().layer(ObserveLayer::new(observer)))
+}
+
+fn metrics() -> App {
+    match Metrics::new() {
+        Ok(metrics) => watched((Naming::new(), metrics)),
+        Err(_) => app(router()),
+    }
+}
+
+/// The line is written in full, its thread writes it into nothing.
+fn log() -> Option<Log> {
+    LOG.as_ref()?.log().build().ok()
+}
+
+static LOG: LazyLock<Option<LogGuard>> = LazyLock::new(|| {
+    Logging::new().service_name("shop").without_console().writer(std::io::sink(), Format::Json).build().ok()
+});
+
+fn log_and_metrics() -> App {
+    match Metrics::new() {
+        Ok(metrics) => watched((RequestIds::new(), Naming::new(), Users::new(), log(), metrics)),
+        Err(_) => app(router()),
+    }
 }
 
 pub(crate) fn app(router: Router) -> App {
