@@ -1,0 +1,136 @@
+//! The calls that a handler makes, on whichever hub is current: its exchange's, while a request is served.
+
+use sentry_core::{Breadcrumb, Hub, Level, protocol::Value, types::Uuid};
+use steeple_core::{Exchange, Text, User};
+
+/// Captures an error with the chain of its sources, now. The exchange that is current counts as reported: its own failure is not
+/// another event.
+///
+/// To let the exchange decide at its end, with everything known by then: [`Exchange::notice_error`].
+///
+/// # Examples
+/// ```
+/// # let events = sentry_core::test::with_captured_events(|| {
+/// let error = "seven".parse::<u8>().unwrap_err();
+/// steeple_sentry::capture_error(&error);
+/// # });
+/// # assert_eq!(events[0].exception[0].value.as_deref(), Some("invalid digit found in string"));
+/// ```
+pub fn capture_error<E: std::error::Error + ?Sized>(error: &E) -> Uuid {
+    sentry_core::capture_error(error)
+}
+
+/// Captures a message, now.
+///
+/// # Examples
+/// ```
+/// # let events = sentry_core::test::with_captured_events(|| {
+/// steeple_sentry::capture_message("the nightly import found nothing", steeple_sentry::Level::Warning);
+/// # });
+/// # assert_eq!(events[0].message.as_deref(), Some("the nightly import found nothing"));
+/// ```
+pub fn capture_message(text: &str, level: Level) -> Uuid {
+    sentry_core::capture_message(text, level)
+}
+
+/// Notes a step that may turn out to have led to a failure. The last 100 of an exchange are on its events.
+///
+/// # Examples
+/// ```
+/// # let events = sentry_core::test::with_captured_events(|| {
+/// steeple_sentry::breadcrumb("cart", "checked out 3 items");
+/// # steeple_sentry::capture_message("x", steeple_sentry::Level::Error);
+/// # });
+/// # assert_eq!(events[0].breadcrumbs[0].message.as_deref(), Some("checked out 3 items"));
+/// ```
+pub fn breadcrumb(category: impl Into<String>, message: impl Into<String>) {
+    sentry_core::add_breadcrumb(Breadcrumb {
+        category: Some(category.into()),
+        message: Some(message.into()),
+        ..Breadcrumb::default()
+    });
+}
+
+/// Says who is behind the exchange, for every observer: what of it Sentry sees is up to the privacy policy. Outside of an exchange
+/// the user's id alone is kept.
+///
+/// # Examples
+/// ```
+/// # let events = sentry_core::test::with_captured_events(|| {
+/// steeple_sentry::set_user(steeple_sentry::User::new("u-42"));
+/// # steeple_sentry::capture_message("x", steeple_sentry::Level::Error);
+/// # });
+/// # assert_eq!(events[0].user.as_ref().unwrap().id.as_deref(), Some("u-42"));
+/// ```
+pub fn set_user(user: User) {
+    match Exchange::current() {
+        Some(exchange) => exchange.set_user(user),
+        None => Hub::current().configure_scope(|scope| {
+            let user = sentry_core::User { id: user.id().map(str::to_owned), ..sentry_core::User::default() };
+            scope.set_user(Some(user));
+        }),
+    }
+}
+
+/// Sets a tag: short, searchable, one of few values.
+///
+/// # Examples
+/// ```
+/// # let events = sentry_core::test::with_captured_events(|| {
+/// steeple_sentry::set_tag("plan", "pro");
+/// # steeple_sentry::capture_message("x", steeple_sentry::Level::Error);
+/// # });
+/// # assert_eq!(events[0].tags["plan"], "pro");
+/// ```
+pub fn set_tag(key: &str, value: impl ToString) {
+    Hub::current().configure_scope(|scope| scope.set_tag(key, value));
+}
+
+/// Sets an extra: anything that helps whoever reads the event.
+///
+/// # Examples
+/// ```
+/// # let events = sentry_core::test::with_captured_events(|| {
+/// steeple_sentry::set_extra("items", 3);
+/// # steeple_sentry::capture_message("x", steeple_sentry::Level::Error);
+/// # });
+/// # assert_eq!(events[0].extra["items"], 3);
+/// ```
+pub fn set_extra(key: &str, value: impl Into<Value>) {
+    Hub::current().configure_scope(|scope| scope.set_extra(key, value.into()));
+}
+
+/// Names the transaction, for every observer: one of a handful of names, never with an id in it.
+///
+/// # Examples
+/// ```
+/// # let events = sentry_core::test::with_captured_events(|| {
+/// steeple_sentry::set_transaction("nightly import");
+/// # steeple_sentry::capture_message("x", steeple_sentry::Level::Error);
+/// # });
+/// # assert_eq!(events[0].transaction.as_deref(), Some("nightly import"));
+/// ```
+pub fn set_transaction(name: impl Into<Text>) {
+    let name = name.into();
+    match Exchange::current() {
+        Some(exchange) => exchange.set_name(name),
+        None => Hub::current().configure_scope(|scope| scope.set_transaction(Some(name.as_str()))),
+    }
+}
+
+/// Runs `f` as a span of the current transaction, if it is sampled.
+///
+/// # Examples
+/// ```
+/// let total = steeple_sentry::in_span("db.query", "SELECT total FROM carts WHERE id = $1", || 42);
+/// assert_eq!(total, 42);
+/// ```
+pub fn in_span<T>(op: &str, description: &str, f: impl FnOnce() -> T) -> T {
+    let parent = crate::link::current()
+        .and_then(|link| link.lock().running.as_ref().map(|running| running.transaction().clone()));
+    let Some(parent) = parent else { return f() };
+    let span = parent.start_child(op, description);
+    let value = f();
+    span.finish();
+    value
+}

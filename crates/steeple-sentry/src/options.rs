@@ -1,0 +1,368 @@
+use std::{
+    any,
+    borrow::Cow,
+    fmt,
+    num::NonZeroUsize,
+    sync::{Arc, OnceLock},
+};
+
+use http::{HeaderName, StatusCode, header};
+use sentry_core::{
+    Client, ClientOptions, TransactionContext, TransportFactory, protocol::SessionAttributes, types::Dsn,
+};
+use steeple_core::{GrpcStatus, NoticedError};
+use steeple_scrub::Scrubber;
+
+use crate::{
+    OptionsError, Parent, Sentry,
+    counts::Counters,
+    link,
+    pipeline::Factory,
+    sampling::{Rates, Sampler},
+    sentry::Shared,
+    session::Sessions,
+};
+
+/// Envelopes that may wait to be sent. One is rarely over 100 kB.
+const QUEUE: NonZeroUsize = NonZeroUsize::new(100).expect("not zero");
+
+/// The headers that are of use in a failure and say nothing of who asked.
+const HEADERS: [HeaderName; 5] =
+    [header::ACCEPT, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::HOST, header::USER_AGENT];
+
+/// How [`Sentry`] is to watch and where it sends. Nothing is read from the environment but by [`from_lookup`](Self::from_lookup).
+///
+/// # Examples
+/// ```
+/// use http::StatusCode;
+/// use steeple_sentry::SentryOptions;
+///
+/// #[derive(Debug)]
+/// struct QuotaExceeded;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sentry = SentryOptions::new("https://public@sentry.example.com/1")
+///     .environment("production")
+///     .release("shop@1.2.3")
+///     .traces_sample_rate(0.1)
+///     .traces_sample_rate_for("/health", 0.0)
+///     .expect_status(StatusCode::SERVICE_UNAVAILABLE)
+///     .expect_error::<QuotaExceeded>()
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "options do nothing until they are built"]
+pub struct SentryOptions {
+    dsn: Cow<'static, str>,
+    environment: Cow<'static, str>,
+    release: Option<Cow<'static, str>>,
+    rates: Rates,
+    scrubber: Scrubber,
+    headers: Vec<HeaderName>,
+    expected: Expected,
+    client_address: bool,
+    sessions: bool,
+    capacity: NonZeroUsize,
+    in_app: Vec<&'static str>,
+    transport: Option<Arc<dyn TransportFactory>>,
+    client: Vec<Box<dyn FnOnce(ClientOptions) -> ClientOptions>>,
+}
+
+#[derive(Default)]
+struct Expected {
+    statuses: Vec<StatusCode>,
+    grpc: Vec<GrpcStatus>,
+    errors: Vec<Cow<'static, str>>,
+}
+
+/// What is looked at while requests run.
+pub(crate) struct Settings {
+    pub(crate) scrubber: Scrubber,
+    pub(crate) headers: Vec<HeaderName>,
+    pub(crate) expected_statuses: Vec<StatusCode>,
+    pub(crate) expected_grpc: Vec<GrpcStatus>,
+    expected_errors: Vec<Cow<'static, str>>,
+    pub(crate) client_address: bool,
+    pub(crate) sampler: Option<Arc<Sampler>>,
+}
+
+impl Settings {
+    /// By the whole name of its type, or by the last part of it.
+    pub(crate) fn expects_error(&self, error: &NoticedError) -> bool {
+        let name = error.type_name();
+        let last = name.rsplit("::").next().unwrap_or(name);
+        self.expected_errors.iter().any(|expected| *expected == name || *expected == last)
+    }
+}
+
+impl SentryOptions {
+    /// Sends to this DSN. What is wrong with it shows in [`build`](Self::build).
+    pub fn new(dsn: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            dsn: dsn.into(),
+            environment: Cow::Borrowed(if cfg!(debug_assertions) { "development" } else { "production" }),
+            release: None,
+            rates: Rates::default(),
+            scrubber: Scrubber::default(),
+            headers: HEADERS.to_vec(),
+            expected: Expected::default(),
+            client_address: false,
+            sessions: true,
+            capacity: QUEUE,
+            in_app: Vec::new(),
+            transport: None,
+            client: Vec::new(),
+        }
+    }
+
+    /// Reads `SENTRY_DSN`, `SENTRY_ENVIRONMENT`, `SENTRY_RELEASE` and `SENTRY_TRACES_SAMPLE_RATE` from whatever looks them up.
+    ///
+    /// `None`: there is no DSN (an empty one counts as none), Sentry is off. `None` is an observer too, which watches nothing.
+    ///
+    /// # Errors
+    /// When a variable holds what it may not. The error names it, what it holds and what it may hold.
+    ///
+    /// # Examples
+    /// ```
+    /// use steeple_sentry::SentryOptions;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let options = SentryOptions::from_lookup(|name| match name {
+    ///     "SENTRY_DSN" => Some("https://public@sentry.example.com/1".to_owned()),
+    ///     _ => None,
+    /// })?;
+    /// assert!(options.is_some());
+    ///
+    /// let rate = |name: &str| (name != "SENTRY_RELEASE").then(|| "https://public@sentry.example.com/1".to_owned());
+    /// let error = SentryOptions::from_lookup(rate).err().unwrap();
+    /// assert_eq!(error.variable_name(), Some("SENTRY_TRACES_SAMPLE_RATE"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, OptionsError> {
+        let get = |name| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let Some(dsn) = get("SENTRY_DSN") else { return Ok(None) };
+        if dsn.parse::<Dsn>().is_err() {
+            return Err(OptionsError::variable("SENTRY_DSN", &dsn, "`https://<key>@<host>/<project>`, or nothing"));
+        }
+        let mut options = Self::new(dsn);
+        if let Some(environment) = get("SENTRY_ENVIRONMENT") {
+            if environment.len() > 64 || environment.contains(['/', '\n', '\r', ' ']) {
+                return Err(OptionsError::variable(
+                    "SENTRY_ENVIRONMENT",
+                    &environment,
+                    "up to 64 characters without spaces and `/`",
+                ));
+            }
+            options = options.environment(environment);
+        }
+        if let Some(release) = get("SENTRY_RELEASE") {
+            if release.len() > 200 || release.contains(['/', '\\', '\n', '\r', '\t']) || matches!(&*release, "." | "..")
+            {
+                return Err(OptionsError::variable(
+                    "SENTRY_RELEASE",
+                    &release,
+                    "up to 200 characters without `/`, such as `shop@1.2.3`",
+                ));
+            }
+            options = options.release(release);
+        }
+        if let Some(rate) = get("SENTRY_TRACES_SAMPLE_RATE") {
+            match rate.parse() {
+                Ok(number) if (0.0..=1.0).contains(&number) => options = options.traces_sample_rate(number),
+                _ => return Err(OptionsError::variable("SENTRY_TRACES_SAMPLE_RATE", &rate, "a number from 0 to 1")),
+            }
+        }
+        Ok(Some(options))
+    }
+
+    /// The environment. Default: `production`, or `development` in a debug build.
+    pub fn environment(mut self, environment: impl Into<Cow<'static, str>>) -> Self {
+        self.environment = environment.into();
+        self
+    }
+
+    /// The release: `name@1.2.3`. Release health needs one.
+    pub fn release(mut self, release: impl Into<Cow<'static, str>>) -> Self {
+        self.release = Some(release.into());
+        self
+    }
+
+    /// How many of the exchanges become transactions, from 0 to 1. Default: tracing is off.
+    pub fn traces_sample_rate(mut self, rate: f64) -> Self {
+        self.rates.default = Some(rate);
+        self
+    }
+
+    /// The rate in one environment, in place of the general one.
+    pub fn traces_sample_rate_in(mut self, environment: impl Into<String>, rate: f64) -> Self {
+        self.rates.environments.push((environment.into(), rate));
+        self
+    }
+
+    /// The rate of one route: `/users/{id}`, `GET /users/{id}` or `pkg.Service/Method`. The first that matches counts; a rate of 0
+    /// keeps the route out even if its caller is sampled.
+    pub fn traces_sample_rate_for(mut self, route: impl Into<String>, rate: f64) -> Self {
+        self.rates.routes.push((route.into(), rate));
+        self
+    }
+
+    /// What counts of the caller's decision on a trace. Default: [`Parent::Decides`].
+    pub fn parent(mut self, parent: Parent) -> Self {
+        self.rates.parent = parent;
+        self
+    }
+
+    /// What removes secrets from everything that is sent. Default: [`Scrubber::default`].
+    pub fn scrubber(mut self, scrubber: Scrubber) -> Self {
+        self.scrubber = scrubber;
+        self
+    }
+
+    /// Lets one more request header through; the scrubber's deny list still holds. Default: `accept`, `content-length`,
+    /// `content-type`, `host` and `user-agent`.
+    pub fn header(mut self, name: HeaderName) -> Self {
+        if !self.headers.contains(&name) {
+            self.headers.push(name);
+        }
+        self
+    }
+
+    /// No event for this 5xx status.
+    pub fn expect_status(mut self, status: StatusCode) -> Self {
+        self.expected.statuses.push(status);
+        self
+    }
+
+    /// No event for this gRPC status, of those that count as a server's failure.
+    pub fn expect_grpc(mut self, status: GrpcStatus) -> Self {
+        self.expected.grpc.push(status);
+        self
+    }
+
+    /// No event for failures whose noticed errors are all of this type, or of others that are expected.
+    pub fn expect_error<E: ?Sized>(self) -> Self {
+        self.expect_error_named(any::type_name::<E>())
+    }
+
+    /// Like [`expect_error`](Self::expect_error), for a type that cannot be named here: its path, or the last part of it.
+    pub fn expect_error_named(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.expected.errors.push(name.into());
+        self
+    }
+
+    /// Sends the client's address, as the privacy policy leaves it. Default: no address is sent.
+    pub fn client_address(mut self) -> Self {
+        self.client_address = true;
+        self
+    }
+
+    /// No release health. Default: exchanges are counted per minute if there is a release.
+    pub fn without_sessions(mut self) -> Self {
+        self.sessions = false;
+        self
+    }
+
+    /// How many envelopes may wait to be sent; one more is dropped and counted. Default: 100.
+    pub fn queue_capacity(mut self, envelopes: NonZeroUsize) -> Self {
+        self.capacity = envelopes;
+        self
+    }
+
+    /// Frames of functions whose path begins like this are the application's own. May be called several times.
+    pub fn in_app(mut self, prefix: &'static str) -> Self {
+        self.in_app.push(prefix);
+        self
+    }
+
+    /// What moves the bytes, at the end of the queue. Default: HTTP, with the feature `transport`.
+    pub fn transport(mut self, transport: impl TransportFactory + 'static) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Changes the SDK's own options: integrations, `before_send`, how many breadcrumbs. Runs before ours are put in.
+    pub fn client(mut self, change: impl FnOnce(ClientOptions) -> ClientOptions + 'static) -> Self {
+        self.client.push(Box::new(change));
+        self
+    }
+
+    /// Makes the client, and starts the thread that sends.
+    ///
+    /// # Errors
+    /// [`OptionsError::is_dsn`] when the DSN is not one; [`OptionsError::is_rate`] when a rate is not from 0 to 1.
+    pub fn build(mut self) -> Result<Sentry, OptionsError> {
+        let dsn: Dsn = self.dsn.parse().map_err(|_not_one| OptionsError::dsn())?;
+        #[cfg(not(feature = "transport"))]
+        if self.transport.is_none() {
+            return Err(OptionsError::transport());
+        }
+        let counters = Arc::new(Counters::default());
+        let sessions = self.release.clone().filter(|_| self.sessions).map(|release| {
+            Arc::new(Sessions::new(SessionAttributes {
+                release,
+                environment: Some(self.environment.clone()),
+                ip_address: None,
+                user_agent: None,
+            }))
+        });
+        let made = Arc::new(OnceLock::new());
+        let factory = Factory {
+            inner: self.transport.take(),
+            capacity: self.capacity,
+            scrubber: self.scrubber.clone(),
+            counters: Arc::clone(&counters),
+            sessions: sessions.clone(),
+            in_app_include: std::mem::take(&mut self.in_app),
+            made: Arc::clone(&made),
+        };
+        let changes = std::mem::take(&mut self.client);
+        let settings = self.settings()?;
+        let mut client = changes.into_iter().fold(ClientOptions::new(), |options, change| change(options));
+        client.dsn = Some(dsn);
+        client = client.environment(settings.1).maybe_release(settings.2).transport(factory);
+        if let Some(sampler) = settings.0.sampler.clone() {
+            client = client.traces_sampler(move |context| client_rate(&sampler, context));
+        }
+        client.before_send_log = Some(link::tracing_logs(client.before_send_log.take()));
+        let client = Arc::new(Client::with_options(client));
+        Ok(Sentry(Arc::new(Shared::new(client, settings.0, counters, sessions, made))))
+    }
+
+    pub(crate) fn build_with(self, client: Arc<Client>) -> Result<Sentry, OptionsError> {
+        let settings = self.settings()?.0;
+        Ok(Sentry(Arc::new(Shared::new(client, settings, Arc::default(), None, Arc::default()))))
+    }
+
+    #[expect(clippy::type_complexity, reason = "taken apart at once")]
+    fn settings(self) -> Result<(Settings, Cow<'static, str>, Option<Cow<'static, str>>), OptionsError> {
+        let settings = Settings {
+            sampler: self.rates.build(&self.environment)?.map(Arc::new),
+            scrubber: self.scrubber,
+            headers: self.headers,
+            expected_statuses: self.expected.statuses,
+            expected_grpc: self.expected.grpc,
+            expected_errors: self.expected.errors,
+            client_address: self.client_address,
+        };
+        Ok((settings, self.environment, self.release))
+    }
+}
+
+/// The rate of a transaction that somebody starts: as its exchange decided, else as its caller did, else the general one.
+fn client_rate(sampler: &Sampler, context: &TransactionContext) -> f32 {
+    let decided = link::decision().or_else(|| context.sampled().filter(|_| sampler.parent == Parent::Decides));
+    #[expect(clippy::cast_possible_truncation, reason = "a rate; the SDK keeps rates in single precision")]
+    decided.map_or(sampler.general() as f32, f32::from)
+}
+
+impl fmt::Debug for SentryOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SentryOptions")
+            .field("environment", &self.environment)
+            .field("release", &self.release)
+            .field("rates", &self.rates)
+            .finish_non_exhaustive()
+    }
+}

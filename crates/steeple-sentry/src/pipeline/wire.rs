@@ -1,0 +1,60 @@
+//! Envelopes as bytes. The SDK's own writing, but for where a name came from, which its types cannot say.
+
+use std::{io, time::SystemTime};
+
+use sentry_core::{
+    Envelope,
+    protocol::{Context, EnvelopeItem, Map, Value, value::to_value},
+};
+
+use crate::event::{EXCHANGE, NAME_SOURCE};
+
+/// Writes an envelope.
+pub(super) fn write(envelope: Envelope) -> io::Result<Vec<u8>> {
+    let headers = envelope.headers().clone().with_sent_at(SystemTime::now());
+    let mut out = serde_json::to_vec(&headers)?;
+    out.push(b'\n');
+    for item in envelope.into_items() {
+        let named = match &item {
+            EnvelopeItem::Event(event) => source(&event.contexts).map(|source| Ok(("event", to_value(event)?, source))),
+            EnvelopeItem::Transaction(transaction) => {
+                source(&transaction.contexts).map(|source| Ok(("transaction", to_value(transaction)?, source)))
+            }
+            _ => None,
+        };
+        match named.transpose().map_err(|error: serde_json::Error| io::Error::from(error))? {
+            Some((kind, mut payload, source)) => {
+                if let Some(payload) = payload.as_object_mut() {
+                    payload.insert("transaction_info".to_owned(), serde_json::json!({ "source": source }));
+                }
+                let payload = serde_json::to_vec(&payload)?;
+                serde_json::to_writer(&mut out, &serde_json::json!({ "type": kind, "length": payload.len() }))?;
+                out.push(b'\n');
+                out.extend_from_slice(&payload);
+                out.push(b'\n');
+            }
+            None => write_item(item, &mut out)?,
+        }
+    }
+    Ok(out)
+}
+
+/// Writes an item as the SDK would: as an envelope of its own, without the head of that.
+fn write_item(item: EnvelopeItem, out: &mut Vec<u8>) -> io::Result<()> {
+    let mut alone = Envelope::new();
+    alone.add_item(item);
+    let mut bytes = Vec::new();
+    alone.to_writer(&mut bytes)?;
+    let head = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end.saturating_add(1));
+    out.extend_from_slice(bytes.get(head..).unwrap_or_default());
+    Ok(())
+}
+
+/// Where the transaction's name came from, in Sentry's words.
+fn source(contexts: &Map<String, Context>) -> Option<&'static str> {
+    let Some(Context::Other(exchange)) = contexts.get(EXCHANGE) else { return None };
+    Some(match exchange.get(NAME_SOURCE).and_then(Value::as_str)? {
+        "route" | "rpc" => "route",
+        _ => "custom",
+    })
+}

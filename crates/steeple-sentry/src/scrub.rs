@@ -1,0 +1,406 @@
+//! Removes secrets from whatever Sentry's SDK is about to send.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue};
+use sentry_core::{
+    Envelope, Transport, TransportFactory, TransportOptions,
+    protocol::{
+        Breadcrumb, Context, EnvelopeItem, Event, Exception, Frame, ItemContainer, Log, LogAttribute, Map, Request,
+        Span, Stacktrace, Transaction, User, Value,
+    },
+};
+use steeple_scrub::{HeaderVerdict, HideReason, Scrubber};
+
+/// A [`Scrubber`] in the places where Sentry's SDK asks for one: for teams that use `sentry-tower` or the SDK alone.
+///
+/// The hooks of the SDK see events, breadcrumbs and logs, but **not transactions**: for these put [`transport`](Self::transport)
+/// around the transport, which sees everything.
+///
+/// # Examples
+/// ```
+/// use sentry_core::{ClientOptions, test::TestTransport};
+/// use steeple_scrub::Scrubber;
+/// use steeple_sentry::ScrubSentry;
+///
+/// let scrubber = Scrubber::default();
+/// let options = ClientOptions::new()
+///     .before_send(scrubber.before_send())
+///     .before_breadcrumb(scrubber.before_breadcrumb())
+///     .transport(scrubber.transport(TestTransport::new()));
+/// # let _ = options;
+/// ```
+pub trait ScrubSentry {
+    /// For `ClientOptions::before_send`: scrubs every field of an event.
+    fn before_send(&self) -> impl Fn(Event<'static>) -> Option<Event<'static>> + Send + Sync + 'static;
+
+    /// For `ClientOptions::before_breadcrumb`.
+    fn before_breadcrumb(&self) -> impl Fn(Breadcrumb) -> Option<Breadcrumb> + Send + Sync + 'static;
+
+    /// For `ClientOptions::before_send_log`.
+    fn before_send_log(&self) -> impl Fn(Log) -> Option<Log> + Send + Sync + 'static;
+
+    /// For `ClientOptions::transport`: scrubs whatever goes through `inner`, transactions and their spans too.
+    fn transport(&self, inner: impl TransportFactory + 'static) -> ScrubbingTransport;
+
+    /// Scrubs one event in place.
+    fn scrub_event(&self, event: &mut Event<'_>);
+
+    /// Scrubs one transaction in place, its spans included.
+    fn scrub_transaction(&self, transaction: &mut Transaction<'_>);
+}
+
+impl ScrubSentry for Scrubber {
+    fn before_send(&self) -> impl Fn(Event<'static>) -> Option<Event<'static>> + Send + Sync + 'static {
+        let scrubber = self.clone();
+        move |mut one| {
+            event(&scrubber, &mut one);
+            Some(one)
+        }
+    }
+
+    fn before_breadcrumb(&self) -> impl Fn(Breadcrumb) -> Option<Breadcrumb> + Send + Sync + 'static {
+        let scrubber = self.clone();
+        move |mut one| {
+            breadcrumb(&scrubber, &mut one);
+            Some(one)
+        }
+    }
+
+    fn before_send_log(&self) -> impl Fn(Log) -> Option<Log> + Send + Sync + 'static {
+        let scrubber = self.clone();
+        move |mut one| {
+            log(&scrubber, &mut one);
+            Some(one)
+        }
+    }
+
+    fn transport(&self, inner: impl TransportFactory + 'static) -> ScrubbingTransport {
+        ScrubbingTransport { scrubber: self.clone(), inner: Arc::new(inner) }
+    }
+
+    fn scrub_event(&self, one: &mut Event<'_>) {
+        event(self, one);
+    }
+
+    fn scrub_transaction(&self, one: &mut Transaction<'_>) {
+        transaction(self, one);
+    }
+}
+
+/// Scrubs all that goes through another transport. Made by [`ScrubSentry::transport`].
+///
+/// An envelope of raw bytes cannot be looked into and is dropped; the SDK makes none by itself.
+pub struct ScrubbingTransport {
+    scrubber: Scrubber,
+    inner: Arc<dyn TransportFactory>,
+}
+
+impl std::fmt::Debug for ScrubbingTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ScrubbingTransport").field("scrubber", &self.scrubber).finish_non_exhaustive()
+    }
+}
+
+impl TransportFactory for ScrubbingTransport {
+    fn create_transport_with_options(&self, options: TransportOptions) -> Arc<dyn Transport> {
+        Arc::new(Scrubbing {
+            scrubber: self.scrubber.clone(),
+            inner: self.inner.create_transport_with_options(options),
+        })
+    }
+}
+
+struct Scrubbing {
+    scrubber: Scrubber,
+    inner: Arc<dyn Transport>,
+}
+
+impl Transport for Scrubbing {
+    fn send_envelope(&self, envelope: Envelope) {
+        let mut scrubbed = Envelope::new().with_headers(envelope.headers().clone());
+        let mut is_empty = true;
+        for mut one in envelope.into_items() {
+            item(&self.scrubber, &mut one);
+            scrubbed.add_item(one);
+            is_empty = false;
+        }
+        if !is_empty {
+            self.inner.send_envelope(scrubbed);
+        }
+    }
+
+    fn flush(&self, timeout: Duration) -> bool {
+        self.inner.flush(timeout)
+    }
+
+    fn shutdown(&self, timeout: Duration) -> bool {
+        self.inner.shutdown(timeout)
+    }
+}
+
+/// Scrubs any item that has text in it. Attachments are the team's own bytes and stay; so do counts.
+pub(crate) fn item(scrubber: &Scrubber, item: &mut EnvelopeItem) {
+    if let EnvelopeItem::Event(one) = item {
+        event(scrubber, one);
+    } else if let EnvelopeItem::Transaction(one) = item {
+        transaction(scrubber, one);
+    } else if let EnvelopeItem::ItemContainer(ItemContainer::Logs(logs)) = item {
+        logs.iter_mut().for_each(|one| log(scrubber, one));
+    } else if let EnvelopeItem::ItemContainer(ItemContainer::Metrics(metrics)) = item {
+        for metric in metrics {
+            for (key, LogAttribute(one)) in &mut metric.attributes {
+                value(scrubber, key, one);
+            }
+        }
+    } else if let EnvelopeItem::SessionUpdate(session) = item {
+        optional(scrubber, &mut session.distinct_id);
+    }
+}
+
+pub(crate) fn event(scrubber: &Scrubber, event: &mut Event<'_>) {
+    optional(scrubber, &mut event.message);
+    optional(scrubber, &mut event.transaction);
+    optional(scrubber, &mut event.culprit);
+    optional(scrubber, &mut event.logger);
+    if let Some(entry) = &mut event.logentry {
+        text(scrubber, &mut entry.message);
+        entry.params.iter_mut().for_each(|param| scrubber.json(param));
+    }
+    if event.fingerprint.iter().any(|part| matches!(scrubber.text(part), Cow::Owned(_))) {
+        let parts = event.fingerprint.iter().map(|part| Cow::Owned(scrubber.text(part).into_owned()));
+        event.fingerprint = Cow::Owned(parts.collect());
+    }
+    event.exception.values.iter_mut().for_each(|one| exception(scrubber, one));
+    event.breadcrumbs.values.iter_mut().for_each(|one| breadcrumb(scrubber, one));
+    for thread in &mut event.threads.values {
+        optional(scrubber, &mut thread.name);
+        stacktrace(scrubber, thread.stacktrace.as_mut());
+        stacktrace(scrubber, thread.raw_stacktrace.as_mut());
+    }
+    stacktrace(scrubber, event.stacktrace.as_mut());
+    if let Some(template) = &mut event.template {
+        lines(scrubber, &mut template.context_line, &mut template.pre_context, &mut template.post_context);
+    }
+    event.request.iter_mut().for_each(|one| request(scrubber, one));
+    event.user.iter_mut().for_each(|one| user(scrubber, one));
+    strings(scrubber, &mut event.tags);
+    values(scrubber, &mut event.extra);
+    contexts(scrubber, &mut event.contexts);
+}
+
+pub(crate) fn transaction(scrubber: &Scrubber, transaction: &mut Transaction<'_>) {
+    optional(scrubber, &mut transaction.name);
+    transaction.request.iter_mut().for_each(|one| request(scrubber, one));
+    transaction.user.iter_mut().for_each(|one| user(scrubber, one));
+    strings(scrubber, &mut transaction.tags);
+    values(scrubber, &mut transaction.extra);
+    contexts(scrubber, &mut transaction.contexts);
+    transaction.spans.iter_mut().for_each(|one| span(scrubber, one));
+}
+
+fn span(scrubber: &Scrubber, span: &mut Span) {
+    optional(scrubber, &mut span.description);
+    strings(scrubber, &mut span.tags);
+    values(scrubber, &mut span.data);
+}
+
+fn log(scrubber: &Scrubber, log: &mut Log) {
+    text(scrubber, &mut log.body);
+    for (key, LogAttribute(one)) in &mut log.attributes {
+        value(scrubber, key, one);
+    }
+}
+
+fn breadcrumb(scrubber: &Scrubber, breadcrumb: &mut Breadcrumb) {
+    optional(scrubber, &mut breadcrumb.message);
+    optional(scrubber, &mut breadcrumb.category);
+    values(scrubber, &mut breadcrumb.data);
+}
+
+fn exception(scrubber: &Scrubber, exception: &mut Exception) {
+    text(scrubber, &mut exception.ty);
+    optional(scrubber, &mut exception.value);
+    optional(scrubber, &mut exception.module);
+    stacktrace(scrubber, exception.stacktrace.as_mut());
+    stacktrace(scrubber, exception.raw_stacktrace.as_mut());
+    if let Some(mechanism) = &mut exception.mechanism {
+        optional(scrubber, &mut mechanism.description);
+        values(scrubber, &mut mechanism.data);
+    }
+}
+
+fn stacktrace(scrubber: &Scrubber, stacktrace: Option<&mut Stacktrace>) {
+    for frame in stacktrace.into_iter().flat_map(|stacktrace| &mut stacktrace.frames) {
+        let Frame { vars, context_line, pre_context, post_context, .. } = frame;
+        values(scrubber, vars);
+        lines(scrubber, context_line, pre_context, post_context);
+    }
+}
+
+fn lines(scrubber: &Scrubber, line: &mut Option<String>, before: &mut [String], after: &mut [String]) {
+    optional(scrubber, line);
+    before.iter_mut().chain(after).for_each(|line| text(scrubber, line));
+}
+
+fn request(scrubber: &Scrubber, request: &mut Request) {
+    if let Some(url) = &mut request.url
+        && let Cow::Owned(scrubbed) = scrubber.url(url.as_str())
+    {
+        // What is left of a URL is one; if ever it is not, better none than a secret.
+        request.url = scrubbed.parse().ok();
+    }
+    if let Some(query) = &mut request.query_string {
+        replace(query, |query| scrubber.query(query));
+    }
+    if let Some(cookies) = &mut request.cookies {
+        replace(cookies, |cookies| scrubber.cookies(cookies));
+    }
+    if let Some(data) = &mut request.data {
+        body(scrubber, data);
+    }
+    request.headers.retain(|name, value| header(scrubber, name, value));
+    request.env.retain(|name, value| {
+        replace(value, |value| scrubber.field(name, value));
+        !scrubber.is_denied_key(name)
+    });
+}
+
+/// A body that is JSON is scrubbed as such, another as a form if it looks like one, else as text.
+fn body(scrubber: &Scrubber, data: &mut String) {
+    if let Ok(mut json) = serde_json::from_str::<Value>(data)
+        && (json.is_object() || json.is_array())
+    {
+        let before = json.clone();
+        scrubber.json(&mut json);
+        if json != before {
+            *data = json.to_string();
+        }
+        return;
+    }
+    replace(data, |data| scrubber.text(data));
+    if data.contains('=') && !data.contains(char::is_whitespace) {
+        replace(data, |data| scrubber.form(data));
+    }
+}
+
+/// Whether a header stays. What is on the deny list goes with its name, so that nobody looks for what was in it.
+fn header(scrubber: &Scrubber, name: &str, value: &mut String) -> bool {
+    let (Ok(name), Ok(bytes)) = (HeaderName::try_from(name), HeaderValue::try_from(value.as_str())) else {
+        replace(value, |value| scrubber.text(value));
+        return !scrubber.is_denied_key(name);
+    };
+    match scrubber.header(&name, &bytes) {
+        HeaderVerdict::Shown(Cow::Owned(shown)) => *value = shown,
+        HeaderVerdict::Shown(Cow::Borrowed(_)) => {}
+        // Somebody put it on the event by its name; the deny list has nothing against it.
+        HeaderVerdict::Hidden(HideReason::NotAllowed) => replace(value, |value| scrubber.field(name.as_str(), value)),
+        HeaderVerdict::Hidden(_) => return false,
+    }
+    true
+}
+
+fn user(scrubber: &Scrubber, user: &mut User) {
+    optional(scrubber, &mut user.id);
+    optional(scrubber, &mut user.username);
+    optional(scrubber, &mut user.email);
+    values(scrubber, &mut user.other);
+}
+
+fn contexts(scrubber: &Scrubber, contexts: &mut Map<String, Context>) {
+    for context in contexts.values_mut() {
+        match context {
+            Context::Other(map) => values(scrubber, map),
+            Context::Trace(trace) => {
+                optional(scrubber, &mut trace.description);
+                values(scrubber, &mut trace.data);
+            }
+            Context::Response(response) => {
+                if let Some(cookies) = &mut response.cookies {
+                    replace(cookies, |cookies| scrubber.cookies(cookies));
+                }
+                response.headers.retain(|name, value| header(scrubber, name, value));
+                if let Some(data) = &mut response.data {
+                    scrubber.json(data);
+                }
+            }
+            Context::Otel(otel) => {
+                values(scrubber, &mut otel.attributes);
+                values(scrubber, &mut otel.resource);
+                values(scrubber, &mut otel.other);
+            }
+            Context::Device(device) => {
+                optional(scrubber, &mut device.name);
+                values(scrubber, &mut device.other);
+            }
+            Context::Os(os) => values(scrubber, &mut os.other),
+            Context::Runtime(runtime) => values(scrubber, &mut runtime.other),
+            Context::App(app) => values(scrubber, &mut app.other),
+            Context::Browser(browser) => values(scrubber, &mut browser.other),
+            Context::Gpu(gpu) => values(scrubber, &mut gpu.other),
+            // A kind that a later SDK has: nobody here knows where its text is.
+            _ => *context = Context::Other(Map::new()),
+        }
+    }
+}
+
+/// Tags and the like. A name that is a secret itself is not one that was meant to be there.
+fn strings(scrubber: &Scrubber, map: &mut Map<String, String>) {
+    for (key, value) in map.iter_mut() {
+        replace(value, |value| scrubber.field(key, value));
+    }
+    keys(scrubber, map);
+}
+
+fn values(scrubber: &Scrubber, map: &mut Map<String, Value>) {
+    for (key, one) in map.iter_mut() {
+        value(scrubber, key, one);
+    }
+    keys(scrubber, map);
+}
+
+fn keys<T>(scrubber: &Scrubber, map: &mut Map<String, T>) {
+    let secret: Vec<_> = map.keys().filter(|key| matches!(scrubber.text(key), Cow::Owned(_))).cloned().collect();
+    for key in secret {
+        if let Some(value) = map.remove(&key) {
+            map.insert(scrubber.text(&key).into_owned(), value);
+        }
+    }
+}
+
+/// A value by its name and by its look, however deep.
+fn value(scrubber: &Scrubber, key: &str, value: &mut Value) {
+    if let Value::String(one) = value {
+        replace(one, |one| scrubber.field(key, one));
+        return;
+    }
+    // As the only member of an object, the name counts for whatever is below it.
+    let mut object = serde_json::Map::new();
+    object.insert(key.to_owned(), value.take());
+    let mut object = Value::Object(object);
+    scrubber.json(&mut object);
+    if let Value::Object(object) = object
+        && let Some((_, scrubbed)) = object.into_iter().next()
+    {
+        *value = scrubbed;
+    }
+}
+
+fn optional(scrubber: &Scrubber, value: &mut Option<String>) {
+    if let Some(value) = value {
+        text(scrubber, value);
+    }
+}
+
+fn text(scrubber: &Scrubber, value: &mut String) {
+    replace(value, |value| scrubber.text(value));
+}
+
+/// Puts what `scrub` makes of a text in its place. Clean text is not copied.
+fn replace(value: &mut String, scrub: impl FnOnce(&str) -> Cow<'_, str>) {
+    let scrubbed = match scrub(value) {
+        Cow::Owned(scrubbed) => scrubbed,
+        Cow::Borrowed(_) => return,
+    };
+    *value = scrubbed;
+}

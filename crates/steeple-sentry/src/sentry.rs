@@ -1,0 +1,247 @@
+use std::{
+    fmt,
+    panic::RefUnwindSafe,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::request;
+use sentry_core::{Client, Hub, protocol::EnvelopeItem};
+use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer};
+
+use crate::{
+    Counts, FlushGuard, SentryOptions,
+    counts::Counters,
+    event::{self, Finding},
+    link::{self, Cell},
+    options::Settings,
+    panic_hook,
+    pipeline::{Job, Pipeline},
+    session::{Health, Sessions},
+    transaction,
+};
+
+/// Watches exchanges and tells Sentry of those that fail. Cheap to clone.
+///
+/// - One hub per exchange, bound whenever its service or body is polled: breadcrumbs, tags and users stay with their own exchange,
+///   however tasks and threads interleave. Work that a handler spawns goes along with [`Carried`](crate::Carried).
+/// - One event per failure: see the [crate docs](crate).
+/// - In a tuple of observers it can stand anywhere.
+/// - Cost when nothing happens: no allocation and no lock that anybody else holds.
+///
+/// # Examples
+/// ```
+/// use steeple_sentry::SentryOptions;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let sentry = SentryOptions::new("https://public@sentry.example.com/1").environment("production").build()?.install();
+/// let app: axum::Router = axum::Router::new()
+///     .route("/users/{id}", axum::routing::get(|| async { "Ann" }))
+///     .layer(sentry.layer());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Sentry(pub(crate) Arc<Shared>);
+
+/// What all clones share.
+pub(crate) struct Shared {
+    pub(crate) client: Arc<Client>,
+    pub(crate) settings: Settings,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) sessions: Option<Arc<Sessions>>,
+    pub(crate) pipeline: Arc<OnceLock<Arc<Pipeline>>>,
+    generation: AtomicUsize,
+}
+
+/// Half-done work of ours is behind locks and atomics; the transport inside is asked for the same by the SDK.
+impl RefUnwindSafe for Shared {}
+
+/// Tells the hubs of one `Sentry` and one state of the main scope from all others.
+static GENERATIONS: AtomicUsize = AtomicUsize::new(1);
+
+impl Shared {
+    pub(crate) fn new(
+        client: Arc<Client>,
+        settings: Settings,
+        counters: Arc<Counters>,
+        sessions: Option<Arc<Sessions>>,
+        pipeline: Arc<OnceLock<Arc<Pipeline>>>,
+    ) -> Self {
+        let generation = AtomicUsize::new(GENERATIONS.fetch_add(1, Ordering::Relaxed));
+        Self { client, settings, counters, sessions, pipeline, generation }
+    }
+
+    pub(crate) fn has_pipeline(&self) -> bool {
+        self.pipeline.get().is_some()
+    }
+
+    pub(crate) fn generation(&self) -> usize {
+        self.generation.load(Ordering::Relaxed)
+    }
+}
+
+impl Sentry {
+    /// Watches with a client that the team made itself: `sentry::init` keeps its say over transport, integrations and hooks.
+    ///
+    /// What the client sends of exchanges is scrubbed on its way; put [`ScrubSentry::before_send`](crate::ScrubSentry::before_send)
+    /// into its options for everything else. Options about the client itself (DSN, environment, release, transport, queue) are the
+    /// client's own and do nothing here.
+    pub fn with_client(client: Arc<Client>, options: SentryOptions) -> Result<Self, crate::OptionsError> {
+        options.build_with(client)
+    }
+
+    /// A layer that watches with this alone. Beside other observers: `ObserveLayer::new((log, metrics, sentry))`.
+    pub fn layer(&self) -> ObserveLayer<Self> {
+        ObserveLayer::new(self.clone())
+    }
+
+    /// Makes this the process's Sentry: what is captured outside of exchanges goes there too, and panics are seen with their stacks.
+    ///
+    /// Call it in `main`, before threads that capture are started: a thread's hub is copied from the main one when it is first used.
+    /// Hooks that were set for panics still run.
+    pub fn install(self) -> Self {
+        Hub::main().bind_client(Some(Arc::clone(&self.0.client)));
+        Hub::current().bind_client(Some(Arc::clone(&self.0.client)));
+        self.renew_scope();
+        panic_hook::install();
+        self
+    }
+
+    /// Makes the exchanges from now on begin with the main hub's scope as it is now: its tags, its contexts.
+    ///
+    /// Hubs are used again while nothing happens in them, so that they do not notice by themselves.
+    pub fn renew_scope(&self) {
+        self.0.generation.store(GENERATIONS.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// The client.
+    pub fn client(&self) -> &Arc<Client> {
+        &self.0.client
+    }
+
+    /// What was sent, folded and lost so far.
+    pub fn counts(&self) -> Counts {
+        self.0.counters.read()
+    }
+
+    /// Waits until everything captured so far is sent, at the longest for `timeout`. `false`: something is left.
+    ///
+    /// Blocks the calling thread and nothing else: what sends is a thread of its own, so that it works on any runtime, on none,
+    /// in a panic hook and before [`std::process::exit`].
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.0.client.flush(Some(timeout))
+    }
+
+    /// Flushes, then accepts nothing more.
+    pub fn shutdown(&self, timeout: Duration) -> bool {
+        self.0.client.close(Some(timeout))
+    }
+
+    /// Flushes when it is dropped. Keep it in `main`.
+    pub fn flush_on_drop(&self, timeout: Duration) -> FlushGuard {
+        FlushGuard::new(self.clone(), timeout)
+    }
+
+    /// The event that waited is all that is known: it goes as it is.
+    fn release(&self, held: Job, end: &End) {
+        let Some(pipeline) = self.0.pipeline.get() else { return };
+        let mut envelope = sentry_core::Envelope::new().with_headers(held.envelope.headers().clone());
+        let user_is_approved = held.user_is_approved;
+        for mut item in held.envelope.into_items() {
+            if let EnvelopeItem::Event(event) = &mut item {
+                event::fill_end(event, end);
+            }
+            envelope.add_item(item);
+        }
+        pipeline.push(Job { envelope, user_is_approved });
+    }
+}
+
+impl fmt::Debug for Sentry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sentry")
+            .field("enabled", &self.0.client.is_enabled())
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What rides along with an exchange.
+#[derive(Debug)]
+pub struct Watched(Cell);
+
+impl Observer for Sentry {
+    type State = Watched;
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(&*self.0))
+    }
+
+    fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<Watched> {
+        if !self.0.client.is_enabled() {
+            return None;
+        }
+        let cell = Cell::take(&self.0);
+        let mut slot = cell.link.lock();
+        slot.exchange = Some(exchange.clone());
+        slot.head.capture(request, &self.0.settings.headers);
+        drop(slot);
+        if let Some(sampler) = &self.0.settings.sampler {
+            transaction::start(&self.0, sampler, exchange, &cell);
+        }
+        Some(Watched(cell))
+    }
+
+    fn on_enter(&self, Watched(cell): &mut Watched, _exchange: &Exchange) {
+        cell.enter();
+    }
+
+    fn on_exit(&self, _state: &mut Watched, _exchange: &Exchange) {
+        link::exit();
+    }
+
+    fn on_end(&self, Watched(cell): Watched, exchange: &Exchange, end: &End) {
+        let (mut seen, running) = cell.link.end();
+        let finding = event::find(&self.0.settings, exchange, end, seen.panic.take());
+        let failed = matches!(finding, Finding::Failed(_)) || seen.reported;
+        if let Some(sessions) = &self.0.sessions {
+            sessions.count(Health::of(end, failed));
+        }
+        match finding {
+            Finding::Failed(failure) => {
+                // A panic is a failure of its own, whatever else was captured before it.
+                let is_panic = matches!(failure, event::Failure::Panic(_));
+                if seen.reported && !(is_panic && !seen.reported_panic) {
+                    self.0.counters.duplicate();
+                } else {
+                    let mut event = event::of_failure(failure, exchange, end, &seen);
+                    event::fill_end(&mut event, end);
+                    cell.hub.capture_event(event);
+                }
+                if seen.held.is_some() {
+                    self.0.counters.duplicate();
+                }
+            }
+            Finding::Well => match seen.held {
+                Some(held) if !seen.reported => self.release(held, end),
+                Some(_) => self.0.counters.duplicate(),
+                None => {}
+            },
+            Finding::Expected if seen.held.is_some() => self.0.counters.duplicate(),
+            Finding::Expected => {}
+        }
+        if let (Some(running), Some(sampler)) = (running, &self.0.settings.sampler) {
+            transaction::finish(running, &self.0, sampler, exchange, end, &cell);
+        }
+        cell.give_back(&self.0);
+    }
+}
+
+const fn assert_send_sync<T: Send + Sync>() {}
+const fn assert_send<T: Send>() {}
+const _: () = assert_send_sync::<Sentry>();
+const _: () = assert_send::<Watched>();
