@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, PoisonError},
 };
 
@@ -8,13 +8,15 @@ use prometheus::proto;
 
 use crate::{
     Metrics,
+    accept::{self, Format},
     encode::{
         Encoder, Foreign, HistogramView, Meta, Number, Source,
         model::{meta_of, write_family},
-        text::{CONTENT_TYPE, TextEncoder},
+        protobuf::{self, ProtobufEncoder},
+        text::{self, TextEncoder},
     },
     registry::gather_others,
-    series::Labels,
+    series::{Labels, Name},
 };
 
 /// An answer to a scrape.
@@ -35,14 +37,46 @@ impl Metrics {
     /// What the team's own code registered in the same registry, or in one that is [merged](crate::MetricsBuilder::merge),
     /// is in the same answer. Runs in one go on the calling thread.
     pub fn render(&self, accept: Option<&str>, accept_encoding: Option<&str>) -> Rendered {
-        let _ = (accept, accept_encoding);
         let mut others = self.others();
         let common = Labels::new(others.common.drain(..).map(|(name, value)| (name.into(), value.into())));
         let prefix = std::mem::take(&mut others.prefix);
-        let mut encoder = TextEncoder::new(&common.text);
-        self.write(&mut others.families, &prefix, &mut encoder);
-        Rendered { content_type: CONTENT_TYPE, content_encoding: None, body: encoder.finish().into() }
+        let (content_type, body) = match accept::format(accept) {
+            Format::Text => {
+                let mut encoder = TextEncoder::new(&common.text);
+                self.write(&mut others, &prefix, &common, &mut encoder);
+                (text::CONTENT_TYPE, encoder.finish())
+            }
+            Format::OpenMetrics { says_escaping } => {
+                let mut encoder = TextEncoder::openmetrics(&common.text);
+                self.write(&mut others, &prefix, &common, &mut encoder);
+                let content_type = if says_escaping { text::OPENMETRICS_ESCAPED } else { text::OPENMETRICS };
+                (content_type, encoder.finish())
+            }
+            Format::Protobuf => {
+                let mut encoder = ProtobufEncoder::new(&common.pairs);
+                self.write(&mut others, &prefix, &common, &mut encoder);
+                (protobuf::CONTENT_TYPE, encoder.finish())
+            }
+        };
+        #[cfg(feature = "gzip")]
+        if accept::takes_gzip(accept_encoding)
+            && let Some(body) = gzip(&body)
+        {
+            return Rendered { content_type, content_encoding: Some("gzip"), body: body.into() };
+        }
+        #[cfg(not(feature = "gzip"))]
+        let _as_it_is = accept_encoding;
+        Rendered { content_type, content_encoding: None, body: body.into() }
     }
+}
+
+#[cfg(feature = "gzip")]
+fn gzip(body: &[u8]) -> Option<Vec<u8>> {
+    use std::io::Write;
+    let room = Vec::with_capacity(body.len() / 8);
+    let mut encoder = flate2::write::GzEncoder::new(room, flate2::Compression::fast());
+    encoder.write_all(body).ok()?;
+    encoder.finish().ok()
 }
 
 impl Metrics {
@@ -60,14 +94,9 @@ impl Metrics {
     }
 
     /// Writes our families, and after them what else goes by the same names; then the families of others.
-    pub(crate) fn write(
-        &self,
-        others: &mut BTreeMap<String, Vec<proto::MetricFamily>>,
-        prefix: &str,
-        to: &mut dyn Encoder,
-    ) {
+    pub(crate) fn write(&self, others: &mut Others, prefix: &str, common: &Labels, to: &mut dyn Encoder) {
         let sources: Vec<Arc<dyn Source>> = self.0.sources.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut merging = Merging { others, prefix, same: Vec::new(), to };
+        let mut merging = Merging { others, prefix, common, same: Vec::new(), seen: None, to };
         for source in sources {
             source.write(&mut merging);
         }
@@ -95,29 +124,50 @@ impl Others {
     }
 }
 
-/// Puts the series of others behind ours, where both are of one family: a family is written in one piece.
+/// Puts the series of others behind ours, where both are of one family: a family is written in one piece, and each set
+/// of labels once.
 struct Merging<'a> {
-    others: &'a mut BTreeMap<String, Vec<proto::MetricFamily>>,
+    others: &'a mut Others,
     prefix: &'a str,
+    common: &'a Labels,
     /// What others have of the family that is being written.
     same: Vec<proto::MetricFamily>,
+    /// The label sets that were written, where a family comes from more than one place.
+    seen: Option<HashSet<Vec<(Name, Name)>>>,
     to: &'a mut dyn Encoder,
 }
 
 impl Merging<'_> {
     fn finish_family(&mut self) {
         for family in std::mem::take(&mut self.same) {
-            write_family(&family, false, self.to);
+            write_family(&family, self);
         }
+        self.seen = None;
     }
 
     fn finish(mut self) {
         self.finish_family();
-        for families in self.others.values() {
-            for (place, family) in families.iter().enumerate() {
-                write_family(family, place == 0, self.to);
+        for (_, families) in std::mem::take(&mut self.others.families) {
+            let mut families = families.into_iter();
+            let Some(first) = families.next() else { continue };
+            let rest: Vec<_> = families.collect();
+            if let Some(meta) = meta_of(&first) {
+                self.seen = (!rest.is_empty()).then(HashSet::new);
+                self.to.begin(&meta);
+                self.same.push(first);
+                self.same.extend(rest);
+                self.finish_family();
             }
         }
+    }
+
+    /// Whether these labels were not written before.
+    fn is_new(&mut self, labels: &Labels) -> bool {
+        let Some(seen) = &mut self.seen else { return true };
+        let common = if labels.is_complete { &[][..] } else { &self.common.pairs };
+        let mut pairs: Vec<_> = labels.pairs.iter().chain(common).cloned().collect();
+        pairs.sort_unstable();
+        seen.insert(pairs)
     }
 }
 
@@ -125,21 +175,28 @@ impl Encoder for Merging<'_> {
     fn begin(&mut self, meta: &Meta) {
         self.finish_family();
         let name = format!("{}{}", self.prefix, meta.name);
-        let mut same = self.others.remove(&name).unwrap_or_default();
+        let mut same = self.others.families.remove(&name).unwrap_or_default();
         same.retain(|family| meta_of(family).is_some_and(|other| other.kind == meta.kind));
+        self.seen = (!same.is_empty()).then(HashSet::new);
         self.same = same;
         self.to.begin(&Meta { name: name.into(), ..meta.clone() });
     }
 
     fn value(&mut self, labels: &Labels, value: Number) {
-        self.to.value(labels, value);
+        if self.is_new(labels) {
+            self.to.value(labels, value);
+        }
     }
 
     fn histogram(&mut self, labels: &Labels, view: &HistogramView<'_>) {
-        self.to.histogram(labels, view);
+        if self.is_new(labels) {
+            self.to.histogram(labels, view);
+        }
     }
 
     fn foreign(&mut self, labels: &Labels, foreign: &Foreign<'_>) {
-        self.to.foreign(labels, foreign);
+        if self.is_new(labels) {
+            self.to.foreign(labels, foreign);
+        }
     }
 }

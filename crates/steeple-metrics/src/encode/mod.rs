@@ -1,6 +1,7 @@
 //! From series to the formats that scrapers read.
 
 pub(crate) mod model;
+pub(crate) mod protobuf;
 pub(crate) mod text;
 
 use crate::{

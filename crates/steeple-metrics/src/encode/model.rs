@@ -87,12 +87,9 @@ impl Encoder for ModelEncoder {
     }
 }
 
-/// Writes a family that another collector made. Kinds that no format of ours has a word for are left out.
-pub(crate) fn write_family(family: &proto::MetricFamily, with_head: bool, to: &mut dyn Encoder) {
+/// Writes the series of a family that another collector made, after the family was begun.
+pub(crate) fn write_family(family: &proto::MetricFamily, to: &mut dyn Encoder) {
     let Some(meta) = meta_of(family) else { return };
-    if with_head {
-        to.begin(&meta);
-    }
     for metric in family.get_metric() {
         let labels = Labels::complete(
             metric.get_label().iter().map(|pair| (pair.name().to_owned().into(), pair.value().to_owned().into())),
@@ -127,6 +124,7 @@ pub(crate) fn write_family(family: &proto::MetricFamily, with_head: bool, to: &m
     }
 }
 
+/// What such a family is. `None`: a kind that no format of ours has a word for.
 pub(crate) fn meta_of(family: &proto::MetricFamily) -> Option<Meta> {
     let kind = match family.get_field_type() {
         proto::MetricType::COUNTER => Kind::Counter,
@@ -191,7 +189,8 @@ mod tests {
         registry.register(Box::new(gauge)).unwrap();
         let mut text = crate::encode::text::TextEncoder::new("");
         for family in registry.gather() {
-            write_family(&family, true, &mut text);
+            text.begin(&meta_of(&family).unwrap());
+            write_family(&family, &mut text);
         }
         let text = String::from_utf8(text.finish()).unwrap();
         assert!(text.contains("\nlevel -3\n") && text.contains("\nseen_total 2.5\n"), "{text}");

@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
 #![allow(clippy::allow_attributes, reason = "what is unused differs from binary to binary")]
 
+pub mod strict;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -88,4 +90,31 @@ impl Page {
         assert_eq!(found.len(), 1, "{name}{{{labels}}} in\n{}", self.text);
         found[0].1
     }
+}
+
+/// Runs `promtool`, or says that there is none. Fails without it where peers are required.
+pub fn promtool(arguments: &[&str], stdin: Option<&str>) {
+    use std::{io::Write, process::Stdio};
+
+    let child = std::process::Command::new("promtool")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => {
+            let required = std::env::var_os("STEEPLE_REQUIRE_PEERS").is_some_and(|value| value == "1");
+            assert!(!required, "promtool is required: {error}");
+            eprintln!("not found, so not asked: promtool");
+            return;
+        }
+    };
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(stdin.unwrap_or_default().as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "promtool {arguments:?}: {}", String::from_utf8_lossy(&said));
 }

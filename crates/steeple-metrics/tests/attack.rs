@@ -1,0 +1,243 @@
+//! What clients make up cannot make series, and no order of attack hides a real route.
+
+#![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::{convert::Infallible, sync::Arc};
+
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use steeple_core::{
+    Exchange, Text,
+    test_util::{ScriptedBody, Step},
+};
+use steeple_metrics::{GrpcType, Metrics};
+use support::{Page, TestBody, ask, call, request};
+
+const ATTACK: usize = 100_000;
+
+async fn answer(metrics: &Metrics, method: &str, route: Text, status: u16) {
+    let mut request = Request::new(Full::default());
+    *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap();
+    call(metrics, request, |exchange: Exchange| async move {
+        exchange.report_route(route);
+        Ok::<_, Infallible>(Response::builder().status(status).body(TestBody::default()).unwrap())
+    })
+    .await;
+}
+
+async fn grpc(metrics: &Metrics, method: &str, status: &'static str, message: Option<&'static [u8]>) {
+    let mut request = Request::new(Full::default());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = format!("/{method}").parse().unwrap();
+    request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("grpc-status", status.parse().unwrap());
+    let body = ScriptedBody::new(message.map(Step::Data).into_iter().chain([Step::Trailers(trailers)]));
+    call(metrics, request, |_| async { Ok::<_, Infallible>(Response::new(body)) }).await;
+}
+
+fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn series(metrics: &Metrics) -> usize {
+    Page::of(metrics).text.lines().filter(|line| !line.starts_with('#')).count()
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_made_up_routes_leave_series_and_memory_where_they_were_and_real_routes_apart() {
+    let metrics = Metrics::builder().max_routes(100).known_routes(["/declared/{id}"]).build().unwrap();
+    // The worst order: the attack comes first, and what it makes up is reported as a route by some careless code.
+    let mut after_cap = (0, 0);
+    for n in 0..ATTACK {
+        answer(&metrics, "GET", format!("/made/up/{n}").into(), 200).await;
+        if n == 1_000 {
+            after_cap = (series(&metrics), resident_kib());
+        }
+    }
+    assert_eq!(series(&metrics), after_cap.0, "series");
+    let grown = resident_kib().saturating_sub(after_cap.1);
+    assert!(grown < 2_048, "memory grew by {grown} KiB");
+    for route in ["/declared/{id}", "/users/{id}", "/orders"] {
+        answer(&metrics, "GET", Text::from_static(route), 500).await;
+    }
+    let page = Page::of(&metrics);
+    for route in ["/declared/{id}", "/users/{id}", "/orders"] {
+        let labels = format!(r#"method="GET",route="{route}",status_code="500""#);
+        assert_eq!(page.value("http_requests_total", &labels), 1.0, "{route}");
+    }
+    let requests: f64 = page.find("http_requests_total").map(|(_, value)| value).sum();
+    assert_eq!(requests, (ATTACK + 3) as f64, "nothing is lost, only its name");
+    let overflow = page.value("http_requests_total", r#"method="GET",route="_OTHER",status_code="200""#);
+    assert_eq!(page.value("steeple_metrics_series_folded_total", r#"label="route""#), overflow);
+}
+
+#[tokio::test]
+async fn made_up_methods_fold_and_unmatched_paths_are_one_route() {
+    let metrics = Metrics::new().unwrap();
+    answer(&metrics, "GET", Text::from_static("/real"), 200).await;
+    for n in 0..10_000 {
+        answer(&metrics, &format!("BREW{n}"), Text::from_static("/real"), 405).await;
+        let mut unmatched = Request::new(Full::<bytes::Bytes>::default());
+        *unmatched.uri_mut() = format!("/wp-admin/{n}").parse().unwrap();
+        call(&metrics, unmatched, |_| async {
+            Ok::<_, Infallible>(Response::builder().status(404).body(TestBody::default()).unwrap())
+        })
+        .await;
+    }
+    let page = Page::of(&metrics);
+    assert_eq!(page.find("http_requests_total").count(), 3);
+    assert_eq!(page.value("http_requests_total", r#"method="_OTHER",route="/real",status_code="405""#), 10_000.0);
+    assert_eq!(page.value("http_requests_total", r#"method="GET",route="unmatched",status_code="404""#), 10_000.0);
+}
+
+#[tokio::test]
+async fn every_known_method_on_every_route_cannot_crowd_out_the_status_that_matters() {
+    let metrics = Metrics::builder().max_series(100).build().unwrap();
+    let routes: Vec<Text> = (0..50).map(|n| Text::from(&*format!("/r{n}").leak())).collect();
+    for method in ["DELETE", "PUT", "PATCH", "TRACE", "OPTIONS"] {
+        for route in &routes {
+            answer(&metrics, method, route.clone(), 405).await;
+        }
+    }
+    for route in &routes {
+        answer(&metrics, "GET", route.clone(), 500).await;
+    }
+    let page = Page::of(&metrics);
+    for n in 0..50 {
+        let labels = format!(r#"method="GET",route="/r{n}",status_code="500""#);
+        assert_eq!(page.value("http_requests_total", &labels), 1.0);
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_invents_status_codes_fills_one_method_and_no_more() {
+    let metrics = Metrics::new().unwrap();
+    for status in 100..=999 {
+        if status != 101 {
+            answer(&metrics, "GET", Text::from_static("/odd"), status).await;
+        }
+    }
+    let page = Page::of(&metrics);
+    let total: f64 = page.find("http_requests_total").map(|(_, value)| value).sum();
+    assert_eq!((page.find("http_requests_total").count(), total), (40, 899.0));
+    assert!(page.value("steeple_metrics_series_folded_total", r#"label="status_code""#) > 0.0);
+}
+
+#[tokio::test]
+async fn grpc_methods_that_nobody_implements_or_lets_in_make_no_series_and_real_ones_stay_apart() {
+    let metrics = Metrics::builder().grpc_method("shop.Orders/Get", GrpcType::Unary).build().unwrap();
+    for n in 0..ATTACK / 2 {
+        // Turned away by the service (12), and by an auth layer before it (16).
+        grpc(&metrics, &format!("made.Up{n}/Method"), "12", None).await;
+        grpc(&metrics, &format!("shop.Orders/Guess{n}"), "16", None).await;
+    }
+    let made = Page::of(&metrics).find("grpc_server_handled_total").count();
+    assert!(made <= 64 + 3, "{made}");
+    // Declared, and failing from its first call on; not declared, but it answers.
+    grpc(&metrics, "shop.Orders/Get", "13", None).await;
+    grpc(&metrics, "shop.Orders/List", "0", Some(b"m")).await;
+    grpc(&metrics, "shop.Orders/Watch", "14", Some(b"m")).await;
+    let page = Page::of(&metrics);
+    for (kind, method, code) in
+        [("unary", "Get", "Internal"), ("unknown", "List", "OK"), ("unknown", "Watch", "Unavailable")]
+    {
+        let labels =
+            format!(r#"grpc_type="{kind}",grpc_service="shop.Orders",grpc_method="{method}",grpc_code="{code}""#);
+        assert_eq!(page.value("grpc_server_handled_total", &labels), 1.0, "{method}");
+    }
+    let sum = |name| page.find(name).map(|(_, value)| value).sum::<f64>();
+    assert_eq!(sum("grpc_server_handled_total"), (ATTACK + 3) as f64);
+    assert_eq!(sum("grpc_server_started_total"), (ATTACK + 3) as f64);
+}
+
+#[test]
+fn folding_is_said_once() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tracing::{Event, Metadata, Subscriber, span};
+
+    #[derive(Clone, Default)]
+    struct Warnings(Arc<AtomicUsize>);
+    impl Subscriber for Warnings {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() == tracing::Level::WARN
+        }
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+        fn event(&self, _: &Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn enter(&self, _: &span::Id) {}
+        fn exit(&self, _: &span::Id) {}
+    }
+    let warnings = Warnings::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let metrics = Metrics::builder().max_routes(2).build().unwrap();
+    tracing::subscriber::with_default(warnings.clone(), || {
+        runtime.block_on(async {
+            for n in 0..10 {
+                answer(&metrics, "GET", format!("/{n}").into(), 200).await;
+            }
+        });
+    });
+    assert_eq!(warnings.0.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn four_threads_that_record_into_one_series_lose_nothing() {
+    let metrics = Metrics::new().unwrap();
+    let tasks: Vec<_> = (0..4)
+        .map(|_| {
+            let metrics = metrics.clone();
+            tokio::spawn(async move {
+                for n in 0..5_000 {
+                    let response = ask(&metrics, request("GET", "/hot"), |_| async {
+                        Ok::<_, Infallible>(Response::new(ScriptedBody::new([Step::Data(b"xy"), Step::Data(b"z")])))
+                    });
+                    let mut body = response.await.unwrap().into_body();
+                    http_body_util::BodyExt::frame(&mut body).await.unwrap().unwrap();
+                    if n % 5 == 0 {
+                        drop(body);
+                        continue;
+                    }
+                    // The end is on whichever thread this is by now.
+                    tokio::task::yield_now().await;
+                    while http_body_util::BodyExt::frame(&mut body).await.is_some() {}
+                }
+            })
+        })
+        .collect();
+    let scraper = metrics.clone();
+    let scrapes = tokio::spawn(async move {
+        let mut last = 0.0;
+        for _ in 0..200 {
+            let page = Page::of(&scraper);
+            let now: f64 = page.find("http_requests_total").map(|(_, value)| value).sum();
+            assert!(now >= last, "a counter went from {last} to {now}");
+            last = now;
+            tokio::task::yield_now().await;
+        }
+    });
+    for task in tasks {
+        task.await.unwrap();
+    }
+    scrapes.await.unwrap();
+    let page = Page::of(&metrics);
+    let labels = r#"method="GET",route="/hot",status_code="200""#;
+    assert_eq!(page.value("http_requests_total", labels), 20_000.0);
+    assert_eq!(page.value("http_request_duration_seconds_count", labels), 20_000.0);
+    let aborted = r#"method="GET",route="/hot",outcome="cancelled_in_body""#;
+    assert_eq!(page.value("http_requests_aborted_total", aborted), 4_000.0);
+    assert_eq!(
+        page.value("http_response_size_bytes_sum", r#"method="GET",route="/hot""#),
+        16_000.0 * 3.0 + 4_000.0 * 2.0
+    );
+    assert_eq!(page.value("http_requests_in_flight", ""), 0.0);
+}
