@@ -229,6 +229,15 @@ mod tests {
     }
 
     #[test]
+    fn a_span_below_known_ids_has_an_id_of_its_own() {
+        let context = TraceContext::child_of([1; 16], [2; 8], true).unwrap();
+        assert_eq!(context.parent_id().unwrap().to_bytes(), [2; 8]);
+        assert!(context.is_sampled() && context.span_id().to_bytes() != [2; 8]);
+        assert!(TraceContext::child_of([0; 16], [2; 8], true).is_none());
+        assert!(TraceContext::child_of([1; 16], [0; 8], true).is_none());
+    }
+
+    #[test]
     fn what_w3c_calls_invalid_starts_no_continuation() {
         let cases = [
             "",
