@@ -4,8 +4,8 @@ use crate::{BuildError, error::Kind};
 
 /// Which paths a rule is for.
 ///
-/// A `&str` or `String` is a [glob](Self::glob). Patterns see the request's path as the client sent it: without the
-/// query, and with `%` escapes as they are.
+/// A `&str` or `String` is a [glob](Self::glob). Patterns see the path as the client sent it, without the query and with
+/// `%` escapes as they are. (A layer **inside** of a nested Axum router sees it without the prefix, which is gone then.)
 #[derive(Clone, Debug)]
 pub struct Pattern(Source);
 

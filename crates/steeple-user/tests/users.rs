@@ -311,6 +311,15 @@ async fn a_source_that_panics_costs_its_own_exchange_nothing_but_the_user() {
 }
 
 #[tokio::test]
+async fn a_function_that_panics_costs_the_request_its_user_and_not_its_answer() {
+    let (seen, layer) = watching(Users::new());
+    let identify = IdentifyLayer::new(|_| std::panic::resume_unwind(Box::new("on purpose")));
+    let app = Router::new().route("/", get(who)).layer(identify).layer(layer);
+    assert_eq!(send(&app, request(&[])).await, (StatusCode::OK, "nobody".to_owned()));
+    assert_eq!(seen.outcomes(), [steeple_core::Outcome::Completed]);
+}
+
+#[tokio::test]
 async fn identify_works_on_a_plain_stack_and_on_a_request_that_was_made_anew() {
     let seen = RecordingObserver::new();
     let calls = Mutex::new(0);

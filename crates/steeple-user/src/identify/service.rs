@@ -1,4 +1,7 @@
-use std::task::{Context, Poll};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Poll},
+};
 
 use http::{Request, request};
 use steeple_core::{Exchange, User};
@@ -50,7 +53,8 @@ where
         let (head, body) = request.into_parts();
         // Something on the way may have made a new request of it: then the exchange is the current one.
         if let Some(exchange) = head.extensions.get::<Exchange>().cloned().or_else(Exchange::current)
-            && let Some(user) = (self.identify)(&head)
+            // A panic costs the exchange its user, not the request its answer.
+            && let Ok(Some(user)) = catch_unwind(AssertUnwindSafe(|| (self.identify)(&head)))
         {
             exchange.set_user(user);
         }
