@@ -1,1 +1,24 @@
 //! Doubles and helpers shared by the integration tests.
+//!
+//! [`lab`] is a service with an address for every way in which an exchange can end, [`server`] puts a service on a
+//! loopback socket, [`client`] talks to it over HTTP/1.1 or HTTP/2 and hangs up where it is told to, [`peer`] finds
+//! and runs other people's servers and tools.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests: a test that panics is a test that failed"
+)]
+
+pub mod client;
+pub mod grpc;
+pub mod lab;
+pub mod mixed;
+pub mod peer;
+pub mod process;
+pub mod server;
+pub mod settle;

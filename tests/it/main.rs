@@ -1,0 +1,37 @@
+//! Steeple over real sockets, with real clients and other people's tools. One binary: it links once.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics is a test that failed"
+)]
+
+/// Makes a test of each of these functions for either protocol.
+macro_rules! over_both_protocols {
+    ($($(#[$attribute:meta])* $name:ident),+ $(,)?) => {
+        mod http1 {
+            $($(#[$attribute])* #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let test = super::$name(steeple_tests::client::Protocol::Http1);
+                tokio::time::timeout(steeple_tests::settle::PATIENCE, test).await.expect("it hangs");
+            })+
+        }
+
+        mod http2 {
+            $($(#[$attribute])* #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let test = super::$name(steeple_tests::client::Protocol::Http2);
+                tokio::time::timeout(steeple_tests::settle::PATIENCE, test).await.expect("it hangs");
+            })+
+        }
+    };
+}
+
+mod bytes;
+mod ecosystem;
+mod endings;
+mod grpc;
+mod mixed;
+mod upgrades;
