@@ -362,7 +362,7 @@ impl Link {
             seen.reported_panic |= kind == Kind::Panic;
         }
         let approved = if user_is_approved { event.user.take() } else { None };
-        crate::scrub::event(&shared.settings.scrubber, &mut event);
+        crate::scrub::event(&shared.settings.scrubber, &shared.settings.headers, &mut event);
         event.user = approved.or_else(|| event.user.take());
         Some(event)
     }

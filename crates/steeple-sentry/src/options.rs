@@ -312,6 +312,7 @@ impl SentryOptions {
             inner: self.transport.take(),
             capacity: self.capacity,
             scrubber: self.scrubber.clone(),
+            headers: self.headers.clone(),
             counters: Arc::clone(&counters),
             sessions: sessions.clone(),
             in_app_include: std::mem::take(&mut self.in_app),

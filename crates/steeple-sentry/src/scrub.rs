@@ -54,7 +54,7 @@ impl ScrubSentry for Scrubber {
     fn before_send(&self) -> impl Fn(Event<'static>) -> Option<Event<'static>> + Send + Sync + 'static {
         let scrubber = self.clone();
         move |mut one| {
-            event(&scrubber, &mut one);
+            event(&scrubber, &[], &mut one);
             Some(one)
         }
     }
@@ -80,11 +80,11 @@ impl ScrubSentry for Scrubber {
     }
 
     fn scrub_event(&self, one: &mut Event<'_>) {
-        event(self, one);
+        event(self, &[], one);
     }
 
     fn scrub_transaction(&self, one: &mut Transaction<'_>) {
-        transaction(self, one);
+        transaction(self, &[], one);
     }
 }
 
@@ -142,9 +142,9 @@ impl Transport for Scrubbing {
 /// Scrubs any item that has text in it. Attachments are the team's own bytes and stay; so do counts.
 pub(crate) fn item(scrubber: &Scrubber, item: &mut EnvelopeItem) {
     if let EnvelopeItem::Event(one) = item {
-        event(scrubber, one);
+        event(scrubber, &[], one);
     } else if let EnvelopeItem::Transaction(one) = item {
-        transaction(scrubber, one);
+        transaction(scrubber, &[], one);
     } else if let EnvelopeItem::ItemContainer(ItemContainer::Logs(logs)) = item {
         logs.iter_mut().for_each(|one| log(scrubber, one));
     } else if let EnvelopeItem::ItemContainer(ItemContainer::Metrics(metrics)) = item {
@@ -158,7 +158,7 @@ pub(crate) fn item(scrubber: &Scrubber, item: &mut EnvelopeItem) {
     }
 }
 
-pub(crate) fn event(scrubber: &Scrubber, event: &mut Event<'_>) {
+pub(crate) fn event(scrubber: &Scrubber, allowed: &[HeaderName], event: &mut Event<'_>) {
     optional(scrubber, &mut event.message);
     optional(scrubber, &mut event.transaction);
     optional(scrubber, &mut event.culprit);
@@ -182,20 +182,20 @@ pub(crate) fn event(scrubber: &Scrubber, event: &mut Event<'_>) {
     if let Some(template) = &mut event.template {
         lines(scrubber, &mut template.context_line, &mut template.pre_context, &mut template.post_context);
     }
-    event.request.iter_mut().for_each(|one| request(scrubber, one));
+    event.request.iter_mut().for_each(|one| request(scrubber, allowed, one));
     event.user.iter_mut().for_each(|one| user(scrubber, one));
     strings(scrubber, &mut event.tags);
     values(scrubber, &mut event.extra);
-    contexts(scrubber, &mut event.contexts);
+    contexts(scrubber, allowed, &mut event.contexts);
 }
 
-pub(crate) fn transaction(scrubber: &Scrubber, transaction: &mut Transaction<'_>) {
+pub(crate) fn transaction(scrubber: &Scrubber, allowed: &[HeaderName], transaction: &mut Transaction<'_>) {
     optional(scrubber, &mut transaction.name);
-    transaction.request.iter_mut().for_each(|one| request(scrubber, one));
+    transaction.request.iter_mut().for_each(|one| request(scrubber, allowed, one));
     transaction.user.iter_mut().for_each(|one| user(scrubber, one));
     strings(scrubber, &mut transaction.tags);
     values(scrubber, &mut transaction.extra);
-    contexts(scrubber, &mut transaction.contexts);
+    contexts(scrubber, allowed, &mut transaction.contexts);
     transaction.spans.iter_mut().for_each(|one| span(scrubber, one));
 }
 
@@ -243,7 +243,7 @@ fn lines(scrubber: &Scrubber, line: &mut Option<String>, before: &mut [String], 
     before.iter_mut().chain(after).for_each(|line| text(scrubber, line));
 }
 
-fn request(scrubber: &Scrubber, request: &mut Request) {
+fn request(scrubber: &Scrubber, allowed: &[HeaderName], request: &mut Request) {
     if let Some(url) = &mut request.url
         && let Cow::Owned(scrubbed) = scrubber.url(url.as_str())
     {
@@ -259,7 +259,7 @@ fn request(scrubber: &Scrubber, request: &mut Request) {
     if let Some(data) = &mut request.data {
         body(scrubber, data);
     }
-    request.headers.retain(|name, value| header(scrubber, name, value));
+    request.headers.retain(|name, value| header(scrubber, allowed, name, value));
     request.env.retain(|name, value| {
         replace(value, |value| scrubber.field(name, value));
         !scrubber.is_denied_key(name)
@@ -285,7 +285,7 @@ fn body(scrubber: &Scrubber, data: &mut String) {
 }
 
 /// Whether a header stays. What is on the deny list goes with its name, so that nobody looks for what was in it.
-fn header(scrubber: &Scrubber, name: &str, value: &mut String) -> bool {
+fn header(scrubber: &Scrubber, allowed: &[HeaderName], name: &str, value: &mut String) -> bool {
     let (Ok(name), Ok(bytes)) = (HeaderName::try_from(name), HeaderValue::try_from(value.as_str())) else {
         replace(value, |value| scrubber.text(value));
         return !scrubber.is_denied_key(name);
@@ -293,8 +293,10 @@ fn header(scrubber: &Scrubber, name: &str, value: &mut String) -> bool {
     match scrubber.header(&name, &bytes) {
         HeaderVerdict::Shown(Cow::Owned(shown)) => *value = shown,
         HeaderVerdict::Shown(Cow::Borrowed(_)) => {}
-        // Somebody put it on the event by its name; the deny list has nothing against it.
-        HeaderVerdict::Hidden(HideReason::NotAllowed) => replace(value, |value| scrubber.field(name.as_str(), value)),
+        // The team named it, and the deny list has nothing against it.
+        HeaderVerdict::Hidden(HideReason::NotAllowed) if allowed.contains(&name) => {
+            replace(value, |value| scrubber.field(name.as_str(), value))
+        }
         HeaderVerdict::Hidden(_) => return false,
     }
     true
@@ -307,7 +309,7 @@ fn user(scrubber: &Scrubber, user: &mut User) {
     values(scrubber, &mut user.other);
 }
 
-fn contexts(scrubber: &Scrubber, contexts: &mut Map<String, Context>) {
+fn contexts(scrubber: &Scrubber, allowed: &[HeaderName], contexts: &mut Map<String, Context>) {
     for context in contexts.values_mut() {
         match context {
             Context::Other(map) => values(scrubber, map),
@@ -319,7 +321,7 @@ fn contexts(scrubber: &Scrubber, contexts: &mut Map<String, Context>) {
                 if let Some(cookies) = &mut response.cookies {
                     replace(cookies, |cookies| scrubber.cookies(cookies));
                 }
-                response.headers.retain(|name, value| header(scrubber, name, value));
+                response.headers.retain(|name, value| header(scrubber, allowed, name, value));
                 if let Some(data) = &mut response.data {
                     scrubber.json(data);
                 }
@@ -368,10 +370,23 @@ fn keys<T>(scrubber: &Scrubber, map: &mut Map<String, T>) {
     }
 }
 
+/// Names whose values are URLs, in breadcrumbs, spans and logs; the SDKs' own and OpenTelemetry's.
+const URLS: [&str; 8] =
+    ["url", "url.full", "url.path", "http.url", "http.target", "http.request.header.referer", "from", "to"];
+
+/// Names whose values are queries.
+const QUERIES: [&str; 3] = ["http.query", "query_string", "url.query"];
+
 /// A value by its name and by its look, however deep.
 fn value(scrubber: &Scrubber, key: &str, value: &mut Value) {
     if let Value::String(one) = value {
-        replace(one, |one| scrubber.field(key, one));
+        if URLS.contains(&key) {
+            replace(one, |one| scrubber.url(one));
+        } else if QUERIES.contains(&key) {
+            replace(one, |one| scrubber.query(one.strip_prefix('?').unwrap_or(one)));
+        } else {
+            replace(one, |one| scrubber.field(key, one));
+        }
         return;
     }
     // As the only member of an object, the name counts for whatever is below it.

@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use ::http::HeaderName;
 use sentry_core::{
     ClientOptions, Envelope, Transport, TransportFactory, TransportOptions,
     client_report::{Reason, Recorder},
@@ -83,6 +84,7 @@ struct Worker {
     recorder: Recorder,
     sessions: Option<Arc<Sessions>>,
     scrubber: Scrubber,
+    headers: Vec<HeaderName>,
     frames: ClientOptions,
     out: Out,
 }
@@ -98,6 +100,8 @@ pub(crate) struct Factory {
     pub(crate) inner: Option<Arc<dyn TransportFactory>>,
     pub(crate) capacity: NonZeroUsize,
     pub(crate) scrubber: Scrubber,
+    /// Headers that the team lets through, whatever the scrubber's own list of allowed ones.
+    pub(crate) headers: Vec<HeaderName>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) sessions: Option<Arc<Sessions>>,
     pub(crate) in_app_include: Vec<&'static str>,
@@ -138,6 +142,7 @@ impl TransportFactory for Factory {
             recorder: recorder.clone(),
             sessions: self.sessions.clone(),
             scrubber: self.scrubber.clone(),
+            headers: self.headers.clone(),
             frames: ClientOptions::new().in_app_include(self.in_app_include.iter().copied()).in_app_exclude(NOT_IN_APP),
             out,
         };
@@ -249,11 +254,11 @@ impl Worker {
             if let EnvelopeItem::Event(event) = &mut item {
                 symbols::resolve_event(event, &self.frames);
                 let approved = if job.user_is_approved { event.user.take() } else { None };
-                scrub::event(&self.scrubber, event);
+                scrub::event(&self.scrubber, &self.headers, event);
                 event.user = approved.or_else(|| event.user.take());
             } else if let EnvelopeItem::Transaction(transaction) = &mut item {
                 let approved = if job.user_is_approved { transaction.user.take() } else { None };
-                scrub::transaction(&self.scrubber, transaction);
+                scrub::transaction(&self.scrubber, &self.headers, transaction);
                 transaction.user = approved.or_else(|| transaction.user.take());
             } else {
                 scrub::item(&self.scrubber, &mut item);
