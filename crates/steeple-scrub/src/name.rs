@@ -32,7 +32,7 @@ pub(crate) fn normalize(name: &str) -> Box<[u8]> {
 }
 
 /// A name longer than this is judged by its two ends.
-const MAX: usize = 128;
+const MAX: usize = 64;
 
 pub(crate) fn classify(name: &[u8], names: &Names) -> Class {
     if name.len() <= MAX {
@@ -66,7 +66,7 @@ struct Normal {
     bytes: [u8; MAX],
     len: usize,
     /// A bit for each byte that begins a word.
-    begins: u128,
+    begins: u64,
 }
 
 impl Normal {
@@ -81,7 +81,7 @@ impl Normal {
             }
             let upper = byte.is_ascii_uppercase();
             if fresh || upper && last_lower {
-                normal.begins |= 1_u128 << (normal.len % MAX);
+                normal.begins |= 1_u64 << (normal.len % MAX);
             }
             if let Some(slot) = normal.bytes.get_mut(normal.len) {
                 *slot = byte.to_ascii_lowercase();
@@ -103,59 +103,50 @@ impl Normal {
 
     /// The word that ends at `end`.
     fn word_before(&self, end: usize) -> Range<usize> {
-        let below = if end >= MAX { u128::MAX } else { (1_u128 << end).wrapping_sub(1) };
+        let below = if end >= MAX { u64::MAX } else { (1_u64 << end).wrapping_sub(1) };
         let mask = self.begins & below;
-        let start = 127_u32.saturating_sub(mask.leading_zeros().min(127));
+        let start = 63_u32.saturating_sub(mask.leading_zeros().min(63));
         usize::try_from(start).unwrap_or_default().min(end)..end
     }
 }
 
-/// Secret wherever they stand in a name, by their first letter. All are longer than five letters.
-const fn anywhere(first: u8) -> &'static [&'static [u8]] {
-    match first {
-        b'a' => &[
-            b"apikey",
-            b"accesskey",
-            b"accesstoken",
-            b"accountkey",
-            b"authkey",
-            b"authtoken",
-            b"authorization",
-            b"authentication",
-        ],
-        b'b' => &[b"backupcode"],
-        b'c' => &[
-            b"csrf",
-            b"credential",
-            b"connectionstring",
-            b"codeverifier",
-            b"clientassertion",
-            b"cardnumber",
-            b"creditcard",
-        ],
-        b'd' => &[b"devicecode"],
-        b'e' => &[b"encryptionkey"],
-        b'i' => &[b"idtoken"],
-        b'm' => &[b"masterkey", b"mnemonic", b"motdepasse"],
-        b'p' => &[b"password", b"passwd", b"passphrase", b"passcode", b"passwort", b"privatekey"],
-        b'r' => &[b"refreshtoken", b"recoverycode"],
-        b's' => &[
+/// Secret wherever they stand in a name, by their first two letters.
+const fn anywhere(first: u8, second: u8) -> &'static [&'static [u8]] {
+    match (first, second) {
+        (b'a', b'c') => &[b"accesskey", b"accesstoken", b"accountkey"],
+        (b'a', b'p') => &[b"apikey"],
+        (b'a', b'u') => &[b"authkey", b"authtoken", b"authorization", b"authentication"],
+        (b'b', b'a') => &[b"backupcode"],
+        (b'c', b'a') => &[b"cardnumber"],
+        (b'c', b'l') => &[b"clientassertion"],
+        (b'c', b'o') => &[b"connectionstring", b"codeverifier"],
+        (b'c', b'r') => &[b"credential", b"creditcard"],
+        (b'c', b's') => &[b"csrf"],
+        (b'd', b'e') => &[b"devicecode"],
+        (b'e', b'n') => &[b"encryptionkey"],
+        (b'i', b'd') => &[b"idtoken"],
+        (b'm', b'a') => &[b"masterkey"],
+        (b'm', b'n') => &[b"mnemonic"],
+        (b'm', b'o') => &[b"motdepasse"],
+        (b'p', b'a') => &[b"password", b"passwd", b"passphrase", b"passcode", b"passwort"],
+        (b'p', b'r') => &[b"privatekey"],
+        (b'r', b'e') => &[b"refreshtoken", b"recoverycode"],
+        (b's', b'a') => &[b"samlresponse", b"samlrequest"],
+        (b's', b'e') => &[
             b"secret",
             b"sessionid",
             b"sessid",
             b"sessiontoken",
             b"sessionkey",
-            b"signingkey",
-            b"sharedkey",
-            b"samlresponse",
-            b"samlrequest",
             b"securitycode",
             b"securitytoken",
-            b"socialsecurity",
             b"seedphrase",
         ],
-        b'v' => &[b"verificationcode"],
-        b'x' => &[b"xsrf"],
+        (b's', b'h') => &[b"sharedkey"],
+        (b's', b'i') => &[b"signingkey"],
+        (b's', b'o') => &[b"socialsecurity"],
+        (b'v', b'e') => &[b"verificationcode"],
+        (b'x', b's') => &[b"xsrf"],
         _ => &[],
     }
 }
@@ -165,234 +156,273 @@ const HARMLESS: [&[u8]; 6] =
     [b"secretar", b"secretion", b"passwordless", b"credentialless", b"authenticationerror", b"authorizationerror"];
 
 /// Secret as a name's last word.
-const LAST: [&[u8]; 24] = [
-    b"token",
-    b"auth",
-    b"session",
-    b"cookie",
-    b"cookies",
-    b"signature",
-    b"sig",
-    b"sid",
-    b"jwt",
-    b"bearer",
-    b"pwd",
-    b"pass",
-    b"pw",
-    b"sso",
-    b"saml",
-    b"creds",
-    b"cred",
-    b"pat",
-    b"mfa",
-    b"xoxb",
-    b"passw",
-    b"psw",
-    b"dsn",
-    b"apitoken",
-];
+#[inline]
+const fn is_last(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"apitoken"
+            | b"auth"
+            | b"bearer"
+            | b"cookie"
+            | b"cookies"
+            | b"cred"
+            | b"creds"
+            | b"dsn"
+            | b"jwt"
+            | b"mfa"
+            | b"pass"
+            | b"passw"
+            | b"pat"
+            | b"psw"
+            | b"pw"
+            | b"pwd"
+            | b"saml"
+            | b"session"
+            | b"sid"
+            | b"sig"
+            | b"signature"
+            | b"sso"
+            | b"token"
+            | b"xoxb"
+    )
+}
 
 /// Secret digits as a name's last word.
-const DIGITS: [&[u8]; 12] =
-    [b"pin", b"otp", b"totp", b"cvv", b"cvc", b"csc", b"cvv2", b"cvc2", b"ssn", b"pan", b"pincode", b"otpcode"];
+#[inline]
+const fn is_digits(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"csc"
+            | b"cvc"
+            | b"cvc2"
+            | b"cvv"
+            | b"cvv2"
+            | b"otp"
+            | b"otpcode"
+            | b"pan"
+            | b"pin"
+            | b"pincode"
+            | b"ssn"
+            | b"totp"
+    )
+}
 
 /// Suspicious as a name's last word.
-const SUSPICIOUS: [&[u8]; 22] = [
-    b"key",
-    b"keys",
-    b"code",
-    b"state",
-    b"nonce",
-    b"hash",
-    b"hmac",
-    b"digest",
-    b"ticket",
-    b"verifier",
-    b"challenge",
-    b"tokens",
-    b"license",
-    b"licence",
-    b"assertion",
-    b"salt",
-    b"seed",
-    b"otpauth",
-    b"identity",
-    b"sessions",
-    b"grant",
-    b"hook",
-];
+#[inline]
+const fn is_suspicious(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"assertion"
+            | b"challenge"
+            | b"code"
+            | b"digest"
+            | b"grant"
+            | b"hash"
+            | b"hmac"
+            | b"hook"
+            | b"identity"
+            | b"key"
+            | b"keys"
+            | b"licence"
+            | b"license"
+            | b"nonce"
+            | b"otpauth"
+            | b"salt"
+            | b"seed"
+            | b"sessions"
+            | b"state"
+            | b"ticket"
+            | b"tokens"
+            | b"verifier"
+    )
+}
 
 /// `api key`, `x-functions-key`: what makes a key secret.
-const KEY_OF: [&[u8]; 42] = [
-    b"api",
-    b"access",
-    b"secret",
-    b"private",
-    b"signing",
-    b"encryption",
-    b"master",
-    b"auth",
-    b"account",
-    b"shared",
-    b"storage",
-    b"license",
-    b"client",
-    b"app",
-    b"application",
-    b"service",
-    b"admin",
-    b"server",
-    b"session",
-    b"hmac",
-    b"ssh",
-    b"gpg",
-    b"pgp",
-    b"deploy",
-    b"webhook",
-    b"stripe",
-    b"aws",
-    b"azure",
-    b"gcp",
-    b"openai",
-    b"anthropic",
-    b"dd",
-    b"datadog",
-    b"newrelic",
-    b"relic",
-    b"subscription",
-    b"functions",
-    b"function",
-    b"integration",
-    b"crypt",
-    b"cipher",
-    b"sentry",
-];
+const fn makes_key_secret(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"access"
+            | b"account"
+            | b"admin"
+            | b"anthropic"
+            | b"api"
+            | b"app"
+            | b"application"
+            | b"auth"
+            | b"aws"
+            | b"azure"
+            | b"cipher"
+            | b"client"
+            | b"crypt"
+            | b"datadog"
+            | b"dd"
+            | b"deploy"
+            | b"encryption"
+            | b"function"
+            | b"functions"
+            | b"gcp"
+            | b"gpg"
+            | b"hmac"
+            | b"integration"
+            | b"license"
+            | b"master"
+            | b"newrelic"
+            | b"openai"
+            | b"pgp"
+            | b"private"
+            | b"relic"
+            | b"secret"
+            | b"sentry"
+            | b"server"
+            | b"service"
+            | b"session"
+            | b"shared"
+            | b"signing"
+            | b"ssh"
+            | b"storage"
+            | b"stripe"
+            | b"subscription"
+            | b"webhook"
+    )
+}
 
 /// Words at the end that say nothing.
-const FILLER: [&[u8]; 26] = [
-    b"value",
-    b"val",
-    b"raw",
-    b"b64",
-    b"base64",
-    b"hex",
-    b"string",
-    b"str",
-    b"header",
-    b"param",
-    b"field",
-    b"text",
-    b"old",
-    b"new",
-    b"current",
-    b"confirm",
-    b"confirmation",
-    b"again",
-    b"repeat",
-    b"plain",
-    b"plaintext",
-    b"encrypted",
-    b"v1",
-    b"v2",
-    b"prod",
-    b"live",
-];
+#[inline]
+const fn is_filler_word(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"again"
+            | b"b64"
+            | b"base64"
+            | b"confirm"
+            | b"confirmation"
+            | b"current"
+            | b"encrypted"
+            | b"field"
+            | b"header"
+            | b"hex"
+            | b"live"
+            | b"new"
+            | b"old"
+            | b"param"
+            | b"plain"
+            | b"plaintext"
+            | b"prod"
+            | b"raw"
+            | b"repeat"
+            | b"str"
+            | b"string"
+            | b"text"
+            | b"v1"
+            | b"v2"
+            | b"val"
+            | b"value"
+    )
+}
 
 /// Words at the end that make a name harmless, unless the value looks random: `token_type`.
-const BENIGN_LAST: [&[u8]; 70] = [
-    b"count",
-    b"counts",
-    b"type",
-    b"types",
-    b"limit",
-    b"limits",
-    b"ttl",
-    b"expiry",
-    b"expires",
-    b"expired",
-    b"expiration",
-    b"expire",
-    b"length",
-    b"len",
-    b"size",
-    b"url",
-    b"uri",
-    b"endpoint",
-    b"name",
-    b"names",
-    b"at",
-    b"in",
-    b"on",
-    b"date",
-    b"time",
-    b"policy",
-    b"strength",
-    b"required",
-    b"enabled",
-    b"disabled",
-    b"valid",
-    b"invalid",
-    b"version",
-    b"algorithm",
-    b"alg",
-    b"status",
-    b"index",
-    b"usage",
-    b"budget",
-    b"kind",
-    b"format",
-    b"age",
-    b"timeout",
-    b"attempts",
-    b"attempt",
-    b"present",
-    b"provided",
-    b"rotation",
-    b"changed",
-    b"updated",
-    b"created",
-    b"method",
-    b"domain",
-    b"path",
-    b"file",
-    b"count2",
-    b"error",
-    b"errors",
-    b"failures",
-    b"failed",
-    b"consent",
-    b"scope",
-    b"scopes",
-    b"reset",
-    b"duration",
-    b"seconds",
-    b"ms",
-    b"provider",
-    b"prefix",
-    b"manager",
-];
+#[inline]
+const fn is_benign_last(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"age"
+            | b"alg"
+            | b"algorithm"
+            | b"at"
+            | b"attempt"
+            | b"attempts"
+            | b"budget"
+            | b"changed"
+            | b"consent"
+            | b"count"
+            | b"count2"
+            | b"counts"
+            | b"created"
+            | b"date"
+            | b"disabled"
+            | b"domain"
+            | b"duration"
+            | b"enabled"
+            | b"endpoint"
+            | b"error"
+            | b"errors"
+            | b"expiration"
+            | b"expire"
+            | b"expired"
+            | b"expires"
+            | b"expiry"
+            | b"failed"
+            | b"failures"
+            | b"file"
+            | b"format"
+            | b"in"
+            | b"index"
+            | b"invalid"
+            | b"kind"
+            | b"len"
+            | b"length"
+            | b"limit"
+            | b"limits"
+            | b"manager"
+            | b"method"
+            | b"ms"
+            | b"name"
+            | b"names"
+            | b"on"
+            | b"path"
+            | b"policy"
+            | b"prefix"
+            | b"present"
+            | b"provided"
+            | b"provider"
+            | b"required"
+            | b"reset"
+            | b"rotation"
+            | b"scope"
+            | b"scopes"
+            | b"seconds"
+            | b"size"
+            | b"status"
+            | b"strength"
+            | b"time"
+            | b"timeout"
+            | b"ttl"
+            | b"type"
+            | b"types"
+            | b"updated"
+            | b"uri"
+            | b"url"
+            | b"usage"
+            | b"valid"
+            | b"version"
+    )
+}
 
 /// Words at the beginning that do so: `has_password`.
-const BENIGN_FIRST: [&[u8]; 18] = [
-    b"has",
-    b"is",
-    b"no",
-    b"needs",
-    b"requires",
-    b"require",
-    b"max",
-    b"min",
-    b"num",
-    b"total",
-    b"allow",
-    b"enable",
-    b"disable",
-    b"show",
-    b"hide",
-    b"count",
-    b"forgot",
-    b"missing",
-];
+#[inline]
+const fn is_benign_first(word: &[u8]) -> bool {
+    matches!(
+        word,
+        b"allow"
+            | b"count"
+            | b"disable"
+            | b"enable"
+            | b"forgot"
+            | b"has"
+            | b"hide"
+            | b"is"
+            | b"max"
+            | b"min"
+            | b"missing"
+            | b"needs"
+            | b"no"
+            | b"num"
+            | b"require"
+            | b"requires"
+            | b"show"
+            | b"total"
+    )
+}
 
 fn built_in(name: &Normal) -> Class {
     let class = secret_words(name);
@@ -401,7 +431,7 @@ fn built_in(name: &Normal) -> Class {
     }
     let last = name.word_before(name.len);
     let first_end = usize::try_from((name.begins & !1).trailing_zeros()).unwrap_or(MAX).min(name.len);
-    let benign = BENIGN_LAST.contains(&name.word(&last)) || BENIGN_FIRST.contains(&name.word(&(0..first_end)));
+    let benign = is_benign_last(name.word(&last)) || is_benign_first(name.word(&(0..first_end)));
     if benign { Class::Weak } else { class }
 }
 
@@ -409,7 +439,8 @@ fn secret_words(name: &Normal) -> Class {
     let all = name.all();
     for at in 0..all.len().saturating_sub(3) {
         let rest = all.get(at..).unwrap_or_default();
-        let words = anywhere(rest.first().copied().unwrap_or_default());
+        let [first, second, ..] = rest else { break };
+        let words = anywhere(*first, *second);
         if words.iter().any(|word| rest.starts_with(word)) && !HARMLESS.iter().any(|word| rest.starts_with(word)) {
             // On its own, a name that prose uses too.
             let word =
@@ -424,10 +455,10 @@ fn secret_words(name: &Normal) -> Class {
     let word = name.word(&last);
     let lone = last == (0..name.len);
     // `usertoken`, `dbpwd`, `nextauthsecret`: written in one.
-    if LAST.contains(&word) || word.ends_with(b"token") || word.ends_with(b"pwd") {
+    if is_last(word) || word.ends_with(b"token") || word.ends_with(b"pwd") {
         return if lone && !word.ends_with(b"pwd") { Class::Word } else { Class::Strong };
     }
-    if DIGITS.contains(&word) {
+    if is_digits(word) {
         return Class::Digits;
     }
     if word == b"code"
@@ -438,14 +469,14 @@ fn secret_words(name: &Normal) -> Class {
     {
         return Class::Digits;
     }
-    if (word == b"key" || word == b"keys") && !lone && KEY_OF.contains(&name.word(&name.word_before(last.start))) {
+    if (word == b"key" || word == b"keys") && !lone && makes_key_secret(name.word(&name.word_before(last.start))) {
         return Class::Strong;
     }
-    if SUSPICIOUS.contains(&word) { Class::Weak } else { Class::Open }
+    if is_suspicious(word) { Class::Weak } else { Class::Open }
 }
 
 fn is_filler(word: &[u8]) -> bool {
-    word.iter().all(u8::is_ascii_digit) || FILLER.contains(&word)
+    word.iter().all(u8::is_ascii_digit) || is_filler_word(word)
 }
 
 #[cfg(test)]

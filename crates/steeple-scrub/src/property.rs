@@ -1,7 +1,10 @@
 //! What holds for every input. The property tests and the fuzz targets call these. For tests; not covered by semver.
 //!
-//! Each function panics when a property does not hold: scrubbing panics on no input, is done after once, and gives a text without
+//! # Panics
+//! Each function does, when a property does not hold: scrubbing panics on no input, is done after once, and gives a text without
 //! secrets back as it was, borrowed.
+
+#![expect(clippy::missing_panics_doc, reason = "said once, above")]
 
 use std::borrow::Cow;
 
@@ -22,7 +25,7 @@ fn scrubbers() -> [Scrubber; 2] {
 }
 
 #[track_caller]
-fn once_and_for_all<'t>(text: &'t str, scrub: impl Fn(&str) -> Cow<'_, str>) {
+fn once_and_for_all(text: &str, scrub: impl Fn(&str) -> Cow<'_, str>) {
     let once = scrub(text);
     if matches!(once, Cow::Borrowed(_)) {
         assert_eq!(once, text, "borrowed is unchanged");

@@ -16,36 +16,44 @@ use crate::{
 
 /// Kinds of bytes.
 mod kind {
-    pub(super) const AT: u8 = 1;
-    /// `:`, `=`
-    pub(super) const SIGN: u8 = 2;
+    pub(super) const AT: u16 = 1;
+    /// `:`
+    pub(super) const COLON: u16 = 2;
     /// `%`, `\`, `&`
-    pub(super) const ESCAPE: u8 = 4;
+    pub(super) const ESCAPE: u16 = 4;
     /// Quotes and `<`.
-    pub(super) const QUOTE: u8 = 8;
+    pub(super) const QUOTE: u16 = 8;
     /// White space within a line.
-    pub(super) const GAP: u8 = 16;
-    pub(super) const DASH: u8 = 32;
+    pub(super) const GAP: u16 = 16;
+    pub(super) const DASH: u16 = 32;
     /// Letters, digits, `_`, `-`.
-    pub(super) const WORD: u8 = 64;
-    pub(super) const DIGIT: u8 = 128;
+    pub(super) const WORD: u16 = 64;
+    pub(super) const DIGIT: u16 = 128;
+    pub(super) const UPPER: u16 = 256;
+    pub(super) const SLASH: u16 = 512;
+    pub(super) const EQUALS: u16 = 1024;
+    pub(super) const PLUS: u16 = 2048;
 }
 
-static KINDS: [u8; 256] = kinds();
+static KINDS: [u16; 256] = kinds();
 
-const fn kinds() -> [u8; 256] {
-    let mut kinds = [0_u8; 256];
+const fn kinds() -> [u16; 256] {
+    let mut kinds = [0_u16; 256];
     let mut byte = 0_u8;
     loop {
         let kind = match byte {
             b'@' => kind::AT,
-            b':' | b'=' => kind::SIGN,
+            b':' => kind::COLON,
+            b'=' => kind::EQUALS,
+            b'+' => kind::PLUS,
             b'%' | b'\\' | b'&' => kind::ESCAPE,
             b'"' | b'\'' | b'<' => kind::QUOTE,
             b' ' | b'\t' => kind::GAP,
             b'-' => kind::DASH | kind::WORD,
             b'0'..=b'9' => kind::DIGIT | kind::WORD,
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' => kind::WORD,
+            b'a'..=b'z' | b'_' => kind::WORD,
+            b'A'..=b'Z' => kind::UPPER | kind::WORD,
+            b'/' => kind::SLASH,
             _ => 0,
         };
         #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
@@ -62,7 +70,7 @@ const fn kinds() -> [u8; 256] {
 /// What a text is made of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scan {
-    kinds: u8,
+    kinds: u16,
     /// The longest run of letters, digits, `_` and `-`.
     longest: u32,
     digits: u32,
@@ -70,19 +78,24 @@ pub(crate) struct Scan {
 
 impl Scan {
     pub(crate) fn of(text: &[u8]) -> Self {
-        let (mut kinds, mut run, mut longest, mut digits) = (0_u8, 0_u32, 0_u32, 0_u32);
+        let (mut kinds, mut run, mut longest, mut digits) = (0_u16, 0_u32, 0_u32, 0_u32);
         for &byte in text {
             #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
             let kind = KINDS[usize::from(byte)];
             kinds |= kind;
             run = if kind & kind::WORD == 0 { 0 } else { run.wrapping_add(1) };
             longest = longest.max(run);
-            digits = digits.wrapping_add(u32::from(kind >> 7));
+            digits = digits.wrapping_add(u32::from(kind >> 7 & 1));
         }
         Self { kinds, longest, digits }
     }
 
-    const fn has(self, kinds: u8) -> bool {
+    /// The same for a pair of a query, whose `=` is none of the text's.
+    pub(crate) const fn is_calm(self) -> bool {
+        Self { kinds: self.kinds & !kind::EQUALS, ..self }.is_clean() && !self.has(kind::PLUS)
+    }
+
+    const fn has(self, kinds: u16) -> bool {
         self.kinds & kinds != 0
     }
 
@@ -90,7 +103,7 @@ impl Scan {
     pub(crate) const fn is_clean(self) -> bool {
         self.longest < SCHEME_RUN
             && self.digits < number::FEWEST
-            && !self.has(kind::AT | kind::SIGN | kind::ESCAPE | kind::QUOTE | kind::DASH)
+            && !self.has(kind::AT | kind::COLON | kind::EQUALS | kind::ESCAPE | kind::QUOTE | kind::DASH)
     }
 }
 
@@ -185,7 +198,7 @@ fn detect(policy: &Policy, text: &[u8], scan: Scan, findings: &mut Findings) {
     if scan.longest >= pem::SHORTEST && scan.has(kind::DASH) {
         pem::find(text, findings);
     }
-    if scan.longest >= token::SHORTEST_RUN || scan.digits >= 8 {
+    if scan.longest >= token::SHORTEST_RUN {
         token::find(text, findings);
     }
     if scan.digits >= number::FEWEST {
@@ -197,13 +210,14 @@ fn detect(policy: &Policy, text: &[u8], scan: Scan, findings: &mut Findings) {
             email::find(text, findings);
         }
     }
-    if scan.longest >= SCHEME_RUN {
+    if scan.longest >= SCHEME_RUN && scan.has(kind::SLASH) {
         crate::detect::webhook::find(text, findings);
     }
-    if scan.has(kind::GAP) && (scan.longest >= SCHEME_RUN || scan.has(kind::SIGN)) {
+    let telling = scan.digits > 0 || scan.has(kind::UPPER) || scan.longest >= scheme::LONG_RUN;
+    if scan.has(kind::GAP) && (scan.longest >= SCHEME_RUN && telling || scan.has(kind::COLON | kind::EQUALS)) {
         scheme::find(text, policy.known(), findings);
     }
-    if scan.has(kind::SIGN | kind::QUOTE | kind::DASH) {
+    if scan.has(kind::COLON | kind::EQUALS | kind::QUOTE | kind::DASH) {
         pair::find(text, policy.known(), findings);
     }
 }

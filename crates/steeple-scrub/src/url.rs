@@ -30,6 +30,19 @@ fn pairs(policy: &Policy, query: &[u8], base: usize, splice: &mut Splice<'_>) {
             Some(sign) => (pair.get(..sign).unwrap_or_default(), pair.get(sign.saturating_add(1)..)),
             None => (pair, None),
         };
+        // Most pairs have nothing to decode and nothing that looks like a secret: only the name can tell.
+        let calm = policy.patterns.is_empty() && Scan::of(pair).is_calm();
+        if calm && value.is_none_or(|value| memchr::memchr(b'=', value).is_none()) {
+            let class = policy.classify(name);
+            if let Some(value) = value
+                && class > Class::Open
+                && let Some(rule) = policy.verdict(class, value)
+            {
+                splice.replace(end.saturating_sub(value.len())..end, policy.marker(rule));
+            }
+            from = end.saturating_add(1);
+            continue;
+        }
         let decoded = Decoded::of(name);
         let named = decoded.hit(policy);
         if let Some(rule) = named {

@@ -42,11 +42,11 @@ fn drawn(draw: &mut Draw) -> Vec<String> {
     let mut values = Vec::new();
     for _ in 0..6 {
         let hex = draw.hex(32);
-        let (a, rest) = hex.split_at(8);
-        let (b, rest) = rest.split_at(4);
-        let (c, rest) = rest.split_at(4);
-        let (d, e) = rest.split_at(4);
-        values.push(format!("{a}-{b}-{c}-{d}-{e}"));
+        let (time, rest) = hex.split_at(8);
+        let (mid, rest) = rest.split_at(4);
+        let (version, rest) = rest.split_at(4);
+        let (clock, node) = rest.split_at(4);
+        values.push(format!("{time}-{mid}-{version}-{clock}-{node}"));
         values.push(draw.hex(40));
         values.push(draw.hex(64));
         values.push(draw.hex(7));

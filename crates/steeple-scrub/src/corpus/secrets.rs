@@ -215,7 +215,7 @@ fn iban(draw: &mut Draw) -> String {
 fn fours(text: &str, separator: char) -> String {
     let mut out = String::new();
     for (nth, char) in text.chars().enumerate() {
-        if nth > 0 && nth % 4 == 0 {
+        if nth > 0 && nth.is_multiple_of(4) {
             out.push(separator);
         }
         out.push(char);
@@ -340,7 +340,7 @@ fn named(draw: &mut Draw, all: &mut Vec<Secret>) {
     for key in NAMES {
         let mut value = || {
             nth += 1;
-            if nth % 3 == 0 {
+            if nth.is_multiple_of(3) {
                 draw.alnum(20)
             } else {
                 VALUES.get(nth % VALUES.len()).copied().unwrap_or_default().to_owned()
@@ -382,6 +382,7 @@ fn named(draw: &mut Draw, all: &mut Vec<Secret>) {
 }
 
 /// Credentials where protocols put them.
+#[expect(clippy::too_many_lines, reason = "a list of places")]
 fn credentials(draw: &mut Draw, all: &mut Vec<Secret>) {
     let mut add = |kind, place, name: &str, text: String, secret: String| {
         all.push(Secret { kind, place, name: name.to_owned(), text, secret });

@@ -29,32 +29,38 @@ pub(crate) fn add(findings: &mut Findings, start: usize, end: usize, rule: Rule)
 }
 
 /// The byte at `index`; 0 past the end, which no detector takes for a part of anything.
+#[inline]
 pub(crate) fn at(text: &[u8], index: usize) -> u8 {
     text.get(index).copied().unwrap_or(0)
 }
 
 /// The byte before `index`; 0 at the beginning.
+#[inline]
 pub(crate) fn before(text: &[u8], index: usize) -> u8 {
     index.checked_sub(1).map_or(0, |index| at(text, index))
 }
 
 /// `text[start..end]`, empty when that is no range in it.
+#[inline]
 pub(crate) fn cut(text: &[u8], start: usize, end: usize) -> &[u8] {
     text.get(start..end).unwrap_or_default()
 }
 
 /// Where the bytes from `start` on stop being what `is` accepts.
+#[inline]
 pub(crate) fn run(text: &[u8], start: usize, is: impl Fn(u8) -> bool) -> usize {
     let rest = text.get(start..).unwrap_or_default();
     start.saturating_add(rest.iter().position(|&byte| !is(byte)).unwrap_or(rest.len()))
 }
 
 /// The same, at most `max` bytes on: what may be rejected after all must not cost its whole length at each place.
+#[inline]
 pub(crate) fn run_max(text: &[u8], start: usize, max: usize, is: impl Fn(u8) -> bool) -> usize {
     run(cut(text, 0, text.len().min(start.saturating_add(max))), start, is)
 }
 
 /// Where the bytes that end at `end` began to be what `is` accepts, at most `max` bytes back.
+#[inline]
 pub(crate) fn run_back(text: &[u8], end: usize, max: usize, is: impl Fn(u8) -> bool) -> usize {
     let floor = end.saturating_sub(max);
     let mut start = end;
@@ -64,19 +70,23 @@ pub(crate) fn run_back(text: &[u8], end: usize, max: usize, is: impl Fn(u8) -> b
     start
 }
 
+#[inline]
 pub(crate) const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// Ends a value wherever it stands: the end of the text, white space, controls.
+#[inline]
 pub(crate) const fn is_blank(byte: u8) -> bool {
     byte <= b' ' || byte == 0x7f
 }
 
+#[inline]
 pub(crate) const fn is_quote(byte: u8) -> bool {
     matches!(byte, b'"' | b'\'' | b'`')
 }
 
+#[inline]
 pub(crate) const fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
 }

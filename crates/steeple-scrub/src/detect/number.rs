@@ -9,23 +9,25 @@ pub(crate) const FEWEST: u32 = 9;
 pub(crate) fn find(text: &[u8], findings: &mut Findings) {
     let mut from = 0;
     while from < text.len() {
+        from = run(text, from, |byte| !byte.is_ascii_alphanumeric());
+        let word = run(text, from, |byte| byte.is_ascii_alphanumeric());
         let byte = at(text, from);
-        let fresh = !before(text, from).is_ascii_alphanumeric();
-        let end = if !fresh {
-            None
-        } else if byte.is_ascii_digit() {
-            number(text, from, findings)
-        } else if byte.is_ascii_alphabetic() && at(text, from.saturating_add(2)).is_ascii_digit() {
+        let end = if byte.is_ascii_digit() {
+            number(text, from, word, findings)
+        } else if at(text, from.saturating_add(2)).is_ascii_digit() {
             iban(text, from).inspect(|&end| add(findings, from, end, Rule::Iban))
         } else {
             None
         };
-        // On to the next group; one digit is looked at once.
-        from = end.unwrap_or_else(|| run(text, from, |byte| byte.is_ascii_alphanumeric()).max(from.saturating_add(1)));
+        from = end.unwrap_or(word);
     }
 }
 
-fn number(text: &[u8], start: usize, findings: &mut Findings) -> Option<usize> {
+fn number(text: &[u8], start: usize, word: usize, findings: &mut Findings) -> Option<usize> {
+    // A card in one piece, or the first group of one: social security numbers begin with three digits.
+    if !matches!(word.saturating_sub(start), 3 | 4 | 6 | 8 | 9 | 13..=19) {
+        return None;
+    }
     let (end, rule) = match card(text, start) {
         Some(end) => (end, Rule::Card),
         None => (ssn(text, start)?, Rule::Ssn),
@@ -66,7 +68,7 @@ fn card(text: &[u8], start: usize) -> Option<usize> {
     if separator != b' ' && before(text, start) == separator {
         return None;
     }
-    GROUPS.iter().find_map(|groups| {
+    GROUPS.iter().filter(|groups| groups.first() == Some(&len)).find_map(|groups| {
         let end = grouped(text, start, groups, separator)?;
         let digits = cut(text, start, end).iter().copied().filter(u8::is_ascii_digit);
         is_card(digits).then_some(end)

@@ -26,7 +26,11 @@ impl Known<'_> {
 
 pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) {
     let mut from = 0;
-    while from < text.len() {
+    loop {
+        from = run(text, from, |byte| !matches!(byte, b'=' | b':' | b'[' | b'<' | b'-' | b'"' | b'\''));
+        if from >= text.len() {
+            return;
+        }
         let byte = at(text, from);
         let next = match byte {
             b'=' | b':' => pair(text, from, known, findings),
@@ -196,7 +200,8 @@ fn is_placeholder(content: &[u8]) -> bool {
             && inner.iter().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'.' | b' ' | b'-'))
     };
     NOTHING.iter().any(|nothing| content.eq_ignore_ascii_case(nothing))
-        || content.iter().all(|byte| matches!(byte, b'*' | b'x' | b'X' | b'.' | b'-'))
+        || content.iter().all(|byte| matches!(byte, b'*' | b'.' | b'-'))
+        || content.len() >= 3 && content.iter().all(|byte| matches!(byte, b'x' | b'X'))
         || content
             .strip_prefix(b"$")
             .is_some_and(|rest| !rest.is_empty() && rest.len() <= 2 && rest.iter().all(u8::is_ascii_digit))
@@ -386,6 +391,10 @@ fn bare_end(text: &[u8], start: usize, max: usize) -> usize {
         let after = at(text, next);
         let ends = match byte {
             _ if is_blank(byte) => true,
+            // "password=hunter2: connection refused"
+            b':' => is_blank(after) && here > start,
+            // `?token=…#access_token=…`
+            b'#' => pair_follows(text, next),
             b'&' | b';' | b',' => is_blank(after) || is_quote(after) || pair_follows(text, next),
             b')' | b']' | b'}' | b'"' | b'\'' | b'`' | b'>' => {
                 (is_blank(after)

@@ -1,23 +1,38 @@
 //! Credentials after the name of their scheme: `Bearer …`, `Basic …`; and passwords in prose: `password is …`.
 
 use super::{
-    Findings, add, at, cut, is_blank, is_quote, is_space,
+    Findings, add, at, before, cut, is_blank, is_quote, is_space,
     pair::{Known, phrase},
     run, run_back,
 };
 use crate::{marker::Rule, name::Class};
 
+/// Credentials without a digit or a capital are at least that long.
+pub(crate) const LONG_RUN: u32 = 24;
+
 pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) {
     let mut from = 0;
-    while let Some(found) = memchr::memchr2(b' ', b'\t', text.get(from..).unwrap_or_default()) {
-        let gap = from.saturating_add(found);
-        from = gap.saturating_add(1);
-        let last = text.get(gap.wrapping_sub(1)).copied().unwrap_or(0);
-        // The last letters of the words below; most words end here.
-        if !matches!(
-            last | 0x20,
-            b'r' | b'c' | b't' | b'e' | b'n' | b'y' | b'm' | b'k' | b'h' | b's' | b'6' | b'u' | 0x2d
-        ) {
+    for gap in memchr::memchr2_iter(b' ', b'\t', text) {
+        // The last two letters of the words below; few other words end so.
+        let ends = matches!(
+            [before(text, gap.saturating_sub(1)) | 0x20, before(text, gap) | 0x20],
+            [b'e', b'r']
+                | [b'i', b'c']
+                | [b's', b't']
+                | [b't', b'e']
+                | [b'l', b'm']
+                | [b'e', b'n']
+                | [b'e', b'y']
+                | [b'o', b'p']
+                | [b'w', b'k']
+                | [b't', b'h']
+                | [b'5', b'6']
+                | [b'r', b'e']
+                | [b'r', b'y']
+                | [b'i' | b'a', b's']
+                | [b'-', b'u']
+        );
+        if gap < from || !ends {
             continue;
         }
         let start = run_back(text, gap, 20, |byte| byte.is_ascii_alphanumeric() || byte == b'-');
@@ -25,10 +40,10 @@ pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) {
         let value = run(text, gap, |byte| matches!(byte, b' ' | b'\t'));
         if let Some((end, rule)) = credentials(text, word, value) {
             add(findings, value, end, rule);
-            from = end.max(from);
+            from = end;
         } else if let Some(end) = said(text, start, word, value, known) {
             add(findings, value, end, Rule::Key);
-            from = end.max(from);
+            from = end;
         } else if word == b"-u" && start > 0 && is_space(at(text, start.saturating_sub(1))) {
             // `curl -u user:password`
             let end = run(text, value, |byte| !is_blank(byte));
@@ -36,7 +51,7 @@ pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) {
                 && is_user(cut(text, value, end))
             {
                 add(findings, value, end, Rule::Userinfo);
-                from = end.max(from);
+                from = end;
             }
         }
     }

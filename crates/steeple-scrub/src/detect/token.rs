@@ -7,7 +7,7 @@ use crate::marker::Rule;
 const SHORTEST: usize = 16;
 
 /// One that has dots in it (`hvs.…`) still has a run of letters, digits, `_` and `-` of that length.
-pub(crate) const SHORTEST_RUN: u32 = 10;
+pub(crate) const SHORTEST_RUN: u32 = 16;
 
 /// The alphabet of a token's body.
 #[derive(Clone, Copy)]
@@ -231,8 +231,7 @@ pub(crate) fn find(text: &[u8], findings: &mut Findings) {
     let mut from = 0;
     while from < text.len() {
         // Runs of letters, digits, `_` and `-` with `.` and the like inside: what is shorter than the shortest token is passed.
-        let start =
-            from.saturating_add(run(text.get(from..).unwrap_or_default(), 0, |byte| !byte.is_ascii_alphanumeric()));
+        let start = run(text, from, |byte| !byte.is_ascii_alphanumeric());
         let end = run(text, start, is_part);
         if end.saturating_sub(start) < SHORTEST {
             from = end.max(start.saturating_add(1));
@@ -357,11 +356,12 @@ fn odd(text: &[u8], start: usize) -> Option<(usize, usize, Rule)> {
         return Some((start, to, Rule::Token));
     }
     // Discord bots: 24 to 28, 6, and at least 27 characters; the first begins with M, N or O.
-    let id = run_max(text, start, 32, |byte| Body::Url.has(byte));
-    if matches!(at(text, start), b'M' | b'N' | b'O')
-        && (23..=28).contains(&id.saturating_sub(start))
-        && at(text, id) == b'.'
-    {
+    let id = if matches!(at(text, start), b'M' | b'N' | b'O') {
+        run_max(text, start, 32, |byte| Body::Url.has(byte))
+    } else {
+        start
+    };
+    if (23..=28).contains(&id.saturating_sub(start)) && at(text, id) == b'.' {
         let time = id.saturating_add(1);
         let time_end = run_max(text, time, 16, |byte| Body::Url.has(byte));
         let mac = time_end.saturating_add(1);
