@@ -1,11 +1,53 @@
 //! Finds and removes secrets from headers, URLs, JSON and free text. Knows no tower.
 //!
+//! One [`Scrubber`] serves every sink. What it finds, it replaces whole, with the reason in its place:
+//!
+//! ```text
+//! in:  GET /cb?code=4/0AX4XfWh1k9Zq7Lm2N&page=2  password=hunter2  "token":"abc"
+//! out: GET /cb?code=[redacted:entropy]&page=2  password=[redacted:key]  "token":"[redacted:key]"
+//! ```
+//!
+//! # Surfaces
+//!
+//! | what | method | rules |
+//! | --- | --- | --- |
+//! | log messages, panics, SQL | [`text`](Scrubber::text) | looks, and names in `name=value`, `"name": "value"`, `--name value`, `<name>` |
+//! | error chains | [`error_chain`](Scrubber::error_chain) | the same |
+//! | log fields, tags, attributes | [`field`](Scrubber::field) | the name, then as text |
+//! | queries, forms | [`query`](Scrubber::query), [`form`](Scrubber::form) | names and values, decoded; values go whole |
+//! | paths | [`path`](Scrubber::path) | segments, decoded; they go whole |
+//! | targets, URLs | [`uri`](Scrubber::uri), [`url`](Scrubber::url) | user, path, query, fragment |
+//! | headers | [`header`](Scrubber::header), [`headers`](Scrubber::headers) | allow list, deny list, sensitive marks, then by kind |
+//! | cookies | [`cookies`](Scrubber::cookies) | by name |
+//! | JSON | `json`, with the feature of that name | members by name, then by look |
+//!
+//! [`explain`](Scrubber::explain) prints the policy, [`dry_run`](Scrubber::dry_run) what a given request would send.
+//!
+//! # Bounds
+//!
+//! Built-in rules need no cap: their time is linear in the input, and they do not recurse. Escapes are undone three layers deep; a key is
+//! judged by its first and last 64 bytes; a value that is asked whether it looks random, by its first 512. Configured patterns stop at 256
+//! matches in one text, and all that follows goes.
+//!
 //! # Examples
+//!
 //! ```
 //! use steeple_scrub::Scrubber;
 //!
 //! let scrubber = Scrubber::default();
 //! assert_eq!(scrubber.text("Authorization: Bearer abcdef0123456789"), "Authorization: [redacted:key]");
+//! assert_eq!(scrubber.text("listening on 0.0.0.0:8080"), "listening on 0.0.0.0:8080");
+//! ```
+//!
+//! A policy of one's own:
+//!
+//! ```
+//! use steeple_scrub::{EmailPolicy, Scrubber};
+//!
+//! let scrubber = Scrubber::builder().deny_keys(["iban_holder"]).email(EmailPolicy::Keep).build()?;
+//! assert_eq!(scrubber.field("iban-holder", "Alice"), "[redacted:key]");
+//! assert_eq!(scrubber.text("mail to support@shop.example"), "mail to support@shop.example");
+//! # Ok::<(), steeple_scrub::BuildError>(())
 //! ```
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -42,3 +84,7 @@ pub use self::{
     scrubbed::Scrubbed,
     scrubber::Scrubber,
 };
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,5 +1,4 @@
 //! Each surface by example, the configuration, and time that is linear.
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::{borrow::Cow, error::Error, fmt};
 

@@ -16,18 +16,15 @@ pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) {
         // The last two letters of the words below; few other words end so.
         let ends = matches!(
             [before(text, gap.saturating_sub(1)) | 0x20, before(text, gap) | 0x20],
-            [b'e', b'r']
+            [b'e', b'r' | b'n' | b'y']
                 | [b'i', b'c']
                 | [b's', b't']
-                | [b't', b'e']
+                | [b't' | b'r', b'e']
                 | [b'l', b'm']
-                | [b'e', b'n']
-                | [b'e', b'y']
                 | [b'o', b'p']
                 | [b'w', b'k']
                 | [b't', b'h']
                 | [b'5', b'6']
-                | [b'r', b'e']
                 | [b'r', b'y']
                 | [b'i' | b'a', b's']
                 | [b'-', b'u']
