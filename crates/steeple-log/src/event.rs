@@ -42,7 +42,7 @@ pub(crate) fn access(access: &Access<'_>) {
                 client_request_id = text(access.client_request_id.as_deref()).as_deref(),
                 "transaction.name" = &*name(access),
                 "http.request.method" = access.method,
-                "http.route" = text(access.context.route.as_ref().map(Text::as_str)).as_deref(),
+                "http.route" = text(access.context.route()).as_deref(),
                 "url.path" = &*visible(Cow::Borrowed(&*access.path)),
                 "url.query" = text(access.query.as_deref()).as_deref(),
                 "http.response.status_code" = access.end.status.map(|status| status.as_u16()),

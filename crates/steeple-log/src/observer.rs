@@ -16,7 +16,7 @@ use tracing::{Level, level_filters::LevelFilter};
 
 use crate::{
     LogHandle, LogOptions,
-    encode::{Access, Captured},
+    encode::{Access, Captured, Memo},
     event,
     options::Rules,
 };
@@ -46,6 +46,7 @@ struct Inner {
     scrubber: Scrubber,
     writer: Option<LogHandle>,
     sampled_out: AtomicU64,
+    user_agents: Memo,
 }
 
 /// What a [`Log`] remembers of an exchange until its end.
@@ -65,7 +66,7 @@ impl Log {
     }
 
     pub(crate) fn with_rules(rules: Rules, scrubber: Scrubber, writer: Option<LogHandle>) -> Self {
-        Self(Arc::new(Inner { rules, scrubber, writer, sampled_out: AtomicU64::new(0) }))
+        Self(Arc::new(Inner { rules, scrubber, writer, sampled_out: AtomicU64::new(0), user_agents: Memo::new() }))
     }
 
     /// A layer that gives every exchange an id and logs it: all that is needed where this crate is used alone.
@@ -107,7 +108,8 @@ impl Log {
             self.0.sampled_out.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let access = Access::new(&self.0.scrubber, clock::unix_now(), level, &state.captured, exchange, end);
+        let Inner { scrubber, user_agents, .. } = &*self.0;
+        let access = Access::new(scrubber, user_agents, clock::unix_now(), level, &state.captured, exchange, end);
         match &self.0.writer {
             Some(writer) => writer.write_access(&access),
             // The subscriber is the user's; whatever it asks of the current exchange is about this one.

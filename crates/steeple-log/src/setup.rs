@@ -255,6 +255,7 @@ impl Logging {
                 destination,
                 report: Arc::clone(&self.report),
                 gap_line: Box::new(move |out, lost| gap_line(&encoder, &scrubber, out, lost)),
+                trouble: None,
             };
             worker.spawn().map_err(InitError::thread)?;
             shared.outputs.push(Output { name, format, level, queue });

@@ -1,13 +1,13 @@
 //! JSON with the names of the Elastic Common Schema: dotted keys at the top level, as shippers expect them.
 
-use std::{borrow::Cow, fmt::Write, net::IpAddr};
+use std::{borrow::Cow, fmt::Write};
 
 use steeple_core::{GrpcStatus, VisibleAddress};
 use tracing::Level;
 
 use super::{
     Access, Context, Field, Line, MAX_FIELDS, Service, Value, escape,
-    json::{self, Escaped, display, error_type, hex, key, name, number, optional, plain, text},
+    json::{self, Escaped, error_type, hex, ip_address, key, name, number, optional, plain, text, visible_address},
     level_name,
     time::rfc3339_micros,
 };
@@ -124,16 +124,15 @@ fn ids(out: &mut Vec<u8>, context: &Context<'_>) {
     out.push(b'"');
     name(out, context);
     out.push(b'"');
-    optional(out, key!("labels.http_route"), context.route.as_ref().map(steeple_core::Text::as_str));
+    optional(out, key!("labels.http_route"), context.route());
 }
 
 /// One value that is no address would have the whole document refused: a pseudonym is no `ip`.
 fn client(out: &mut Vec<u8>, address: &VisibleAddress) {
-    display(out, key!("client.address"), address);
+    visible_address(out, key!("client.address"), address);
     if let VisibleAddress::Ip(ip) = address {
-        let ip: &IpAddr = ip;
-        display(out, key!("client.ip"), ip);
-        display(out, key!("source.ip"), ip);
+        ip_address(out, key!("client.ip"), *ip);
+        ip_address(out, key!("source.ip"), *ip);
     }
 }
 

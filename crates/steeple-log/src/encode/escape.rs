@@ -32,16 +32,25 @@ pub(crate) const fn is_hidden(char: char) -> bool {
 
 /// Appends the inside of a JSON string.
 pub(crate) fn json(out: &mut Vec<u8>, text: &str) {
-    let mut rest = text;
+    let clean = plain_prefix(text.as_bytes());
+    if clean == text.len() {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        json_from(out, text, clean);
+    }
+}
+
+/// The same for a text that is plain up to some byte and no further.
+fn json_from(out: &mut Vec<u8>, text: &str, clean: usize) {
+    let (mut rest, mut clean) = (text, clean);
     loop {
-        let bytes = rest.as_bytes();
-        let clean = plain_prefix(bytes);
         let (head, tail) = rest.split_at_checked(clean).unwrap_or((rest, ""));
         out.extend_from_slice(head.as_bytes());
         let mut chars = tail.chars();
         let Some(char) = chars.next() else { return };
         json_char(out, char);
         rest = chars.as_str();
+        clean = plain_prefix(rest.as_bytes());
     }
 }
 

@@ -3,6 +3,7 @@
 mod ecs;
 pub(crate) mod escape;
 mod json;
+mod memo;
 mod pretty;
 mod record;
 pub(crate) mod time;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tracing::Level;
 
 pub(crate) use self::{
+    memo::Memo,
     record::{Access, Captured, Context, Line},
     value::{Field, MAX_FIELDS, MAX_VALUE, Value},
 };

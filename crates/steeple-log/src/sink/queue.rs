@@ -53,6 +53,9 @@ const NAP: Duration = Duration::from_millis(5);
 /// Naps without a line before the writer sleeps.
 const IDLE_NAPS: u32 = 20;
 
+/// What a buffer begins with.
+const FIRST_CAPACITY: usize = 64 * 1024;
+
 /// A buffer that grew past this in a burst is given back after it.
 const KEPT_CAPACITY: usize = 256 * 1024;
 
@@ -67,12 +70,17 @@ pub(crate) enum Taken {
 impl Queue {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(State { lines: Self::buffer(capacity), ..State::default() }),
             work: Condvar::new(),
             progress: Condvar::new(),
             capacity,
             lost: AtomicU64::new(0),
         }
+    }
+
+    /// A buffer that a calm service's lines fit into, so that no request has to make it grow.
+    fn buffer(capacity: usize) -> Vec<u8> {
+        Vec::with_capacity(capacity.min(FIRST_CAPACITY))
     }
 
     /// Appends a line, newline included, or counts it as lost.
@@ -111,8 +119,8 @@ impl Queue {
 
     /// For the writer: waits for lines and swaps them into `batch`, which must be empty.
     pub(crate) fn take(&self, batch: &mut Vec<u8>) -> Taken {
-        if batch.capacity() > KEPT_CAPACITY {
-            *batch = Vec::new();
+        if !(FIRST_CAPACITY..=KEPT_CAPACITY).contains(&batch.capacity()) {
+            *batch = Self::buffer(self.capacity);
         }
         let mut naps = 0_u32;
         let mut state = self.state();

@@ -1,5 +1,6 @@
 use std::{
     io,
+    panic::{self, AssertUnwindSafe},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -48,6 +49,8 @@ pub(crate) struct Worker {
     pub(crate) destination: Box<dyn Destination>,
     pub(crate) report: Report,
     pub(crate) gap_line: GapLine,
+    /// Since when it fails, if it does.
+    pub(crate) trouble: Option<Trouble>,
 }
 
 impl Worker {
@@ -59,73 +62,83 @@ impl Worker {
 
     fn run(mut self) {
         let mut batch = Vec::new();
-        let mut gaps = Gaps { told: 0, at: None, complained: false };
+        let mut gaps = Gaps { told: 0, at: None, explained: 0, complained: false };
         while self.queue.take(&mut batch) == Taken::Lines {
-            let from_queue = batch.len();
-            self.write_gap(&mut gaps, &mut batch);
             if !batch.is_empty() {
-                self.write_all(&batch);
+                let written = self.write_all(&batch);
+                if let Written::NotAll { left } = written {
+                    self.queue.add_lost(left);
+                }
+                if written != Written::Smoothly {
+                    gaps.explained = self.queue.lost();
+                }
             }
+            // Before the flush is answered, so that whoever flushes finds the gap in the log as well.
+            self.write_gap(&mut gaps);
+            self.queue.settle(batch.len());
             batch.clear();
-            self.queue.settle(from_queue);
         }
         gaps.at = None;
-        self.write_gap(&mut gaps, &mut batch);
-        if !batch.is_empty() {
-            self.write_all(&batch);
-        }
+        self.write_gap(&mut gaps);
         self.queue.finish();
     }
 
-    /// Puts a line about what was lost behind the lines, if anything was since the last one.
-    fn write_gap(&self, gaps: &mut Gaps, batch: &mut Vec<u8>) {
+    /// Writes a line about what was lost, if anything was since the last one.
+    fn write_gap(&mut self, gaps: &mut Gaps) {
         let lost = self.queue.lost();
-        if lost == gaps.told || gaps.at.is_some_and(|at| clock::now().saturating_duration_since(at) < GAP_EVERY) {
+        let is_early = gaps.at.is_some_and(|at| clock::now().saturating_duration_since(at) < GAP_EVERY);
+        if lost == gaps.told || is_early {
             return;
         }
-        (self.gap_line)(batch, lost.saturating_sub(gaps.told));
+        let mut line = Vec::new();
+        (self.gap_line)(&mut line, lost.saturating_sub(gaps.told));
+        if let Written::NotAll { .. } = self.write_all(&line) {
+            // It says nothing that the next one will not say.
+            return;
+        }
         gaps.told = lost;
         gaps.at = Some(clock::now());
-        if !gaps.complained {
+        if lost > gaps.explained && !gaps.complained {
             gaps.complained = true;
             (self.report)(&format!(
-                "log {}: lines come faster than they can be written, {lost} lost so far",
+                "log {}: lines come faster than they are written, {lost} are lost so far",
                 self.name
             ));
         }
     }
 
     /// Writes these lines, however long that takes; gives up what is left when the log is closed meanwhile.
-    fn write_all(&mut self, lines: &[u8]) {
+    fn write_all(&mut self, lines: &[u8]) -> Written {
         let mut rest = lines;
-        let mut trouble: Option<Trouble> = None;
         while !rest.is_empty() {
             let closing = self.queue.is_closed();
             match self.write_some(rest) {
-                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Ok(bytes) => rest = rest.get(bytes..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
                 Err(error) => {
-                    let trouble = trouble.get_or_insert_with(|| {
+                    let trouble = self.trouble.get_or_insert_with(|| {
                         (self.report)(&format!("log {} cannot be written: {error}; lines are being lost", self.name));
                         Trouble { lost_before: self.queue.lost(), retry: FIRST_RETRY }
                     });
                     if closing {
-                        self.queue.add_lost(count_lines(rest));
-                        return;
+                        return Written::NotAll { left: count_lines(rest) };
                     }
-                    self.queue.pause(trouble.retry);
-                    trouble.retry = trouble.retry.saturating_mul(2).min(LAST_RETRY);
+                    let retry = trouble.retry;
+                    trouble.retry = retry.saturating_mul(2).min(LAST_RETRY);
+                    self.queue.pause(retry);
                 }
             }
         }
-        if let Some(trouble) = trouble {
-            let lost = self.queue.lost().saturating_sub(trouble.lost_before);
-            (self.report)(&format!("log {} can be written again; {lost} lines were lost", self.name));
-        }
+        let Some(trouble) = self.trouble.take() else { return Written::Smoothly };
+        let lost = self.queue.lost().saturating_sub(trouble.lost_before);
+        (self.report)(&format!("log {} can be written again; {lost} lines were lost", self.name));
+        Written::AfterTrouble
     }
 
     fn write_some(&mut self, lines: &[u8]) -> io::Result<usize> {
-        let written = self.destination.write(lines)?;
+        // A writer may be the user's. Its panic is an error like any other.
+        let write = AssertUnwindSafe(|| self.destination.write(lines));
+        let written = panic::catch_unwind(write).unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))?;
         if written.bytes == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -138,13 +151,25 @@ impl Worker {
     }
 }
 
+/// How the writing of some lines went.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Smoothly,
+    AfterTrouble,
+    NotAll { left: u64 },
+}
+
+/// What was said of the lines that are missing.
 struct Gaps {
+    /// So many lines, in the log itself.
     told: u64,
     at: Option<Instant>,
+    /// So many are missing because the destination failed, which was said.
+    explained: u64,
     complained: bool,
 }
 
-struct Trouble {
+pub(crate) struct Trouble {
     lost_before: u64,
     retry: Duration,
 }

@@ -1,6 +1,14 @@
-use http::Request;
+use std::{convert::Infallible, time::Duration};
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
 use serde_json::json;
-use steeple_log::{Format, Logging};
+use steeple_core::{
+    CountedBody, Signal,
+    test_util::{ScriptedBody, Step},
+};
+use steeple_log::{Format, Log, LogOptions, Logging, RouteOptions};
+use tower::{Layer, ServiceExt};
 
 use crate::support::{Book, Client, get, send, send_through};
 
@@ -98,4 +106,210 @@ async fn a_line_says_all_that_is_known() {
     assert_eq!(line["request_id"].as_str().unwrap().len(), 36);
     assert_eq!(line["span_id"].as_str().unwrap().len(), 16);
     assert!(line["duration_ms"].is_f64() && line["response_head_ms"].is_f64());
+}
+
+#[tokio::test]
+async fn as_many_lines_as_exchanges_of_every_ending() {
+    let book = Book::new(Format::Json);
+    let layer = book.guard.log().build().unwrap().layer();
+    let kinds = [
+        ("/ok", Client::ToTheEnd, "completed"),
+        ("/status/404", Client::ToTheEnd, "completed"),
+        ("/status/500", Client::ToTheEnd, "completed"),
+        ("/upgrade", Client::ToTheEnd, "upgraded"),
+        ("/service-error", Client::ToTheEnd, "service_error"),
+        ("/body-error", Client::ToTheEnd, "body_error"),
+        ("/panic", Client::ToTheEnd, "panicked"),
+        ("/body-panic", Client::ToTheEnd, "panicked"),
+        ("/never", Client::OnePoll, "cancelled"),
+        ("/stream", Client::UntilTheFirstFrame, "cancelled_in_body"),
+    ];
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ())); // 200 expected panics say nothing.
+    let tasks: Vec<_> = (0..4)
+        .map(|_| {
+            let layer = layer.clone();
+            tokio::spawn(async move {
+                for number in 0..250 {
+                    let (path, client, _) = kinds[number % kinds.len()];
+                    send(&layer, get(path), client).await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    std::panic::set_hook(before);
+    let lines = book.lines();
+    for outcome in
+        ["completed", "upgraded", "service_error", "body_error", "panicked", "cancelled", "cancelled_in_body"]
+    {
+        let sent = 100 * kinds.iter().filter(|kind| kind.2 == outcome).count();
+        let logged = lines.iter().filter(|line| line["outcome"] == *outcome).count();
+        assert_eq!(logged, sent, "{outcome}");
+    }
+    assert_eq!((lines.len(), book.guard.dropped()), (1000, 0));
+    let mut ids: Vec<_> = lines.iter().map(|line| line["request_id"].as_str().unwrap()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 1000, "each line has its own id");
+}
+
+/// The levels of lines for these paths.
+async fn levels(options: LogOptions, book: &Book, paths: &[&str]) -> Vec<String> {
+    let layer = options.build().unwrap().layer();
+    for path in paths {
+        send(&layer, get(path), Client::ToTheEnd).await;
+    }
+    book.lines().iter().map(|line| line["level"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_4xx_is_a_warning_only_if_a_rule_names_it() {
+    let book = Book::new(Format::Json);
+    let options = book.guard.log().warn_on([403, 429]);
+    let paths = ["/status/400", "/status/403", "/status/404", "/status/429", "/status/499"];
+    assert_eq!(levels(options, &book, &paths).await, ["info", "warn", "info", "warn", "info"]);
+}
+
+const LIMIT: Duration = Duration::from_millis(2);
+
+#[tokio::test]
+async fn slow_is_a_warning_and_what_slow_is_depends_on_the_route() {
+    let check = async |options: fn(LogOptions) -> LogOptions, want: &str| {
+        let book = Book::new(Format::Json);
+        let layer = options(book.guard.log()).build().unwrap().layer();
+        send_through(&layer, get("/reports/7"), |exchange| {
+            exchange.report_route("/reports/{id}");
+            std::thread::sleep(Duration::from_millis(3));
+        })
+        .await;
+        assert_eq!(book.line()["level"], want);
+    };
+    check(|options| options, "info").await;
+    check(|options| options.slow_after(LIMIT), "warn").await;
+    check(|options| options.slow_after(LIMIT).never_slow(), "info").await;
+    check(|options| options.route("/reports/{id}", RouteOptions::new().slow_after(LIMIT)), "warn").await;
+    check(|options| options.route("GET /reports/{id}", RouteOptions::new().slow_after(LIMIT)), "warn").await;
+    check(|options| options.route("PUT /reports/{id}", RouteOptions::new().slow_after(LIMIT)), "info").await;
+    check(|options| options.slow_after(LIMIT).route("/reports/{id}", RouteOptions::new().never_slow()), "info").await;
+}
+
+#[tokio::test]
+async fn a_stream_of_events_is_slow_by_its_head_and_not_by_its_length() {
+    let book = Book::new(Format::Json);
+    let layer = book.guard.log().slow_after(Duration::from_millis(2)).build().unwrap().layer();
+    for content_type in ["text/event-stream", "text/plain"] {
+        let service = layer.layer(tower::service_fn(move |_: Request<crate::support::Body>| async move {
+            let body = ScriptedBody::new([Step::Data(b"one"), Step::Data(b"two")]);
+            Ok::<_, Infallible>(Response::builder().header("content-type", content_type).body(body).unwrap())
+        }));
+        let mut body = Box::pin(service.oneshot(get("/events")).await.unwrap().into_body());
+        while let Some(frame) = body.frame().await {
+            frame.unwrap();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+    let levels: Vec<_> = book.lines().iter().map(|line| line["level"].clone()).collect();
+    assert_eq!(levels, ["info", "warn"]);
+}
+
+#[tokio::test]
+async fn sampling_leaves_out_only_what_went_well_and_counts_it() {
+    let book = Book::new(Format::Json);
+    let log = book.guard.log().keep(0.0).warn_on([429]).build().unwrap();
+    let layer = log.layer();
+    for _ in 0..10 {
+        for path in ["/ok", "/status/404", "/status/429", "/status/500", "/service-error", "/body-error"] {
+            send(&layer, get(path), Client::ToTheEnd).await;
+        }
+        send(&layer, get("/never"), Client::OnePoll).await;
+    }
+    assert_eq!((book.lines().len(), log.sampled_out()), (50, 20));
+}
+
+#[tokio::test]
+async fn a_share_is_kept_and_kept_and_left_out_are_all_there_were() {
+    let book = Book::new(Format::Json);
+    let log = book.guard.log().keep(0.25).route("/all", RouteOptions::new().keep(1.0)).build().unwrap();
+    let layer = log.layer();
+    for _ in 0..2_000 {
+        send(&layer, get("/ok"), Client::ToTheEnd).await;
+    }
+    for _ in 0..20 {
+        send_through(&layer, get("/all"), |exchange| exchange.report_route("/all")).await;
+    }
+    let lines = book.lines();
+    let all = lines.iter().filter(|line| line["http.route"] == "/all").count();
+    let kept = lines.len() - all;
+    assert_eq!((kept as u64 + log.sampled_out(), all), (2_000, 20));
+    // Ten standard deviations of a fair draw.
+    assert!((306..=694).contains(&kept), "{kept}");
+}
+
+#[tokio::test]
+async fn what_is_skipped_has_no_line() {
+    let book = Book::new(Format::Json);
+    let layer = book.guard.log().build().unwrap().layer();
+    send_through(&layer, get("/healthz"), |exchange| exchange.skip(Signal::Log)).await;
+    send_through(&layer, get("/other"), |exchange| exchange.skip(Signal::Metrics)).await;
+    assert_eq!(book.line()["url.path"], "/other");
+}
+
+#[tokio::test]
+async fn one_exchange_has_one_line_however_many_layers_write_to_one_place() {
+    let book = Book::new(Format::Json);
+    let (outer, inner) = (book.guard.log().build().unwrap(), book.guard.log().keep(0.5).build().unwrap());
+    let handler = tower::service_fn(|_: Request<CountedBody<CountedBody<String>>>| async {
+        Ok::<_, Infallible>(Response::new(ScriptedBody::default()))
+    });
+    let service = outer.layer().layer(inner.layer().layer(handler));
+    let response = service.oneshot(get("/nested")).await.unwrap();
+    drop(Box::pin(response.into_body()).collect().await);
+    assert_eq!(book.line()["url.path"], "/nested");
+}
+
+#[tokio::test]
+async fn a_grpc_call_is_named_and_judged_by_grpc() {
+    let book = Book::new(Format::Json);
+    let layer = book.guard.log().build().unwrap().layer();
+    for status in ["0", "14", "5", "12"] {
+        let service = layer.layer(tower::service_fn(move |_: Request<crate::support::Body>| async move {
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("grpc-status", status.parse().unwrap());
+            let body = ScriptedBody::new([Step::Data(b"frame"), Step::Trailers(trailers)]);
+            Ok::<_, Infallible>(Response::new(body))
+        }));
+        let request = Request::post("/shop.v1.Cart/Get").header("content-type", "application/grpc");
+        let response = service.oneshot(request.body(String::new()).unwrap()).await.unwrap();
+        response.into_body().collect().await.unwrap();
+    }
+    let seen: Vec<_> = book
+        .lines()
+        .iter()
+        .map(|line| {
+            let keys = ["level", "message", "rpc.method", "rpc.status_code", "error.type"];
+            keys.map(|key| line.get(key).and_then(serde_json::Value::as_str).unwrap_or("-").to_owned())
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ["info", "shop.v1.Cart/Get OK", "shop.v1.Cart/Get", "OK", "-"],
+            ["error", "shop.v1.Cart/Get UNAVAILABLE", "shop.v1.Cart/Get", "UNAVAILABLE", "UNAVAILABLE"],
+            ["info", "shop.v1.Cart/Get NOT_FOUND", "shop.v1.Cart/Get", "NOT_FOUND", "-"],
+            ["error", "_OTHER UNIMPLEMENTED", "_OTHER", "UNIMPLEMENTED", "UNIMPLEMENTED"],
+        ]
+    );
+}
+
+#[test]
+fn options_that_cannot_be_are_refused_and_say_what_may_be() {
+    for share in [-0.1, 1.1, f64::NAN] {
+        let error = Log::builder().keep(share).build().unwrap_err();
+        assert!(error.is_share() && error.to_string().contains("0 to 1"), "{error}");
+    }
+    let error = Log::builder().route("/", RouteOptions::new().warn_on([500])).build().unwrap_err();
+    assert!(error.is_status() && error.to_string().contains("500"), "{error}");
 }

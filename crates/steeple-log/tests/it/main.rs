@@ -1,7 +1,18 @@
 //! The crate from outside: exchanges in, lines out.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that cannot go on fails"
+)]
 
 mod support;
 
 mod access;
+mod fields;
+mod files;
+mod formats;
+mod handler;
+mod hostile;

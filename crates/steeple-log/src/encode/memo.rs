@@ -1,0 +1,138 @@
+//! Texts that come again and again need to be scrubbed once.
+
+use std::{
+    borrow::Cow,
+    cell::RefCell,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use steeple_scrub::Scrubber;
+
+/// Remembers, on each thread, what scrubbing made of some texts: of user agents, of which a service sees few.
+///
+/// Bounded: 64 texts of at most 512 bytes a thread. A text is remembered when it comes a second time, so that texts that
+/// a client makes up drive out the others without a single allocation.
+#[derive(Debug)]
+pub(crate) struct Memo {
+    /// Whose texts they are: another scrubber makes something else of them.
+    owner: u64,
+}
+
+struct Entry {
+    owner: u64,
+    fingerprint: u64,
+    /// `None`: seen once.
+    known: Option<Known>,
+}
+
+struct Known {
+    raw: Box<str>,
+    /// What it became. `None`: nothing was found in it.
+    scrubbed: Option<Box<str>>,
+}
+
+const SLOTS: usize = 64;
+const MAX_LEN: usize = 512;
+
+thread_local! {
+    static ENTRIES: RefCell<Vec<Option<Entry>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Memo {
+    pub(crate) fn new() -> Self {
+        static OWNERS: AtomicU64 = AtomicU64::new(0);
+        Self { owner: OWNERS.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The same as [`Scrubber::text`].
+    pub(crate) fn text<'t>(&self, scrubber: &Scrubber, text: &'t str) -> Cow<'t, str> {
+        if text.len() > MAX_LEN {
+            return scrubber.text(text);
+        }
+        let remembered =
+            ENTRIES.try_with(|entries| self.remembered(&mut *entries.try_borrow_mut().ok()?, scrubber, text));
+        remembered.ok().flatten().unwrap_or_else(|| scrubber.text(text))
+    }
+
+    fn remembered<'t>(
+        &self,
+        entries: &mut Vec<Option<Entry>>,
+        scrubber: &Scrubber,
+        text: &'t str,
+    ) -> Option<Cow<'t, str>> {
+        if entries.is_empty() {
+            entries.resize_with(SLOTS, || None);
+        }
+        let fingerprint = fingerprint(text.as_bytes());
+        let slot = entries.get_mut(usize::try_from(fingerprint >> 58).unwrap_or(0))?;
+        match slot {
+            Some(entry) if entry.owner == self.owner && entry.fingerprint == fingerprint => {
+                let known = entry.known.get_or_insert_with(|| Known {
+                    raw: text.into(),
+                    scrubbed: match scrubber.text(text) {
+                        Cow::Borrowed(_) => None,
+                        Cow::Owned(safe) => Some(safe.into()),
+                    },
+                });
+                (*known.raw == *text).then(|| match &known.scrubbed {
+                    None => Cow::Borrowed(text),
+                    Some(safe) => Cow::Owned(String::from(&**safe)),
+                })
+            }
+            _ => {
+                *slot = Some(Entry { owner: self.owner, fingerprint, known: None });
+                None
+            }
+        }
+    }
+}
+
+/// Tells texts apart, mostly; who is taken for another is found out by comparing.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(ODD).rotate_left(29);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let hash = words.iter().fold(bytes.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
+    mix(hash, hash >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_comes_again_is_scrubbed_the_same_each_time() {
+        let (memo, scrubber) = (Memo::new(), Scrubber::default());
+        for text in ["curl/8.5", "bot Authorization: Bearer abcdef0123456789", ""] {
+            for _ in 0..4 {
+                assert_eq!(memo.text(&scrubber, text), scrubber.text(text));
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_scrubber_leaves_another_may_remove() {
+        let lenient = Scrubber::builder().email(steeple_scrub::EmailPolicy::Keep).build().unwrap();
+        let strict = Scrubber::default();
+        let (one, two) = (Memo::new(), Memo::new());
+        let text = "crawler (+mailto:bot@example.org)";
+        for _ in 0..3 {
+            assert_eq!(one.text(&lenient, text), lenient.text(text));
+            assert_eq!(two.text(&strict, text), strict.text(text));
+        }
+    }
+
+    #[test]
+    fn texts_that_never_come_again_are_not_kept() {
+        let (memo, scrubber) = (Memo::new(), Scrubber::default());
+        let texts: Vec<_> = (0..10_000).map(|number| format!("made up {number}")).collect();
+        for text in &texts {
+            assert_eq!(memo.text(&scrubber, text), *text);
+        }
+        ENTRIES.with_borrow(|entries| {
+            assert_eq!(entries.len(), SLOTS);
+            assert!(entries.iter().flatten().all(|entry| entry.known.is_none()));
+        });
+    }
+}
