@@ -1,0 +1,393 @@
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{HeaderName, request};
+use opentelemetry::{InstrumentationScope, KeyValue, trace::TracerProvider};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{SdkTracer, SdkTracerProvider, SpanExporter},
+};
+use steeple_scrub::Scrubber;
+
+use crate::{
+    BuildError, Keep, NewRelic, Otlp, Propagators, ResponseHeader, Sampling, Trace, Trust,
+    attributes::Capture,
+    doctor::Doctor,
+    export::{self, Limits, Processor, Queue},
+    ids::ExchangeIds,
+    keep::Hold,
+    newrelic,
+    observer::{Inner, PeerOf},
+    sampling::Decided,
+    scrub::Bounds,
+    trust::TrustPolicy,
+};
+
+/// How exchanges are traced. Made by [`Trace::builder`] or, from the standard variables, by [`TraceBuilder::from_env`].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use steeple_trace::{Keep, Sampling, Trace, Trust};
+///
+/// let trace = Trace::builder()
+///     .service_name("taskboard")
+///     .sampling(Sampling::ratio(0.01).parent_based())
+///     .keep(Keep::new().slow(Duration::from_millis(500)))
+///     .trust(Trust::Nothing)
+///     .trust_from("10.0.0.0/8", Trust::Full)
+///     .build()?;
+/// let layer = trace.layer();
+/// # let _unused = layer;
+/// # Ok::<(), steeple_trace::BuildError>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "options do nothing until they are built"]
+pub struct TraceBuilder {
+    pub(crate) service_name: Option<String>,
+    pub(crate) resource: Vec<KeyValue>,
+    pub(crate) sampling: Sampling,
+    pub(crate) propagators: Propagators,
+    pub(crate) limits: Limits,
+    pub(crate) max_attributes: u32,
+    pub(crate) max_value: usize,
+    pub(crate) export: Export,
+    keep: Option<Keep>,
+    trust: TrustPolicy,
+    scrubber: Scrubber,
+    capture: Capture,
+    captured: Vec<String>,
+    captured_of_response: Vec<String>,
+    response_header: Option<ResponseHeader>,
+    behind_proxy: bool,
+    https: bool,
+    peer_of: Option<PeerOf>,
+    show_unsampled: bool,
+}
+
+/// Where spans go.
+#[derive(Clone, Debug)]
+pub(crate) enum Export {
+    Nowhere,
+    Otlp(Otlp),
+    NewRelic(NewRelic),
+}
+
+impl Default for TraceBuilder {
+    fn default() -> Self {
+        Self {
+            service_name: None,
+            resource: Vec::new(),
+            sampling: Sampling::default(),
+            propagators: Propagators::default(),
+            limits: Limits::default(),
+            max_attributes: 128,
+            max_value: newrelic::MAX_VALUE,
+            export: Export::Nowhere,
+            keep: None,
+            trust: TrustPolicy::default(),
+            scrubber: Scrubber::default(),
+            capture: Capture::default(),
+            captured: Vec::new(),
+            captured_of_response: Vec::new(),
+            response_header: None,
+            behind_proxy: false,
+            https: false,
+            peer_of: None,
+            show_unsampled: false,
+        }
+    }
+}
+
+impl TraceBuilder {
+    /// The name of this service: `service.name`. Default: `unknown_service`.
+    pub fn service_name(mut self, name: impl Into<String>) -> Self {
+        self.service_name = Some(name.into());
+        self
+    }
+
+    /// Says something about this process on all its spans, such as `deployment.environment.name`.
+    pub fn resource(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.resource.push(KeyValue::new(key.into(), value.into()));
+        self
+    }
+
+    /// Which traces are recorded. Default: all, unless the caller said no.
+    pub fn sampling(mut self, sampling: Sampling) -> Self {
+        self.sampling = sampling;
+        self
+    }
+
+    /// Holds the spans of every exchange until its end, and keeps those that turn out to matter. See [`Keep`].
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.keep = Some(keep);
+        self
+    }
+
+    /// The formats of trace context that are read and written. Default: W3C trace context and baggage.
+    pub fn propagators(mut self, propagators: Propagators) -> Self {
+        self.propagators = propagators;
+        self
+    }
+
+    /// How far callers are believed. Default: fully, as OpenTelemetry's own instrumentations do; at an edge that
+    /// strangers reach, [`Trust::Nothing`] or [`Trust::Ids`].
+    pub fn trust(mut self, trust: Trust) -> Self {
+        self.trust.otherwise(trust);
+        self
+    }
+
+    /// How far callers from a network are believed: `10.0.0.0/8` or an address. The first network that holds the
+    /// peer decides. The peer is known with the features `axum` (`ConnectInfo`) and `connection`, or by
+    /// [`peer`](Self::peer).
+    pub fn trust_from(mut self, network: impl Into<String>, trust: Trust) -> Self {
+        self.trust.network(network.into(), trust);
+        self
+    }
+
+    /// How to find the address at the other end of the socket, for servers that tell it in their own way.
+    pub fn peer(mut self, peer: impl Fn(&request::Parts) -> Option<SocketAddr> + Send + Sync + 'static) -> Self {
+        self.peer_of = Some(Arc::new(peer));
+        self
+    }
+
+    /// Believes the proxy in front: `Forwarded` and `X-Forwarded-Proto`/`-Host` say what the client asked for.
+    pub fn behind_proxy(mut self) -> Self {
+        self.behind_proxy = true;
+        self
+    }
+
+    /// This server speaks TLS itself: `url.scheme` is `https` where nothing else says so.
+    pub fn https(mut self) -> Self {
+        self.https = true;
+        self
+    }
+
+    /// Puts the trace's id into every response.
+    pub fn response_header(mut self, header: ResponseHeader) -> Self {
+        self.response_header = Some(header);
+        self
+    }
+
+    /// Puts a request header on the span. The scrubber may still refuse it.
+    pub fn request_header(mut self, name: impl Into<String>) -> Self {
+        self.captured.push(name.into());
+        self
+    }
+
+    /// Puts a response header on the span. The scrubber may still refuse it.
+    pub fn captured_response_header(mut self, name: impl Into<String>) -> Self {
+        self.captured_of_response.push(name.into());
+        self
+    }
+
+    /// What takes secrets out of everything that is exported. Default: [`Scrubber::default`].
+    pub fn scrubber(mut self, scrubber: Scrubber) -> Self {
+        self.scrubber = scrubber;
+        self
+    }
+
+    /// Shows the ids of exchanges that are not sampled to other libraries, as the parent of `Context::current()`.
+    ///
+    /// [`ClientLayer`](crate::ClientLayer) and `#[tracing::instrument]` do without it. Another client's propagation
+    /// needs it to pass such ids on. Costs an allocation for each exchange that is not sampled.
+    pub fn show_unsampled(mut self) -> Self {
+        self.show_unsampled = true;
+        self
+    }
+
+    /// Sends spans by OTLP.
+    pub fn otlp(mut self, otlp: Otlp) -> Self {
+        self.export = Export::Otlp(otlp);
+        self
+    }
+
+    /// Sends spans to New Relic, with what its pages look for.
+    pub fn new_relic(mut self, new_relic: NewRelic) -> Self {
+        self.max_attributes = self.max_attributes.min(newrelic::MAX_ATTRIBUTES);
+        self.export = Export::NewRelic(new_relic);
+        self
+    }
+
+    /// How many spans wait for the exporter at most, and how many are sent at once. Default: 2,048 and 512.
+    pub fn queue(mut self, max_spans: usize, max_batch: usize) -> Self {
+        self.limits.max_queue = max_spans.max(1);
+        self.limits.max_batch = max_batch.clamp(1, self.limits.max_queue);
+        self
+    }
+
+    /// How long a span waits for others to be sent with. Default: 5 seconds.
+    pub fn export_delay(mut self, delay: Duration) -> Self {
+        self.limits.delay = delay;
+        self
+    }
+
+    /// How long one batch may take, retries included. Default: 30 seconds.
+    pub fn export_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.export_timeout = timeout;
+        self
+    }
+
+    /// The most attributes of a span, and the most bytes of one value. Default: 128 and 4,095.
+    pub fn attribute_limits(mut self, count: u32, value_bytes: usize) -> Self {
+        self.max_attributes = count;
+        self.max_value = value_bytes;
+        self
+    }
+
+    /// Builds, with the exporter that was chosen. Without one, exchanges have traces but no spans are recorded:
+    /// no thread is started and no socket opened.
+    ///
+    /// # Errors
+    /// [`BuildError::is_setting`] for a ratio, a network or a header that is none; [`BuildError::is_exporter`] when
+    /// the exporter cannot be made.
+    pub fn build(self) -> Result<Trace, BuildError> {
+        match self.export.clone() {
+            Export::Nowhere => {
+                let provider = SdkTracerProvider::builder().build();
+                let tracer = provider.tracer_with_scope(scope());
+                let nothing = Self { sampling: Sampling::always_off(), keep: None, ..self };
+                nothing.finish(Made { tracer, foreign: false, queue: None, hold: None, receiver: None })
+            }
+            #[cfg(feature = "otlp")]
+            Export::Otlp(otlp) => {
+                let receiver = otlp.receiver();
+                self.export_with(receiver, move || export::exporter(&otlp))
+            }
+            #[cfg(feature = "otlp")]
+            Export::NewRelic(new_relic) => {
+                let otlp = Otlp::of_new_relic(&new_relic);
+                let receiver = otlp.receiver();
+                self.export_with(receiver, move || export::exporter(&otlp))
+            }
+            #[cfg(not(feature = "otlp"))]
+            Export::Otlp(_) | Export::NewRelic(_) => Err(BuildError::no_exporter()),
+        }
+    }
+
+    /// Builds with an exporter of the SDK's kind, such as its `InMemorySpanExporter`.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_with_exporter(self, exporter: impl SpanExporter + 'static) -> Result<Trace, BuildError> {
+        self.export_with(None, move || Ok(exporter))
+    }
+
+    /// Builds on top of a provider that the application has already: its sampler, processors and exporters stay.
+    ///
+    /// [`keep`](Self::keep) has no effect then, [`show_unsampled`](Self::show_unsampled) is on, and what is exported
+    /// is scrubbed only as far as this crate wrote it.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_with_provider(self, provider: &SdkTracerProvider) -> Result<Trace, BuildError> {
+        let tracer = provider.tracer_with_scope(scope());
+        let shown = Self { show_unsampled: true, keep: None, ..self };
+        shown.finish(Made { tracer, foreign: true, queue: None, hold: None, receiver: None })
+    }
+
+    fn export_with<E, F>(self, receiver: Option<String>, make: F) -> Result<Trace, BuildError>
+    where
+        E: SpanExporter + 'static,
+        F: FnOnce() -> Result<E, BuildError> + Send + 'static,
+    {
+        let queue = Arc::new(Queue::new(self.limits));
+        let hold = self.keep.clone().map(|keep| Arc::new(Hold::new(keep, Arc::clone(&queue))));
+        let resource = self.make_resource();
+        let bounds = Bounds { scrubber: self.scrubber.clone(), max_value: self.max_value };
+        export::start(Arc::clone(&queue), resource.clone(), bounds, make)?;
+        let processor =
+            Processor { queue: Arc::clone(&queue), hold: hold.clone(), timeout: self.limits.export_timeout };
+        let provider = SdkTracerProvider::builder()
+            .with_resource(resource)
+            .with_sampler(Decided(self.sampling.clone()))
+            .with_id_generator(ExchangeIds::default())
+            .with_max_attributes_per_span(self.max_attributes)
+            .with_span_processor(processor)
+            .build();
+        let tracer = provider.tracer_with_scope(scope());
+        self.finish(Made { tracer, foreign: false, queue: Some(queue), hold, receiver })
+    }
+
+    fn make_resource(&self) -> Resource {
+        // An empty builder: the SDK's own would read the process's environment.
+        let sdk = [
+            KeyValue::new("telemetry.sdk.name", "opentelemetry"),
+            KeyValue::new("telemetry.sdk.language", "rust"),
+            KeyValue::new("telemetry.sdk.version", "0.33.1"),
+        ];
+        let name = self.service_name.clone().unwrap_or_else(|| "unknown_service".to_owned());
+        let named = [KeyValue::new("service.name", name), KeyValue::new("service.instance.id", instance_id())];
+        // What was named by its own setter beats the general list.
+        let given =
+            self.resource.iter().filter(|known| !(known.key.as_str() == "service.name" && self.service_name.is_some()));
+        Resource::builder_empty().with_attributes(named).with_attributes(sdk).with_attributes(given.cloned()).build()
+    }
+
+    fn finish(mut self, made: Made) -> Result<Trace, BuildError> {
+        self.sampling.check()?;
+        self.trust.check()?;
+        self.capture.request = header_names(&self.captured)?;
+        self.capture.response = header_names(&self.captured_of_response)?;
+        let doctor = Doctor::new(made.receiver, made.foreign);
+        Ok(Trace(Arc::new(Inner {
+            tracer: made.tracer,
+            queue: made.queue,
+            hold: made.hold,
+            sampling: self.sampling,
+            propagators: self.propagators,
+            trust: self.trust,
+            scrubber: self.scrubber,
+            capture: self.capture,
+            response_header: self.response_header,
+            behind_proxy: self.behind_proxy,
+            default_scheme: if self.https { "https" } else { "http" },
+            peer_of: self.peer_of,
+            show_unsampled: self.show_unsampled,
+            new_relic: matches!(self.export, Export::NewRelic(_)),
+            doctor,
+        })))
+    }
+}
+
+/// What a way of exporting comes with.
+struct Made {
+    tracer: SdkTracer,
+    foreign: bool,
+    queue: Option<Arc<Queue>>,
+    hold: Option<Arc<Hold>>,
+    receiver: Option<String>,
+}
+
+fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder("steeple-trace")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url("https://opentelemetry.io/schemas/1.44.0")
+        .build()
+}
+
+/// Tells this process from others of the same service: a random UUID.
+fn instance_id() -> String {
+    let id = fastrand::u128(..) & !(0xf << 76 | 0b11 << 62) | 0x4 << 76 | 0b10 << 62;
+    let hex = format!("{id:032x}");
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+}
+
+fn header_names(names: &[String]) -> Result<Vec<HeaderName>, BuildError> {
+    let parse = |name: &String| {
+        name.parse::<HeaderName>().map_err(|_not_a_name| BuildError::setting("header to capture", name.clone()))
+    };
+    names.iter().map(parse).collect()
+}
+
+impl std::fmt::Debug for TraceBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TraceBuilder")
+            .field("service_name", &self.service_name)
+            .field("sampling", &self.sampling)
+            .field("keep", &self.keep)
+            .field("propagators", &self.propagators)
+            .field("export", &self.export)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,21 @@
+//! Outgoing calls: a span for each, and the trace passed on.
+//!
+//! Works on any tower service that takes `http::Request`: hyper's client, tonic's `Channel`, reqwest behind
+//! `map_request` (see the example `outgoing-calls`). Redirects and retries inside of the client are one call here.
+//!
+//! | span | attributes |
+//! | --- | --- |
+//! | `GET`, or `GET /users/{id}` with a [`UrlTemplate`] | `http.request.method`, `url.full` (scrubbed), `server.address`, `server.port`, `http.response.status_code`, `error.type` |
+//! | `pkg.Service/Method` | `rpc.system.name`, `rpc.method`, `server.address`, `server.port`, `rpc.response.status_code`, `error.type` |
+
+mod body;
+mod call;
+mod layer;
+mod service;
+
+pub use self::{
+    body::TracedBody,
+    call::ClientCall,
+    layer::{ClientLayer, UrlTemplate},
+    service::{Client, ResponseFuture},
+};

@@ -1,0 +1,264 @@
+use std::time::Duration;
+
+use crate::{BuildError, NewRelic, Otlp, Protocol, Sampling, TraceBuilder};
+
+impl TraceBuilder {
+    /// Reads the variables of OpenTelemetry's specification through `lookup`: `std::env::var` behind a closure.
+    ///
+    /// | variable | what |
+    /// | --- | --- |
+    /// | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `NEW_RELIC_APP_NAME` | who this is |
+    /// | `OTEL_PROPAGATORS` | `tracecontext`, `baggage`, `b3`, `b3multi`, `none` |
+    /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | see [`Sampling::from_names`] |
+    /// | `OTEL_EXPORTER_OTLP_ENDPOINT`, `_PROTOCOL`, `_HEADERS`, `_TIMEOUT`, `_COMPRESSION`; `OTEL_EXPORTER_OTLP_TRACES_…` first | where spans go |
+    /// | `NEW_RELIC_LICENSE_KEY` | to New Relic, unless an OTLP endpoint is set |
+    /// | `OTEL_TRACES_EXPORTER` | `otlp` or `none` |
+    /// | `OTEL_BSP_SCHEDULE_DELAY`, `_MAX_QUEUE_SIZE`, `_MAX_EXPORT_BATCH_SIZE`, `_EXPORT_TIMEOUT` | the queue |
+    /// | `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`, `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT`, and without `SPAN_` | bounds of a span |
+    /// | `OTEL_SDK_DISABLED` | `true`: nothing is exported |
+    ///
+    /// Unlike the specification asks, nothing is exported unless one of the variables names a receiver or
+    /// `OTEL_TRACES_EXPORTER` says `otlp`: what is not configured is off. An empty variable counts as not set.
+    ///
+    /// # Errors
+    /// [`BuildError::is_setting`] for a value that means nothing; the specification would have it ignored.
+    ///
+    /// # Examples
+    /// ```
+    /// use steeple_trace::TraceBuilder;
+    ///
+    /// let builder = TraceBuilder::from_env(|name| match name {
+    ///     "OTEL_SERVICE_NAME" => Some("taskboard".to_owned()),
+    ///     "OTEL_TRACES_SAMPLER" => Some("always_off".to_owned()),
+    ///     _ => None,
+    /// })?;
+    /// # let _unused = builder;
+    /// # Ok::<(), steeple_trace::BuildError>(())
+    /// ```
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BuildError> {
+        let get = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let mut builder = Self::default();
+        builder.service_name = get("OTEL_SERVICE_NAME");
+        for pair in get("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default().split(',').filter(|pair| !pair.is_empty()) {
+            let (key, value) =
+                pair.split_once('=').ok_or_else(|| BuildError::setting("OTEL_RESOURCE_ATTRIBUTES", pair))?;
+            builder = builder.resource(key.trim(), percent_decoded(value.trim()));
+        }
+        let has_name = builder.service_name.is_some()
+            || builder.resource.iter().any(|attribute| attribute.key.as_str() == "service.name");
+        if !has_name {
+            builder.service_name = get("NEW_RELIC_APP_NAME");
+        }
+        if let Some(names) = get("OTEL_PROPAGATORS") {
+            builder.propagators = names.parse()?;
+        }
+        if let Some(sampler) = get("OTEL_TRACES_SAMPLER") {
+            builder.sampling = Sampling::from_names(&sampler, get("OTEL_TRACES_SAMPLER_ARG").as_deref())?;
+            builder.sampling.check()?;
+        }
+        builder.queue_from(&get)?;
+        builder.limits_from(&get)?;
+        builder.export_from(&get)
+    }
+
+    fn queue_from(&mut self, get: &impl Fn(&str) -> Option<String>) -> Result<(), BuildError> {
+        let limits = &mut self.limits;
+        if let Some(spans) = number::<usize>("OTEL_BSP_MAX_QUEUE_SIZE", get)? {
+            limits.max_queue = spans.max(1);
+        }
+        if let Some(spans) = number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", get)? {
+            limits.max_batch = spans;
+        }
+        limits.max_batch = limits.max_batch.clamp(1, limits.max_queue);
+        if let Some(millis) = number("OTEL_BSP_SCHEDULE_DELAY", get)? {
+            limits.delay = Duration::from_millis(millis);
+        }
+        if let Some(millis) = number("OTEL_BSP_EXPORT_TIMEOUT", get)? {
+            limits.export_timeout = Duration::from_millis(millis);
+        }
+        Ok(())
+    }
+
+    fn limits_from(&mut self, get: &impl Fn(&str) -> Option<String>) -> Result<(), BuildError> {
+        for name in ["OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"] {
+            self.max_attributes = number(name, get)?.unwrap_or(self.max_attributes);
+        }
+        for name in ["OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT"] {
+            self.max_value = number(name, get)?.unwrap_or(self.max_value);
+        }
+        Ok(())
+    }
+
+    fn export_from(self, get: &impl Fn(&str) -> Option<String>) -> Result<Self, BuildError> {
+        let disabled = get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        let named = get("OTEL_TRACES_EXPORTER");
+        let asked = match named.as_deref() {
+            None => None,
+            Some("otlp") => Some(true),
+            Some("none") => Some(false),
+            Some(other) => return Err(BuildError::setting("OTEL_TRACES_EXPORTER", other)),
+        };
+        if disabled || asked == Some(false) {
+            return Ok(self);
+        }
+        let has_endpoint = of_signal("ENDPOINT", get).is_some();
+        match get("NEW_RELIC_LICENSE_KEY") {
+            Some(key) if !has_endpoint => Ok(self.new_relic(NewRelic::new(key))),
+            _ if has_endpoint || asked == Some(true) => Ok(self.otlp(Otlp::from_lookup(get)?)),
+            _ => Ok(self),
+        }
+    }
+}
+
+impl Otlp {
+    fn from_lookup(get: &impl Fn(&str) -> Option<String>) -> Result<Self, BuildError> {
+        let mut otlp = Self::new();
+        if let Some(protocol) = of_signal("PROTOCOL", get) {
+            otlp.protocol = protocol.parse()?;
+        }
+        // The address for all signals gets a path; the one for traces is used as it is.
+        if let Some(endpoint) = get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
+            otlp = otlp.endpoint(endpoint);
+        } else if let Some(endpoint) = get("OTEL_EXPORTER_OTLP_ENDPOINT") {
+            otlp = match otlp.protocol {
+                Protocol::HttpProtobuf => otlp.endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/'))),
+                Protocol::Grpc => otlp.endpoint(endpoint),
+            };
+        }
+        for pair in of_signal("HEADERS", get).unwrap_or_default().split(',').filter(|pair| !pair.trim().is_empty()) {
+            // The value is a secret: the error does not show it.
+            let (name, value) =
+                pair.split_once('=').ok_or_else(|| BuildError::setting("OTEL_EXPORTER_OTLP_HEADERS", "…"))?;
+            otlp = otlp.header(name.trim(), percent_decoded(value.trim()));
+        }
+        if let Some(millis) = of_signal("TIMEOUT", get) {
+            otlp.timeout = Duration::from_millis(parsed("OTEL_EXPORTER_OTLP_TIMEOUT", &millis)?);
+        }
+        match of_signal("COMPRESSION", get).as_deref() {
+            None | Some("none") => Ok(otlp),
+            Some("gzip") => Ok(otlp.gzip()),
+            Some(other) => Err(BuildError::setting("OTEL_EXPORTER_OTLP_COMPRESSION", other)),
+        }
+    }
+}
+
+/// The variable for traces, else the one for all signals.
+fn of_signal(name: &str, get: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    get(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}")).or_else(|| get(&format!("OTEL_EXPORTER_OTLP_{name}")))
+}
+
+fn number<N: std::str::FromStr>(
+    name: &'static str,
+    get: &impl Fn(&str) -> Option<String>,
+) -> Result<Option<N>, BuildError> {
+    get(name).map(|value| parsed(name, &value)).transpose()
+}
+
+fn parsed<N: std::str::FromStr>(name: &'static str, value: &str) -> Result<N, BuildError> {
+    value.parse().map_err(|_no_number| BuildError::setting(name, value))
+}
+
+/// Values are percent-encoded as in baggage.
+fn percent_decoded(value: &str) -> String {
+    crate::propagation::decode(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Propagators, builder::Export};
+
+    fn from(pairs: &[(&str, &str)]) -> Result<TraceBuilder, BuildError> {
+        let value_of =
+            |name: &str| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        TraceBuilder::from_env(value_of)
+    }
+
+    fn otlp_of(pairs: &[(&str, &str)]) -> Otlp {
+        match from(pairs).unwrap().export {
+            Export::Otlp(otlp) => otlp,
+            other @ (Export::Nowhere | Export::NewRelic(_)) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_any_variable_nothing_is_exported() {
+        assert!(matches!(from(&[]).unwrap().export, Export::Nowhere));
+        assert!(matches!(from(&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")]).unwrap().export, Export::Nowhere));
+        let off = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"), ("OTEL_SDK_DISABLED", "TRUE")];
+        assert!(matches!(from(&off).unwrap().export, Export::Nowhere));
+        let none = [("NEW_RELIC_LICENSE_KEY", "k"), ("OTEL_TRACES_EXPORTER", "none")];
+        assert!(matches!(from(&none).unwrap().export, Export::Nowhere));
+    }
+
+    #[test]
+    fn the_endpoint_of_all_signals_gets_a_path_and_that_of_traces_does_not() {
+        let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/");
+        assert_eq!(otlp_of(&[general]).address(), "http://c:4318/v1/traces");
+        assert_eq!(
+            otlp_of(&[general, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t:1/x")]).address(),
+            "http://t:1/x"
+        );
+        let grpc =
+            otlp_of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
+        assert_eq!((grpc.address(), grpc.protocol), ("http://c:4317", Protocol::Grpc));
+        assert_eq!(otlp_of(&[("OTEL_TRACES_EXPORTER", "otlp")]).address(), "http://localhost:4318/v1/traces");
+    }
+
+    #[test]
+    fn headers_are_decoded_and_never_shown() {
+        let otlp = otlp_of(&[
+            ("OTEL_TRACES_EXPORTER", "otlp"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key = s3cret%3D, x=1"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "250"),
+        ]);
+        assert_eq!(otlp.headers, [("api-key".to_owned(), "s3cret=".to_owned()), ("x".to_owned(), "1".to_owned())]);
+        assert!(otlp.gzip && otlp.timeout == Duration::from_millis(250));
+        assert!(!format!("{otlp:?}").contains("s3cret"));
+        let bad = from(&[("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_HEADERS", "s3cret")]).unwrap_err();
+        assert!(bad.is_setting() && !bad.to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn new_relic_needs_a_key_and_no_endpoint() {
+        let key = ("NEW_RELIC_LICENSE_KEY", "eu01xx");
+        let builder = from(&[key, ("NEW_RELIC_APP_NAME", "shop")]).unwrap();
+        assert_eq!((builder.service_name.as_deref(), builder.max_attributes), (Some("shop"), 64));
+        assert!(matches!(builder.export, Export::NewRelic(_)));
+        assert_eq!(otlp_of(&[key, ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1")]).address(), "http://c:1/v1/traces");
+    }
+
+    #[test]
+    fn who_how_many_and_in_which_format_is_read() {
+        let builder = from(&[
+            ("OTEL_SERVICE_NAME", "board"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=other,team=a%20b"),
+            ("OTEL_PROPAGATORS", "b3"),
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.5"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "100"),
+            ("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "10"),
+        ])
+        .unwrap();
+        assert_eq!(builder.service_name.as_deref(), Some("board"));
+        assert_eq!(builder.resource.last().unwrap().value.as_str(), "a b");
+        assert_eq!(builder.propagators, Propagators::none().b3());
+        assert_eq!(builder.sampling, Sampling::ratio(0.5));
+        assert_eq!((builder.limits.max_queue, builder.limits.max_batch, builder.max_value), (100, 100, 10));
+    }
+
+    #[test]
+    fn a_value_that_means_nothing_is_an_error() {
+        for (name, value) in [
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+            ("OTEL_TRACES_SAMPLER", "sometimes"),
+            ("OTEL_PROPAGATORS", "smoke"),
+            ("OTEL_TRACES_EXPORTER", "zipkin"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "team"),
+        ] {
+            let error = from(&[(name, value)]).unwrap_err();
+            assert!(error.is_setting() && error.to_string().contains(name), "{error}");
+        }
+    }
+}

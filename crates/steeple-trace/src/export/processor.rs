@@ -1,0 +1,74 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use opentelemetry::{
+    Context, Key, KeyValue, Value,
+    trace::{Span as _, Status},
+};
+use opentelemetry_sdk::{
+    error::{OTelSdkError, OTelSdkResult},
+    trace::{Span, SpanData, SpanProcessor},
+};
+
+use super::Queue;
+use crate::keep::{Hold, Slot};
+
+/// Says that nothing failed. `tracing-opentelemetry` makes a span failed for each event at `error`, and the SDK lets
+/// nobody take that back.
+pub(crate) const UNSET: &str = "steeple.unset";
+/// Says which exchange a held span belongs to.
+const SLOT: &str = "steeple.slot";
+
+/// Removes an attribute that stays inside of this process.
+fn take(span: &mut SpanData, name: &'static str) -> Option<Value> {
+    let place = span.attributes.iter().position(|attribute| attribute.key == Key::from_static_str(name))?;
+    Some(span.attributes.swap_remove(place).value)
+}
+
+/// The SDK's way into the queue, past the spans that are held.
+pub(crate) struct Processor {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) hold: Option<Arc<Hold>>,
+    pub(crate) timeout: Duration,
+}
+
+impl SpanProcessor for Processor {
+    fn on_start(&self, span: &mut Span, parent: &Context) {
+        if self.hold.is_some()
+            && !span.span_context().is_sampled()
+            && let Some(slot) = parent.get::<Slot>()
+        {
+            span.set_attribute(KeyValue::new(SLOT, slot.value()));
+        }
+    }
+
+    fn on_end(&self, mut span: SpanData) {
+        if take(&mut span, UNSET).is_some() {
+            span.status = Status::Unset;
+        }
+        if span.span_context.is_sampled() {
+            self.queue.push(span);
+        } else if let Some(hold) = &self.hold
+            && let Some(slot) = take(&mut span, SLOT).and_then(|slot| Slot::read(&slot))
+        {
+            hold.push(slot, span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        result(self.queue.flush(self.timeout, false).pending, self.timeout)
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        result(self.queue.flush(timeout, true).pending, timeout)
+    }
+}
+
+fn result(pending: u64, timeout: Duration) -> OTelSdkResult {
+    if pending == 0 { Ok(()) } else { Err(OTelSdkError::Timeout(timeout)) }
+}
+
+impl fmt::Debug for Processor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Processor").field("holds", &self.hold.is_some()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,254 @@
+//! Tail keep: spans of an exchange are held until its end, and kept when it turned out to matter.
+//!
+//! What this means for the `sampled` flag: an exchange that is held passes `sampled=00` on, because nobody knows yet.
+//! If it is kept, its own spans are there in full, but those of services further down are there only if they keep
+//! their own. Exchanges of the base rate (see [`Sampling`](crate::Sampling)) pass `01` on and are whole everywhere.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use opentelemetry::{Array, KeyValue, Value, trace::SpanContext};
+use opentelemetry_sdk::trace::SpanData;
+use steeple_core::{End, Exchange};
+
+use crate::export::{Counters, Queue};
+
+/// Holds the spans of each exchange until its end and keeps those that failed, panicked, were cancelled or slow.
+///
+/// Costs a span for every exchange, also for those that are not kept.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use steeple_trace::{Keep, Sampling, Trace};
+///
+/// // One in a hundred, and beside them every failed one and every slow one.
+/// let trace = Trace::builder()
+///     .sampling(Sampling::ratio(0.01))
+///     .keep(Keep::new().slow(Duration::from_millis(500)).slow_route("/reports/{id}", Duration::from_secs(20)));
+/// # let _unused = trace;
+/// ```
+#[must_use = "options do nothing until a builder gets them"]
+#[derive(Clone, Debug)]
+pub struct Keep {
+    slow: Duration,
+    slow_routes: Vec<(String, Duration)>,
+    max_bytes: usize,
+    max_spans: usize,
+}
+
+impl Keep {
+    /// Keeps failures, panics, cancellations and what takes longer than a second; holds at most 32 MiB.
+    pub fn new() -> Self {
+        Self { slow: Duration::from_secs(1), slow_routes: Vec::new(), max_bytes: 32 << 20, max_spans: 512 }
+    }
+
+    /// What counts as slow. Default: 1 second.
+    pub fn slow(mut self, threshold: Duration) -> Self {
+        self.slow = threshold;
+        self
+    }
+
+    /// What counts as slow for one route's template or one gRPC method.
+    pub fn slow_route(mut self, template: impl Into<String>, threshold: Duration) -> Self {
+        self.slow_routes.push((template.into(), threshold));
+        self
+    }
+
+    /// The most memory that held spans may take together, in bytes. Default: 32 MiB.
+    ///
+    /// Beyond it, spans below the exchange's own are lost, and counted; the exchange's own span is not.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// The most spans that one exchange may have held. Default: 512.
+    pub fn max_spans(mut self, spans: usize) -> Self {
+        self.max_spans = spans;
+        self
+    }
+
+    /// Whether this exchange is worth keeping.
+    pub(crate) fn wants(&self, exchange: &Exchange, end: &End) -> bool {
+        end.is_server_error()
+            || end.outcome.is_cancelled()
+            || exchange.error().is_some()
+            || end.duration >= self.slow_for(exchange)
+    }
+
+    fn slow_for(&self, exchange: &Exchange) -> Duration {
+        if self.slow_routes.is_empty() {
+            return self.slow;
+        }
+        let is = |name: &str| self.slow_routes.iter().find(|(template, _)| template == name).map(|(_, slow)| *slow);
+        exchange
+            .rpc_method()
+            .and_then(is)
+            .or_else(|| exchange.route().and_then(|route| is(route.as_str())))
+            .unwrap_or(self.slow)
+    }
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// In an OpenTelemetry context: which exchange the spans below belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Slot(u64);
+
+impl Slot {
+    /// As an attribute holds it.
+    pub(crate) fn value(self) -> i64 {
+        i64::from_ne_bytes(self.0.to_ne_bytes())
+    }
+
+    pub(crate) fn read(value: &Value) -> Option<Self> {
+        let Value::I64(slot) = value else { return None };
+        Some(Self(u64::from_ne_bytes(slot.to_ne_bytes())))
+    }
+}
+
+/// Spans that end after their exchange still follow its decision, for this many kept exchanges.
+const REMEMBERED: usize = 256;
+const SHARDS: usize = 8;
+
+/// The spans that wait for the end of their exchange.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    keep: Keep,
+    next: AtomicU64,
+    bytes: AtomicUsize,
+    shards: [Mutex<HashMap<Slot, Vec<SpanData>>>; SHARDS],
+    kept: Mutex<VecDeque<Slot>>,
+    queue: Arc<Queue>,
+}
+
+impl Hold {
+    pub(crate) fn new(keep: Keep, queue: Arc<Queue>) -> Self {
+        Self {
+            keep,
+            next: AtomicU64::new(0),
+            bytes: AtomicUsize::new(0),
+            shards: Default::default(),
+            kept: Mutex::default(),
+            queue,
+        }
+    }
+
+    fn shard(&self, slot: Slot) -> MutexGuard<'_, HashMap<Slot, Vec<SpanData>>> {
+        let [first, ..] = &self.shards;
+        let place = usize::try_from(slot.0.rem_euclid(SHARDS as u64)).unwrap_or_default();
+        self.shards.get(place).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn counters(&self) -> &Counters {
+        self.queue.counters()
+    }
+
+    /// Begins to hold an exchange's spans.
+    pub(crate) fn begin(&self) -> Slot {
+        let slot = Slot(self.next.fetch_add(1, Ordering::Relaxed));
+        self.shard(slot).insert(slot, Vec::new());
+        slot
+    }
+
+    /// A span has ended.
+    pub(crate) fn push(&self, slot: Slot, span: SpanData) {
+        let size = size_of(&span);
+        let is_own = span.parent_span_is_remote || span.parent_span_id == opentelemetry::trace::SpanId::INVALID;
+        let mut shard = self.shard(slot);
+        let Some(spans) = shard.get_mut(&slot) else {
+            drop(shard);
+            self.late(slot, span);
+            return;
+        };
+        // The exchange's own span comes last and is what the others hang from: it is never the one to go.
+        let bytes = self.bytes.fetch_add(size, Ordering::Relaxed).saturating_add(size);
+        if !is_own && (spans.len() >= self.keep.max_spans || bytes > self.keep.max_bytes) {
+            drop(shard);
+            self.bytes.fetch_sub(size, Ordering::Relaxed);
+            self.counters().lose_held(1);
+            return;
+        }
+        spans.push(span);
+        drop(shard);
+        self.counters().held_bytes(self.bytes.load(Ordering::Relaxed));
+    }
+
+    fn late(&self, slot: Slot, span: SpanData) {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).contains(&slot);
+        if kept {
+            self.queue.push(sampled(span));
+        } else {
+            self.counters().leave_out(1);
+        }
+    }
+
+    /// The exchange is over and its own span has ended: all are exported, or none.
+    pub(crate) fn end(&self, slot: Slot, exchange: &Exchange, end: &End) {
+        let keep = !exchange.is_skipped(steeple_core::Signal::Traces) && self.keep.wants(exchange, end);
+        let spans = self.shard(slot).remove(&slot).unwrap_or_default();
+        self.bytes.fetch_sub(spans.iter().map(size_of).sum(), Ordering::Relaxed);
+        if keep {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() >= REMEMBERED {
+                kept.pop_front();
+            }
+            kept.push_back(slot);
+            drop(kept);
+            for span in spans {
+                self.queue.push(sampled(span));
+            }
+        } else {
+            self.counters().leave_out(spans.len());
+        }
+    }
+}
+
+/// It is exported, so it was sampled.
+fn sampled(mut span: SpanData) -> SpanData {
+    let context = &span.span_context;
+    span.span_context = SpanContext::new(
+        context.trace_id(),
+        context.span_id(),
+        context.trace_flags().with_sampled(true),
+        context.is_remote(),
+        context.trace_state().clone(),
+    );
+    span
+}
+
+/// About how much memory a span takes.
+fn size_of(span: &SpanData) -> usize {
+    let attributes = |attributes: &[KeyValue]| attributes.iter().map(size_of_attribute).fold(0, usize::saturating_add);
+    let events = span.events.iter().map(|event| event.name.len().saturating_add(attributes(&event.attributes)));
+    let links = span.links.iter().map(|link| attributes(&link.attributes).saturating_add(size_of_val(link)));
+    size_of_val(span)
+        .saturating_add(span.name.len())
+        .saturating_add(attributes(&span.attributes))
+        .saturating_add(events.map(|bytes| bytes.saturating_add(64)).fold(0, usize::saturating_add))
+        .saturating_add(links.fold(0, usize::saturating_add))
+}
+
+fn size_of_attribute(attribute: &KeyValue) -> usize {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum: numbers are counted with their `Value`")]
+    let value = match &attribute.value {
+        Value::String(text) => text.as_str().len(),
+        Value::Array(Array::String(texts)) => texts.iter().map(|text| text.as_str().len().saturating_add(24)).sum(),
+        Value::Array(Array::I64(numbers)) => size_of_val(numbers.as_slice()),
+        Value::Array(Array::F64(numbers)) => size_of_val(numbers.as_slice()),
+        Value::Array(Array::Bool(truths)) => truths.len(),
+        _ => 0,
+    };
+    size_of_val(attribute).saturating_add(attribute.key.as_str().len()).saturating_add(value)
+}

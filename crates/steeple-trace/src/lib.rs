@@ -1,0 +1,47 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod attributes;
+mod builder;
+pub mod client;
+mod doctor;
+mod env;
+mod error;
+mod export;
+mod ids;
+mod keep;
+mod newrelic;
+mod observer;
+mod otlp;
+mod propagation;
+mod response_header;
+mod sampling;
+mod scrub;
+mod segment;
+mod span;
+mod trust;
+
+use std::sync::Arc;
+
+pub use self::{
+    builder::TraceBuilder,
+    client::{ClientCall, ClientLayer, UrlTemplate},
+    doctor::{Finding, Problem},
+    error::BuildError,
+    export::{ExportStats, FlushReport},
+    keep::Keep,
+    newrelic::NewRelic,
+    observer::State,
+    otlp::{Otlp, Protocol},
+    propagation::Propagators,
+    response_header::ResponseHeader,
+    sampling::Sampling,
+    segment::{Segment, SegmentKind, Segments},
+    trust::Trust,
+};
+
+/// Traces every exchange. A cheap clone; see the [crate's docs](crate).
+///
+/// In a tuple of observers it goes first: the ones after it find the trace's ids on the exchange.
+#[derive(Clone)]
+pub struct Trace(Arc<observer::Inner>);

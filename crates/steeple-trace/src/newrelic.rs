@@ -1,0 +1,104 @@
+//! What New Relic's pages look for, beside the attributes of the convention.
+
+use std::{fmt, time::Duration};
+
+use opentelemetry::KeyValue;
+use steeple_core::{End, Exchange};
+use steeple_scrub::Scrubber;
+
+/// Straight to New Relic, without a collector in between.
+///
+/// Spans go to its OTLP endpoint: the European one for keys that begin with `eu`, else the American one.
+///
+/// # Source
+/// New Relic's documentation of its OTLP endpoint and of the names that its agents give transactions.
+#[must_use = "options do nothing until a builder gets them"]
+#[derive(Clone)]
+pub struct NewRelic {
+    license_key: Box<str>,
+    endpoint: Option<String>,
+}
+
+impl NewRelic {
+    /// With the license key of an account (`NEW_RELIC_LICENSE_KEY`).
+    pub fn new(license_key: impl Into<Box<str>>) -> Self {
+        Self { license_key: license_key.into(), endpoint: None }
+    }
+
+    /// Another endpoint, such as `https://gov-otlp.nr-data.net`; `/v1/traces` is added.
+    pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    pub(crate) fn traces_endpoint(&self) -> String {
+        let base = match &self.endpoint {
+            Some(endpoint) => endpoint.trim_end_matches('/'),
+            None if self.license_key.starts_with("eu") => "https://otlp.eu01.nr-data.net",
+            None => "https://otlp.nr-data.net",
+        };
+        format!("{base}/v1/traces")
+    }
+
+    pub(crate) fn license_key(&self) -> &str {
+        &self.license_key
+    }
+}
+
+impl fmt::Debug for NewRelic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewRelic").field("license_key", &"[redacted]").field("endpoint", &self.endpoint).finish()
+    }
+}
+
+/// What New Relic takes at most of one value, in bytes.
+pub(crate) const MAX_VALUE: usize = 4095;
+/// What it takes at most of one span.
+pub(crate) const MAX_ATTRIBUTES: u32 = 64;
+
+/// A request that takes longer is tolerated, one that takes four times as long frustrates: Apdex T.
+const APDEX_T: Duration = Duration::from_millis(500);
+
+/// The name of the transaction, its Apdex zone and its error, as New Relic's own agents tell them.
+pub(crate) fn describe(
+    exchange: &Exchange,
+    end: &End,
+    span_name: &str,
+    scrubber: &Scrubber,
+    attributes: &mut Vec<KeyValue>,
+) {
+    attributes.push(KeyValue::new("transaction.name", format!("WebTransaction/Rust/{span_name}")));
+    let zone = if end.is_server_error() || end.duration > APDEX_T.saturating_mul(4) {
+        "F"
+    } else if end.duration > APDEX_T {
+        "T"
+    } else {
+        "S"
+    };
+    attributes.push(KeyValue::new("apdexPerfZone", zone));
+    if end.is_server_error() {
+        attributes.push(KeyValue::new("error", true));
+        if let Some(error) = exchange.error() {
+            attributes.push(KeyValue::new("error.class", error.type_name()));
+            attributes.push(KeyValue::new("error.message", scrubber.text(&error.to_string()).into_owned()));
+        }
+    }
+    if let Some(id) = exchange.visible_user().and_then(|user| Some(user.id()?.to_owned())) {
+        attributes.push(KeyValue::new("enduser.id", id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_endpoint_is_that_of_the_keys_region_and_the_key_is_not_shown() {
+        let of = |key: &str| NewRelic::new(key).traces_endpoint();
+        assert_eq!(of("0123NRAL"), "https://otlp.nr-data.net/v1/traces");
+        assert_eq!(of("eu01xx123NRAL"), "https://otlp.eu01.nr-data.net/v1/traces");
+        let other = NewRelic::new("0123NRAL").endpoint("http://127.0.0.1:1/");
+        assert_eq!(other.traces_endpoint(), "http://127.0.0.1:1/v1/traces");
+        assert!(!format!("{other:?}").contains("0123"));
+    }
+}

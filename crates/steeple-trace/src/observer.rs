@@ -1,0 +1,394 @@
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue, Uri, request, response};
+use opentelemetry::{
+    Context, KeyValue,
+    baggage::Baggage,
+    trace::{SpanContext, Status, TraceContextExt},
+};
+use opentelemetry_sdk::trace::SdkTracer;
+use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, Signal, TraceContext, clock};
+use steeple_scrub::Scrubber;
+use tracing::Subscriber;
+use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::{
+    ClientLayer, ExportStats, Finding, FlushReport, ResponseHeader, Sampling, Trace, TraceBuilder, Trust,
+    attributes::{self, Capture, Noted, Target},
+    doctor,
+    export::{Queue, UNSET},
+    ids::PresetGuard,
+    keep::{Hold, Slot},
+    newrelic,
+    propagation::{self, Carried, Propagators},
+    segment::Tracing,
+    span::{self, OpenSpan, Start},
+    trust::TrustPolicy,
+};
+
+pub(crate) type PeerOf = Arc<dyn Fn(&request::Parts) -> Option<SocketAddr> + Send + Sync>;
+
+/// What all clones of a [`Trace`] share.
+pub(crate) struct Inner {
+    pub(crate) tracer: SdkTracer,
+    pub(crate) queue: Option<Arc<Queue>>,
+    pub(crate) hold: Option<Arc<Hold>>,
+    pub(crate) sampling: Sampling,
+    pub(crate) propagators: Propagators,
+    pub(crate) trust: TrustPolicy,
+    pub(crate) scrubber: Scrubber,
+    pub(crate) capture: Capture,
+    pub(crate) response_header: Option<ResponseHeader>,
+    pub(crate) behind_proxy: bool,
+    pub(crate) default_scheme: &'static str,
+    pub(crate) peer_of: Option<PeerOf>,
+    /// Whether exchanges without a span are visible to other libraries' propagation.
+    pub(crate) show_unsampled: bool,
+    pub(crate) new_relic: bool,
+    pub(crate) doctor: doctor::Doctor,
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trace")
+            .field("sampling", &self.0.sampling)
+            .field("propagators", &self.0.propagators)
+            .field("exports", &self.0.queue.is_some())
+            .field("holds", &self.0.hold.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Trace {
+    /// Starts with the defaults: every trace is sampled unless the caller said no, and nothing is exported.
+    pub fn builder() -> TraceBuilder {
+        TraceBuilder::default()
+    }
+
+    /// A layer of its own, for a stack with no other observer. Beside others, put a clone first into their tuple.
+    pub fn layer(&self) -> ObserveLayer<Self> {
+        ObserveLayer::new(self.clone())
+    }
+
+    /// The layer for a `tracing` subscriber that makes `#[tracing::instrument]` spans children of the exchange's.
+    ///
+    /// Events at `error` do not make a span failed: that is what the end of the exchange decides.
+    pub fn tracing_layer<S>(&self) -> OpenTelemetryLayer<S, SdkTracer>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span>,
+    {
+        tracing_opentelemetry::layer()
+            .with_tracer(self.0.tracer.clone())
+            .with_error_events_to_status(false)
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+    }
+
+    /// A layer for outgoing calls. See [`ClientLayer`].
+    pub fn client_layer(&self) -> ClientLayer {
+        ClientLayer::new(self.clone())
+    }
+
+    /// What became of the spans so far.
+    pub fn stats(&self) -> ExportStats {
+        self.0.queue.as_ref().map_or_else(ExportStats::default, |queue| queue.stats())
+    }
+
+    /// Sends what is queued, waiting no longer than this. Works on any runtime: the exporter has a thread of its own.
+    pub async fn flush(&self, timeout: Duration) -> FlushReport {
+        self.settle(timeout, false).await
+    }
+
+    /// Sends what is queued and accepts nothing any more, waiting no longer than this.
+    pub async fn shutdown(&self, timeout: Duration) -> FlushReport {
+        self.settle(timeout, true).await
+    }
+
+    /// [`flush`](Self::flush) that blocks this thread: for places without a runtime.
+    pub fn flush_blocking(&self, timeout: Duration) -> FlushReport {
+        self.0.queue.as_ref().map_or_else(FlushReport::default, |queue| queue.flush(timeout, false))
+    }
+
+    /// [`shutdown`](Self::shutdown) that blocks this thread: for the end of `main`, or before `exit`.
+    pub fn shutdown_blocking(&self, timeout: Duration) -> FlushReport {
+        self.0.queue.as_ref().map_or_else(FlushReport::default, |queue| queue.flush(timeout, true))
+    }
+
+    async fn settle(&self, timeout: Duration, close: bool) -> FlushReport {
+        let Some(queue) = self.0.queue.clone() else { return FlushReport::default() };
+        let (tell, told) = tokio::sync::oneshot::channel();
+        // A thread of its own waits: this one may be the only one that the runtime has.
+        let waiting = std::thread::Builder::new().name("steeple-flush".to_owned()).spawn(move || {
+            let _gone = tell.send(queue.flush(timeout, close));
+        });
+        match waiting {
+            Ok(_) => told.await.unwrap_or_default(),
+            Err(_) => FlushReport { pending: self.stats().queued, ..FlushReport::default() },
+        }
+    }
+
+    /// Looks for what would keep spans from arriving, and says it as data. Tries to connect to the receiver, for a
+    /// second at most: call it before serving, or from a blocking task.
+    ///
+    /// The first exchange runs the same checks and logs what they find, once.
+    pub fn doctor(&self) -> Vec<Finding> {
+        self.0.doctor.examine(self)
+    }
+
+    pub(crate) fn tracer(&self) -> &SdkTracer {
+        &self.0.tracer
+    }
+
+    pub(crate) fn exports(&self) -> bool {
+        self.0.queue.is_some()
+    }
+
+    pub(crate) fn propagates(&self) -> bool {
+        self.0.propagators != Propagators::none()
+    }
+
+    pub(crate) fn records_nothing(&self) -> bool {
+        self.0.hold.is_none() && self.0.sampling.is_never()
+    }
+
+    pub(crate) fn pass_on(&self, context: &SpanContext, headers: &mut HeaderMap) {
+        self.0.propagators.write(context, headers);
+    }
+
+    pub(crate) fn pass_baggage(&self, baggage: &Baggage, headers: &mut HeaderMap) {
+        self.0.propagators.write_baggage(baggage, headers);
+    }
+
+    /// Ids for work outside of any exchange, and whether it is sampled.
+    pub(crate) fn new_root(&self) -> (TraceContext, bool) {
+        let root = TraceContext::new_root();
+        let sampled = self.0.sampling.decide(None, root.trace_id().to_bytes(), None);
+        (root.with_sampled(sampled), sampled)
+    }
+
+    pub(crate) fn scrubbed(&self, text: &str) -> String {
+        crate::scrub::cut(&self.0.scrubber.text(text), attributes::MAX_TEXT).to_owned()
+    }
+
+    pub(crate) fn scrubbed_url(&self, uri: &Uri) -> String {
+        crate::scrub::cut(&self.0.scrubber.uri(uri), attributes::MAX_TEXT).to_owned()
+    }
+
+    fn peer(&self, request: &request::Parts) -> Option<SocketAddr> {
+        if let Some(peer_of) = &self.0.peer_of {
+            return peer_of(request);
+        }
+        #[cfg(feature = "connection")]
+        if let Some(connection) = request.extensions.get::<steeple_core::connection::Connection>() {
+            return connection.peer();
+        }
+        #[cfg(feature = "axum")]
+        if let Some(peer) = request.extensions.get::<axum::extract::ConnectInfo<SocketAddr>>() {
+            return Some(peer.0);
+        }
+        None
+    }
+
+    /// Decides what this exchange's trace is, and whether it gets a span.
+    fn decide(&self, exchange: &Exchange, request: &request::Parts, peer: Option<SocketAddr>) -> Decision {
+        let inner = &self.0;
+        let local = Context::map_current(|context| {
+            let span = context.span().span_context().clone();
+            span.is_valid().then(|| (context.clone(), span))
+        });
+        if let Some((context, span)) = local {
+            // Another layer's span is open around us: ours goes below it.
+            let ids = (span.trace_id().to_bytes(), span.span_id().to_bytes());
+            let trace = TraceContext::child_of(ids.0, ids.1, span.is_sampled()).unwrap_or_else(TraceContext::new_root);
+            return Decision { trace, parent: context, link: None, carried: Carried::default() };
+        }
+        let trust = inner.trust.of(peer.map(|peer| peer.ip()));
+        let incoming = inner.propagators.read(&request.headers);
+        let continued = incoming.filter(|_| trust != Trust::Nothing);
+        // Something before us may have looked for a trace already: its ids are on log lines by now.
+        let trace = exchange.trace().copied().or(continued.map(|incoming| incoming.context));
+        let trace = trace.unwrap_or_else(TraceContext::new_root);
+        let asked = continued.filter(|_| trust == Trust::Full).and_then(|incoming| incoming.asked);
+        let sampled = inner.sampling.decide(asked, trace.trace_id().to_bytes(), Some(exchange));
+        let carried = match trust {
+            Trust::Nothing => Carried::default(),
+            Trust::Full | Trust::Ids => inner.propagators.read_carried(&request.headers, continued.is_some()),
+        };
+        let link = match (trust, incoming) {
+            (Trust::Nothing, Some(incoming)) if sampled || inner.hold.is_some() => {
+                let asked = incoming.asked.unwrap_or_default();
+                propagation::remote_parent(&incoming.context, asked, carried.trace_state())
+            }
+            _ => None,
+        };
+        Decision { trace: trace.with_sampled(sampled), parent: Context::new(), link, carried }
+    }
+
+    fn record(&self, exchange: &Exchange, request: &request::Parts, peer: Option<SocketAddr>, made: Decision) -> State {
+        let inner = &self.0;
+        let Decision { trace, mut parent, link, carried } = made;
+        if let Some(remote) = propagation::remote_parent(&trace, trace.is_sampled(), carried.trace_state())
+            && !parent.span().span_context().is_valid()
+        {
+            parent = parent.with_remote_span_context(remote);
+        }
+        parent = carried.put_baggage(parent);
+        let slot = inner.hold.as_ref().filter(|_| !trace.is_sampled()).map(|hold| hold.begin());
+        if let Some(slot) = slot {
+            parent = parent.with_value(slot);
+        }
+        let target = Target::of(request, inner.behind_proxy, inner.default_scheme);
+        let mut attributes = attributes::at_start(exchange, request, target, &inner.scrubber);
+        let captured = &inner.capture.request;
+        attributes.extend(attributes::headers(exchange.is_grpc(), false, captured, &request.headers, &inner.scrubber));
+        let name = if exchange.is_grpc() { "grpc" } else { exchange.method() };
+        let preset = PresetGuard::set(trace);
+        let span = OpenSpan::start(Start { parent, link, name, attributes, tracer: &inner.tracer });
+        drop(preset);
+        let found = propagation::trace_context(span.context.span().span_context());
+        inner.doctor.saw(&span, found.is_some_and(|found| found.span_id() == trace.span_id()));
+        // The ids of a provider that is not ours are its own.
+        let trace = match found {
+            Some(found) if found.span_id() != trace.span_id() => found,
+            _ => trace,
+        };
+        exchange.set_trace(trace);
+        exchange.insert(Tracing::new(self.clone(), span.context.clone(), carried));
+        let original_method = if exchange.is_grpc() {
+            Some(request.uri.path().trim_start_matches('/').into())
+        } else {
+            (exchange.method() == "_OTHER").then(|| request.method.as_str().into())
+        };
+        let noted = Noted { original_method, peer };
+        State::Recorded(Box::new(Recorded { span, slot, noted, started: clock::unix_now() }))
+    }
+}
+
+/// What is decided from the request head.
+struct Decision {
+    trace: TraceContext,
+    parent: Context,
+    link: Option<SpanContext>,
+    carried: Carried,
+}
+
+/// How an exchange is traced.
+#[derive(Debug)]
+pub struct State(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// It has a span.
+    Recorded(Box<Recorded>),
+    /// It has none, but other libraries see its ids.
+    Shown(Context),
+    /// It has none; its ids go into the response.
+    Told,
+}
+
+#[derive(Debug)]
+struct Recorded {
+    span: OpenSpan,
+    slot: Option<Slot>,
+    noted: Noted,
+    /// Since the Unix epoch.
+    started: Duration,
+}
+
+impl State {
+    #[expect(non_snake_case, reason = "reads as the variant that it makes")]
+    fn Recorded(recorded: Box<Recorded>) -> Self {
+        Self(Kind::Recorded(recorded))
+    }
+}
+
+impl Observer for Trace {
+    type State = State;
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(&*self.0))
+    }
+
+    fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<State> {
+        let inner = &self.0;
+        inner.doctor.check_once(self);
+        let peer = self.peer(request);
+        let made = self.decide(exchange, request, peer);
+        let wanted = made.trace.is_sampled() || inner.hold.is_some();
+        if wanted && !exchange.is_skipped(Signal::Traces) {
+            return Some(self.record(exchange, request, peer, made));
+        }
+        let trace = made.trace.with_sampled(false);
+        exchange.set_trace(trace);
+        if !made.carried.is_empty() {
+            exchange.insert(made.carried.clone());
+        }
+        if inner.show_unsampled {
+            let span = propagation::span_context(&trace, made.carried.trace_state());
+            let context = made.carried.put_baggage(made.parent.with_remote_span_context(span));
+            return Some(State(Kind::Shown(context)));
+        }
+        inner.response_header.map(|_| State(Kind::Told))
+    }
+
+    fn on_response(&self, state: &mut State, exchange: &Exchange, response: &mut response::Parts) {
+        let inner = &self.0;
+        if let Kind::Recorded(recorded) = &state.0 {
+            let names = &inner.capture.response;
+            let captured = attributes::headers(exchange.is_grpc(), true, names, &response.headers, &inner.scrubber);
+            recorded.span.context.span().set_attributes(captured);
+        }
+        if let Some((kind, trace)) = inner.response_header.zip(exchange.trace())
+            && let Ok(value) = HeaderValue::from_str(&kind.value(trace))
+        {
+            response.headers.append(kind.name(), value);
+        }
+    }
+
+    fn on_enter(&self, state: &mut State, _exchange: &Exchange) {
+        match &state.0 {
+            Kind::Recorded(recorded) => recorded.span.enter(),
+            Kind::Shown(context) => span::attach(context),
+            Kind::Told => (),
+        }
+    }
+
+    fn on_exit(&self, state: &mut State, _exchange: &Exchange) {
+        match &state.0 {
+            Kind::Recorded(recorded) => recorded.span.exit(),
+            Kind::Shown(_) => span::detach(),
+            Kind::Told => (),
+        }
+    }
+
+    fn on_end(&self, state: State, exchange: &Exchange, end: &End) {
+        let Kind::Recorded(recorded) = state.0 else { return };
+        let inner = &self.0;
+        let Recorded { span, slot, noted, started } = *recorded;
+        let (name, status, mut attributes) = attributes::at_end(exchange, end, &noted, &inner.scrubber);
+        if inner.new_relic {
+            newrelic::describe(exchange, end, &name, &inner.scrubber, &mut attributes);
+        }
+        if status == Status::Unset && self.exports() {
+            attributes.insert(0, KeyValue::new(UNSET, true));
+        }
+        let ended = std::time::UNIX_EPOCH.checked_add(started.saturating_add(end.duration));
+        let handle = span.context.span();
+        handle.update_name(name);
+        handle.set_attributes(attributes);
+        for event in attributes::exceptions(&exchange.errors(), &inner.scrubber) {
+            handle.add_event("exception", event);
+        }
+        handle.set_status(status);
+        match ended {
+            Some(ended) => handle.end_with_timestamp(ended),
+            None => handle.end(),
+        }
+        if let (Some(hold), Some(slot)) = (&inner.hold, slot) {
+            hold.end(slot, exchange, end);
+        }
+    }
+}

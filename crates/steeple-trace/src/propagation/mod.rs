@@ -1,0 +1,259 @@
+//! Trace context in and out: `traceparent`, `tracestate`, `baggage`, B3.
+
+mod b3;
+mod baggage;
+mod tracestate;
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+pub(crate) use self::baggage::decode;
+use http::{HeaderMap, HeaderName, HeaderValue, header::InvalidHeaderValue};
+use opentelemetry::{
+    Context,
+    baggage::{Baggage, BaggageExt, KeyValueMetadata},
+    trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState},
+};
+use steeple_core::TraceContext;
+
+/// The formats in which trace context is read and written. Default: W3C trace context and baggage.
+///
+/// # Examples
+/// ```
+/// use steeple_trace::Propagators;
+///
+/// // As in `OTEL_PROPAGATORS`.
+/// let both: Propagators = "tracecontext,b3".parse()?;
+/// # Ok::<(), steeple_trace::BuildError>(())
+/// ```
+///
+/// # Source
+/// W3C Trace Context level 2, W3C Baggage, B3 of Zipkin; names from OpenTelemetry's `OTEL_PROPAGATORS`.
+#[must_use = "options do nothing until a builder gets them"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Propagators {
+    trace_context: bool,
+    baggage: bool,
+    b3: Option<B3>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum B3 {
+    Single,
+    Multi,
+}
+
+impl Propagators {
+    /// None: nothing is read from callers and nothing is passed on.
+    pub const fn none() -> Self {
+        Self { trace_context: false, baggage: false, b3: None }
+    }
+
+    /// `traceparent` and `tracestate`.
+    pub const fn trace_context(mut self) -> Self {
+        self.trace_context = true;
+        self
+    }
+
+    /// `baggage`: at most 64 members and 8,192 bytes.
+    pub const fn baggage(mut self) -> Self {
+        self.baggage = true;
+        self
+    }
+
+    /// The one `b3` header. Both forms of B3 are read, where there is no `traceparent`; this one is written.
+    pub const fn b3(mut self) -> Self {
+        self.b3 = Some(B3::Single);
+        self
+    }
+
+    /// The `x-b3-*` headers. Both forms of B3 are read, where there is no `traceparent`; this one is written.
+    pub const fn b3_multi(mut self) -> Self {
+        self.b3 = Some(B3::Multi);
+        self
+    }
+}
+
+impl Default for Propagators {
+    fn default() -> Self {
+        Self::none().trace_context().baggage()
+    }
+}
+
+impl FromStr for Propagators {
+    type Err = crate::BuildError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut all = Self::none();
+        for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+            all = match name {
+                "tracecontext" => all.trace_context(),
+                "baggage" => all.baggage(),
+                "b3" => all.b3(),
+                "b3multi" => all.b3_multi(),
+                "none" => all,
+                _ => return Err(crate::BuildError::setting("OTEL_PROPAGATORS", name)),
+            };
+        }
+        Ok(all)
+    }
+}
+
+/// What a caller said of its trace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming {
+    /// A new span below the caller's.
+    pub(crate) context: TraceContext,
+    /// The caller's decision on sampling, if it made one.
+    pub(crate) asked: Option<bool>,
+}
+
+/// What is passed on with every call, beside the ids.
+#[derive(Clone, Default)]
+pub(crate) struct Carried(Option<Arc<(TraceState, Baggage)>>);
+
+impl Carried {
+    pub(crate) fn trace_state(&self) -> TraceState {
+        self.0.as_ref().map(|carried| carried.0.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn baggage(&self) -> Option<&Baggage> {
+        self.0.as_ref().map(|carried| &carried.1).filter(|baggage| !baggage.is_empty())
+    }
+
+    /// The context with the baggage in it.
+    pub(crate) fn put_baggage(&self, context: Context) -> Context {
+        match self.baggage() {
+            Some(baggage) => {
+                context.with_baggage(baggage.iter().map(|(key, (value, metadata))| {
+                    KeyValueMetadata::new(key.clone(), value.clone(), metadata.clone())
+                }))
+            }
+            None => context,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl fmt::Debug for Carried {
+    /// Baggage may hold anything: its values are not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Carried")
+            .field("trace_state", &self.trace_state().header())
+            .field("baggage", &self.baggage().map(Baggage::len))
+            .finish()
+    }
+}
+
+impl Propagators {
+    /// The caller's trace. Allocates nothing.
+    pub(crate) fn read(self, headers: &HeaderMap) -> Option<Incoming> {
+        let w3c = if self.trace_context { TraceContext::from_headers(headers) } else { None };
+        match w3c {
+            Some(context) => Some(Incoming { context, asked: Some(context.is_sampled()) }),
+            None => self.b3.and_then(|_| b3::read(headers)),
+        }
+    }
+
+    /// `tracestate` (which means nothing without a trace that is continued) and `baggage`.
+    /// Allocates only if the caller sent any.
+    pub(crate) fn read_carried(self, headers: &HeaderMap, continued: bool) -> Carried {
+        let state = if continued && self.trace_context { tracestate::read(headers) } else { TraceState::default() };
+        let bags = if self.baggage { baggage::read(headers) } else { None };
+        if bags.is_none() && state == TraceState::default() {
+            return Carried(None);
+        }
+        Carried(Some(Arc::new((state, bags.unwrap_or_default()))))
+    }
+
+    /// Writes the ids for a call to another service, replacing what is there.
+    pub(crate) fn write(self, context: &SpanContext, headers: &mut HeaderMap) {
+        let Some(trace) = trace_context(context) else { return };
+        if self.trace_context {
+            let flags = context.trace_flags().to_u8();
+            let value = format!("00-{}-{}-{flags:02x}", trace.trace_id(), trace.span_id());
+            insert(headers, "traceparent", HeaderValue::from_str(&value));
+            headers.remove("tracestate");
+            let state = context.trace_state().header();
+            if !state.is_empty() {
+                insert(headers, "tracestate", HeaderValue::from_str(&state));
+            }
+        }
+        match self.b3 {
+            Some(B3::Single) => b3::write_single(&trace, headers),
+            Some(B3::Multi) => b3::write_multi(&trace, headers),
+            None => (),
+        }
+    }
+
+    /// Writes the baggage for a call to another service, replacing what is there.
+    pub(crate) fn write_baggage(self, baggage: &Baggage, headers: &mut HeaderMap) {
+        if self.baggage
+            && let Some(value) = baggage::write(baggage)
+        {
+            headers.insert("baggage", value);
+        }
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: &'static str, value: Result<HeaderValue, InvalidHeaderValue>) {
+    if let Ok(value) = value {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+/// The trace as the SDK sees it: this span, on another machine or here.
+pub(crate) fn span_context(trace: &TraceContext, state: TraceState) -> SpanContext {
+    let flags = TraceFlags::default().with_sampled(trace.is_sampled());
+    let ids = (TraceId::from_bytes(trace.trace_id().to_bytes()), SpanId::from_bytes(trace.span_id().to_bytes()));
+    SpanContext::new(ids.0, ids.1, flags, false, state)
+}
+
+/// The caller's span as the SDK sees it.
+pub(crate) fn remote_parent(trace: &TraceContext, sampled: bool, state: TraceState) -> Option<SpanContext> {
+    let flags = TraceFlags::default().with_sampled(sampled);
+    let parent = SpanId::from_bytes(trace.parent_id()?.to_bytes());
+    Some(SpanContext::new(TraceId::from_bytes(trace.trace_id().to_bytes()), parent, flags, true, state))
+}
+
+/// The SDK's span as an exchange sees it.
+pub(crate) fn trace_context(context: &SpanContext) -> Option<TraceContext> {
+    TraceContext::from_ids(context.trace_id().to_bytes(), context.span_id().to_bytes(), context.is_sampled())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_of_otel_propagators_are_known() {
+        assert_eq!("tracecontext, baggage".parse::<Propagators>().unwrap(), Propagators::default());
+        assert_eq!("none".parse::<Propagators>().unwrap(), Propagators::none());
+        assert_eq!("b3multi".parse::<Propagators>().unwrap(), Propagators::none().b3_multi());
+        assert!("jaeger".parse::<Propagators>().unwrap_err().is_setting());
+    }
+
+    #[test]
+    fn a_traceparent_beats_b3_and_without_either_there_is_nothing() {
+        let both = Propagators::default().b3();
+        let mut headers = HeaderMap::new();
+        assert!(both.read(&headers).is_none());
+        headers.insert("b3", HeaderValue::from_static("8448eb211c80319c-b7ad6b7169203331"));
+        assert_eq!(both.read(&headers).unwrap().asked, None);
+        headers
+            .insert("traceparent", HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        let incoming = both.read(&headers).unwrap();
+        assert_eq!(incoming.context.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
+        assert!(Propagators::none().read(&headers).is_none());
+    }
+
+    #[test]
+    fn a_tracestate_without_a_trace_is_discarded() {
+        let mut headers = HeaderMap::new();
+        headers.insert("tracestate", HeaderValue::from_static("a=1"));
+        assert!(Propagators::default().read_carried(&headers, false).is_empty());
+        assert_eq!(Propagators::default().read_carried(&headers, true).trace_state().header(), "a=1");
+    }
+}

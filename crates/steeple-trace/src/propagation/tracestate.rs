@@ -1,0 +1,142 @@
+//! W3C `tracestate`, bounded: what vendors on the way passed along.
+
+use http::HeaderMap;
+use opentelemetry::trace::TraceState;
+
+/// More members than this, and the whole list is discarded.
+const MAX_MEMBERS: usize = 32;
+/// What is propagated at most, in bytes. The standard asks for 512 at least.
+const MAX_LEN: usize = 512;
+/// Members longer than this go first when the list is too long.
+const LONG_MEMBER: usize = 128;
+
+/// Reads the list. An invalid one is discarded, as the standard asks; an absent one is empty.
+pub(crate) fn read(headers: &HeaderMap) -> TraceState {
+    let mut lines = headers.get_all("tracestate").iter().peekable();
+    if lines.peek().is_none() {
+        return TraceState::default();
+    }
+    let mut members: Vec<(&str, &str)> = Vec::new();
+    for line in lines {
+        let Ok(line) = line.to_str() else { return TraceState::default() };
+        for member in line.split(',') {
+            let member = member.trim_matches([' ', '\t']);
+            if member.is_empty() {
+                continue;
+            }
+            let Some((key, value)) = member.split_once('=').filter(|(key, value)| is_key(key) && is_value(value))
+            else {
+                return TraceState::default();
+            };
+            // A key may be there once; the left-most one is the newest.
+            if members.iter().all(|(other, _)| *other != key) {
+                members.push((key, value));
+            }
+            if members.len() > MAX_MEMBERS {
+                return TraceState::default();
+            }
+        }
+    }
+    shorten(&mut members);
+    TraceState::from_key_value(members).unwrap_or_default()
+}
+
+/// Leaves out whole members: the long ones first, then the right-most, until the rest fits.
+fn shorten(members: &mut Vec<(&str, &str)>) {
+    let len_of = |(key, value): &(&str, &str)| key.len().saturating_add(value.len()).saturating_add(1);
+    let total = |members: &[(&str, &str)]| {
+        members.iter().map(|member| len_of(member).saturating_add(1)).sum::<usize>().saturating_sub(1)
+    };
+    if total(members) > MAX_LEN {
+        members.retain(|member| len_of(member) <= LONG_MEMBER);
+    }
+    while total(members) > MAX_LEN {
+        members.pop();
+    }
+}
+
+/// What both levels of the standard, and the SDK, take as a key.
+fn is_key(key: &str) -> bool {
+    let plain = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'*' | b'/' | b'@')
+    };
+    key.len() <= 256
+        && key.bytes().next().is_some_and(|first| first.is_ascii_lowercase() || first.is_ascii_digit())
+        && key.bytes().all(plain)
+}
+
+fn is_value(value: &str) -> bool {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b',' | b'=');
+    (1..=256).contains(&value.len()) && value.bytes().all(plain) && !value.ends_with(' ')
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(lines: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("tracestate", HeaderValue::from_str(line).unwrap());
+        }
+        headers
+    }
+
+    #[track_caller]
+    fn check(lines: &[&str], want: &str) {
+        assert_eq!(read(&headers(lines)).header(), want, "{lines:?}");
+    }
+
+    #[test]
+    fn members_keep_their_order_over_several_lines() {
+        check(&["foo=1, bar=2", "\tbaz=3 ,"], "foo=1,bar=2,baz=3");
+        check(&["foo=1,,bar=2"], "foo=1,bar=2");
+        check(&["foo=1,foo=2"], "foo=1");
+        check(&[], "");
+    }
+
+    #[test]
+    fn one_invalid_member_discards_the_list() {
+        for bad in ["foo", "Foo=1", "foo=", "foo=a=b", "=1", "foo=1,bar =2", "foo=\u{7f}"] {
+            let Ok(value) = HeaderValue::from_bytes(bad.as_bytes()) else { continue };
+            let mut headers = HeaderMap::new();
+            headers.insert("tracestate", value);
+            assert_eq!(read(&headers).header(), "", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn too_many_members_discard_the_list_and_too_long_ones_leave_from_it() {
+        let list = |count: usize| (0..count).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(",");
+        assert_eq!(read(&headers(&[&list(32)])).header().split(',').count(), 32);
+        check(&[&list(33)], "");
+        let long = format!("a=1,big={},b=2,also={}", "x".repeat(250), "y".repeat(250));
+        check(&[&long], "a=1,b=2");
+        let many = (0..20).map(|n| format!("key{n:02}={}", "v".repeat(40))).collect::<Vec<_>>().join(",");
+        let kept = read(&headers(&[&many])).header();
+        assert!(kept.len() <= MAX_LEN && many.starts_with(&kept), "{kept}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_what_is_kept_is_bounded(lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..600), 0..4)) {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                if let Ok(value) = HeaderValue::from_bytes(&line) {
+                    headers.append("tracestate", value);
+                }
+            }
+            prop_assert!(read(&headers).header().len() <= MAX_LEN);
+        }
+
+        #[test]
+        fn what_is_kept_is_read_back_the_same(members in prop::collection::vec(("[a-z][a-z0-9_*/-]{0,20}", "[!-+.-<>-~]{1,20}"), 0..8)) {
+            let line = members.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
+            let once = read(&headers(&[&line])).header();
+            prop_assert_eq!(read(&headers(&[&once])).header(), once);
+        }
+    }
+}

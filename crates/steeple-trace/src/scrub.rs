@@ -1,0 +1,86 @@
+//! The last station before the exporter: secrets out, lengths bounded. Runs on the exporter's thread.
+
+use opentelemetry::{Array, KeyValue, StringValue, Value, trace::Status};
+use opentelemetry_sdk::trace::SpanData;
+use steeple_scrub::Scrubber;
+
+/// What every exported span goes through, also those of `#[tracing::instrument]` and of other libraries.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) scrubber: Scrubber,
+    /// In bytes.
+    pub(crate) max_value: usize,
+}
+
+impl Bounds {
+    pub(crate) fn apply(&self, mut span: SpanData) -> SpanData {
+        if let Some(name) = self.changed(None, &span.name) {
+            span.name = name.into();
+        }
+        if let Status::Error { description } = &span.status
+            && let Some(description) = self.changed(None, description)
+        {
+            span.status = Status::error(description);
+        }
+        last_wins(&mut span.attributes);
+        span.attributes.iter_mut().for_each(|attribute| self.attribute(attribute));
+        for event in &mut span.events.events {
+            event.attributes.iter_mut().for_each(|attribute| self.attribute(attribute));
+            if let Some(name) = self.changed(None, &event.name) {
+                event.name = name.into();
+            }
+        }
+        for link in &mut span.links.links {
+            link.attributes.iter_mut().for_each(|attribute| self.attribute(attribute));
+        }
+        span
+    }
+
+    fn attribute(&self, attribute: &mut KeyValue) {
+        let key = attribute.key.as_str();
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum: what is no text holds no secret")]
+        match &mut attribute.value {
+            Value::String(text) => {
+                if let Some(changed) = self.changed(Some(key), text.as_str()) {
+                    *text = changed.into();
+                }
+            }
+            Value::Array(Array::String(texts)) => {
+                for text in texts {
+                    if let Some(changed) = self.changed(Some(key), text.as_str()) {
+                        *text = StringValue::from(changed);
+                    }
+                }
+            }
+            _ => (),
+        }
+    }
+
+    /// The text as it may leave, if that is another.
+    fn changed(&self, key: Option<&str>, text: &str) -> Option<String> {
+        let scrubbed = match key {
+            Some(key) => self.scrubber.field(key, text),
+            None => self.scrubber.text(text),
+        };
+        let kept = cut(&scrubbed, self.max_value);
+        (kept != text).then(|| kept.to_owned())
+    }
+}
+
+/// The SDK keeps an attribute that was set twice twice; the protocol does not allow it.
+fn last_wins(attributes: &mut Vec<KeyValue>) {
+    let mut place = 0;
+    while let Some(attribute) = attributes.get(place) {
+        let rest = attributes.get(place.saturating_add(1)..).unwrap_or_default();
+        if rest.iter().any(|other| other.key == attribute.key) {
+            attributes.remove(place);
+        } else {
+            place = place.saturating_add(1);
+        }
+    }
+}
+
+/// Cuts at a character's boundary, at or before `max` bytes.
+pub(crate) fn cut(text: &str, max: usize) -> &str {
+    text.get(..text.floor_char_boundary(max)).unwrap_or(text)
+}

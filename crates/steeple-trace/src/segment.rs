@@ -1,0 +1,185 @@
+//! Parts of an exchange that have a name and a duration of their own.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    pin::Pin,
+    task::{Context as TaskContext, Poll},
+};
+
+use opentelemetry::{
+    Context, Key, KeyValue, Value,
+    trace::{SpanKind, TraceContextExt, Tracer},
+};
+use pin_project_lite::pin_project;
+use steeple_core::Exchange;
+
+use crate::{Trace, attributes::key, propagation::Carried};
+
+/// Beside an exchange that has a span: how to make more below it.
+#[derive(Clone)]
+pub(crate) struct Tracing {
+    pub(crate) trace: Trace,
+    pub(crate) context: Context,
+    pub(crate) carried: Carried,
+}
+
+impl Tracing {
+    pub(crate) fn new(trace: Trace, context: Context, carried: Carried) -> Self {
+        Self { trace, context, carried }
+    }
+
+    /// The innermost span of this exchange that is open here: the current one, or else the exchange's own.
+    pub(crate) fn parent(&self) -> Context {
+        let own = self.context.span().span_context().trace_id();
+        Context::map_current(|current| {
+            if current.span().span_context().trace_id() == own { current.clone() } else { self.context.clone() }
+        })
+    }
+}
+
+/// What a segment does. Decides how it is told to tracing systems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SegmentKind {
+    /// Asks a database or a cache. Its name should summarize the query: `select users`.
+    Datastore,
+    /// Asks another service.
+    External,
+    /// Anything else that takes time.
+    Internal,
+}
+
+impl From<&str> for SegmentKind {
+    /// `db`, `datastore` and `cache`; `http`, `rpc` and `external`; all else is internal.
+    fn from(kind: &str) -> Self {
+        match kind {
+            "db" | "datastore" | "cache" => Self::Datastore,
+            "http" | "rpc" | "external" => Self::External,
+            _ => Self::Internal,
+        }
+    }
+}
+
+/// Segments of an exchange.
+///
+/// # Examples
+/// ```
+/// use steeple_core::Exchange;
+/// use steeple_trace::Segments;
+///
+/// # async fn ask() -> u32 { 1 }
+/// # async fn handler() {
+/// let exchange = Exchange::current().unwrap_or_else(Exchange::detached);
+/// let users = exchange.segment("db", "select users", ask()).with("db.system.name", "postgresql").await;
+/// # }
+/// ```
+pub trait Segments {
+    /// Makes a future a segment of this exchange: a span below the one that is open where it is first polled.
+    ///
+    /// An exchange that is not recorded costs nothing more than the future itself. Dropping the future ends its span.
+    fn segment<F: Future>(
+        &self,
+        kind: impl Into<SegmentKind>,
+        name: impl Into<Cow<'static, str>>,
+        future: F,
+    ) -> Segment<F>;
+}
+
+impl Segments for Exchange {
+    fn segment<F: Future>(
+        &self,
+        kind: impl Into<SegmentKind>,
+        name: impl Into<Cow<'static, str>>,
+        future: F,
+    ) -> Segment<F> {
+        let state = match self.get::<Tracing>() {
+            Some(tracing) if !self.has_ended() => {
+                Stage::Waiting { tracing, kind: kind.into(), name: name.into(), attributes: Vec::new() }
+            }
+            _ => Stage::Unrecorded,
+        };
+        Segment { future, stage: state }
+    }
+}
+
+pin_project! {
+    /// A future that is a segment of an exchange. Made by [`Segments::segment`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Segment<F> {
+        #[pin]
+        future: F,
+        stage: Stage,
+    }
+}
+
+enum Stage {
+    Unrecorded,
+    Waiting { tracing: Tracing, kind: SegmentKind, name: Cow<'static, str>, attributes: Vec<KeyValue> },
+    Open(Context),
+}
+
+/// Most attributes that a segment takes.
+const MAX_ATTRIBUTES: usize = 32;
+
+impl<F> Segment<F> {
+    /// Sets an attribute of the segment's span: at most 32, before it is first polled.
+    pub fn with(mut self, key: impl Into<Key>, value: impl Into<Value>) -> Self {
+        if let Stage::Waiting { attributes, .. } = &mut self.stage
+            && attributes.len() < MAX_ATTRIBUTES
+        {
+            attributes.push(KeyValue::new(key, value));
+        }
+        self
+    }
+}
+
+impl Stage {
+    fn open(&mut self) -> Option<&Context> {
+        if let Self::Waiting { tracing, kind, name, attributes } = self {
+            let mut attributes = std::mem::take(attributes);
+            let span_kind = match kind {
+                SegmentKind::Datastore => {
+                    attributes.push(KeyValue::new(key::DB_QUERY_SUMMARY, name.clone()));
+                    SpanKind::Client
+                }
+                SegmentKind::External => SpanKind::Client,
+                SegmentKind::Internal => SpanKind::Internal,
+            };
+            let parent = tracing.parent();
+            let tracer = tracing.trace.tracer();
+            let builder = tracer.span_builder(name.clone()).with_kind(span_kind).with_attributes(attributes);
+            let span = builder.start_with_context(tracer, &parent);
+            *self = Self::Open(parent.with_span(span));
+        }
+        match self {
+            Self::Open(context) => Some(context),
+            Self::Unrecorded | Self::Waiting { .. } => None,
+        }
+    }
+}
+
+impl<F: Future> Future for Segment<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let Some(context) = this.stage.open() else { return this.future.poll(cx) };
+        let polled = {
+            let _current = context.clone().attach();
+            this.future.poll(cx)
+        };
+        if polled.is_ready() {
+            context.span().end();
+            *this.stage = Stage::Unrecorded;
+        }
+        polled
+    }
+}
+
+impl<F> fmt::Debug for Segment<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let recorded = !matches!(self.stage, Stage::Unrecorded);
+        f.debug_struct("Segment").field("recorded", &recorded).finish_non_exhaustive()
+    }
+}

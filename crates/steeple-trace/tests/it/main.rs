@@ -1,0 +1,18 @@
+//! Everything that can be seen of spans from outside: with an exporter in memory, and with real receivers.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    reason = "in a test a panic is the report"
+)]
+
+mod client;
+mod context;
+mod doctor;
+mod export;
+mod keep;
+mod receiver;
+mod semconv;
+mod spans;
+mod support;
