@@ -165,7 +165,7 @@ pub(crate) fn event(scrubber: &Scrubber, allowed: &[HeaderName], event: &mut Eve
     optional(scrubber, &mut event.logger);
     if let Some(entry) = &mut event.logentry {
         text(scrubber, &mut entry.message);
-        entry.params.iter_mut().for_each(|param| scrubber.json(param));
+        entry.params.iter_mut().for_each(|param| json(scrubber, param));
     }
     if event.fingerprint.iter().any(|part| matches!(scrubber.text(part), Cow::Owned(_))) {
         let parts = event.fingerprint.iter().map(|part| Cow::Owned(scrubber.text(part).into_owned()));
@@ -248,39 +248,39 @@ fn request(scrubber: &Scrubber, allowed: &[HeaderName], request: &mut Request) {
         && let Cow::Owned(scrubbed) = scrubber.url(url.as_str())
     {
         // What is left of a URL is one; if ever it is not, better none than a secret.
-        request.url = scrubbed.parse().ok();
+        request.url = filter_pairs(&scrubbed).as_deref().unwrap_or(&scrubbed).parse().ok();
     }
     if let Some(query) = &mut request.query_string {
-        replace(query, |query| scrubber.query(query));
+        replace_pairs(query, |query| scrubber.query(query));
     }
     if let Some(cookies) = &mut request.cookies {
-        replace(cookies, |cookies| scrubber.cookies(cookies));
+        replace_pairs(cookies, |cookies| scrubber.cookies(cookies));
     }
     if let Some(data) = &mut request.data {
         body(scrubber, data);
     }
     request.headers.retain(|name, value| header(scrubber, allowed, name, value));
     request.env.retain(|name, value| {
-        replace(value, |value| scrubber.field(name, value));
+        replace_value(value, |value| scrubber.field(name, value));
         !scrubber.is_denied_key(name)
     });
 }
 
 /// A body that is JSON is scrubbed as such, another as a form if it looks like one, else as text.
 fn body(scrubber: &Scrubber, data: &mut String) {
-    if let Ok(mut json) = serde_json::from_str::<Value>(data)
-        && (json.is_object() || json.is_array())
+    if let Ok(mut document) = serde_json::from_str::<Value>(data)
+        && (document.is_object() || document.is_array())
     {
-        let before = json.clone();
-        scrubber.json(&mut json);
-        if json != before {
-            *data = json.to_string();
+        let before = document.clone();
+        json(scrubber, &mut document);
+        if document != before {
+            *data = document.to_string();
         }
         return;
     }
     replace(data, |data| scrubber.text(data));
     if data.contains('=') && !data.contains(char::is_whitespace) {
-        replace(data, |data| scrubber.form(data));
+        replace_pairs(data, |data| scrubber.form(data));
     }
 }
 
@@ -291,11 +291,11 @@ fn header(scrubber: &Scrubber, allowed: &[HeaderName], name: &str, value: &mut S
         return !scrubber.is_denied_key(name);
     };
     match scrubber.header(&name, &bytes) {
-        HeaderVerdict::Shown(Cow::Owned(shown)) => *value = shown,
+        HeaderVerdict::Shown(Cow::Owned(shown)) => replace_value(value, |_| Cow::Owned(shown)),
         HeaderVerdict::Shown(Cow::Borrowed(_)) => {}
         // The team named it, and the deny list has nothing against it.
         HeaderVerdict::Hidden(HideReason::NotAllowed) if allowed.contains(&name) => {
-            replace(value, |value| scrubber.field(name.as_str(), value))
+            replace_value(value, |value| scrubber.field(name.as_str(), value))
         }
         HeaderVerdict::Hidden(_) => return false,
     }
@@ -319,11 +319,11 @@ fn contexts(scrubber: &Scrubber, allowed: &[HeaderName], contexts: &mut Map<Stri
             }
             Context::Response(response) => {
                 if let Some(cookies) = &mut response.cookies {
-                    replace(cookies, |cookies| scrubber.cookies(cookies));
+                    replace_pairs(cookies, |cookies| scrubber.cookies(cookies));
                 }
                 response.headers.retain(|name, value| header(scrubber, allowed, name, value));
                 if let Some(data) = &mut response.data {
-                    scrubber.json(data);
+                    json(scrubber, data);
                 }
             }
             Context::Otel(otel) => {
@@ -349,7 +349,7 @@ fn contexts(scrubber: &Scrubber, allowed: &[HeaderName], contexts: &mut Map<Stri
 /// Tags and the like. A name that is a secret itself is not one that was meant to be there.
 fn strings(scrubber: &Scrubber, map: &mut Map<String, String>) {
     for (key, value) in map.iter_mut() {
-        replace(value, |value| scrubber.field(key, value));
+        replace_value(value, |value| scrubber.field(key, value));
     }
     keys(scrubber, map);
 }
@@ -381,11 +381,11 @@ const QUERIES: [&str; 3] = ["http.query", "query_string", "url.query"];
 fn value(scrubber: &Scrubber, key: &str, value: &mut Value) {
     if let Value::String(one) = value {
         if URLS.contains(&key) {
-            replace(one, |one| scrubber.url(one));
+            replace_pairs(one, |one| scrubber.url(one));
         } else if QUERIES.contains(&key) {
-            replace(one, |one| scrubber.query(one.strip_prefix('?').unwrap_or(one)));
+            replace_pairs(one, |one| scrubber.query(one.strip_prefix('?').unwrap_or(one)));
         } else {
-            replace(one, |one| scrubber.field(key, one));
+            replace_value(one, |one| scrubber.field(key, one));
         }
         return;
     }
@@ -393,7 +393,7 @@ fn value(scrubber: &Scrubber, key: &str, value: &mut Value) {
     let mut object = serde_json::Map::new();
     object.insert(key.to_owned(), value.take());
     let mut object = Value::Object(object);
-    scrubber.json(&mut object);
+    json(scrubber, &mut object);
     if let Value::Object(object) = object
         && let Some((_, scrubbed)) = object.into_iter().next()
     {
@@ -411,6 +411,70 @@ fn text(scrubber: &Scrubber, value: &mut String) {
     replace(value, |value| scrubber.text(value));
 }
 
+/// What Sentry calls a value that was removed. Its server takes everything else under a name such as `password` for a secret.
+const FILTERED: &str = "[Filtered]";
+
+/// A value that went whole has Sentry's word for it; in prose the marker stays and says why.
+fn replace_value(value: &mut String, scrub: impl FnOnce(&str) -> Cow<'_, str>) {
+    replace(value, scrub);
+    if is_marker(value) {
+        FILTERED.clone_into(value);
+    }
+}
+
+/// The same for the values of `name=value` pairs: a query, a form, cookies, a URL.
+fn replace_pairs(pairs: &mut String, scrub: impl FnOnce(&str) -> Cow<'_, str>) {
+    replace(pairs, scrub);
+    if let Some(filtered) = filter_pairs(pairs) {
+        *pairs = filtered;
+    }
+}
+
+fn filter_pairs(pairs: &str) -> Option<String> {
+    const PAIR: &str = "=[redacted:";
+    let mut rest = pairs;
+    let mut out = None;
+    while let Some((before, after)) = rest.split_once(PAIR) {
+        let out = out.get_or_insert_with(String::new);
+        out.push_str(before);
+        match after.split_once(']') {
+            Some((_, next)) if next.is_empty() || next.starts_with(['&', ';', '#']) => {
+                out.push('=');
+                out.push_str(FILTERED);
+                rest = next;
+            }
+            _ => {
+                out.push_str(PAIR);
+                rest = after;
+            }
+        }
+    }
+    let mut out = out?;
+    out.push_str(rest);
+    Some(out)
+}
+
+fn is_marker(value: &str) -> bool {
+    value
+        .strip_prefix("[redacted:")
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|reason| !reason.contains(['[', ']', ' ']))
+}
+
+/// Scrubs a document, and says of each value that went whole what Sentry does. Without recursion, like the scrubber.
+fn json(scrubber: &Scrubber, document: &mut Value) {
+    scrubber.json(document);
+    let mut open = vec![document];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::String(text) if is_marker(text) => FILTERED.clone_into(text),
+            Value::Array(values) => open.extend(values),
+            Value::Object(map) => open.extend(map.values_mut()),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+}
+
 /// Puts what `scrub` makes of a text in its place. Clean text is not copied.
 fn replace(value: &mut String, scrub: impl FnOnce(&str) -> Cow<'_, str>) {
     let scrubbed = match scrub(value) {
@@ -418,4 +482,36 @@ fn replace(value: &mut String, scrub: impl FnOnce(&str) -> Cow<'_, str>) {
         Cow::Borrowed(_) => return,
     };
     *value = scrubbed;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pairs: &str, want: &str) {
+        let mut pairs = pairs.to_owned();
+        replace_pairs(&mut pairs, |pairs| Cow::Owned(pairs.to_owned()));
+        assert_eq!(pairs, want);
+    }
+
+    #[test]
+    fn of_pairs_a_value_that_went_whole_has_sentrys_word() {
+        check("a=1&token=[redacted:key]&b=2", "a=1&token=[Filtered]&b=2");
+        check("a=1; sid=[redacted:cookie]", "a=1; sid=[Filtered]");
+        check("q=[redacted:jwt] and more", "q=[redacted:jwt] and more");
+        check("q=[redacted:", "q=[redacted:");
+        check("plain=1", "plain=1");
+    }
+
+    #[test]
+    fn below_a_denied_name_everything_goes_and_prose_keeps_its_marker() {
+        let scrubber = Scrubber::default();
+        let mut one =
+            serde_json::json!({ "password": "hunter2", "note": "token=hunter2hunter2 was refused", "items": 3 });
+        json(&scrubber, &mut one);
+        assert_eq!(one["password"], FILTERED);
+        assert_eq!(one["items"], 3);
+        assert!(one["note"].as_str().is_some_and(|note| note.contains("[redacted:key]")), "{one}");
+    }
 }

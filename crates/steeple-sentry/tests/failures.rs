@@ -149,7 +149,7 @@ async fn a_noticed_error_has_its_chain_route_user_steps_tags_and_request() {
     let request = event.request.as_ref().unwrap();
     assert_eq!(request.url.as_ref().unwrap().as_str(), "http://shop.example/noticed/7");
     assert_eq!(request.method.as_deref(), Some("GET"));
-    assert_eq!(request.query_string.as_deref(), Some("page=2&token=[redacted:key]"));
+    assert_eq!(request.query_string.as_deref(), Some("page=2&token=[Filtered]"));
     assert_eq!(request.headers["user-agent"], "test/1.0");
     assert!(!request.headers.contains_key("authorization"));
     let Some(Context::Other(exchange)) = event.contexts.get("exchange") else { panic!("{:?}", event.contexts) };

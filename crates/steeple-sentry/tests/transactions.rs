@@ -77,7 +77,7 @@ async fn a_transaction_has_its_route_trace_user_span_and_no_secret() {
     assert_eq!((traced.trace_id.to_string().as_str(), traced.op.as_deref()), (TRACE, Some("http.server")));
     assert_eq!(traced.parent_span_id.unwrap().to_string(), "b7ad6b7169203331");
     assert_eq!((traced.status, traced.data["http.response.status_code"].as_u64()), (Some(SpanStatus::Ok), Some(200)));
-    assert_eq!(transaction.request.as_ref().unwrap().query_string.as_deref(), Some("token=[redacted:key]"));
+    assert_eq!(transaction.request.as_ref().unwrap().query_string.as_deref(), Some("token=[Filtered]"));
     let user = transaction.user.as_ref().unwrap();
     assert_eq!((user.id.as_deref(), user.email.as_deref()), (Some("u-1"), None), "as the privacy policy leaves it");
     let span = &transaction.spans[0];

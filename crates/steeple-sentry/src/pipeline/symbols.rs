@@ -67,7 +67,7 @@ fn name(address: Addr, out: &mut Vec<Frame>) {
         let path = symbol.filename().map(|path| path.to_string_lossy().into_owned());
         out.push(Frame {
             // `{:#}` leaves the hash at the end out.
-            function: symbol.name().map(|name| format!("{name:#}")),
+            function: symbol.name().map(|name| cut(format!("{name:#}"))),
             filename: path.as_deref().and_then(|path| path.rsplit(['/', '\\']).next()).map(str::to_owned),
             abs_path: path,
             lineno: symbol.lineno().map(u64::from),
@@ -82,6 +82,13 @@ fn name(address: Addr, out: &mut Vec<Frame>) {
     if let Some(inlined) = out.get_mut(first..) {
         inlined.reverse();
     }
+}
+
+/// Longer names are cut by the server, which then says so on the event.
+fn cut(mut name: String) -> String {
+    const MAX: usize = 500;
+    name.truncate(name.floor_char_boundary(MAX));
+    name
 }
 
 fn is_panic_entry(frame: &Frame) -> bool {

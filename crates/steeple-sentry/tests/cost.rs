@@ -1,0 +1,173 @@
+//! What an exchange pays: nothing while nothing happens, and little when something does.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and prints what it measured"
+)]
+
+mod common;
+
+use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use common::{DSN, Receiver};
+use futures_util::FutureExt;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use sentry_core::{Envelope, Transport};
+use steeple_core::{CountedBody, End, Exchange, ObserveLayer, Observer};
+use steeple_sentry::{Loss, Sentry, SentryOptions, breadcrumb};
+use tower::{Layer, Service, ServiceExt};
+
+/// Watches and does nothing: what core itself costs.
+struct Idle;
+
+impl Observer for Idle {
+    type State = ();
+
+    fn on_request(&self, _: &Exchange, _: &mut http::request::Parts) -> Option<()> {
+        Some(())
+    }
+
+    fn on_end(&self, (): (), _: &Exchange, _: &End) {}
+}
+
+type Body = http_body_util::Full<bytes::Bytes>;
+
+/// A head as hyper makes it: all of it slices of the one buffer that it was read into.
+fn head() -> http::request::Parts {
+    let parts = [
+        "/users/7?page=2",
+        "test/1.0",
+        "*/*",
+        "shop.example",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ];
+    let mut rest = bytes::BytesMut::from(&*parts.concat());
+    let mut parts = parts.into_iter().map(|part| rest.split_to(part.len()).freeze());
+    let mut head = Request::new(()).into_parts().0;
+    head.uri = http::Uri::from_maybe_shared(parts.next().unwrap()).unwrap();
+    for (name, value) in ["user-agent", "accept", "host", "traceparent"].into_iter().zip(parts) {
+        head.headers.insert(name, http::HeaderValue::from_maybe_shared(value).unwrap());
+    }
+    head
+}
+
+/// Serves one request on this thread, from its head to the last byte of its answer.
+fn exchange<O: Observer>(layer: &ObserveLayer<O>, handler: fn() -> StatusCode) {
+    let service = tower::service_fn(move |_: Request<CountedBody<Body>>| async move {
+        tokio::task::yield_now().await;
+        Ok::<_, Infallible>(Response::builder().status(handler()).body(Body::from("fine")).unwrap())
+    });
+    let mut service = layer.layer(service);
+    let request = Request::from_parts(head(), Body::default());
+    let answered = async {
+        let answer = service.ready().await.unwrap().call(request).await.unwrap();
+        answer.into_body().collect().await.unwrap();
+    };
+    let mut answered = Box::pin(answered);
+    while answered.as_mut().now_or_never().is_none() {}
+}
+
+fn allocations<O: Observer>(layer: &ObserveLayer<O>, handler: fn() -> StatusCode) -> u64 {
+    for _ in 0..8 {
+        exchange(layer, handler);
+    }
+    allocation_counter::measure(|| (0..100).for_each(|_| exchange(layer, handler))).count_total
+}
+
+#[test]
+fn an_exchange_in_which_nothing_happens_allocates_nothing_more() {
+    let receiver = Receiver::with(|options| options.release("shop@1").traces_sample_rate(0.0));
+    let bare = allocations(&ObserveLayer::new(Idle), || StatusCode::OK);
+    let watched = allocations(&receiver.sentry.layer(), || StatusCode::OK);
+    println!("allocations of 100 exchanges: {bare} bare, {watched} watched");
+    assert_eq!(watched, bare);
+}
+
+#[test]
+fn an_exchange_that_left_steps_is_not_served_by_a_used_hub_and_one_that_did_not_is() {
+    let receiver = Receiver::new();
+    let bare = allocations(&ObserveLayer::new(Idle), || StatusCode::OK);
+    let stepped = allocations(&receiver.sentry.layer(), || {
+        breadcrumb("step", "one");
+        StatusCode::OK
+    });
+    println!("allocations of an exchange with a breadcrumb: {}", (stepped - bare) / 100);
+    assert!(stepped > bare);
+    let watched = allocations(&receiver.sentry.layer(), || StatusCode::OK);
+    assert_eq!(watched, bare, "the next ones are for nothing again");
+}
+
+#[test]
+fn an_observer_that_is_none_or_off_costs_nothing_at_all() {
+    let bare = allocations(&ObserveLayer::new(Idle), || StatusCode::OK);
+    let none = SentryOptions::from_lookup(|_| None).unwrap().map(|options| options.build().unwrap());
+    assert_eq!(allocations(&ObserveLayer::new(none), || StatusCode::OK), bare);
+    let client = Arc::new(sentry_core::Client::from(sentry_core::ClientOptions::new()));
+    let off = Sentry::with_client(client, SentryOptions::new(DSN)).unwrap();
+    assert_eq!(allocations(&off.layer(), || StatusCode::OK), bare);
+}
+
+/// A Sentry that is down: nothing comes back from it.
+struct Stuck(std::sync::Mutex<()>);
+
+impl Transport for Stuck {
+    fn send_envelope(&self, _: Envelope) {
+        drop(self.0.lock());
+    }
+}
+
+#[test]
+fn a_sentry_that_is_stuck_costs_a_bounded_queue_and_no_request_its_time() {
+    let stuck = Arc::new(Stuck(std::sync::Mutex::new(())));
+    let held = stuck.0.lock().unwrap();
+    let options = SentryOptions::new(DSN).transport(Arc::clone(&stuck)).queue_capacity(NonZeroUsize::new(10).unwrap());
+    let sentry = options.build().unwrap();
+    let layer = sentry.layer();
+    let began = steeple_core::clock::now();
+    for _ in 0..200 {
+        exchange(&layer, || StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    let each = began.elapsed() / 200;
+    println!("a failure takes {each:?} of its request's thread (not optimized)");
+    assert!(each < Duration::from_millis(10), "{each:?}");
+    assert!(!sentry.flush(Duration::from_millis(50)), "a deadline is a deadline");
+    let lost = sentry.counts().lost(Loss::QueueFull);
+    assert!((189..=190).contains(&lost), "10 wait, one is with the transport, all others are counted: {lost}");
+    drop(held);
+    assert!(sentry.flush(Duration::from_secs(60)));
+    assert_eq!(sentry.counts().events + sentry.counts().lost(Loss::QueueFull), 200);
+}
+
+#[test]
+fn the_first_panic_holds_its_thread_for_less_than_its_symbols_take() {
+    let receiver = Receiver::new();
+    // The hook that prints would take longer than what is measured.
+    std::panic::set_hook(Box::new(|_| {}));
+    let _installed = receiver.sentry.clone().install();
+    // The sending thread reads the program's debug information first, once.
+    receiver.sentry.client().capture_event(sentry_core::protocol::Event::default(), None);
+    receiver.events();
+    let layer = receiver.sentry.layer();
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        let began = steeple_core::clock::now();
+        let caught =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| exchange(&layer, || panic!("out of cheese"))));
+        held.push(began.elapsed());
+        assert!(caught.is_err());
+    }
+    let first = held.first().copied().unwrap_or_default();
+    held.sort_unstable();
+    println!("a panic takes {first:?} the first time, {:?} in the middle (not optimized)", held.get(10).unwrap());
+    let events = receiver.events();
+    assert_eq!(events.len(), 20);
+    let named = |event: &sentry_core::protocol::Event<'_>| {
+        let frames = event.exception.last().unwrap().stacktrace.as_ref().unwrap().frames.iter();
+        frames.filter_map(|frame| frame.function.as_deref()).any(|name| name.contains("the_first_panic_holds"))
+    };
+    assert!(events.iter().all(named), "the stack is named all the same");
+    assert!(first < Duration::from_millis(50), "{first:?}");
+}
