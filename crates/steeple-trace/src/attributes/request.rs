@@ -114,9 +114,12 @@ pub(crate) fn at_end(
         if let Some(method) = &noted.original_method {
             attributes.push(KeyValue::new(key::HTTP_METHOD_ORIGINAL, bounded(scrubber.text(method))));
         }
-        if let Some(address) = exchange.visible_client_address() {
-            attributes.push(KeyValue::new(key::CLIENT_ADDRESS, address.to_string()));
-        }
+        // Where nobody told who the client is, it is the peer.
+        let client = match exchange.client_address() {
+            Some(_) => exchange.visible_client_address(),
+            None => noted.peer.and_then(|peer| visible_peer(exchange, peer)),
+        };
+        attributes.extend(client.map(|address| KeyValue::new(key::CLIENT_ADDRESS, address.to_string())));
     }
     if let Some(peer) = noted.peer
         && let Some(address) = visible_peer(exchange, peer)

@@ -1,1 +1,192 @@
+//! The way to a receiver: what arrives, what is lost, and that waiting is bounded.
 
+use std::{
+    convert::Infallible,
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+use axum::{Router, routing::get as on_get};
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use steeple_core::test_util::ScriptedBody;
+use steeple_trace::{NewRelic, Otlp, Protocol, Trace, TraceBuilder};
+use tower::{Layer, ServiceExt, service_fn};
+use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt};
+
+use crate::{
+    receiver::{Receiver, attribute, free_port},
+    support::{ask, get},
+};
+
+fn app(trace: &Trace) -> Router {
+    Router::new().route("/users/{id}", on_get(|| async { "Ann" })).layer(trace.layer())
+}
+
+async fn ask_times(trace: &Trace, count: usize) {
+    let app = app(trace);
+    for _ in 0..count {
+        ask(&app, get("/users/7?token=abc123")).await;
+    }
+}
+
+fn quick() -> TraceBuilder {
+    Trace::builder().service_name("board").resource("team", "a").export_delay(Duration::from_millis(20))
+}
+
+#[tokio::test]
+async fn spans_arrive_over_http_and_over_grpc() {
+    let Some(receiver) = Receiver::start() else { return };
+    let ways = [
+        (Otlp::new().endpoint(receiver.http_endpoint()), "http /v1/traces"),
+        (Otlp::new().endpoint(receiver.http_endpoint()).gzip(), "http /v1/traces"),
+        (Otlp::new().protocol(Protocol::Grpc).endpoint(receiver.grpc_endpoint()), "grpc"),
+        (Otlp::new().protocol(Protocol::Grpc).endpoint(receiver.grpc_endpoint()).gzip(), "grpc"),
+    ];
+    for (count, (otlp, via)) in (1..).zip(ways) {
+        let trace = quick().otlp(otlp.header("x-key", "s3cret")).build().unwrap();
+        ask_times(&trace, 1).await;
+        let report = trace.flush(Duration::from_secs(10)).await;
+        assert!(report.is_complete() && report.exported == 1, "{via}: {report:?}");
+        let spans = receiver.spans(count);
+        let request = receiver.requests().pop().unwrap();
+        assert_eq!((request["via"].as_str(), request["headers"]["x-key"].as_str()), (Some(via), Some("s3cret")));
+        let span = &spans[count - 1];
+        assert_eq!(span["name"], "GET /users/{id}");
+        assert_eq!(attribute(&span["resource"], "service.name").unwrap().1, "board");
+        assert_eq!(attribute(&span["resource"], "team").unwrap().1, "a");
+        assert_eq!(span["scope"]["name"], "steeple-trace");
+        assert_eq!(attribute(span, "http.response.status_code").unwrap(), ("intValue", &"200".into()));
+        assert!(!span.to_string().contains("abc123"));
+    }
+}
+
+#[tokio::test]
+async fn new_relic_gets_what_its_pages_look_for() {
+    let Some(receiver) = Receiver::start() else { return };
+    let base = format!("http://127.0.0.1:{}", receiver.http);
+    let trace = quick().new_relic(NewRelic::new("0123456789NRAL").endpoint(base)).build().unwrap();
+    ask_times(&trace, 1).await;
+    assert!(trace.flush(Duration::from_secs(10)).await.is_complete());
+    let span = receiver.spans(1).remove(0);
+    let request = receiver.requests().remove(0);
+    assert_eq!(request["headers"]["api-key"], "0123456789NRAL");
+    assert_eq!(request["headers"]["content-encoding"], "gzip");
+    assert_eq!(attribute(&span, "transaction.name").unwrap().1, "WebTransaction/Rust/GET /users/{id}");
+    assert_eq!(attribute(&span, "apdexPerfZone").unwrap().1, "S");
+}
+
+#[tokio::test]
+async fn with_the_receiver_down_and_back_again_the_losses_are_what_the_counter_says() {
+    let port = free_port();
+    let otlp = Otlp::new().endpoint(format!("http://127.0.0.1:{port}/v1/traces")).timeout(Duration::from_millis(300));
+    let trace = quick().otlp(otlp).build().unwrap();
+    ask_times(&trace, 7).await;
+    let report = trace.flush(Duration::from_secs(10)).await;
+    assert_eq!((report.exported, report.lost, report.pending), (0, 7, 0));
+    assert_eq!((trace.stats().lost_in_export, trace.stats().exported), (7, 0));
+    let Some(receiver) = Receiver::on(0, port) else { return };
+    ask_times(&trace, 5).await;
+    assert!(trace.flush(Duration::from_secs(10)).await.is_complete());
+    assert_eq!(receiver.spans(5).len(), 5);
+    assert_eq!((trace.stats().lost(), trace.stats().exported), (7, 5));
+}
+
+#[tokio::test]
+async fn a_receiver_that_comes_back_within_the_timeout_loses_nothing() {
+    let port = free_port();
+    let trace = quick().otlp(Otlp::new().endpoint(format!("http://127.0.0.1:{port}/v1/traces"))).build().unwrap();
+    ask_times(&trace, 3).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let Some(receiver) = Receiver::on(0, port) else { return };
+    assert!(trace.flush(Duration::from_secs(10)).await.is_complete());
+    assert_eq!(receiver.spans(3).len(), 3);
+}
+
+/// Accepts connections and never answers.
+fn silent() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+    (listener, endpoint)
+}
+
+#[tokio::test]
+async fn a_receiver_that_hangs_costs_a_bounded_queue_and_no_request_waits() {
+    let (_listener, endpoint) = silent();
+    let trace = quick().queue(10, 5).otlp(Otlp::new().endpoint(endpoint)).build().unwrap();
+    let began = Instant::now();
+    ask_times(&trace, 100).await;
+    assert!(began.elapsed() < Duration::from_secs(2));
+    let stats = trace.stats();
+    assert!(stats.queued <= 15 && stats.lost_queue_full >= 85, "{stats:?}");
+    assert_eq!(stats.queued + stats.lost(), 100);
+    let began = Instant::now();
+    let report = trace.flush(Duration::from_millis(200)).await;
+    assert!(report.pending > 0 && began.elapsed() < Duration::from_secs(2), "{report:?}");
+    let report = trace.shutdown(Duration::from_millis(200)).await;
+    assert!(report.pending > 0 && began.elapsed() < Duration::from_secs(4), "{report:?}");
+}
+
+#[test]
+fn a_current_thread_runtime_can_flush_and_so_can_none() {
+    let Some(receiver) = Receiver::start() else { return };
+    for (count, protocol) in (1..).zip([Protocol::HttpProtobuf, Protocol::Grpc]) {
+        let endpoint = if protocol == Protocol::Grpc { receiver.grpc_endpoint() } else { receiver.http_endpoint() };
+        let otlp = Otlp::new().protocol(protocol).endpoint(endpoint);
+        let trace = quick().export_delay(Duration::from_secs(60)).otlp(otlp).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let report = runtime.block_on(async {
+            ask_times(&trace, 1).await;
+            trace.flush(Duration::from_secs(10)).await
+        });
+        assert_eq!((report.exported, report.pending), (1, 0));
+        drop(runtime);
+        futures_util::FutureExt::now_or_never(ask_times(&trace, 1)).unwrap();
+        assert_eq!(trace.shutdown_blocking(Duration::from_secs(10)).exported, 1);
+        assert_eq!(receiver.spans(count * 2).len(), count * 2);
+    }
+}
+
+#[tokio::test]
+async fn after_a_shutdown_nothing_is_accepted_and_it_is_counted() {
+    let (_listener, endpoint) = silent();
+    let trace = quick().otlp(Otlp::new().endpoint(endpoint)).build().unwrap();
+    assert!(trace.shutdown(Duration::from_secs(1)).await.is_complete());
+    ask_times(&trace, 2).await;
+    assert_eq!(trace.stats().lost_queue_full, 2);
+}
+
+#[tokio::test]
+async fn the_exporter_does_not_trace_itself() {
+    let Some(receiver) = Receiver::start() else { return };
+    let trace = quick().otlp(Otlp::new().protocol(Protocol::Grpc).endpoint(receiver.grpc_endpoint())).build().unwrap();
+    let everything = tracing_subscriber::registry().with(trace.tracing_layer()).with(LevelFilter::TRACE);
+    tracing::subscriber::set_global_default(everything).unwrap_or_else(|_| panic!("one process for each test"));
+    ask_times(&trace, 1).await;
+    for _ in 0..3 {
+        trace.flush(Duration::from_secs(10)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(receiver.spans(1).len(), 1);
+}
+
+#[tokio::test]
+async fn without_an_exporter_nothing_is_recorded_and_nothing_is_started() {
+    let trace = Trace::builder().build().unwrap();
+    let service =
+        trace.layer().layer(service_fn(|_| async { Ok::<_, Infallible>(Response::new(ScriptedBody::default())) }));
+    let response = service.oneshot(Request::new(String::new())).await.unwrap();
+    response.into_body().collect().await.unwrap();
+    assert_eq!(trace.stats(), steeple_trace::ExportStats::default());
+    assert!(trace.flush(Duration::from_secs(1)).await.is_complete());
+    let threads = std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    assert!(!threads.into_iter().any(|name| name.trim() == "steeple-trace"));
+}
+
+#[test]
+fn an_address_that_is_none_is_said_when_it_is_built() {
+    let built = quick().otlp(Otlp::new().endpoint("not an address")).build();
+    assert!(built.unwrap_err().is_exporter());
+}

@@ -1,1 +1,143 @@
+//! Real systems that these tests talk to: an OTLP receiver on OpenTelemetry's own classes, and nginx.
+//!
+//! `.ci/peers-otlp.sh` installs the one. Where a peer is missing a test says so and passes; with
+//! `STEEPLE_REQUIRE_PEERS=1` it fails.
 
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// Ends its process when it is dropped.
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
+}
+
+/// Says that a test cannot run here; where peers are required, fails.
+#[expect(clippy::print_stderr, reason = "that is how a test says that it did nothing")]
+pub(crate) fn missing(what: &str) {
+    assert!(env::var_os("STEEPLE_REQUIRE_PEERS").is_none(), "{what} is missing, run .ci/peers");
+    eprintln!("skipped: {what} is missing");
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+pub(crate) struct Receiver {
+    _process: Process,
+    pub(crate) grpc: u16,
+    pub(crate) http: u16,
+    requests: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Receiver {
+    pub(crate) fn start() -> Option<Self> {
+        Self::on(0, 0)
+    }
+
+    /// On these ports.
+    pub(crate) fn on(grpc: u16, http: u16) -> Option<Self> {
+        let Some(python) = python() else {
+            missing("the OTLP receiver");
+            return None;
+        };
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/receiver.py");
+        let mut command = Command::new(python);
+        command.arg(script).args([grpc.to_string(), http.to_string()]).stdout(Stdio::piped());
+        let mut process = Process::start(&mut command);
+        let mut lines = BufReader::new(process.0.stdout.take().unwrap());
+        let mut first = String::new();
+        lines.read_line(&mut first).unwrap();
+        let ports: Value = serde_json::from_str(&first).unwrap();
+        let port = |name: &str| u16::try_from(ports[name].as_u64().unwrap()).unwrap();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&requests);
+        std::thread::spawn(move || collect(lines, &into));
+        Some(Self { _process: process, grpc: port("grpc"), http: port("http"), requests })
+    }
+
+    pub(crate) fn http_endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}/v1/traces", self.http)
+    }
+
+    pub(crate) fn grpc_endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.grpc)
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Value> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    /// All spans, with their resource under `resource`, once there are this many.
+    pub(crate) fn spans(&self, count: usize) -> Vec<Value> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let spans = spans_of(&self.requests());
+            if spans.len() >= count || Instant::now() > deadline {
+                assert_eq!(spans.len(), count, "{spans:#?}");
+                return spans;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn spans_of(requests: &[Value]) -> Vec<Value> {
+    let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
+    let mut spans = Vec::new();
+    for request in requests {
+        for resource in list(&request["message"], "resourceSpans") {
+            for scope in list(&resource, "scopeSpans") {
+                for mut span in list(&scope, "spans") {
+                    span["resource"] = resource["resource"].clone();
+                    span["scope"] = scope["scope"].clone();
+                    spans.push(span);
+                }
+            }
+        }
+    }
+    spans
+}
+
+fn collect(lines: BufReader<ChildStdout>, into: &Mutex<Vec<Value>>) {
+    for line in lines.lines().map_while(Result::ok) {
+        into.lock().unwrap().push(serde_json::from_str(&line).unwrap());
+    }
+}
+
+/// The interpreter that has OpenTelemetry's classes.
+pub(crate) fn python() -> Option<PathBuf> {
+    let own = env::var_os("STEEPLE_PEERS_DIR").map(|peers| PathBuf::from(peers).join("otlp/bin/python"));
+    [own, Some(PathBuf::from("python3"))].into_iter().flatten().find(|python| {
+        let mut check = Command::new(python);
+        check.args(["-c", "import grpc, opentelemetry.proto.trace.v1.trace_pb2"]).stderr(Stdio::null());
+        check.status().is_ok_and(|status| status.success())
+    })
+}
+
+/// The value of an attribute as the protocol has it: its kind and its content.
+pub(crate) fn attribute<'v>(holder: &'v Value, name: &str) -> Option<(&'v str, &'v Value)> {
+    let all = holder["attributes"].as_array()?;
+    let found = all.iter().find(|attribute| attribute["key"] == name)?;
+    found["value"].as_object()?.iter().next().map(|(kind, value)| (kind.as_str(), value))
+}

@@ -1,0 +1,59 @@
+"""An OTLP receiver around OpenTelemetry's own protobuf classes.
+
+Arguments: the port for gRPC, the port for HTTP, 0 for any. Says both on its first line, then one JSON line for each request.
+"""
+import gzip
+import http.server
+import json
+import sys
+import threading
+from concurrent import futures
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as rpc
+
+lock = threading.Lock()
+
+
+def say(via, headers, request):
+    with lock:
+        # The ids come as base64: that is protobuf's own JSON.
+        print(json.dumps({"via": via, "headers": headers, "message": MessageToDict(request)}), flush=True)
+
+
+class Traces(rpc.TraceServiceServicer):
+    def Export(self, request, context):
+        headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
+        say("grpc", headers, request)
+        return pb.ExportTraceServiceResponse()
+
+
+class Http(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        request = pb.ExportTraceServiceRequest()
+        request.ParseFromString(body)
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        say("http " + self.path, headers, request)
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-protobuf")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args):
+        pass
+
+
+grpc_server = grpc.server(futures.ThreadPoolExecutor(2))
+rpc.add_TraceServiceServicer_to_server(Traces(), grpc_server)
+grpc_port = grpc_server.add_insecure_port("127.0.0.1:" + sys.argv[1])
+grpc_server.start()
+http_server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Http)
+print(json.dumps({"grpc": grpc_port, "http": http_server.server_address[1]}), flush=True)
+http_server.serve_forever()
