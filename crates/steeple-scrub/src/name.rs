@@ -52,13 +52,13 @@ fn classify_short(name: &[u8], names: &Names) -> Class {
     }
     let name = Normal::of(name);
     let all = name.all();
-    if names.excepted.iter().any(|excepted| **excepted == *all) {
+    let denied = names.denied.iter().any(|denied| memchr::memmem::find(all, denied).is_some());
+    let class = if denied { Class::Strong } else { built_in(&name) };
+    // Asked last: most names need no exception.
+    if class > Class::Open && names.excepted.iter().any(|excepted| **excepted == *all) {
         return Class::Open;
     }
-    if names.denied.iter().any(|denied| memchr::memmem::find(all, denied).is_some()) {
-        return Class::Strong;
-    }
-    built_in(&name)
+    class
 }
 
 /// A name in lower case, with where its words begin.

@@ -6,14 +6,19 @@
 
 #![expect(clippy::missing_panics_doc, reason = "said once, above")]
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::{EmailPolicy, Scrubber};
 
 /// Scrubs with the defaults, and with everything configured.
-fn scrubbers() -> [Scrubber; 2] {
+fn scrubbers() -> &'static [Scrubber; 2] {
+    static SCRUBBERS: LazyLock<[Scrubber; 2]> = LazyLock::new(build);
+    &SCRUBBERS
+}
+
+fn build() -> [Scrubber; 2] {
     let all = Scrubber::builder()
         .allow_headers(["x-shop", "x-any-*"])
         .allow_cookies(["theme", "a"])

@@ -1,5 +1,4 @@
 //! Each surface by example, the configuration, and time that is linear.
-
 use std::{borrow::Cow, error::Error, fmt};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
