@@ -291,7 +291,7 @@ fn header(scrubber: &Scrubber, allowed: &[HeaderName], name: &str, value: &mut S
         return !scrubber.is_denied_key(name);
     };
     match scrubber.header(&name, &bytes) {
-        HeaderVerdict::Shown(Cow::Owned(shown)) => replace_value(value, |_| Cow::Owned(shown)),
+        HeaderVerdict::Shown(Cow::Owned(shown)) => replace_pairs(value, |_| Cow::Owned(shown)),
         HeaderVerdict::Shown(Cow::Borrowed(_)) => {}
         // The team named it, and the deny list has nothing against it.
         HeaderVerdict::Hidden(HideReason::NotAllowed) if allowed.contains(&name) => {
