@@ -72,7 +72,8 @@ fn key(text: &[u8], sign: usize, names: &Names) -> Option<Key> {
         end = end.saturating_sub(1);
     }
     if is_quote(before(text, end)) {
-        quoted = true;
+        // Backticks quote a name in prose: "invalid value for `token`: must not be empty".
+        quoted = before(text, end) != b'`';
         end = run_back(text, end.saturating_sub(1), 8, |byte| byte == b'\\');
     }
     let start = run_back(text, end, 64, is_name);
