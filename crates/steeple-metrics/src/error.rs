@@ -12,6 +12,7 @@ enum Kind {
     NameTaken(prometheus::Error),
     Name(Box<str>),
     Objective,
+    #[cfg(feature = "push")]
     Endpoint(Box<str>),
 }
 
@@ -58,6 +59,7 @@ impl BuildError {
     }
 
     /// An address to push to is not usable.
+    #[cfg(feature = "push")]
     pub fn is_endpoint(&self) -> bool {
         matches!(self.kind, Kind::Endpoint(_))
     }
@@ -70,6 +72,7 @@ impl fmt::Display for BuildError {
             Kind::NameTaken(_) => f.write_str("the registry has a metric of that name already"),
             Kind::Name(name) => write!(f, "`{name}` is not a name that Prometheus allows"),
             Kind::Objective => f.write_str("an objective needs a ratio between 0 and 1 and a latency above zero"),
+            #[cfg(feature = "push")]
             Kind::Endpoint(endpoint) => write!(f, "`{endpoint}` is not an address to push to"),
         }
     }
@@ -79,7 +82,9 @@ impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
             Kind::NameTaken(error) => Some(error),
-            Kind::Bounds | Kind::Name(_) | Kind::Objective | Kind::Endpoint(_) => None,
+            #[cfg(feature = "push")]
+            Kind::Endpoint(_) => None,
+            Kind::Bounds | Kind::Name(_) | Kind::Objective => None,
         }
     }
 }

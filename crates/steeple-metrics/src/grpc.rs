@@ -15,6 +15,7 @@ use crate::{
     names::Names,
     series::{Exemplars, HistogramPlace, Labels, Name, OVERFLOW},
     shard::Cells,
+    snapshot::{Distribution, RouteSnapshot},
     table::{Table, hash},
 };
 
@@ -163,6 +164,23 @@ impl Grpc {
         }
         self.folded.fold(Label::GrpcMethod);
         &self.overflow
+    }
+
+    /// What there is now, by method.
+    pub(crate) fn snapshot(&self, out: &mut Vec<RouteSnapshot>) {
+        for rpc in self.all() {
+            let (mut requests, mut errors, mut latency) = (0_u64, 0_u64, Distribution::default());
+            for (status, code) in GrpcStatus::all().zip(&rpc.codes) {
+                let Some(code) = code.get() else { continue };
+                let handled = code.cells.sum(HANDLED);
+                requests = requests.wrapping_add(handled);
+                if status.is_server_error() {
+                    errors = errors.wrapping_add(handled);
+                }
+                latency.add(&code.duration, &code.cells);
+            }
+            out.push(RouteSnapshot::new("", rpc.name.clone(), requests, errors, latency));
+        }
     }
 
     fn all(&self) -> impl Iterator<Item = &Rpc> {

@@ -8,6 +8,7 @@ use std::sync::{
 use steeple_core::{End, ErrorClass, Outcome, TraceContext};
 
 use crate::{
+    Objective,
     encode::{Encoder, HistogramView, Kind, Meta, Number, Source},
     folded::{Folded, Label},
     layout::Layout,
@@ -15,6 +16,7 @@ use crate::{
     route::RouteMetrics,
     series::{Exemplars, HistogramCounts, HistogramPlace, Labels, Name, OVERFLOW},
     shard::Cells,
+    snapshot::{Distribution, RouteSnapshot},
     table::{Table, hash},
 };
 
@@ -36,6 +38,9 @@ const RESERVED_PER_ROUTE: u32 = 8;
 /// What ends up in `http_requests_aborted_total`.
 const ABORTS: [Outcome; 5] =
     [Outcome::Cancelled, Outcome::CancelledInBody, Outcome::ServiceError, Outcome::BodyError, Outcome::Panicked];
+
+/// The cell of [`Method`] after those of aborts: what failed for a reason on the server's side.
+const FAILURES: usize = ABORTS.len();
 
 /// How much there may be of everything.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +84,7 @@ pub(crate) struct Route {
 
 /// What is kept of one method of one route.
 pub(crate) struct Method {
-    method: &'static str,
+    verb: &'static str,
     labels: Labels,
     otel_sizes: OnceLock<Labels>,
     aborts: [OnceLock<Labels>; ABORTS.len()],
@@ -214,6 +219,9 @@ impl Http {
                 labels.get_or_init(|| method.abort_labels(&route.name, end.outcome));
             }
         }
+        if failed {
+            row.add(FAILURES, 1);
+        }
         if ended.timed
             && let Some(head) = end.head_after
         {
@@ -330,7 +338,29 @@ impl Http {
         routes.flat_map(|route| route.methods.iter().filter_map(move |method| Some((route, &**method.get()?))))
     }
 
-    fn in_flight(&self) -> u64 {
+    /// What there is now, by method and route.
+    pub(crate) fn snapshot(&self, out: &mut Vec<RouteSnapshot>) {
+        for (route, method) in self.methods() {
+            let statuses = || method.statuses().map(|(_, status)| status);
+            let requests = statuses().fold(0_u64, |sum, status| sum.wrapping_add(status.cells.sum(REQUESTS)));
+            let mut latency = Distribution::default();
+            for status in statuses() {
+                latency.add(&status.duration, &status.cells);
+            }
+            let errors = method.cells.sum(FAILURES);
+            out.push(RouteSnapshot::new(method.verb, route.name.clone(), requests, errors, latency));
+        }
+    }
+
+    /// The objectives of routes that have said theirs.
+    pub(crate) fn objectives(&self) -> impl Iterator<Item = (&'static str, &str, &Objective)> {
+        self.methods().filter_map(|(route, method)| {
+            let objective = method.options.get()?.objective()?;
+            Some((method.verb, &*route.name, objective))
+        })
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
         let sum = (0..METHODS.len()).fold(0_u64, |sum, method| sum.wrapping_add(self.in_flight.sum(method)));
         not_negative(sum)
     }
@@ -353,11 +383,11 @@ impl Route {
 
 impl Method {
     fn new(route: &Route, method: &'static str, http: &Http) -> Self {
-        let head = HistogramPlace::new(Arc::clone(&http.latency), ABORTS.len());
+        let head = HistogramPlace::new(Arc::clone(&http.latency), FAILURES.saturating_add(1));
         let request_size = HistogramPlace::new(Arc::clone(&http.sizes), head.end());
         let response_size = HistogramPlace::new(Arc::clone(&http.sizes), request_size.end());
         Self {
-            method,
+            verb: method,
             labels: Labels::new([("method".into(), method.into()), ("route".into(), route.name.clone())]),
             otel_sizes: OnceLock::new(),
             aborts: [const { OnceLock::new() }; ABORTS.len()],
@@ -373,7 +403,7 @@ impl Method {
 
     fn abort_labels(&self, route: &Name, outcome: Outcome) -> Labels {
         Labels::new([
-            ("method".into(), self.method.into()),
+            ("method".into(), self.verb.into()),
             ("route".into(), route.clone()),
             ("outcome".into(), outcome.as_str().into()),
         ])
@@ -390,7 +420,7 @@ impl Status {
         let duration = HistogramPlace::new(layout, 1);
         let code: Name = if key.status == 0 { OVERFLOW.into() } else { key.status.to_string().into() };
         let labels = Labels::new([
-            ("method".into(), method.method.into()),
+            ("method".into(), method.verb.into()),
             ("route".into(), route.name.clone()),
             ("status_code".into(), code.clone()),
         ]);
@@ -418,7 +448,7 @@ impl Status {
 
 fn otel_pairs(route: &Route, method: &Method, http: &Http) -> Vec<(Name, Name)> {
     let mut pairs =
-        vec![("http_request_method".into(), method.method.into()), ("url_scheme".into(), http.scheme.clone())];
+        vec![("http_request_method".into(), method.verb.into()), ("url_scheme".into(), http.scheme.clone())];
     if route.name != UNMATCHED {
         pairs.push(("http_route".into(), route.name.clone()));
     }

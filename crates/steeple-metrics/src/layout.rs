@@ -94,13 +94,6 @@ impl Scale {
         }
     }
 
-    pub(crate) const fn unit(self) -> &'static str {
-        match self {
-            Self::Seconds => "seconds",
-            Self::Bytes => "bytes",
-        }
-    }
-
     /// The native buckets: how many to the power of two (as a power of two), the lowest and the highest.
     const fn native(self) -> (i32, i32, i32, f64) {
         match self {
@@ -216,11 +209,27 @@ impl Layout {
         self.classic.partition_point(|bucket| bucket.cells <= cell)
     }
 
-    /// The bounds of a cell, in the unit shown: above the first, up to the second.
-    pub(crate) fn range_of(&self, cell: usize) -> (f64, Option<f64>) {
-        let shown = |bound: &u64| to_f64(*bound) / self.scale.per_unit();
-        let lower = cell.checked_sub(1).and_then(|below| self.bounds.get(below)).map_or(0.0, shown);
-        (lower, self.bounds.get(cell).map(shown))
+    /// The bounds of a cell: above the first, up to the second.
+    fn range_of(&self, cell: usize) -> (u64, Option<u64>) {
+        let lower = cell.checked_sub(1).and_then(|below| self.bounds.get(below)).copied().unwrap_or(0);
+        (lower, self.bounds.get(cell).copied())
+    }
+
+    /// The value in a cell that is wrong by the same factor at either end, in the unit shown.
+    pub(crate) fn middle_of(&self, cell: usize) -> f64 {
+        let (lower, upper) = self.range_of(cell);
+        let middle = match upper {
+            Some(upper) if lower > 0 => (to_f64(lower) * to_f64(upper)).sqrt(),
+            Some(upper) => to_f64(upper) / 2.0,
+            // Above the last bound, nothing is known but that.
+            None => to_f64(lower),
+        };
+        middle / self.scale.per_unit()
+    }
+
+    /// The same in whole nanoseconds or bytes.
+    pub(crate) fn whole_middle_of(&self, cell: usize) -> u64 {
+        to_units(self.middle_of(cell), self.scale)
     }
 }
 
@@ -320,11 +329,11 @@ mod tests {
             for (place, cells) in native.cells.iter().enumerate() {
                 let index = native.first_index + i32::try_from(place).unwrap();
                 let upper = (f64::from(index) / f64::from(1 << native.schema)).exp2();
+                let upper = upper * scale.per_unit();
                 let (_, last) = layout.range_of(cells - 1);
                 let (first, _) = layout.range_of(before);
-                let step = 1.0 / scale.per_unit();
-                assert!((last.unwrap() - upper).abs() <= step, "{scale:?} {index}: {last:?} {upper}");
-                assert!(first < upper, "{scale:?} {index}");
+                assert!(to_f64(last.unwrap()) <= upper && to_f64(last.unwrap()) > upper - 1.0, "{scale:?} {index}");
+                assert!(to_f64(first) < upper, "{scale:?} {index}");
                 before = *cells;
             }
         }
@@ -343,7 +352,8 @@ mod tests {
         #[test]
         fn places_are_in_order(value: u64) {
             prop_assert!(lowest_of(coarse(value)) <= value);
-            prop_assert!(coarse(value) + 1 >= COARSE || value < lowest_of(coarse(value) + 1));
+            let next = coarse(value).saturating_add(1);
+            prop_assert!(next >= COARSE || value < lowest_of(next));
         }
     }
 }

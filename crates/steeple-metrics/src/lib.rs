@@ -4,8 +4,10 @@
 mod accept;
 #[cfg(feature = "axum")]
 mod axum;
+mod beyond;
 mod encode;
 mod error;
+mod family;
 mod folded;
 mod grpc;
 mod http;
@@ -14,15 +16,27 @@ mod metrics;
 mod names;
 mod objective;
 mod observer;
+#[cfg(feature = "push")]
+pub mod push;
 mod registry;
 mod render;
 mod route;
+mod rules;
 mod series;
 mod shard;
+mod snapshot;
 mod table;
 
+#[cfg(feature = "sqlx")]
+pub use self::beyond::sqlx::SqlxLayer;
 pub use self::{
+    beyond::{
+        business::Business,
+        cache::{Cache, CacheOperation},
+        database::{Database, QueryTimer},
+    },
     error::BuildError,
+    family::{Counter, CounterFamily, DurationFamily, GaugeFamily, GaugeGuard, SizeFamily, Timer},
     grpc::GrpcType,
     layout::Buckets,
     metrics::{Measure, Metrics, MetricsBuilder},
@@ -31,4 +45,6 @@ pub use self::{
     observer::MetricsState,
     render::Rendered,
     route::{RouteLayer, RouteMetrics, RouteOptions, RouteService},
+    rules::Rules,
+    snapshot::{RouteSnapshot, Snapshot, Window},
 };

@@ -1,13 +1,15 @@
 use std::{
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use prometheus::Registry;
-use steeple_core::ObserveLayer;
+use steeple_core::{ObserveLayer, clock};
 
 use crate::{
-    Buckets, BuildError, GrpcType, Names,
+    Buckets, BuildError, Business, Cache, Database, GrpcType, Names,
+    beyond::{build_info::BuildInfo, process::Process, users::ActiveUsers},
     encode::Source,
     folded::Folded,
     grpc::Grpc,
@@ -41,6 +43,13 @@ pub(crate) struct Inner {
     pub(crate) merged: Vec<Registry>,
     /// All that is ours, in the order in which it is printed.
     pub(crate) sources: RwLock<Vec<Arc<dyn Source>>>,
+    pub(crate) business: OnceLock<Business>,
+    pub(crate) cache: OnceLock<Cache>,
+    pub(crate) database: OnceLock<Database>,
+    #[cfg(feature = "push")]
+    pub(crate) pushes: OnceLock<Arc<crate::family::Family>>,
+    #[cfg(feature = "tokio-runtime")]
+    pub(crate) runtime: OnceLock<()>,
 }
 
 /// What a request's path touches.
@@ -49,6 +58,12 @@ pub(crate) struct Core {
     pub(crate) grpc: Arc<Grpc>,
     pub(crate) measure: Measure,
     pub(crate) folded: Arc<Folded>,
+    pub(crate) users: Option<Arc<ActiveUsers>>,
+    /// The buckets of durations that nobody gave buckets of their own.
+    pub(crate) latency: Arc<Layout>,
+    pub(crate) native: bool,
+    pub(crate) started: Instant,
+    pub(crate) max_family_series: usize,
 }
 
 impl Core {
@@ -122,6 +137,10 @@ pub struct MetricsBuilder {
     max_grpc_methods: usize,
     known_routes: Vec<Name>,
     grpc_methods: Vec<(Name, GrpcType)>,
+    max_family_series: usize,
+    active_users: Option<Duration>,
+    process: bool,
+    build: Option<(String, String)>,
 }
 
 impl Default for MetricsBuilder {
@@ -139,6 +158,10 @@ impl Default for MetricsBuilder {
             max_grpc_methods: 500,
             known_routes: Vec::new(),
             grpc_methods: Vec::new(),
+            max_family_series: 200,
+            active_users: Some(Duration::from_mins(5)),
+            process: true,
+            build: None,
         }
     }
 }
@@ -225,6 +248,36 @@ impl MetricsBuilder {
         self
     }
 
+    /// Most series of each family about anything but requests: queries, caches, the application's own. Default: 200.
+    pub fn max_family_series(mut self, series: usize) -> Self {
+        self.max_family_series = series;
+        self
+    }
+
+    /// Over how long users count as active. Default: 5 minutes. 10 KiB of memory, however many users there are.
+    pub fn active_users(mut self, window: Duration) -> Self {
+        self.active_users = Some(window);
+        self
+    }
+
+    /// Does not look at who the users are.
+    pub fn without_active_users(mut self) -> Self {
+        self.active_users = None;
+        self
+    }
+
+    /// Says nothing of the process. By default it does, on Linux, unless the registry has such metrics already.
+    pub fn without_process(mut self) -> Self {
+        self.process = false;
+        self
+    }
+
+    /// What `build_info` says. Default: there is no such metric.
+    pub fn build_info(mut self, service: impl Into<String>, version: impl Into<String>) -> Self {
+        self.build = Some((service.into(), version.into()));
+        self
+    }
+
     /// Checks everything and registers the families.
     ///
     /// # Errors
@@ -243,15 +296,47 @@ impl MetricsBuilder {
             known_routes: self.known_routes,
             folded: Arc::clone(&folded),
         }));
-        let grpc =
-            Arc::new(Grpc::new(self.names, latency, self.max_grpc_methods, self.grpc_methods, Arc::clone(&folded)));
-        let core = Arc::new(Core { http: Arc::clone(&http), grpc: Arc::clone(&grpc), measure: self.measure, folded });
+        let (max, known) = (self.max_grpc_methods, self.grpc_methods);
+        let grpc = Arc::new(Grpc::new(self.names, Arc::clone(&latency), max, known, Arc::clone(&folded)));
+        let core = Arc::new(Core {
+            http: Arc::clone(&http),
+            grpc: Arc::clone(&grpc),
+            measure: self.measure,
+            folded,
+            users: self.active_users.map(|window| Arc::new(ActiveUsers::new(window))),
+            latency,
+            native: self.native,
+            started: clock::now(),
+            max_family_series: self.max_family_series,
+        });
         let registry = self.registry.unwrap_or_default();
         let own: [Arc<dyn Source>; 3] = [http, grpc, Arc::clone(&core.folded) as _];
         for (place, source) in own.iter().enumerate() {
             registry::register(&registry, core.id(), Arc::clone(source), place == 0)?;
         }
-        let sources = RwLock::new(own.to_vec());
-        Ok(Metrics(Arc::new(Inner { core, registry, merged: self.merged, sources })))
+        let users = core.users.clone();
+        let metrics = Metrics(Arc::new(Inner {
+            core,
+            registry,
+            merged: self.merged,
+            sources: RwLock::new(own.to_vec()),
+            business: OnceLock::new(),
+            cache: OnceLock::new(),
+            database: OnceLock::new(),
+            #[cfg(feature = "push")]
+            pushes: OnceLock::new(),
+            #[cfg(feature = "tokio-runtime")]
+            runtime: OnceLock::new(),
+        }));
+        if let Some(users) = users {
+            metrics.add_or_yield("active users", &[users as _]);
+        }
+        if let Some((service, version)) = self.build {
+            metrics.add_or_yield("build", &[Arc::new(BuildInfo { service, version }) as _]);
+        }
+        if self.process {
+            metrics.add_or_yield("process", &[Arc::new(Process) as _]);
+        }
+        Ok(metrics)
     }
 }

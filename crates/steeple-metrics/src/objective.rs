@@ -44,6 +44,14 @@ impl Objective {
         if usable { Ok(self) } else { Err(BuildError::objective()) }
     }
 
+    pub(crate) fn success_ratio(&self) -> Option<f64> {
+        self.success
+    }
+
+    pub(crate) fn latency_ratio(&self) -> Option<f64> {
+        self.latency.map(|(_, ratio)| ratio)
+    }
+
     pub(crate) fn latency_seconds(&self) -> Option<f64> {
         self.latency.map(|(target, _)| target.as_secs_f64())
     }

@@ -57,6 +57,13 @@ impl Observer for Metrics {
         if state.sse {
             core.http.closed(Open::Sse);
         }
+        if let Some(users) = &core.users
+            && let Some(user) = exchange.user()
+            && let Some(id) = user.id()
+            && let Some(at) = exchange.started().checked_add(end.duration)
+        {
+            users.seen(id, at);
+        }
         let options = exchange.get::<RouteMetrics>();
         let measured = match options.as_ref().and_then(RouteMetrics::is_measured) {
             Some(measured) => measured,

@@ -96,7 +96,7 @@ pub(crate) fn gather_others(registry: &Registry, owner: usize) -> Gathered {
     let mut gathered = Gathered { families: registry.gather(), ..Gathered::default() };
     let probe = gathered.families.iter().position(|family| family.name().ends_with(PROBE));
     if let Some(probe) = probe.map(|place| gathered.families.remove(place)) {
-        gathered.prefix = probe.name().strip_suffix(PROBE).unwrap_or_default().to_owned();
+        probe.name().strip_suffix(PROBE).unwrap_or_default().clone_into(&mut gathered.prefix);
         let labels = probe.get_metric().first().map(proto::Metric::get_label).unwrap_or_default();
         gathered.common = labels.iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned())).collect();
     }

@@ -1,7 +1,19 @@
 //! What clients make up cannot make series, and no order of attack hides a real route.
 
-#![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a test that cannot go on has failed")]
+// A binary of its own: it looks at the memory of its process.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed; numbers are small and whole"
+)]
+
+#[path = "it/support/mod.rs"]
 mod support;
 
 use std::{convert::Infallible, sync::Arc};
@@ -215,7 +227,7 @@ async fn four_threads_that_record_into_one_series_lose_nothing() {
         })
         .collect();
     let scraper = metrics.clone();
-    let scrapes = tokio::spawn(async move {
+    let reading = tokio::spawn(async move {
         let mut last = 0.0;
         for _ in 0..200 {
             let page = Page::of(&scraper);
@@ -228,7 +240,7 @@ async fn four_threads_that_record_into_one_series_lose_nothing() {
     for task in tasks {
         task.await.unwrap();
     }
-    scrapes.await.unwrap();
+    reading.await.unwrap();
     let page = Page::of(&metrics);
     let labels = r#"method="GET",route="/hot",status_code="200""#;
     assert_eq!(page.value("http_requests_total", labels), 20_000.0);

@@ -131,7 +131,7 @@ pub(crate) fn meta_of(family: &proto::MetricFamily) -> Option<Meta> {
         proto::MetricType::GAUGE => Kind::Gauge,
         proto::MetricType::HISTOGRAM => Kind::Histogram,
         proto::MetricType::SUMMARY => Kind::Summary,
-        _ => return None,
+        proto::MetricType::UNTYPED => return None,
     };
     Some(Meta::new(kind, family.name().to_owned(), family.help().to_owned(), &[]))
 }

@@ -1,11 +1,8 @@
 //! Every exchange is counted once, however it ends, and nothing stays in flight.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-mod support;
-
 use std::{convert::Infallible, future::pending, time::Duration};
 
+use crate::support::{Page, TestBody, ask, call, request};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use steeple_core::{
@@ -13,7 +10,6 @@ use steeple_core::{
     test_util::{ScriptedBody, Step},
 };
 use steeple_metrics::{Buckets, Measure, Metrics, Names, RouteOptions};
-use support::{Page, TestBody, ask, call, request};
 
 fn metrics() -> Metrics {
     Metrics::builder().build().unwrap()

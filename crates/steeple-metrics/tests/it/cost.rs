@@ -1,15 +1,11 @@
 //! What recording and scraping cost, in allocations.
 
-#![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a test that cannot go on has failed")]
-
-mod support;
-
 use std::convert::Infallible;
 
+use crate::support::{TestBody, call, request};
 use http::Response;
 use steeple_core::{Exchange, Text};
 use steeple_metrics::Metrics;
-use support::{TestBody, call, request};
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
@@ -63,7 +59,8 @@ fn a_scrape_allocates_in_proportion_to_its_output() {
     for accept in ["text/plain", "application/openmetrics-text"] {
         let mut output = 0;
         let used = allocation_counter::measure(|| output = metrics.render(Some(accept), None).body.len() as u64);
-        let samples = metrics.render(Some(accept), None).body.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let page = metrics.render(Some(accept), None).body;
+        let samples = std::str::from_utf8(&page).unwrap().lines().count() as u64;
         assert!(used.bytes_max < output * 4, "{accept}: {} bytes at once for {output}", used.bytes_max);
         assert!(used.count_total < samples, "{accept}: {} allocations for {samples} lines", used.count_total);
     }

@@ -1,0 +1,13 @@
+//! Metrics beyond the request. Each group is made when it is first asked for.
+
+pub(crate) mod build_info;
+pub(crate) mod business;
+pub(crate) mod cache;
+pub(crate) mod database;
+pub(crate) mod process;
+#[cfg(feature = "tokio-runtime")]
+pub(crate) mod runtime;
+#[cfg(feature = "sqlx")]
+pub(crate) mod sqlx;
+pub(crate) mod statement;
+pub(crate) mod users;

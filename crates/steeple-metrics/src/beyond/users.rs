@@ -1,0 +1,177 @@
+//! How many users there are, in fixed memory.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{
+            AtomicU8, AtomicU64,
+            Ordering::{Relaxed, Release},
+        },
+    },
+    time::{Duration, Instant},
+};
+
+use steeple_core::clock;
+
+use crate::{
+    encode::{Encoder, Kind, Meta, Number, Source},
+    series::Labels,
+};
+
+/// Registers of a sketch: a standard error of 1.04/√2048 = 2.3 %.
+const REGISTERS: usize = 2048;
+const INDEX_BITS: u32 = REGISTERS.trailing_zeros();
+
+/// The window is this many slots long; the newest is still filling.
+const SLOTS: usize = 6;
+const FULL_SLOTS: u64 = 5;
+
+/// Estimates how many distinct users there were over a sliding window.
+///
+/// One `HyperLogLog` sketch per sixth of the window, merged when somebody asks: 12 KiB in all. The hash has a key of its own
+/// in every process, so that nobody can choose user ids that look like many.
+pub(crate) struct ActiveUsers {
+    started: Instant,
+    slot_seconds: u64,
+    key: RandomState,
+    slots: [Slot; SLOTS],
+    /// Held while a slot begins anew.
+    turning: Mutex<()>,
+}
+
+struct Slot {
+    /// Which sixth of a window since the start it is about, plus one; 0 for none.
+    period: AtomicU64,
+    registers: Box<[AtomicU8]>,
+}
+
+impl ActiveUsers {
+    pub(crate) fn new(window: Duration) -> Self {
+        let slot = || Slot { period: AtomicU64::new(0), registers: (0..REGISTERS).map(|_| AtomicU8::new(0)).collect() };
+        Self {
+            started: clock::now(),
+            // The newest slot is filling, so that five full ones and it cover the window.
+            slot_seconds: window.as_secs().div_ceil(FULL_SLOTS).max(1),
+            key: RandomState::new(),
+            slots: std::array::from_fn(|_| slot()),
+            turning: Mutex::new(()),
+        }
+    }
+
+    fn period(&self, at: Instant) -> u64 {
+        let seconds = at.saturating_duration_since(self.started).as_secs();
+        seconds.checked_div(self.slot_seconds).unwrap_or(0).saturating_add(1)
+    }
+
+    /// This user was here at this time.
+    pub(crate) fn seen(&self, user: &str, at: Instant) {
+        let period = self.period(at);
+        let place = usize::try_from(period).unwrap_or(0) % SLOTS;
+        let Some(slot) = self.slots.get(place) else { return };
+        if slot.period.load(Relaxed) != period {
+            self.turn(slot, period);
+        }
+        let hash = self.key.hash_one(user);
+        let rank = (hash << INDEX_BITS).leading_zeros().min(64 - INDEX_BITS).saturating_add(1);
+        let register = usize::try_from(hash >> (64 - INDEX_BITS)).ok().and_then(|index| slot.registers.get(index));
+        if let (Some(register), Ok(rank)) = (register, u8::try_from(rank))
+            && register.load(Relaxed) < rank
+        {
+            register.fetch_max(rank, Relaxed);
+        }
+    }
+
+    #[cold]
+    fn turn(&self, slot: &Slot, period: u64) {
+        let _turning = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
+        // A late end of an exchange does not bring an old period back.
+        if slot.period.load(Relaxed) < period {
+            for register in &slot.registers {
+                register.store(0, Relaxed);
+            }
+            slot.period.store(period, Release);
+        }
+    }
+
+    /// How many distinct users there were in the window that ends at this time.
+    pub(crate) fn estimate(&self, at: Instant) -> f64 {
+        let now = self.period(at);
+        let mut merged = [0_u8; REGISTERS];
+        for slot in &self.slots {
+            let period = slot.period.load(Relaxed);
+            if period > 0 && period <= now && now.saturating_sub(period) < SLOTS as u64 {
+                for (merged, register) in merged.iter_mut().zip(&slot.registers) {
+                    *merged = (*merged).max(register.load(Relaxed));
+                }
+            }
+        }
+        estimate(&merged)
+    }
+}
+
+/// Flajolet and others, with linear counting where there are few.
+#[expect(clippy::cast_precision_loss, reason = "2,048 is exact")]
+fn estimate(registers: &[u8; REGISTERS]) -> f64 {
+    let m = REGISTERS as f64;
+    let sum: f64 = registers.iter().map(|rank| (-f64::from(*rank)).exp2()).sum();
+    let raw = 0.7213 / (1.0 + 1.079 / m) * m * m / sum;
+    let empty: f64 = registers.iter().map(|rank| if *rank == 0 { 1.0 } else { 0.0 }).sum();
+    if raw <= 2.5 * m && empty > 0.0 { m * (m / empty).ln() } else { raw }
+}
+
+impl Source for ActiveUsers {
+    fn families(&self) -> Vec<Meta> {
+        vec![Meta::new(
+            Kind::Gauge,
+            "active_users",
+            "Distinct users of the last minutes, estimated to a few percent.",
+            &[],
+        )]
+    }
+
+    fn write(&self, to: &mut dyn Encoder) {
+        for meta in self.families() {
+            to.begin(&meta);
+            to.value(&Labels::new([]), Number::Float(self.estimate(clock::now()).round()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_estimate_is_near_the_truth_for_few_and_for_many() {
+        for (users, allowed) in [(0, 0.0), (1, 0.01), (10, 0.5), (100, 5.0), (5_000, 500.0), (100_000, 10_000.0)] {
+            let active = ActiveUsers::new(Duration::from_mins(5));
+            for user in 0..users {
+                for _ in 0..2 {
+                    active.seen(&format!("user-{user}"), active.started);
+                }
+            }
+            let estimate = active.estimate(active.started);
+            assert!((estimate - f64::from(users)).abs() <= allowed, "{users} users, {estimate} estimated");
+        }
+    }
+
+    fn estimated(active: &ActiveUsers, seconds: u64) -> String {
+        let at = active.started.checked_add(Duration::from_secs(seconds)).unwrap();
+        format!("{:.0}", active.estimate(at))
+    }
+
+    #[test]
+    fn users_leave_when_the_window_has_passed_them() {
+        let active = ActiveUsers::new(Duration::from_mins(5));
+        let at = |seconds| active.started + Duration::from_secs(seconds);
+        active.seen("early", at(0));
+        for second in (0..=240).step_by(30) {
+            active.seen("always", at(second));
+        }
+        assert_eq!(estimated(&active, 240), "2");
+        assert_eq!(estimated(&active, 400), "1", "the early one is gone");
+        active.seen("late", at(10_000));
+        assert_eq!(estimated(&active, 10_000), "1", "an old slot begins anew");
+    }
+}

@@ -1,0 +1,178 @@
+//! Metrics beyond the request.
+
+use std::{convert::Infallible, future::pending, time::Duration};
+
+use crate::support::{Page, TestBody, call, request};
+use http::Response;
+use prometheus::Registry;
+use steeple_core::{Exchange, User};
+use steeple_metrics::{Buckets, Metrics};
+
+#[tokio::test]
+async fn a_query_is_timed_however_its_future_ends() {
+    let metrics = Metrics::new().unwrap();
+    let database = metrics.database();
+    assert_eq!(database.time("select", "users", async { 42 }).await, 42);
+    let cut_short = database.time("select", "users", pending::<()>());
+    assert!(tokio::time::timeout(Duration::from_millis(5), cut_short).await.is_err());
+    drop(database.start("insert", "users"));
+    drop(database.start_statement("SELECT * FROM app.users WHERE email = 'ann@example.org'"));
+    let page = Page::of(&metrics);
+    let count = |labels| page.value("database_query_duration_seconds_count", labels);
+    assert_eq!(count(r#"operation="select",table="users""#), 3.0);
+    assert_eq!(count(r#"operation="insert",table="users""#), 1.0);
+    assert!(page.value("database_query_duration_seconds_sum", r#"operation="select",table="users""#) >= 0.005);
+    assert!(!page.text.contains("ann@"));
+}
+
+#[test]
+fn a_cache_operation_that_nobody_finishes_is_not_lost() {
+    let metrics = Metrics::new().unwrap();
+    let cache = metrics.cache();
+    cache.start("get").hit();
+    cache.start("get").miss();
+    cache.start("set").ok();
+    cache.start("set").error();
+    drop(cache.start("get"));
+    assert_eq!(cache.lookup(Some(1)), Some(1));
+    let page = Page::of(&metrics);
+    for (operation, result, count) in
+        [("get", "hit", 2.0), ("get", "miss", 1.0), ("set", "ok", 1.0), ("set", "error", 1.0), ("get", "dropped", 1.0)]
+    {
+        let labels = format!(r#"operation="{operation}",result="{result}""#);
+        assert_eq!(page.value("cache_operations_total", &labels), count, "{labels}");
+    }
+}
+
+#[test]
+fn business_counters_have_their_names() {
+    let metrics = Metrics::new().unwrap();
+    assert!(!Page::of(&metrics).text.contains("user_registrations"), "off until somebody asks");
+    let business = metrics.business();
+    business.user_registered("campaign");
+    business.user_logged_in("password");
+    business.project_created("kanban");
+    business.task_completed(Duration::from_hours(2));
+    let page = Page::of(&metrics);
+    assert_eq!(page.value("user_registrations_total", r#"source="campaign""#), 1.0);
+    assert_eq!(page.value("user_logins_total", r#"method="password""#), 1.0);
+    assert_eq!(page.value("projects_created_total", r#"type="kanban""#), 1.0);
+    assert_eq!(page.value("tasks_completed_total", ""), 1.0);
+    assert_eq!(page.value("task_completion_duration_seconds_sum", ""), 7200.0);
+}
+
+#[test]
+fn what_the_team_has_already_stays_theirs() {
+    let registry = Registry::new();
+    let theirs = prometheus::IntCounter::new("user_logins_total", "Theirs.").unwrap();
+    registry.register(Box::new(theirs.clone())).unwrap();
+    let start = prometheus::Gauge::new("process_start_time_seconds", "Theirs.").unwrap();
+    registry.register(Box::new(start)).unwrap();
+    let metrics = Metrics::builder().registry(registry).build().unwrap();
+    theirs.inc_by(3);
+    metrics.business().user_logged_in("password");
+    metrics.business().user_registered("web");
+    let page = Page::of(&metrics);
+    assert_eq!(page.value("user_logins_total", ""), 3.0);
+    assert_eq!(page.value("user_registrations_total", r#"source="web""#), 1.0);
+    assert_eq!(page.value("process_start_time_seconds", ""), 0.0);
+}
+
+#[test]
+fn families_of_your_own_are_capped_and_checked() {
+    let metrics = Metrics::builder().max_family_series(3).build().unwrap();
+    let exports = metrics.counter("exports_total", "Exports.", ["format", "size"]).unwrap();
+    for n in 0..1_000 {
+        exports.inc([&n.to_string(), "big"]);
+    }
+    exports.with(["0", "big"]).add(5);
+    let page = Page::of(&metrics);
+    assert_eq!(page.find("exports_total").count(), 4);
+    assert_eq!(page.value("exports_total", r#"format="0",size="big""#), 6.0);
+    assert_eq!(page.value("exports_total", r#"format="_OTHER",size="_OTHER""#), 997.0);
+    assert_eq!(page.value("steeple_metrics_series_folded_total", r#"label="other""#), 997.0);
+    assert!(metrics.counter("exports_total", "Again.", ["format"]).unwrap_err().is_name_taken());
+    assert!(metrics.counter("exports", "No suffix.", []).unwrap_err().is_name());
+    assert!(metrics.counter("a b_total", "A space.", []).unwrap_err().is_name());
+    assert!(metrics.counter("ok_total", "A bad label.", ["__x"]).unwrap_err().is_name());
+    let bad = Buckets::new([2.0, 1.0]);
+    assert!(metrics.duration_histogram("x_seconds", "Bounds.", [], &bad).unwrap_err().is_bounds());
+}
+
+#[test]
+fn gauges_go_up_and_down_and_sizes_are_bytes() {
+    let metrics = Metrics::new().unwrap();
+    let depth = metrics.gauge("queue_depth", "Jobs that wait.", ["queue"]).unwrap();
+    depth.set(["mail"], 5.0);
+    depth.add(["mail"], -2.5);
+    let guard = depth.hold(["mail"]);
+    assert_eq!(Page::of(&metrics).value("queue_depth", r#"queue="mail""#), 3.5);
+    drop(guard);
+    assert_eq!(Page::of(&metrics).value("queue_depth", r#"queue="mail""#), 2.5);
+    let sizes = metrics.size_histogram("upload_bytes", "Uploads.", [], &Buckets::sizes()).unwrap();
+    sizes.observe([], 1_000);
+    let page = Page::of(&metrics);
+    assert_eq!(page.value("upload_bytes_bucket", r#"le="256""#), 0.0);
+    assert_eq!(page.value("upload_bytes_bucket", r#"le="1024""#), 1.0);
+    let waits = metrics.duration_histogram("wait_seconds", "Waits.", [], &Buckets::coarse()).unwrap();
+    drop(waits.start([]));
+    assert_eq!(Page::of(&metrics).value("wait_seconds_count", ""), 1.0);
+}
+
+#[tokio::test]
+async fn active_users_are_counted_once_each() {
+    let metrics = Metrics::builder().active_users(Duration::from_mins(1)).build().unwrap();
+    for user in ["ann", "bob", "ann", "cid", "ann"] {
+        call(&metrics, request("GET", "/"), |exchange: Exchange| async move {
+            exchange.set_user(User::new(user));
+            Ok::<_, Infallible>(Response::new(TestBody::default()))
+        })
+        .await;
+    }
+    assert_eq!(Page::of(&metrics).value("active_users", ""), 3.0);
+    let without = Metrics::builder().without_active_users().without_process().build().unwrap();
+    assert!(!Page::of(&without).text.contains("active_users") && !Page::of(&without).text.contains("process_"));
+}
+
+#[test]
+fn the_build_says_which_one_it_is() {
+    let metrics = Metrics::builder().build_info("taskboard", "1.2.3").build().unwrap();
+    let labels = format!(r#"service="taskboard",version="1.2.3",steeple_version="{}""#, env!("CARGO_PKG_VERSION"));
+    assert_eq!(Page::of(&metrics).value("build_info", &labels), 1.0);
+}
+
+#[cfg(feature = "tokio-runtime")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_runtime_shows_its_workers() {
+    let metrics = Metrics::new().unwrap();
+    metrics.watch_runtime(&tokio::runtime::Handle::current());
+    metrics.watch_runtime(&tokio::runtime::Handle::current());
+    let page = Page::of(&metrics);
+    assert_eq!(page.value("tokio_workers", ""), 2.0);
+    assert_eq!(page.find("tokio_worker_busy_seconds_total").count(), 2);
+}
+
+#[cfg(feature = "sqlx")]
+#[test]
+fn what_sqlx_tells_is_timed_without_its_literals() {
+    use tracing_subscriber::layer::SubscriberExt;
+
+    let metrics = Metrics::new().unwrap();
+    let subscriber = tracing_subscriber::registry().with(metrics.sqlx_layer());
+    tracing::subscriber::with_default(subscriber, || {
+        // As `sqlx-core` writes it: a short statement is its own summary, a long one comes beside it.
+        let (elapsed, elapsed_secs) = (Duration::from_millis(3), 0.003_f64);
+        tracing::event!(target: "sqlx::query", tracing::Level::DEBUG, summary = "DELETE FROM sessions", db.statement = "",
+            rows_affected = 1_u64, rows_returned = 0_u64, ?elapsed, elapsed_secs);
+        tracing::event!(target: "sqlx::query", tracing::Level::WARN, summary = "SELECT id, name, email …",
+            db.statement = "\n\nSELECT id, name, email FROM users WHERE email = 'ann@example.org'\n",
+            rows_affected = 0_u64, rows_returned = 1_u64, ?elapsed, elapsed_secs);
+        tracing::debug!(elapsed_secs, summary = "SELECT 1 FROM elsewhere", "not sqlx");
+    });
+    let page = Page::of(&metrics);
+    let found: Vec<_> = page.find("database_query_duration_seconds_sum").collect();
+    assert_eq!(
+        found,
+        [(r#"operation="delete",table="sessions""#, 0.003), (r#"operation="select",table="users""#, 0.003)]
+    );
+}

@@ -1,0 +1,24 @@
+//! Everything that can be seen from outside: exchanges through a service, pages read by others, pushes to real servers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::print_stderr,
+    reason = "a test that cannot go on has failed; numbers are small and whole"
+)]
+
+mod beyond;
+mod cost;
+mod exactly_once;
+mod formats;
+#[cfg(feature = "push")]
+mod push;
+mod rules;
+mod snapshot;
+mod support;

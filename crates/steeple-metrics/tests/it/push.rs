@@ -1,0 +1,341 @@
+//! Pushes arrive, in a server of the test's own and in the real ones where they are installed.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use crate::support::{Page, TestBody, call, request, strict};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use prost::Message;
+use steeple_core::{Exchange, TraceContext};
+use steeple_metrics::{
+    Metrics,
+    push::{PushError, PushOptions, Transport},
+};
+use tokio::net::{TcpListener, TcpStream};
+
+mod wire {
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(crate) struct WriteRequest {
+        #[prost(message, repeated, tag = "1")]
+        pub(crate) timeseries: Vec<TimeSeries>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(crate) struct TimeSeries {
+        #[prost(message, repeated, tag = "1")]
+        pub(crate) labels: Vec<Label>,
+        #[prost(message, repeated, tag = "2")]
+        pub(crate) samples: Vec<Sample>,
+        #[prost(message, repeated, tag = "3")]
+        pub(crate) exemplars: Vec<Exemplar>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(crate) struct Label {
+        #[prost(string, tag = "1")]
+        pub(crate) name: String,
+        #[prost(string, tag = "2")]
+        pub(crate) value: String,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(crate) struct Sample {
+        #[prost(double, tag = "1")]
+        pub(crate) value: f64,
+        #[prost(int64, tag = "2")]
+        pub(crate) timestamp: i64,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(crate) struct Exemplar {
+        #[prost(message, repeated, tag = "1")]
+        pub(crate) labels: Vec<Label>,
+        #[prost(double, tag = "2")]
+        pub(crate) value: f64,
+        #[prost(int64, tag = "3")]
+        pub(crate) timestamp: i64,
+    }
+}
+
+type Seen = Arc<Mutex<Vec<Request<Bytes>>>>;
+
+/// A server that keeps what it is sent and answers with one status.
+async fn server(status: StatusCode) -> (SocketAddr, Seen) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let seen = Seen::default();
+    let kept = Arc::clone(&seen);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let kept = Arc::clone(&kept);
+            let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+                let kept = Arc::clone(&kept);
+                async move {
+                    let (head, body) = request.into_parts();
+                    let body = body.collect().await.unwrap().to_bytes();
+                    kept.lock().unwrap().push(Request::from_parts(head, body));
+                    let answer = Response::builder().status(status).body(Full::<Bytes>::default());
+                    Ok::<_, Infallible>(answer.unwrap())
+                }
+            });
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (address, seen)
+}
+
+async fn some_traffic(metrics: &Metrics) {
+    call(metrics, request("GET", "/a"), |exchange: Exchange| async move {
+        exchange.set_trace(TraceContext::from_ids([7; 16], [9; 8], true).unwrap());
+        Ok::<_, Infallible>(Response::new(TestBody::default()))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pushgateway_gets_the_whole_page_under_its_grouping() {
+    let (address, seen) = server(StatusCode::OK).await;
+    let metrics = Metrics::new().unwrap();
+    some_traffic(&metrics).await;
+    let options = PushOptions::pushgateway(format!("http://{address}/base/"), "nightly").label("path", "/var");
+    let options = options.header(header::AUTHORIZATION, "Bearer hunter2".parse().unwrap());
+    assert!(!format!("{options:?}").contains("hunter2"));
+    options.build(&metrics).unwrap().push().await.unwrap();
+    let seen = seen.lock().unwrap();
+    assert_eq!((seen.len(), seen[0].method().as_str()), (1, "PUT"));
+    assert_eq!(seen[0].uri(), "/base/metrics/job/nightly/path@base64/L3Zhcg");
+    assert_eq!(seen[0].headers()["authorization"], "Bearer hunter2");
+    assert_eq!(seen[0].headers()["host"], address.to_string());
+    let families = strict::classic(std::str::from_utf8(seen[0].body()).unwrap());
+    assert!(strict::names(&families).contains("http_requests_total"));
+    let pushes = Page::of(&metrics).value("steeple_metrics_pushes_total", r#"target="pushgateway",result="ok""#);
+    assert_eq!(pushes, 1.0);
+}
+
+#[tokio::test]
+async fn remote_write_sends_sorted_labels_the_same_numbers_and_exemplars() {
+    let (address, seen) = server(StatusCode::NO_CONTENT).await;
+    let theirs = prometheus::Registry::new();
+    let wait = prometheus::Histogram::with_opts(prometheus::HistogramOpts::new("wait_seconds", "Wait.")).unwrap();
+    wait.observe(0.3);
+    theirs.register(Box::new(wait)).unwrap();
+    let metrics = Metrics::builder().merge(theirs).build().unwrap();
+    some_traffic(&metrics).await;
+    let url = format!("http://{address}/api/v1/write");
+    let pusher = PushOptions::remote_write(url, "app").label("instance", "one").build(&metrics).unwrap();
+    pusher.push().await.unwrap();
+    let seen = seen.lock().unwrap();
+    assert_eq!((seen[0].method().as_str(), seen[0].uri().path()), ("POST", "/api/v1/write"));
+    for (name, value) in [
+        ("content-type", "application/x-protobuf"),
+        ("content-encoding", "snappy"),
+        ("x-prometheus-remote-write-version", "0.1.0"),
+    ] {
+        assert_eq!(seen[0].headers()[name], value);
+    }
+    let body = snap::raw::Decoder::new().decompress_vec(seen[0].body()).unwrap();
+    let write = wire::WriteRequest::decode(&*body).unwrap();
+    let mut found = BTreeMap::new();
+    for series in &write.timeseries {
+        assert!(series.labels.is_sorted_by(|a, b| a.name < b.name), "{series:?}");
+        let value =
+            |name: &str| series.labels.iter().find(|label| label.name == name).map(|label| label.value.as_str());
+        assert_eq!((value("job"), value("instance")), (Some("app"), Some("one")));
+        assert_eq!(series.samples.len(), 1);
+        let labels: BTreeMap<_, _> =
+            series.labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect();
+        assert!(found.insert(labels, series.clone()).is_none(), "twice: {series:?}");
+    }
+    let of = |wanted: &[(&str, &str)]| {
+        let is_it = |labels: &BTreeMap<String, String>| {
+            wanted.iter().all(|(name, value)| labels.get(*name).is_some_and(|found| found == value))
+        };
+        found.iter().filter(|(labels, _)| is_it(labels)).map(|(_, series)| series.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&[("__name__", "http_requests_total"), ("route", "/a")])[0].samples[0].value, 1.0);
+    let buckets = of(&[("__name__", "http_request_duration_seconds_bucket")]);
+    assert_eq!(buckets.len(), 15);
+    let exemplar = buckets.iter().find_map(|bucket| bucket.exemplars.first()).unwrap();
+    assert_eq!(exemplar.labels[1].value, "07".repeat(16));
+    assert_eq!(of(&[("__name__", "wait_seconds_bucket"), ("le", "0.5")])[0].samples[0].value, 1.0);
+    assert_eq!(of(&[("__name__", "wait_seconds_count")])[0].samples[0].value, 1.0);
+}
+
+#[tokio::test]
+async fn many_series_go_in_several_requests() {
+    let (address, seen) = server(StatusCode::OK).await;
+    let metrics = Metrics::builder().max_family_series(5_000).build().unwrap();
+    let counter = metrics.counter("things_total", "Things.", ["n"]).unwrap();
+    for n in 0..5_000 {
+        counter.inc([&n.to_string()]);
+    }
+    let options = PushOptions::remote_write(format!("http://{address}/write"), "app");
+    options.build(&metrics).unwrap().push().await.unwrap();
+    let requests = seen.lock().unwrap().clone();
+    assert_eq!(requests.len(), 3);
+    let mut series = 0;
+    for request in requests {
+        let body = snap::raw::Decoder::new().decompress_vec(request.body()).unwrap();
+        series += wire::WriteRequest::decode(&*body).unwrap().timeseries.len();
+    }
+    assert!(series > 5_000);
+}
+
+#[tokio::test]
+async fn a_far_side_that_refuses_is_down_or_silent_is_counted_and_costs_nothing_else() {
+    let metrics = Metrics::new().unwrap();
+    let (address, _) = server(StatusCode::SERVICE_UNAVAILABLE).await;
+    let push = |url: String| {
+        PushOptions::remote_write(url, "app").timeout(Duration::from_millis(100)).build(&metrics).unwrap()
+    };
+    let refused = push(format!("http://{address}")).push().await.unwrap_err();
+    assert_eq!(refused.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
+    // A port that nobody listens on, for it was just given back.
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let unreachable = push(format!("http://{free}")).push().await.unwrap_err();
+    assert!(unreachable.status().is_none() && std::error::Error::source(&unreachable).is_some());
+    // One that takes the connection and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let slow = push(format!("http://{}", silent.local_addr().unwrap())).push().await.unwrap_err();
+    assert!(slow.is_timeout());
+    let page = Page::of(&metrics);
+    for result in ["refused", "unreachable", "timed_out"] {
+        let labels = format!(r#"target="remote_write",result="{result}""#);
+        assert_eq!(page.value("steeple_metrics_pushes_total", &labels), 1.0, "{result}");
+    }
+}
+
+#[tokio::test]
+async fn a_spawned_pusher_pushes_now_and_then_and_once_more_at_the_end() {
+    let (address, seen) = server(StatusCode::OK).await;
+    let metrics = Metrics::new().unwrap();
+    let options = PushOptions::pushgateway(format!("http://{address}"), "app").interval(Duration::from_millis(20));
+    let guard = options.build(&metrics).unwrap().spawn();
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while seen.lock().unwrap().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    some_traffic(&metrics).await;
+    assert!(guard.shutdown(Duration::from_secs(5)).await);
+    let last = seen.lock().unwrap().last().unwrap().body().clone();
+    assert!(std::str::from_utf8(&last).unwrap().contains(r#"route="/a""#), "the last push has the last request");
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let stuck = PushOptions::pushgateway(url, "app").build(&metrics).unwrap().spawn();
+    assert!(!stuck.shutdown(Duration::from_millis(50)).await, "bounded by its deadline");
+}
+
+#[tokio::test]
+async fn a_transport_of_ones_own_can_be_anything() {
+    struct Memory(Seen);
+    impl Transport for Memory {
+        fn send(
+            &self,
+            request: Request<Bytes>,
+        ) -> std::pin::Pin<Box<dyn Future<Output = Result<StatusCode, PushError>> + Send + '_>> {
+            self.0.lock().unwrap().push(request);
+            Box::pin(std::future::ready(Ok(StatusCode::OK)))
+        }
+    }
+    let (seen, metrics) = (Seen::default(), Metrics::new().unwrap());
+    let options = PushOptions::remote_write("https://example.org/write", "app").transport(Memory(Arc::clone(&seen)));
+    options.build(&metrics).unwrap().push().await.unwrap();
+    assert_eq!(seen.lock().unwrap()[0].uri(), "https://example.org/write");
+}
+
+/// A real server that ends with the test.
+struct Peer(Child);
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
+/// Starts a real server on a free port, or says that it is not installed.
+async fn peer(program: &str, arguments: &[&str]) -> Option<(Peer, SocketAddr)> {
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let listen = format!("--web.listen-address={address}");
+    let child = Command::new(program).arg(listen).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = match child {
+        Ok(child) => Peer(child),
+        Err(error) => {
+            let required = std::env::var_os("STEEPLE_REQUIRE_PEERS").is_some_and(|value| value == "1");
+            assert!(!required, "{program} is required: {error}");
+            eprintln!("not found, so not asked: {program}");
+            return None;
+        }
+    };
+    for _ in 0..200 {
+        if get(address, "/-/ready").await.is_some_and(|(status, _)| status == StatusCode::OK) {
+            return Some((child, address));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{program} does not become ready");
+}
+
+async fn get(address: SocketAddr, path: &str) -> Option<(StatusCode, String)> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    tokio::spawn(connection);
+    let request = Request::get(path).header("host", "peer").body(Full::<Bytes>::default()).unwrap();
+    let response = sender.send_request(request).await.ok()?;
+    let status = response.status();
+    let body = response.into_body().collect().await.ok()?.to_bytes();
+    Some((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+#[tokio::test]
+async fn a_real_pushgateway_takes_it_twice() {
+    let Some((_peer, address)) = peer("prometheus-pushgateway", &[]).await else { return };
+    let metrics = Metrics::builder().names(steeple_metrics::Names::Both).build().unwrap();
+    some_traffic(&metrics).await;
+    let pusher = PushOptions::pushgateway(format!("http://{address}"), "batch/7").build(&metrics).unwrap();
+    pusher.push().await.unwrap();
+    some_traffic(&metrics).await;
+    pusher.push().await.unwrap();
+    let (_, page) = get(address, "/metrics").await.unwrap();
+    let line = page.lines().find(|line| line.starts_with("http_requests_total{")).unwrap();
+    assert!(line.contains(r#"job="batch/7""#) && line.ends_with(" 2"), "{line}");
+}
+
+#[tokio::test]
+async fn a_real_prometheus_takes_remote_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("prometheus.yml");
+    std::fs::write(&config, "global: {}\n").unwrap();
+    let config = format!("--config.file={}", config.display());
+    let storage = format!("--storage.tsdb.path={}", directory.path().join("data").display());
+    let arguments =
+        [config.as_str(), &storage, "--web.enable-remote-write-receiver", "--enable-feature=exemplar-storage"];
+    let Some((_peer, address)) = peer("prometheus", &arguments).await else { return };
+    let metrics = Metrics::new().unwrap();
+    some_traffic(&metrics).await;
+    let url = format!("http://{address}/api/v1/write");
+    let pusher = PushOptions::remote_write(url, "app").label("instance", "one").build(&metrics).unwrap();
+    pusher.push().await.unwrap();
+    let (_, answer) = get(address, "/api/v1/query?query=http_requests_total").await.unwrap();
+    assert!(
+        answer.contains(r#""job":"app""#) && answer.contains(r#""route":"/a""#) && answer.contains(r#","1"]"#),
+        "{answer}"
+    );
+    let path = "/api/v1/query_exemplars?query=http_request_duration_seconds_bucket&start=0&end=9999999999";
+    let (_, answer) = get(address, path).await.unwrap();
+    assert!(answer.contains(&"07".repeat(16)), "{answer}");
+}
