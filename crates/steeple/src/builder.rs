@@ -6,12 +6,13 @@ use steeple_metrics::{Metrics, MetricsBuilder};
 use steeple_scrub::Scrubber;
 use steeple_transaction::{Naming, NamingRules};
 use steeple_user::{Users, UsersOptions};
+use tracing_subscriber::{layer::SubscriberExt, registry::Registry, util::SubscriberInitExt};
 
 use crate::{
     ConfigError, Steeple,
     env::{self, Lookup, Service},
     health::Checks,
-    own_metrics,
+    integration::{self, Errors, Traces},
 };
 
 /// Options for [`Steeple`], all with a default.
@@ -48,6 +49,10 @@ pub struct Builder {
     pub(crate) drain: Duration,
     pub(crate) flush: Duration,
     pub(crate) checks: Checks,
+    #[cfg(feature = "sentry")]
+    pub(crate) sentry: Option<steeple_sentry::SentryOptions>,
+    #[cfg(feature = "trace")]
+    pub(crate) traces: Option<steeple_trace::TraceBuilder>,
 }
 
 impl Default for Builder {
@@ -68,6 +73,10 @@ impl Default for Builder {
             drain: Duration::from_secs(30),
             flush: Duration::from_secs(5),
             checks: Checks::default(),
+            #[cfg(feature = "sentry")]
+            sentry: None,
+            #[cfg(feature = "trace")]
+            traces: None,
         }
     }
 }
@@ -85,6 +94,10 @@ impl Builder {
             directory: env.text("LOG_DIR")?,
             slow_after: env::slow_after(env)?,
             users: UsersOptions::new().trusted_proxies(env::trusted_proxies(env)?),
+            #[cfg(feature = "sentry")]
+            sentry: integration::sentry_options(env)?,
+            #[cfg(feature = "trace")]
+            traces: integration::trace_options(env)?,
             ..Self::default()
         })
     }
@@ -170,6 +183,20 @@ impl Builder {
         self
     }
 
+    /// Sends failures to Sentry. Default: what the environment says, else not.
+    #[cfg(feature = "sentry")]
+    pub fn sentry(mut self, options: steeple_sentry::SentryOptions) -> Self {
+        self.sentry = Some(options);
+        self
+    }
+
+    /// Sends spans by OTLP. Default: what the environment says, else not.
+    #[cfg(feature = "trace")]
+    pub fn traces(mut self, options: steeple_trace::TraceBuilder) -> Self {
+        self.traces = Some(options);
+        self
+    }
+
     /// What counts as a secret. Default: [`Scrubber::default`].
     pub fn scrubber(mut self, scrubber: Scrubber) -> Self {
         self.scrubber = scrubber;
@@ -208,20 +235,39 @@ impl Builder {
         let naming = self.naming.build().map_err(|error| ConfigError::part("the naming rules", error))?;
         let users = self.users.build().map_err(|error| ConfigError::part("the user", error))?;
         let metrics = self.metrics.build().map_err(|error| ConfigError::part("the metrics", error))?;
+        #[cfg(feature = "trace")]
+        let traces = integration::traces(self.traces, &self.service, &self.scrubber)?;
+        #[cfg(not(feature = "trace"))]
+        let traces = ();
         let guard = if self.set_up_log {
-            set_up_log(&self.service, self.level, self.format, self.directory, &self.scrubber)?
+            set_up_log(&self.service, self.level, self.format, self.directory, &self.scrubber, &traces)?
         } else {
             None
         };
-        let mut log = guard.as_ref().map_or_else(Log::builder, LogGuard::log).scrubber(self.scrubber).keep(self.keep);
+        let handle = guard.as_ref().map(LogGuard::handle);
+        let mut log =
+            guard.as_ref().map_or_else(Log::builder, LogGuard::log).scrubber(self.scrubber.clone()).keep(self.keep);
         if let Some(slow_after) = self.slow_after {
             log = LogOptions::slow_after(log, slow_after);
         }
         let log = log.build().map_err(|error| ConfigError::part("the log", error))?;
         steeple_core::notice_panics();
-        own_metrics::register(metrics.registry(), guard.as_ref().map(LogGuard::handle), log.clone());
+        #[cfg_attr(
+            not(any(feature = "sentry", feature = "trace")),
+            expect(unused_mut, reason = "integrations add to it")
+        )]
+        let mut own = integration::own_metrics(handle, log.clone());
+        #[cfg(feature = "sentry")]
+        let errors = integration::sentry(self.sentry, &self.scrubber, &mut own)?;
+        #[cfg(not(feature = "sentry"))]
+        let errors = ();
+        #[cfg(feature = "trace")]
+        if let Some(traces) = &traces {
+            integration::trace_metrics(&mut own, traces.clone());
+        }
+        own.register(metrics.registry());
         Ok(Steeple::new(
-            (self.request_ids, naming, users, log, metrics),
+            (self.request_ids, naming, users, traces, errors, log, metrics),
             guard.map(Arc::new),
             self.checks,
             self.drain,
@@ -230,12 +276,14 @@ impl Builder {
     }
 }
 
+#[cfg_attr(not(feature = "trace"), expect(clippy::trivially_copy_pass_by_ref, reason = "with traces it is none"))]
 fn set_up_log(
     service: &Service,
     level: Option<(&'static str, String, bool)>,
     format: Option<Format>,
     directory: Option<String>,
     scrubber: &Scrubber,
+    traces: &Traces,
 ) -> Result<Option<LogGuard>, ConfigError> {
     let mut logging = Logging::new().scrubber(scrubber.clone());
     if let Some(name) = &service.name {
@@ -257,10 +305,16 @@ fn set_up_log(
         logging =
             logging.directory_as(directory, format.filter(|format| *format == Format::Ecs).unwrap_or(Format::Json));
     }
-    match logging.init() {
-        Ok(guard) => Ok(Some(guard)),
-        // The process logs in its own way already, and keeps it: lines go through its subscriber.
-        Err(error) if error.is_taken() => Ok(None),
+    match logging.build() {
+        Ok(guard) => {
+            let subscriber = Registry::default().with(guard.layer());
+            #[cfg(feature = "trace")]
+            let subscriber = subscriber.with(traces.as_ref().map(steeple_trace::Trace::tracing_layer));
+            #[cfg(not(feature = "trace"))]
+            let () = traces;
+            // Where the process logs in its own way already, it keeps it: lines go through its subscriber.
+            Ok(subscriber.try_init().is_ok().then_some(guard))
+        }
         Err(error) if error.is_filter() => {
             let (name, value, _) = level.unwrap_or(("LOG_LEVEL", String::new(), false));
             let expected = "a level (`error`, `warn`, `info`, `debug`, `trace`, `off`), or one with exceptions by target \
@@ -277,4 +331,4 @@ fn set_up_log(
 }
 
 /// What the layer of [`Steeple`] watches with, in this order: ids and names are there before anybody writes them.
-pub type Observers = (RequestIds, Naming, Users, Log, Metrics);
+pub type Observers = (RequestIds, Naming, Users, Traces, Errors, Log, Metrics);

@@ -16,6 +16,10 @@ pub(crate) trait Lookup {
         Ok(self.get(name)?.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()))
     }
 
+    /// A variable whose name is known elsewhere. What is no text counts as unset.
+    #[cfg(feature = "trace")]
+    fn dynamic(&self, name: &str) -> Option<String>;
+
     /// The first of several names for the same thing.
     fn first(&self, names: &[&'static str]) -> Result<Option<(&'static str, String)>, ConfigError> {
         for name in names {
@@ -40,6 +44,12 @@ impl Lookup for ProcessEnv {
                 Err(ConfigError::variable_value(name, value.to_string_lossy(), "text in UTF-8"))
             }
         }
+    }
+
+    #[cfg(feature = "trace")]
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    fn dynamic(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
     }
 }
 
@@ -152,6 +162,11 @@ pub(crate) mod tests {
     impl Lookup for HashMap<&'static str, &'static str> {
         fn get(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
             Ok(HashMap::get(self, name).map(|value| (*value).to_owned()))
+        }
+
+        #[cfg(feature = "trace")]
+        fn dynamic(&self, name: &str) -> Option<String> {
+            HashMap::get(self, name).map(|value| (*value).to_owned())
         }
     }
 

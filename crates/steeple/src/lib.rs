@@ -5,6 +5,7 @@ mod builder;
 mod env;
 mod error;
 mod health;
+mod integration;
 mod own_metrics;
 #[cfg(feature = "axum")]
 mod routes;
@@ -22,8 +23,14 @@ pub use {
     steeple_transaction as transaction, steeple_user as user,
 };
 
+#[cfg(feature = "sentry")]
+pub use steeple_sentry as sentry;
+#[cfg(feature = "trace")]
+pub use steeple_trace as trace;
+
 pub use self::{
     builder::{Builder, Observers},
     error::ConfigError,
+    integration::{Errors, Traces},
     steeple::Steeple,
 };

@@ -1,64 +1,68 @@
 //! What Steeple says of itself: losses, and hooks that panicked.
+//!
+//! Counts are kept where they arise and are read at each scrape.
 
 use prometheus::{
     IntCounterVec, Opts, Registry,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
-use steeple_log::{Log, LogHandle};
 
-/// Adds the families to the registry. Where they are there already, as with two of us in one registry, the first stays.
-pub(crate) fn register(registry: &Registry, handle: Option<LogHandle>, log: Log) {
-    if let Some(own) = Own::new(handle, log) {
-        let _there_already = registry.register(Box::new(own));
+type Read = dyn Fn() -> Vec<(String, u64)> + Send + Sync;
+
+/// Families of counters, each with what reads it.
+#[derive(Default)]
+pub(crate) struct OwnMetrics(Vec<Own>);
+
+impl OwnMetrics {
+    /// Adds a counter.
+    pub(crate) fn add(&mut self, name: &str, help: &str, read: impl Fn() -> u64 + Send + Sync + 'static) {
+        self.push(name, help, &[], move || vec![(String::new(), read())]);
+    }
+
+    /// Adds a family of counters with one label.
+    pub(crate) fn add_by<R>(&mut self, name: &str, help: &str, label: &str, read: R)
+    where
+        R: Fn() -> Vec<(String, u64)> + Send + Sync + 'static,
+    {
+        self.push(name, help, &[label], read);
+    }
+
+    fn push<R>(&mut self, name: &str, help: &str, labels: &[&str], read: R)
+    where
+        R: Fn() -> Vec<(String, u64)> + Send + Sync + 'static,
+    {
+        // Fails for names that are none; these are ours, and tests read them.
+        if let Ok(counters) = IntCounterVec::new(Opts::new(name, help), labels) {
+            self.0.push(Own { counters, is_labelled: !labels.is_empty(), read: Box::new(read) });
+        }
+    }
+
+    /// Puts the families into the registry. Where they are already, as with two of us in one registry, the first stay.
+    pub(crate) fn register(self, registry: &Registry) {
+        for own in self.0 {
+            let _there_already = registry.register(Box::new(own));
+        }
     }
 }
 
-/// Counts are kept where they arise and read at each scrape.
 struct Own {
-    handle: Option<LogHandle>,
-    log: Log,
-    dropped: IntCounterVec,
-    sampled_out: prometheus::IntCounter,
-    panics: prometheus::IntCounter,
-}
-
-impl Own {
-    fn new(handle: Option<LogHandle>, log: Log) -> Option<Self> {
-        Some(Self {
-            handle,
-            log,
-            dropped: IntCounterVec::new(
-                Opts::new("steeple_log_lines_dropped_total", "Log lines that an output could not write."),
-                &["output"],
-            )
-            .ok()?,
-            sampled_out: prometheus::IntCounter::new(
-                "steeple_log_lines_sampled_out_total",
-                "Log lines of exchanges that went well and were left out by sampling.",
-            )
-            .ok()?,
-            panics: prometheus::IntCounter::new(
-                "steeple_observer_panics_total",
-                "Observers' hooks that panicked. More than 0 is a bug in an observer.",
-            )
-            .ok()?,
-        })
-    }
+    counters: IntCounterVec,
+    is_labelled: bool,
+    read: Box<Read>,
 }
 
 impl Collector for Own {
     fn desc(&self) -> Vec<&Desc> {
-        [self.dropped.desc(), self.sampled_out.desc(), self.panics.desc()].concat()
+        self.counters.desc()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        for loss in self.handle.iter().flat_map(LogHandle::losses) {
-            let counter = self.dropped.with_label_values(&[&loss.output]);
-            counter.inc_by(loss.lines.saturating_sub(counter.get()));
+        for (label, count) in (self.read)() {
+            let labels: &[&str] = if self.is_labelled { &[&label] } else { &[] };
+            let counter = self.counters.with_label_values(labels);
+            counter.inc_by(count.saturating_sub(counter.get()));
         }
-        self.sampled_out.inc_by(self.log.sampled_out().saturating_sub(self.sampled_out.get()));
-        self.panics.inc_by(steeple_core::observer_panics().saturating_sub(self.panics.get()));
-        [self.dropped.collect(), self.sampled_out.collect(), self.panics.collect()].concat()
+        self.counters.collect()
     }
 }

@@ -69,12 +69,12 @@ impl Steeple {
 
     /// The metrics: their registry, for families of your own.
     pub fn metrics(&self) -> &Metrics {
-        &self.layer.observer().4
+        &self.layer.observer().6
     }
 
     /// The observer that writes the log lines.
     pub fn log(&self) -> &Log {
-        &self.layer.observer().3
+        &self.layer.observer().5
     }
 
     /// The outputs of the log. `None` where the process has a subscriber of its own.
@@ -82,10 +82,34 @@ impl Steeple {
         self.guard.as_ref().map(|guard| guard.handle())
     }
 
-    /// Writes what is still queued, for as long as [`Builder::flush`] says. Says whether all was written.
+    /// What makes spans and sends them. `None` without a receiver.
+    #[cfg(feature = "trace")]
+    pub fn traces(&self) -> Option<&steeple_trace::Trace> {
+        self.layer.observer().3.as_ref()
+    }
+
+    /// What sends failures to Sentry. `None` without a DSN.
+    #[cfg(feature = "sentry")]
+    pub fn sentry(&self) -> Option<&steeple_sentry::Sentry> {
+        self.layer.observer().4.as_ref()
+    }
+
+    /// Sends and writes what is still queued, each for as long as [`Builder::flush`] says. Says whether that was all.
     ///
     /// Blocks the thread: `serve` calls it where that is allowed.
     pub fn flush(&self) -> bool {
-        self.guard.as_ref().is_none_or(|guard| guard.flush(self.flush))
+        #[cfg_attr(not(any(feature = "sentry", feature = "trace")), expect(unused_mut, reason = "integrations say no"))]
+        let mut all_sent = true;
+        #[cfg(feature = "sentry")]
+        if let Some(sentry) = self.sentry() {
+            all_sent &= sentry.flush(self.flush);
+        }
+        #[cfg(feature = "trace")]
+        if let Some(traces) = self.traces() {
+            all_sent &= traces.flush_blocking(self.flush).is_complete();
+        }
+        // The log comes last: what goes wrong before is still written.
+        let all_written = self.guard.as_ref().is_none_or(|guard| guard.flush(self.flush));
+        all_sent && all_written
     }
 }

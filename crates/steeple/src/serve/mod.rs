@@ -10,7 +10,7 @@ pub use self::{
 
 use std::{future::IntoFuture, io, pin::pin};
 
-use axum::Router;
+use axum::{Router, serve::ListenerExt};
 use tokio::net::TcpListener;
 
 use crate::Steeple;
@@ -40,6 +40,10 @@ impl Steeple {
     {
         // Every handler is made into a route once, here, and not at every request.
         let app = WithConnections::new(app.with_state::<()>(()));
+        // A frame of a stream is not kept back until the client has acknowledged the one before it (40 ms).
+        let listener = listener.tap_io(|stream| {
+            let _slower = stream.set_nodelay(true);
+        });
         let begun = self.shutdown.clone();
         let serving = axum::serve(ObservedListener::new(listener), app)
             .with_graceful_shutdown(async move { begun.begun().await });

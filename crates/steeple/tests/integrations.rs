@@ -1,0 +1,64 @@
+//! Integrations are off until a key turns them on, and what they lose is in the metrics.
+#![cfg(all(feature = "sentry", feature = "trace"))]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Body, routing::get};
+use http::{Request, StatusCode};
+use steeple::Steeple;
+use tower::ServiceExt;
+
+/// An address at which nobody listens.
+fn nobody() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[test]
+fn without_a_key_nothing_is_started() {
+    let steeple = Steeple::builder().without_log_setup().build().unwrap();
+    assert!(steeple.sentry().is_none() && steeple.traces().is_none());
+    let page = String::from_utf8(steeple.metrics().render(None, None).body.to_vec()).unwrap();
+    assert!(!page.contains("steeple_sentry") && !page.contains("steeple_spans"), "{page}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::disallowed_methods, reason = "a deadline for the test itself")]
+async fn receivers_that_are_down_harm_no_request_and_are_counted() {
+    let address = nobody();
+    let steeple = Steeple::builder()
+        .without_log_setup()
+        .sentry(steeple::sentry::SentryOptions::new(format!("http://public@{address}/1")))
+        .traces(
+            steeple::trace::TraceBuilder::default()
+                .otlp(steeple::trace::Otlp::new().endpoint(format!("http://{address}")))
+                .export_delay(Duration::from_millis(10))
+                .export_timeout(Duration::from_millis(200)),
+        )
+        .flush(Duration::from_secs(2))
+        .build()
+        .unwrap();
+    let app: Router =
+        Router::new().route("/fail", get(|| async { StatusCode::INTERNAL_SERVER_ERROR })).layer(steeple.layer());
+    for _ in 0..3 {
+        let response = app.clone().oneshot(Request::get("/fail").body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let flushing = steeple.clone();
+        tokio::task::spawn_blocking(move || flushing.flush()).await.unwrap();
+        let page = String::from_utf8(steeple.metrics().render(None, None).body.to_vec()).unwrap();
+        let has = |line: &str| page.lines().any(|found| found == line);
+        if has("steeple_sentry_dropped_total{reason=\"network\"} 3")
+            && has("steeple_spans_dropped_total{reason=\"export\"} 3")
+        {
+            break;
+        }
+        assert!(Instant::now() < deadline, "losses do not show: {page}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
