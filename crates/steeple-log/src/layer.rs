@@ -20,13 +20,13 @@ use crate::{
     event,
 };
 
-/// Writes each `tracing` event as a line. Made by [`LogGuard::layer`](crate::LogGuard::layer).
+/// Writes each `tracing` event as a line. Handed out by `LogGuard::layer`.
 ///
 /// A line that is logged while a request is served has the request's id, trace, name, route and user without anybody's
 /// doing, and the fields of the spans around it. Secrets are removed from texts, and nothing in them can forge or break
 /// a line. A field that has the name of one of a line's own goes under `fields.`.
 #[derive(Clone, Debug)]
-pub struct LogLayer {
+pub(crate) struct LogLayer {
     handle: LogHandle,
 }
 

@@ -77,7 +77,6 @@ pub use self::{
     encode::Format,
     error::InitError,
     event::{log_error, log_event},
-    layer::LogLayer,
     observer::{Log, LogState},
     options::{LogOptions, OptionsError, RouteOptions},
     output::{LogHandle, Losses},

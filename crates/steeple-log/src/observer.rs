@@ -166,18 +166,18 @@ impl Observer for Log {
 }
 
 thread_local! {
-    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static BUFFERS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Buffers that wait on each thread for the next request; longer ones do not wait.
 const MAX_BUFFERS: usize = 64;
 const KEPT_BUFFER: usize = 1024;
 
-fn take_buffer() -> Vec<u8> {
+fn take_buffer() -> String {
     BUFFERS.try_with(|buffers| buffers.borrow_mut().pop()).ok().flatten().unwrap_or_default()
 }
 
-fn give_back(buffer: Vec<u8>) {
+fn give_back(buffer: String) {
     if buffer.capacity() <= KEPT_BUFFER {
         let _ending = BUFFERS.try_with(|buffers| {
             let mut buffers = buffers.borrow_mut();

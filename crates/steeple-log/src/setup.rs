@@ -18,9 +18,10 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    Format, InitError, Log, LogHandle, LogLayer, LogOptions, Rotation,
+    Format, InitError, Log, LogHandle, LogOptions, Rotation,
     encode::{Encoder, Field, Line, Service, Value},
     filter::Filter,
+    layer::LogLayer,
     output::{Output, Shared},
     sink::{Destination, Queue, Report, RollingFile, Stream, Worker},
 };
@@ -321,7 +322,11 @@ impl LogGuard {
         Log::builder().writer(self.handle())
     }
 
-    /// A layer for a subscriber of your own, with the filter that was asked for.
+    /// A layer for a subscriber of your own: writes each `tracing` event that the filter lets through as a line.
+    ///
+    /// A line that is logged while a request is served has the request's id, trace, name, route and user without
+    /// anybody's doing, and the fields of the spans around it. Secrets are removed from texts, and nothing in them can
+    /// forge or break a line. A field that has the name of one of a line's own goes under `fields.`.
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,

@@ -95,24 +95,3 @@ fn a_line_that_the_filter_stops_allocates_nothing_either() {
     assert_eq!(allocations((RequestIds::new(), guard.log().build().unwrap())), allocations(RequestIds::new()));
     assert_eq!(allocations((RequestIds::new(), steeple_log::Log::default())), allocations(RequestIds::new()));
 }
-
-#[test]
-#[ignore = "takes the time, which is nothing to fail on: cargo test --release -p steeple-log --test cost -- --ignored --nocapture"]
-fn the_time_of_a_line() {
-    #[expect(clippy::disallowed_methods, reason = "measures")]
-    fn per_request<O: Observer>(observer: O) -> f64 {
-        let mut call = caller(observer);
-        let mut best = f64::MAX;
-        for _ in 0..20 {
-            let requests: Vec<_> = (0..2_000).map(|_| browser()).collect();
-            let started = std::time::Instant::now();
-            requests.into_iter().for_each(&mut call);
-            best = best.min(started.elapsed().as_secs_f64() / 2_000.0 * 1e9);
-        }
-        best
-    }
-    let guard = log(Format::Json);
-    let (bare, ids) = (per_request(()), per_request(RequestIds::new()));
-    let line = per_request((RequestIds::new(), guard.log().build().unwrap()));
-    println!("watched {bare:.0} ns, with a request id {ids:.0} ns, with a line {line:.0} ns; lost {}", guard.dropped());
-}

@@ -7,7 +7,9 @@ use tracing::Level;
 
 use super::{
     Access, Context, Field, Line, MAX_FIELDS, Service, Value, escape,
-    json::{self, Escaped, error_type, hex, ip_address, key, name, number, optional, plain, text, visible_address},
+    json::{
+        self, Escaped, error_type, hex, ip_address, key, name, number, optional, plain, text, text_key, visible_address,
+    },
     level_name,
     time::rfc3339_micros,
 };
@@ -17,47 +19,46 @@ const ECS_VERSION: &str = "8.11.0";
 
 pub(super) fn constants(service: &Service) -> Vec<u8> {
     let mut out = Vec::new();
-    plain(&mut out, key!("ecs.version"), ECS_VERSION);
-    optional(&mut out, key!("service.name"), service.name.as_deref());
-    optional(&mut out, key!("service.version"), service.version.as_deref());
-    optional(&mut out, key!("service.environment"), service.environment.as_deref());
-    optional(&mut out, key!("event.dataset"), service.name.as_deref());
+    plain(&mut out, text_key!("ecs.version"), ECS_VERSION);
+    optional(&mut out, text_key!("service.name"), service.name.as_deref());
+    optional(&mut out, text_key!("service.version"), service.version.as_deref());
+    optional(&mut out, text_key!("service.environment"), service.environment.as_deref());
+    optional(&mut out, text_key!("event.dataset"), service.name.as_deref());
     out
 }
 
 pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     start(out, access.at, access.level);
-    out.extend_from_slice(key!("message").as_bytes());
-    out.push(b'"');
+    out.extend_from_slice(text_key!("message").as_bytes());
     json::message(out, access);
     out.push(b'"');
     out.extend_from_slice(constants);
-    plain(out, key!("log.logger"), "steeple::access");
+    plain(out, text_key!("log.logger"), "steeple::access");
     kind(out, access);
     ids(out, &access.context);
-    plain(out, key!("http.request.method"), access.method);
+    plain(out, text_key!("http.request.method"), access.method);
     number(out, key!("http.request.body.bytes"), access.end.request_body_bytes);
     if let Some(status) = access.end.status {
         number(out, key!("http.response.status_code"), status.as_u16());
     }
     number(out, key!("http.response.body.bytes"), access.end.response_body_bytes);
-    plain(out, key!("http.version"), access.version);
-    text(out, key!("url.path"), &access.path);
-    optional(out, key!("url.query"), access.query.as_deref());
-    optional(out, key!("user_agent.original"), access.user_agent.as_deref());
+    plain(out, text_key!("http.version"), access.version);
+    text(out, text_key!("url.path"), &access.path);
+    optional(out, text_key!("url.query"), access.query.as_deref());
+    optional(out, text_key!("user_agent.original"), access.user_agent.as_deref());
     if let Some(address) = &access.address {
         client(out, address);
     }
     if let Some(class) = access.end.error_class() {
-        error_type(out, key!("error.type"), class);
+        error_type(out, text_key!("error.type"), class);
     }
-    optional(out, key!("error.message"), access.error.as_deref());
-    optional(out, key!("labels.client_request_id"), access.client_request_id.as_deref());
-    optional(out, key!("labels.rpc_method"), access.rpc_method);
-    optional(out, key!("labels.rpc_status_code"), access.end.grpc_status.map(GrpcStatus::as_str));
-    plain(out, key!("labels.outcome"), access.end.outcome.as_str());
+    optional(out, text_key!("error.message"), access.error.as_deref());
+    optional(out, text_key!("labels.client_request_id"), access.client_request_id.as_deref());
+    optional(out, text_key!("labels.rpc_method"), access.rpc_method);
+    optional(out, text_key!("labels.rpc_status_code"), access.end.grpc_status.map(GrpcStatus::as_str));
+    plain(out, text_key!("labels.outcome"), access.end.outcome.as_str());
     if let Some(head_after) = access.end.head_after {
-        out.extend_from_slice(concat!(key!("labels.response_head_ms"), "\"").as_bytes());
+        out.extend_from_slice(text_key!("labels.response_head_ms").as_bytes());
         super::millis(out, head_after);
         out.push(b'"');
     }
@@ -67,19 +68,19 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
 
 pub(super) fn line(out: &mut Vec<u8>, constants: &[u8], line: &Line<'_>) {
     start(out, line.at, line.level);
-    text(out, key!("message"), &line.message);
+    text(out, text_key!("message"), &line.message);
     out.extend_from_slice(constants);
-    text(out, key!("log.logger"), line.target);
+    text(out, text_key!("log.logger"), line.target);
     if let Some(context) = &line.context {
         ids(out, context);
     }
-    for (named, key) in [("error.type", key!("error.type")), ("error.message", key!("error.message"))] {
+    for (named, key) in [("error.type", text_key!("error.type")), ("error.message", text_key!("error.message"))] {
         let value = line.fields.iter().find(|field| field.key == named);
         if let Some(Field { value: Value::Text(value), .. }) = value {
             text(out, key, value);
         }
     }
-    optional(out, key!("labels.span_name"), line.span);
+    optional(out, text_key!("labels.span_name"), line.span);
     labels(out, "", &line.fields);
     out.push(b'}');
 }
@@ -88,7 +89,7 @@ fn start(out: &mut Vec<u8>, at: std::time::Duration, level: Level) {
     out.extend_from_slice(b"{\"@timestamp\":\"");
     rfc3339_micros(out, at);
     out.push(b'"');
-    plain(out, key!("log.level"), level_name(level));
+    plain(out, text_key!("log.level"), level_name(level));
 }
 
 /// What kind of event this is, and how long it took: in nanoseconds, as the schema has it.
@@ -102,8 +103,8 @@ fn kind(out: &mut Vec<u8>, access: &Access<'_>) {
         (false, true) => "unknown",
         (false, false) => "success",
     };
-    plain(out, key!("event.outcome"), outcome);
-    out.extend_from_slice(concat!(key!("event.start"), "\"").as_bytes());
+    plain(out, text_key!("event.outcome"), outcome);
+    out.extend_from_slice(text_key!("event.start").as_bytes());
     rfc3339_micros(out, access.at.saturating_sub(access.end.duration));
     out.push(b'"');
     number(out, key!("event.duration"), u64::try_from(access.end.duration.as_nanos()).unwrap_or(u64::MAX));
@@ -111,28 +112,27 @@ fn kind(out: &mut Vec<u8>, access: &Access<'_>) {
 
 fn ids(out: &mut Vec<u8>, context: &Context<'_>) {
     if let Some(id) = context.request_id {
-        plain(out, key!("http.request.id"), id.as_str());
+        plain(out, text_key!("http.request.id"), id.as_str());
     }
     if let Some(trace) = context.trace {
-        hex(out, key!("trace.id"), &trace.trace_id().to_bytes());
-        hex(out, key!("span.id"), &trace.span_id().to_bytes());
+        hex(out, text_key!("trace.id"), &trace.trace_id().to_bytes());
+        hex(out, text_key!("span.id"), &trace.span_id().to_bytes());
         // The span of the exchange is the first of this service: what the schema calls the transaction.
-        hex(out, key!("transaction.id"), &trace.span_id().to_bytes());
+        hex(out, text_key!("transaction.id"), &trace.span_id().to_bytes());
     }
-    optional(out, key!("user.id"), context.user());
-    out.extend_from_slice(key!("labels.transaction_name").as_bytes());
-    out.push(b'"');
+    optional(out, text_key!("user.id"), context.user());
+    out.extend_from_slice(text_key!("labels.transaction_name").as_bytes());
     name(out, context);
     out.push(b'"');
-    optional(out, key!("labels.http_route"), context.route());
+    optional(out, text_key!("labels.http_route"), context.route());
 }
 
 /// One value that is no address would have the whole document refused: a pseudonym is no `ip`.
 fn client(out: &mut Vec<u8>, address: &VisibleAddress) {
-    visible_address(out, key!("client.address"), address);
+    visible_address(out, text_key!("client.address"), address);
     if let VisibleAddress::Ip(ip) = address {
-        ip_address(out, key!("client.ip"), *ip);
-        ip_address(out, key!("source.ip"), *ip);
+        ip_address(out, text_key!("client.ip"), *ip);
+        ip_address(out, text_key!("source.ip"), *ip);
     }
 }
 

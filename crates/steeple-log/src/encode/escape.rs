@@ -32,11 +32,23 @@ pub(crate) const fn is_hidden(char: char) -> bool {
 
 /// Appends the inside of a JSON string.
 pub(crate) fn json(out: &mut Vec<u8>, text: &str) {
-    let clean = plain_prefix(text.as_bytes());
-    if clean == text.len() {
+    if is_plain(text.as_bytes()) {
         out.extend_from_slice(text.as_bytes());
     } else {
-        json_from(out, text, clean);
+        json_from(out, text, plain_prefix(text.as_bytes()));
+    }
+}
+
+/// Whether no byte needs a second look, as nearly always.
+#[inline]
+fn is_plain(bytes: &[u8]) -> bool {
+    match bytes.last_chunk::<8>() {
+        // The last eight overlap the ones before them: cheaper than up to seven one by one.
+        Some(last) => {
+            let (words, _) = bytes.as_chunks::<8>();
+            words.iter().chain([last]).all(|word| is_plain_ascii(u64::from_le_bytes(*word)))
+        }
+        None => bytes.iter().all(|byte| PLAIN.get(usize::from(*byte)).copied().unwrap_or(false)),
     }
 }
 
@@ -115,7 +127,7 @@ pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
 
 /// The same, for places that take a string.
 pub(crate) fn visible(given: Cow<'_, str>) -> Cow<'_, str> {
-    if plain_prefix(given.as_bytes()) == given.len() || !given.chars().any(is_hidden) {
+    if is_plain(given.as_bytes()) || !given.chars().any(is_hidden) {
         return given;
     }
     let mut out = Vec::with_capacity(given.len().saturating_add(16));
@@ -127,8 +139,12 @@ pub(crate) fn visible(given: Cow<'_, str>) -> Cow<'_, str> {
 pub(crate) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 15)).copied().unwrap_or(b'0');
-    for byte in bytes {
-        out.extend_from_slice(&[digit(byte >> 4), digit(*byte)]);
+    let start = out.len();
+    // Room first, so that there is one check for it and not one a byte.
+    out.resize(start.saturating_add(bytes.len().saturating_mul(2)), b'0');
+    let (pairs, _) = out.get_mut(start..).unwrap_or_default().as_chunks_mut::<2>();
+    for (pair, byte) in pairs.iter_mut().zip(bytes) {
+        *pair = [digit(byte >> 4), digit(*byte)];
     }
 }
 

@@ -14,6 +14,14 @@ macro_rules! key {
 }
 pub(super) use key;
 
+/// `,"key":"`: the same with the quote that begins a text.
+macro_rules! text_key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":\"")
+    };
+}
+pub(super) use text_key;
+
 /// Keys that we write ourselves on lines that are logged. A field of the same name goes under `fields.`.
 const RESERVED: [&str; 14] = [
     "timestamp",
@@ -37,9 +45,9 @@ const RESERVED_ON_ACCESS: usize = 8;
 
 pub(super) fn constants(service: &Service) -> Vec<u8> {
     let mut out = Vec::new();
-    optional(&mut out, key!("service.name"), service.name.as_deref());
-    optional(&mut out, key!("service.version"), service.version.as_deref());
-    optional(&mut out, key!("deployment.environment.name"), service.environment.as_deref());
+    optional(&mut out, text_key!("service.name"), service.name.as_deref());
+    optional(&mut out, text_key!("service.version"), service.version.as_deref());
+    optional(&mut out, text_key!("deployment.environment.name"), service.environment.as_deref());
     out
 }
 
@@ -53,16 +61,16 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     out.extend_from_slice(b"\",\"target\":\"steeple::access\"");
     out.extend_from_slice(constants);
     ids(out, &access.context);
-    optional(out, key!("client_request_id"), access.client_request_id.as_deref());
+    optional(out, text_key!("client_request_id"), access.client_request_id.as_deref());
     names(out, &access.context, Some(access.method));
-    text(out, key!("url.path"), &access.path);
-    optional(out, key!("url.query"), access.query.as_deref());
+    text(out, text_key!("url.path"), &access.path);
+    optional(out, text_key!("url.query"), access.query.as_deref());
     if let Some(status) = access.end.status {
         number(out, key!("http.response.status_code"), status.as_u16());
     }
-    optional(out, key!("rpc.method"), access.rpc_method);
-    optional(out, key!("rpc.status_code"), access.end.grpc_status.map(GrpcStatus::as_str));
-    plain(out, key!("outcome"), access.end.outcome.as_str());
+    optional(out, text_key!("rpc.method"), access.rpc_method);
+    optional(out, text_key!("rpc.status_code"), access.end.grpc_status.map(GrpcStatus::as_str));
+    plain(out, text_key!("outcome"), access.end.outcome.as_str());
     out.extend_from_slice(key!("duration_ms").as_bytes());
     millis(out, access.end.duration);
     if let Some(head_after) = access.end.head_after {
@@ -71,16 +79,16 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     }
     number(out, key!("http.request.body.size"), access.end.request_body_bytes);
     number(out, key!("http.response.body.size"), access.end.response_body_bytes);
-    plain(out, key!("network.protocol.version"), access.version);
-    optional(out, key!("user_agent.original"), access.user_agent.as_deref());
+    plain(out, text_key!("network.protocol.version"), access.version);
+    optional(out, text_key!("user_agent.original"), access.user_agent.as_deref());
     if let Some(address) = &access.address {
-        visible_address(out, key!("client.address"), address);
+        visible_address(out, text_key!("client.address"), address);
     }
-    optional(out, key!("user.id"), access.context.user());
+    optional(out, text_key!("user.id"), access.context.user());
     if let Some(class) = access.end.error_class() {
-        error_type(out, key!("error.type"), class);
+        error_type(out, text_key!("error.type"), class);
     }
-    optional(out, key!("error.message"), access.error.as_deref());
+    optional(out, text_key!("error.message"), access.error.as_deref());
     fields(out, "attributes.", &[], &access.attributes);
     out.push(b'}');
 }
@@ -91,15 +99,15 @@ pub(super) fn line(out: &mut Vec<u8>, constants: &[u8], line: &Line<'_>) {
     out.extend_from_slice(b"\",\"level\":\"");
     out.extend_from_slice(level_name(line.level).as_bytes());
     out.push(b'"');
-    text(out, key!("message"), &line.message);
-    text(out, key!("target"), line.target);
+    text(out, text_key!("message"), &line.message);
+    text(out, text_key!("target"), line.target);
     out.extend_from_slice(constants);
     if let Some(context) = &line.context {
         ids(out, context);
         names(out, context, None);
-        optional(out, key!("user.id"), context.user());
+        optional(out, text_key!("user.id"), context.user());
     }
-    optional(out, key!("span.name"), line.span);
+    optional(out, text_key!("span.name"), line.span);
     let reserved = if line.is_access { RESERVED.get(..RESERVED_ON_ACCESS).unwrap_or(&RESERVED) } else { &RESERVED };
     fields(out, "", reserved, &line.fields);
     out.push(b'}');
@@ -133,39 +141,35 @@ pub(super) fn name(out: &mut Vec<u8>, context: &Context<'_>) {
 
 fn ids(out: &mut Vec<u8>, context: &Context<'_>) {
     if let Some(id) = context.request_id {
-        out.extend_from_slice(key!("request_id").as_bytes());
-        out.push(b'"');
+        out.extend_from_slice(text_key!("request_id").as_bytes());
         out.extend_from_slice(id.as_bytes());
         out.push(b'"');
     }
     if let Some(trace) = context.trace {
-        hex(out, key!("trace_id"), &trace.trace_id().to_bytes());
-        hex(out, key!("span_id"), &trace.span_id().to_bytes());
+        hex(out, text_key!("trace_id"), &trace.trace_id().to_bytes());
+        hex(out, text_key!("span_id"), &trace.span_id().to_bytes());
     }
 }
 
 fn names(out: &mut Vec<u8>, context: &Context<'_>, method: Option<&str>) {
-    out.extend_from_slice(key!("transaction.name").as_bytes());
-    out.push(b'"');
+    out.extend_from_slice(text_key!("transaction.name").as_bytes());
     name(out, context);
     out.push(b'"');
     if let Some(method) = method {
-        plain(out, key!("http.request.method"), method);
+        plain(out, text_key!("http.request.method"), method);
     }
-    optional(out, key!("http.route"), context.route());
+    optional(out, text_key!("http.route"), context.route());
 }
 
 /// A text that needs no escapes.
 pub(super) fn plain(out: &mut Vec<u8>, key: &str, value: &str) {
     out.extend_from_slice(key.as_bytes());
-    out.push(b'"');
     out.extend_from_slice(value.as_bytes());
     out.push(b'"');
 }
 
 pub(super) fn text(out: &mut Vec<u8>, key: &str, value: &str) {
     out.extend_from_slice(key.as_bytes());
-    out.push(b'"');
     escape::json(out, value);
     out.push(b'"');
 }
@@ -183,7 +187,6 @@ pub(super) fn number(out: &mut Vec<u8>, key: &str, value: impl itoa::Integer) {
 
 pub(super) fn hex(out: &mut Vec<u8>, key: &str, bytes: &[u8]) {
     out.extend_from_slice(key.as_bytes());
-    out.push(b'"');
     escape::hex(out, bytes);
     out.push(b'"');
 }
@@ -197,7 +200,6 @@ pub(super) fn visible_address(out: &mut Vec<u8>, key: &str, address: &VisibleAdd
 
 pub(super) fn ip_address(out: &mut Vec<u8>, key: &str, address: IpAddr) {
     out.extend_from_slice(key.as_bytes());
-    out.push(b'"');
     match address {
         // `Display` takes longer for these few digits than all that is around them.
         IpAddr::V4(v4) => {

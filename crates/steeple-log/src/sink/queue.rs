@@ -57,7 +57,7 @@ const IDLE_NAPS: u32 = 20;
 const FIRST_CAPACITY: usize = 64 * 1024;
 
 /// A buffer that grew past this in a burst is given back after it.
-const KEPT_CAPACITY: usize = 256 * 1024;
+const KEPT_CAPACITY: usize = 1024 * 1024;
 
 /// What the writer finds.
 #[derive(Debug, PartialEq, Eq)]

@@ -313,3 +313,16 @@ fn options_that_cannot_be_are_refused_and_say_what_may_be() {
     let error = Log::builder().route("/", RouteOptions::new().warn_on([500])).build().unwrap_err();
     assert!(error.is_status() && error.to_string().contains("500"), "{error}");
 }
+
+#[tokio::test]
+async fn a_users_pseudonym_is_no_secret_but_a_token_in_its_place_is() {
+    let pseudonym = "u1_0f1e2d3c4b5a69788796a5b4c3d2e1f0";
+    let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
+    let book = Book::new(Format::Json);
+    let layer = book.guard.log().build().unwrap().layer();
+    for id in [pseudonym, "0199a7b0-5c1e-7d2f-9d3c-2f6e8a41b7c5", "4711", token] {
+        send_through(&layer, get("/"), |exchange| exchange.set_user(steeple_core::User::new(id))).await;
+    }
+    let ids: Vec<_> = book.lines().iter().map(|line| line["user.id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids, [pseudonym, "0199a7b0-5c1e-7d2f-9d3c-2f6e8a41b7c5", "4711", "[redacted:jwt]"]);
+}
