@@ -277,9 +277,20 @@ pub(crate) fn expect_transaction(user_is_approved: bool, dsc: DynamicSamplingCon
     sighted(Sighting { event: None, link: None, kind: Kind::Other, user_is_approved, dsc: Some(dsc) });
 }
 
+/// Whether a log bridge made an event of the line that sums up an exchange: what failed in it has an event of its own.
+fn is_summary(event: &Event<'_>) -> bool {
+    event.logger.as_deref().is_some_and(|logger| SUMMARIES.contains(&logger))
+}
+
+/// What steeple-log writes them under.
+const SUMMARIES: [&str; 1] = ["steeple::access"];
+
 /// Decides what becomes of an envelope that was captured on this thread.
 pub(crate) fn judge(envelope: Envelope) -> Verdict {
     let sighting = SIGHTING.try_with(RefCell::take).ok().flatten();
+    if envelope.event().is_some_and(is_summary) {
+        return Verdict::Duplicate;
+    }
     let event = envelope.event().map(|event| event.event_id);
     let Some(sighting) = sighting.filter(|sighting| sighting.event == event) else {
         return Verdict::Send { envelope, user_is_approved: false };

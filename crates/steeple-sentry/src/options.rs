@@ -134,9 +134,13 @@ impl SentryOptions {
     /// })?;
     /// assert!(options.is_some());
     ///
-    /// let rate = |name: &str| (name != "SENTRY_RELEASE").then(|| "https://public@sentry.example.com/1".to_owned());
-    /// let error = SentryOptions::from_lookup(rate).err().unwrap();
-    /// assert_eq!(error.variable_name(), Some("SENTRY_TRACES_SAMPLE_RATE"));
+    /// let error = SentryOptions::from_lookup(|name| match name {
+    ///     "SENTRY_DSN" => Some("https://public@sentry.example.com/1".to_owned()),
+    ///     "SENTRY_TRACES_SAMPLE_RATE" => Some("10 %".to_owned()),
+    ///     _ => None,
+    /// });
+    /// let text = error.unwrap_err().to_string();
+    /// assert_eq!(text, "`SENTRY_TRACES_SAMPLE_RATE` holds `10 %`, it may hold a number from 0 to 1");
     /// # Ok(())
     /// # }
     /// ```
@@ -365,5 +369,70 @@ impl fmt::Debug for SentryOptions {
             .field("release", &self.release)
             .field("rates", &self.rates)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DSN: &str = "https://public@sentry.example.com/1";
+
+    fn read(variables: &[(&str, &str)]) -> Result<Option<SentryOptions>, OptionsError> {
+        SentryOptions::from_lookup(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[track_caller]
+    fn refuse(name: &'static str, held: &str) {
+        let error = read(&[("SENTRY_DSN", DSN), (name, held)]).unwrap_err();
+        let text = error.to_string();
+        assert_eq!(error.variable_name(), Some(name));
+        assert!(text.contains(name) && text.contains(held) && text.contains("may hold"), "{text}");
+    }
+
+    #[test]
+    fn a_bad_variable_is_named_with_what_it_holds_and_may_hold() {
+        for held in ["1.5", "-0.1", "NaN", "ten", "1e9"] {
+            refuse("SENTRY_TRACES_SAMPLE_RATE", held);
+        }
+        refuse("SENTRY_ENVIRONMENT", "prod/eu");
+        refuse("SENTRY_RELEASE", "shop/1.2.3");
+        let error = read(&[("SENTRY_DSN", "https://sentry.example.com")]).unwrap_err();
+        assert!(error.is_dsn() && error.to_string().contains("https://sentry.example.com"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_ended_up_in_the_wrong_variable_is_not_told() {
+        let error = read(&[("SENTRY_DSN", "postgres://app:hunter2@db/shop")]).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn without_a_dsn_it_is_off_whatever_else_is_set() {
+        assert!(read(&[]).unwrap().is_none());
+        assert!(read(&[("SENTRY_DSN", "  "), ("SENTRY_RELEASE", "shop@1")]).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_the_variables_hold_is_what_the_client_gets() {
+        let variables = [
+            ("SENTRY_DSN", DSN),
+            ("SENTRY_ENVIRONMENT", "staging"),
+            ("SENTRY_RELEASE", "shop@1.2.3"),
+            ("SENTRY_TRACES_SAMPLE_RATE", "0.25"),
+        ];
+        let transport = sentry_core::test::TestTransport::new();
+        let sentry = read(&variables).unwrap().unwrap().transport(transport).build().unwrap();
+        let options = sentry.client().options();
+        assert_eq!((options.environment.as_deref(), options.release.as_deref()), (Some("staging"), Some("shop@1.2.3")));
+        assert_eq!(sentry.0.settings.sampler.as_ref().map(|sampler| sampler.general()), Some(0.25));
+    }
+
+    #[test]
+    fn a_dsn_that_is_none_is_refused_when_built() {
+        assert!(SentryOptions::new("nonsense").build().unwrap_err().is_dsn());
+        assert!(SentryOptions::new(DSN).traces_sample_rate(2.0).build().unwrap_err().is_rate());
     }
 }

@@ -118,9 +118,9 @@ mod tests {
         let decision = Decision { random, parent };
         let before = sampler.may_sample(&exchange, decision);
         exchange.report_route(route);
-        let sampled = sampler.samples(&exchange, decision).is_some();
-        assert_eq!(sampled, want);
-        assert!(before || !sampled, "what is sent was recorded from the start");
+        let sent = sampler.samples(&exchange, decision).is_some();
+        assert_eq!(sent, want);
+        assert!(before || !sent, "what is sent was recorded from the start");
     }
 
     #[test]

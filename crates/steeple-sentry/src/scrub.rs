@@ -146,7 +146,9 @@ pub(crate) fn item(scrubber: &Scrubber, item: &mut EnvelopeItem) {
     } else if let EnvelopeItem::Transaction(one) = item {
         transaction(scrubber, &[], one);
     } else if let EnvelopeItem::ItemContainer(ItemContainer::Logs(logs)) = item {
-        logs.iter_mut().for_each(|one| log(scrubber, one));
+        for one in logs {
+            log(scrubber, one);
+        }
     } else if let EnvelopeItem::ItemContainer(ItemContainer::Metrics(metrics)) = item {
         for metric in metrics {
             for (key, LogAttribute(one)) in &mut metric.attributes {
@@ -295,7 +297,7 @@ fn header(scrubber: &Scrubber, allowed: &[HeaderName], name: &str, value: &mut S
         HeaderVerdict::Shown(Cow::Borrowed(_)) => {}
         // The team named it, and the deny list has nothing against it.
         HeaderVerdict::Hidden(HideReason::NotAllowed) if allowed.contains(&name) => {
-            replace_value(value, |value| scrubber.field(name.as_str(), value))
+            replace_value(value, |value| scrubber.field(name.as_str(), value));
         }
         HeaderVerdict::Hidden(_) => return false,
     }

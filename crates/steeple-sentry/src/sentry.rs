@@ -10,7 +10,7 @@ use std::{
 
 use http::request;
 use sentry_core::{Client, Hub, protocol::EnvelopeItem};
-use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer};
+use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, Outcome};
 
 use crate::{
     Counts, FlushGuard, SentryOptions,
@@ -90,6 +90,9 @@ impl Sentry {
     /// What the client sends of exchanges is scrubbed on its way; put [`ScrubSentry::before_send`](crate::ScrubSentry::before_send)
     /// into its options for everything else. Options about the client itself (DSN, environment, release, transport, queue) are the
     /// client's own and do nothing here.
+    ///
+    /// # Errors
+    /// [`OptionsError::is_rate`](crate::OptionsError::is_rate) when a rate is not from 0 to 1.
     pub fn with_client(client: Arc<Client>, options: SentryOptions) -> Result<Self, crate::OptionsError> {
         options.build_with(client)
     }
@@ -103,6 +106,7 @@ impl Sentry {
     ///
     /// Call it in `main`, before threads that capture are started: a thread's hub is copied from the main one when it is first used.
     /// Hooks that were set for panics still run.
+    #[must_use = "an observer does nothing until a layer gets it"]
     pub fn install(self) -> Self {
         Hub::main().bind_client(Some(Arc::clone(&self.0.client)));
         Hub::current().bind_client(Some(Arc::clone(&self.0.client)));
@@ -214,8 +218,9 @@ impl Observer for Sentry {
         match finding {
             Finding::Failed(failure) => {
                 // A panic is a failure of its own, whatever else was captured before it.
-                let is_panic = matches!(failure, event::Failure::Panic(_));
-                if seen.reported && !(is_panic && !seen.reported_panic) {
+                let is_panic = matches!(failure, event::Failure::Panic(_)) || end.outcome == Outcome::Panicked;
+                let told = if is_panic { seen.reported_panic } else { seen.reported };
+                if told {
                     self.0.counters.duplicate();
                 } else {
                     let mut event = event::of_failure(failure, exchange, end, &seen);

@@ -6,7 +6,7 @@ use sentry_core::{
     Hub, Transaction, TransactionContext,
     protocol::{DynamicSamplingContext, SampleRand, SpanId, TraceId},
 };
-use steeple_core::{End, Exchange};
+use steeple_core::{End, Exchange, Signal};
 
 use crate::{
     event, link,
@@ -30,6 +30,9 @@ impl Running {
 
 /// Starts a transaction if the exchange may be sampled. Costs one random number if not.
 pub(crate) fn start(shared: &Shared, sampler: &Sampler, exchange: &Exchange, cell: &Cell) {
+    if exchange.is_skipped(Signal::Traces) {
+        return;
+    }
     let decision = Decision { random: fastrand::f64(), parent: cell.link.lock().head.parent_decision() };
     if !sampler.may_sample(exchange, decision) {
         return;
@@ -61,6 +64,9 @@ pub(crate) fn finish(
     cell: &Cell,
 ) {
     let Running { transaction, decision } = running;
+    if exchange.is_skipped(Signal::Traces) {
+        return;
+    }
     // Spans that are still open hold the scope's transaction; without it they are not sent on their own.
     let Some(rate) = sampler.samples(exchange, decision) else { return };
     let name = exchange.name().to_string();

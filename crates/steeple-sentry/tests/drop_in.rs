@@ -73,9 +73,9 @@ async fn what_sentry_tower_sends_today_is_full_of_secrets_and_with_one_line_it_i
     let scrubber = Scrubber::default();
     let options =
         ClientOptions::new().before_send(scrubber.before_send()).before_breadcrumb(scrubber.before_breadcrumb());
-    let scrubbed = sent(options.transport(scrubber.transport(TestTransport::new()))).await;
-    assert_eq!(scrubbed.len(), 2);
-    for envelope in scrubbed {
+    let clean = sent(options.transport(scrubber.transport(TestTransport::new()))).await;
+    assert_eq!(clean.len(), 2);
+    for envelope in clean {
         assert!(!envelope.contains("hunter2"), "{envelope}");
         assert!(envelope.contains("/login/"), "what is no secret stays: {envelope}");
     }

@@ -1,6 +1,6 @@
 //! Nothing of one exchange is on another's event, whatever runs when and where.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -156,7 +156,7 @@ async fn a_sentry_compatible_server_accepts_and_groups_every_failure() {
     let sentry = options.traces_sample_rate(1.0).build().unwrap().install();
     let address = serve(app().layer(sentry.layer())).await;
     fail_all(address).await;
-    assert!(sentry.flush(Duration::from_secs(60)));
+    assert!(sentry.flush(Duration::from_mins(1)));
     let counts = sentry.counts();
     assert_eq!(counts.events, 8, "{counts:?}");
     // Bugsink wants no transactions and says so with its first answer; that is heard.
@@ -197,7 +197,7 @@ async fn a_sentry_compatible_server_accepts_and_groups_every_failure() {
     let refused = SentryOptions::new(wrong).build().unwrap();
     let other = serve(app().layer(refused.layer())).await;
     get(other, "/status").await.unwrap();
-    assert!(refused.flush(Duration::from_secs(60)));
+    assert!(refused.flush(Duration::from_mins(1)));
     assert_eq!((refused.counts().events, refused.counts().lost(Loss::Refused)), (0, 1), "{:?}", refused.counts());
 }
 
@@ -209,7 +209,7 @@ async fn a_sentry_that_is_down_costs_its_events_and_nothing_else() {
     let sentry = SentryOptions::new(dsn).build().unwrap();
     let address = serve(app().layer(sentry.layer())).await;
     assert_eq!(get(address, "/status").await.unwrap().status(), 502);
-    assert!(sentry.flush(Duration::from_secs(60)));
+    assert!(sentry.flush(Duration::from_mins(1)));
     assert_eq!((sentry.counts().events, sentry.counts().lost(Loss::Network)), (0, 1));
 }
 
@@ -256,7 +256,7 @@ fn relay(events: &[Value]) -> Option<Vec<Value>> {
         .spawn()
         .unwrap();
     let mut input = relay.stdin.take().unwrap();
-    let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+    let lines = events.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()));
     let output = relay.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();
@@ -295,7 +295,7 @@ async fn sentry_relay_accepts_everything_and_finds_nothing_left_to_remove() {
         envelope.add_item(EnvelopeItem::from(event));
         sentry.client().send_envelope(envelope);
     }
-    assert!(sentry.flush(Duration::from_secs(120)));
+    assert!(sentry.flush(Duration::from_mins(2)));
     let mut sent = Vec::new();
     while let Ok((headers, body)) = received.try_recv() {
         assert_eq!(headers["content-type"], "application/x-sentry-envelope");

@@ -1,6 +1,6 @@
 //! One failure is one event, however many of log bridge, panic hook and layer saw it.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -49,15 +49,7 @@ fn app() -> Router {
                 StatusCode::SERVICE_UNAVAILABLE
             }),
         )
-        .route(
-            "/captured-then-panicked",
-            route(|| async {
-                capture_error(&io::Error::other("a retry failed"));
-                if true {
-                    panic!("and then this");
-                }
-            }),
-        )
+        .route("/captured-then-panicked", route(captures_then_panics))
         .route(
             "/warned",
             route(|| async {
@@ -66,6 +58,11 @@ fn app() -> Router {
             }),
         )
         .route("/panic", route(panics))
+}
+
+async fn captures_then_panics() -> StatusCode {
+    capture_error(&io::Error::other("a retry failed"));
+    panic!("and then this")
 }
 
 async fn panics() -> StatusCode {
@@ -168,4 +165,36 @@ async fn beside_the_sdks_own_panic_hook_and_log_bridge_each_failure_is_one_event
     let names: Vec<_> = events.iter().filter_map(|event| event.transaction.as_deref()).collect();
     assert_eq!(names, ["GET /panic", "GET /logged-and-failed", "GET /captured-and-logged"], "{events:#?}");
     assert!(events.iter().all(|event| event.request.is_some()));
+}
+
+/// Writes its line when the exchange is over, as steeple-log does: no hub of it is bound any more.
+struct Summary;
+
+impl steeple_core::Observer for Summary {
+    type State = ();
+
+    fn on_request(&self, _: &Exchange, _: &mut http::request::Parts) -> Option<()> {
+        Some(())
+    }
+
+    fn on_end(&self, (): (), exchange: &Exchange, _: &steeple_core::End) {
+        tracing::error!(target: "steeple::access", "{} failed", exchange.name());
+    }
+}
+
+#[tokio::test]
+#[expect(deprecated, reason = "what teams have today")]
+async fn the_line_that_sums_up_a_failed_exchange_is_not_another_event() {
+    let receiver = Receiver::new();
+    let main = Arc::new(sentry_core::Hub::new(Some(Arc::clone(receiver.sentry.client())), Arc::default()));
+    let service = app().layer(steeple_core::ObserveLayer::new((Summary, receiver.sentry.clone(), Summary)));
+    let bridge = tracing_subscriber::registry().with(sentry::integrations::tracing::layer());
+    let request = http::Request::get("/captured-and-logged").body(axum::body::Body::empty()).unwrap();
+    let served = async {
+        let answer = tower::ServiceExt::oneshot(service, request).await.unwrap();
+        axum::body::to_bytes(answer.into_body(), 1024).await.unwrap();
+    };
+    sentry_core::SentryFutureExt::bind_hub(served.with_subscriber(bridge), main).await;
+    assert_eq!(exception(&receiver.event()).1, "connection refused");
+    assert_eq!(receiver.sentry.counts().duplicates, 4, "two summaries, a line and the layer's own");
 }

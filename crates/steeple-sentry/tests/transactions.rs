@@ -1,6 +1,6 @@
 //! Transactions, traces and release health.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -139,10 +139,10 @@ async fn event_and_transaction_of_an_exchange_share_one_trace_and_span() {
     get(address, "/fail").await.unwrap();
     let envelopes = receiver.envelopes();
     let event = envelopes.iter().find_map(Envelope::event).unwrap();
-    let transaction = envelopes.iter().flat_map(Envelope::items).find_map(|item| match item {
-        EnvelopeItem::Transaction(transaction) => Some(transaction),
-        _ => None,
-    });
+    let transaction = envelopes
+        .iter()
+        .flat_map(Envelope::items)
+        .find_map(|item| if let EnvelopeItem::Transaction(it) = item { Some(it) } else { None });
     let (event, transaction) = (trace(&event.contexts), trace(&transaction.unwrap().contexts));
     assert_eq!((event.trace_id, event.span_id), (transaction.trace_id, transaction.span_id));
     assert_eq!(transaction.status, Some(SpanStatus::InternalError));
@@ -194,10 +194,10 @@ async fn release_health_counts_each_exchange_once() {
     }
     assert!(get(address, "/panic").await.is_none());
     let envelopes = receiver.envelopes();
-    let sessions = envelopes.iter().flat_map(Envelope::items).find_map(|item| match item {
-        EnvelopeItem::SessionAggregates(sessions) => Some(sessions),
-        _ => None,
-    });
+    let sessions = envelopes
+        .iter()
+        .flat_map(Envelope::items)
+        .find_map(|item| if let EnvelopeItem::SessionAggregates(it) = item { Some(it) } else { None });
     let sessions = sessions.unwrap();
     let counted = &sessions.aggregates[0];
     assert_eq!((counted.exited, counted.errored, counted.crashed, counted.abnormal), (3, 1, 1, 0));

@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// How long the counters of release health gather before they are sent.
-const SESSIONS_EVERY: Duration = Duration::from_secs(60);
+const SESSIONS_EVERY: Duration = Duration::from_mins(1);
 
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sentry_core::protocol::{EnvelopeItem, ItemContainer};
 
 /// After a 429 that says nothing of how long.
-const DEFAULT: Duration = Duration::from_secs(60);
+const DEFAULT: Duration = Duration::from_mins(1);
 
 /// What a limit can be about. Categories that we never send are not kept.
 const CATEGORIES: [&str; 6] = ["error", "transaction", "session", "attachment", "log_item", "trace_metric"];

@@ -15,12 +15,12 @@ pub(super) fn write(envelope: Envelope) -> io::Result<Vec<u8>> {
     let mut out = serde_json::to_vec(&headers)?;
     out.push(b'\n');
     for item in envelope.into_items() {
-        let named = match &item {
-            EnvelopeItem::Event(event) => source(&event.contexts).map(|source| Ok(("event", to_value(event)?, source))),
-            EnvelopeItem::Transaction(transaction) => {
-                source(&transaction.contexts).map(|source| Ok(("transaction", to_value(transaction)?, source)))
-            }
-            _ => None,
+        let named = if let EnvelopeItem::Event(event) = &item {
+            source(&event.contexts).map(|source| Ok(("event", to_value(event)?, source)))
+        } else if let EnvelopeItem::Transaction(transaction) = &item {
+            source(&transaction.contexts).map(|source| Ok(("transaction", to_value(transaction)?, source)))
+        } else {
+            None
         };
         match named.transpose().map_err(|error: serde_json::Error| io::Error::from(error))? {
             Some((kind, mut payload, source)) => {

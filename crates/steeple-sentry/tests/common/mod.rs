@@ -36,7 +36,7 @@ impl Receiver {
     }
 
     pub(crate) fn envelopes(&self) -> Vec<Envelope> {
-        assert!(self.sentry.flush(Duration::from_secs(60)), "flushed in time");
+        assert!(self.sentry.flush(Duration::from_mins(1)), "flushed in time");
         self.transport.fetch_and_clear_envelopes()
     }
 
@@ -101,7 +101,7 @@ pub(crate) fn exception<'e>(event: &'e Event<'_>) -> (&'e str, &'e str) {
 pub(crate) fn trace_id(event: &Event<'_>) -> String {
     match event.contexts.get("trace") {
         Some(Context::Trace(trace)) => trace.trace_id.to_string(),
-        other => panic!("no trace: {other:?}"),
+        other => unreachable!("no trace: {other:?}"),
     }
 }
 

@@ -6,7 +6,6 @@
 use std::path::PathBuf;
 
 /// A program of a peer. `None`, and said so, when it is not installed; with `STEEPLE_REQUIRE_PEERS=1` that is a failure.
-#[expect(clippy::disallowed_methods, reason = "where the peers are is for whoever runs the tests to say")]
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 pub(crate) fn program(peer: &str, name: &str) -> Option<PathBuf> {
     let directory = std::env::var_os("STEEPLE_PEERS_DIR");
