@@ -5,20 +5,21 @@
 use std::{
     error::Error,
     fmt::{Display, Write as _},
-    io::{self, IsTerminal, Write as _},
+    io::{self, Write as _},
     net::SocketAddr,
     num::NonZeroU32,
     process::ExitCode,
 };
 
+use steeple::{Steeple, serve::Shutdown};
 use steeple_examples::taskboard::{
-    App, Shutdown,
+    App,
     cli::{self, Command, Config},
-    health, router, serve, shutdown_signal,
+    router, shutdown_signal,
     traffic::{self, Tally},
+    watch,
 };
 use tokio::net::TcpListener;
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
@@ -42,9 +43,10 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(config: Config) -> Result<(), Box<dyn Error>> {
-    log();
     let signal = shutdown_signal()?;
+    let options = Steeple::builder_from_env()?;
     let app = App::open(config.db.as_deref())?;
+    let steeple = watch(&app, options).build()?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
@@ -53,24 +55,13 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     say(where_to_look(address, &config));
     let traffic = tokio::spawn(until_told(config, address, signal, stop.clone()));
 
-    let app = router(app.clone()).merge(health::routes(app));
-    serve(listener, app, stop).await?;
+    let app = router(app).merge(steeple.routes()).layer(steeple.layer());
+    steeple.serve_until(listener, app, async move { stop.begun().await }).await?;
 
     if let Some(tally) = traffic.await? {
         say(format_args!("\nWhat the traffic saw:\n{tally}"));
     }
     Ok(())
-}
-
-/// Log lines: JSON where nobody looks at the terminal. `RUST_LOG` filters.
-fn log() {
-    let filter = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
-    if io::stdout().is_terminal() {
-        subscriber.init();
-    } else {
-        subscriber.json().init();
-    }
 }
 
 /// Sends traffic until a signal comes or the time is up. The service goes on until the last answer is there.
@@ -110,7 +101,9 @@ fn where_to_look(address: SocketAddr, config: &Config) -> String {
     }
     .ok();
     writeln!(text, "  traffic   {} requests a second", config.traffic).ok();
-    for (what, path) in [("health", "/readyz"), ("a project", "/api/projects/1"), ("an error", "/lab/fail")] {
+    let places =
+        [("metrics", "/metrics"), ("health", "/readyz"), ("a project", "/api/projects/1"), ("an error", "/lab/fail")];
+    for (what, path) in places {
         writeln!(text, "  {what:<9} curl -i http://{address}{path}").ok();
     }
     text.push_str("  stop      Ctrl-C\n");

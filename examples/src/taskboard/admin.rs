@@ -5,6 +5,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     routing::get,
 };
+use steeple::transaction::ReportRouteLayer;
 
 use super::{App, api::ApiError, app::not_found, store::UserSummary};
 
@@ -13,6 +14,8 @@ pub(super) fn routes(app: App) -> Router {
         .route("/users/{id}", get(user))
         .fallback(not_found)
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        // To the routers around it, `/admin` is one service: they would know no more than `/admin/{*rest}`.
+        .layer(ReportRouteLayer::matched_path())
         .with_state(app)
 }
 

@@ -7,10 +7,11 @@ use axum::{
     extract::Request,
     response::{IntoResponse, Response},
 };
+use steeple::serve::Shutdown;
 use tokio::sync::broadcast;
 
 use super::{
-    Shutdown, admin,
+    admin,
     api::{self, ApiError},
     cache::Cache,
     grpc, lab,
@@ -53,11 +54,11 @@ impl App {
             store: Store::open(path)?,
             projects: Cache::new(CACHED_PROJECTS),
             changes: broadcast::Sender::new(CHANGES),
-            shutdown: Shutdown::new(),
+            shutdown: Shutdown::default(),
         })))
     }
 
-    /// The switch that ends [`serve`](super::serve) and every endless stream.
+    /// The switch that ends every endless stream; begin it when the service is to end, or they hold up the end.
     #[must_use]
     pub fn shutdown(&self) -> &Shutdown {
         &self.0.shutdown
@@ -99,7 +100,7 @@ impl App {
 /// | address | ends |
 /// | --- | --- |
 /// | `/lab/slow?ms=` | completed, later (0 to 30000, default 1000): time to hang up before the response head |
-/// | `/lab/fail` | 500, with an error that has two sources ([`Cause`](super::Cause) in the response's extensions) |
+/// | `/lab/fail` | 500, with an error that has two sources |
 /// | `/lab/panic?after=` | panics in the handler, or in the body after so many frames (1 to 10000) |
 /// | `/lab/stream?frames=&gap_ms=` | completed after many frames (0 to 10000, default 10; gap 0 to 5000, default 10) |
 /// | `/lab/body-error?after=` | the body fails after so many frames (0 to 10000, default 3) |

@@ -1,9 +1,10 @@
 //! The gRPC service.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use axum::{body::Body, http::HeaderMap, response::Response};
 use futures_util::stream::{self, BoxStream, StreamExt};
+use steeple::{Exchange, metrics::GrpcType};
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     time::{Interval, MissedTickBehavior},
@@ -31,6 +32,12 @@ pub mod proto {
 
 /// Where the service is.
 pub(super) const PATH: &str = "/taskboard.v1.TaskBoard/{*method}";
+
+/// What it has.
+pub(super) const METHODS: [(&str, GrpcType); 2] = [
+    ("taskboard.v1.TaskBoard/GetTask", GrpcType::Unary),
+    ("taskboard.v1.TaskBoard/WatchTasks", GrpcType::ServerStream),
+];
 
 const DEFAULT_HEARTBEAT_MS: u32 = 1_000;
 const MAX_HEARTBEAT_MS: u32 = 60_000;
@@ -63,7 +70,7 @@ impl TaskBoard for Board {
             Some(Code::Ok) | None => (),
             Some(code) => return Err(asked_for(code)),
         }
-        let task = self.0.store().task(request.id).await.map_err(failed)?;
+        let task = self.0.store().task(request.id).await.map_err(|error| failed(&error))?;
         let task = task.ok_or_else(|| Status::not_found(format!("there is no task {}", request.id)))?;
         tracing::info!(task.id = task.id, "task read");
         Ok(tonic::Response::new(GetTaskResponse { task: Some(task.into()) }))
@@ -116,10 +123,10 @@ impl Watch {
         let changes = app.changes();
         let mut snapshot = VecDeque::new();
         if project != 0 {
-            if app.store().project(project).await.map_err(failed)?.is_none() {
+            if app.store().project(project).await.map_err(|error| failed(&error))?.is_none() {
                 return Err(Status::not_found(format!("there is no project {project}")));
             }
-            snapshot = app.store().tasks_after(project, 0, SNAPSHOT).await.map_err(failed)?.into();
+            snapshot = app.store().tasks_after(project, 0, SNAPSHOT).await.map_err(|error| failed(&error))?.into();
         }
         let mut heartbeat = tokio::time::interval(Duration::from_millis(period.into()));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -200,9 +207,9 @@ fn asked_for(code: Code) -> Status {
     Status::new(code, "the client asked for this status")
 }
 
-fn failed(error: StoreError) -> Status {
-    tracing::error!(error = &error as &dyn std::error::Error, "call failed");
-    let mut status = Status::internal("something went wrong on our side");
-    status.set_source(Arc::new(error));
-    status
+fn failed(error: &StoreError) -> Status {
+    if let Some(exchange) = Exchange::current() {
+        exchange.notice_error(error);
+    }
+    Status::internal("something went wrong on our side")
 }

@@ -1,16 +1,19 @@
 //! A task board: REST and gRPC on one port, users, sessions, projects and tasks in `SQLite`, a cache in front of it.
 //!
-//! Nothing in here watches requests. A program opens an [`App`], makes its [`router`], puts on it what layers it likes,
-//! and [`serve`]s it:
+//! A program opens an [`App`], tells Steeple what only the board knows ([`watch`]), puts the layer on the [`router`] and
+//! serves it. Inside, three places speak to the exchange: a session tells the user, an answer of 500 tells the error,
+//! and the inner router of `/admin` tells its routes.
 //!
 //! ```no_run
 //! # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
-//! use steeple_examples::taskboard::{App, health, router, serve};
+//! use steeple::Steeple;
+//! use steeple_examples::taskboard::{App, router, watch};
 //!
 //! let app = App::open(None)?;
+//! let steeple = watch(&app, Steeple::builder_from_env()?).build()?;
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-//! let stop = app.shutdown().clone();
-//! serve(listener, router(app.clone()).merge(health::routes(app)), stop).await?;
+//! let app = router(app).merge(steeple.routes()).layer(steeple.layer());
+//! steeple.serve(listener, app).await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -25,6 +28,7 @@
 //! | `POST /api/tasks/{id}/complete` (token) | the task, 409 when it was done already |
 //! | `GET /api/projects/{id}/export` | the tasks, one JSON line each |
 //! | `GET /admin/users/{id}` | the user with counts, for an operator |
+//! | `GET /metrics` | what Prometheus scrapes |
 //! | `GET /healthz`, `GET /readyz` | 200, or 503 when the database does not answer |
 //! | `/lab/…` | every way in which a request can end, see [`router`] |
 //! | gRPC `taskboard.v1.TaskBoard` | `GetTask`, `WatchTasks` |
@@ -35,19 +39,17 @@ mod app;
 mod cache;
 pub mod cli;
 mod grpc;
-pub mod health;
 mod lab;
-mod serve;
 mod session;
 mod shutdown;
 mod store;
 pub mod traffic;
+mod watch;
 
 pub use self::{
-    api::Cause,
     app::{App, router},
     grpc::proto,
-    serve::serve,
-    shutdown::{Shutdown, signal as shutdown_signal},
+    shutdown::signal as shutdown_signal,
     store::StoreError,
+    watch::watch,
 };

@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use sha2::{Digest, Sha256};
+use steeple::{Exchange, User};
 
 use super::{App, api::ApiError};
 
@@ -28,6 +29,13 @@ pub(super) fn new_token() -> Result<(String, [u8; 32]), getrandom::Error> {
     Ok((token, hash))
 }
 
+/// Says who is behind the request that is being answered.
+pub(super) fn tell(user: i64) {
+    if let Some(exchange) = Exchange::current() {
+        exchange.set_user(User::new(user.to_string()));
+    }
+}
+
 fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }
@@ -40,7 +48,10 @@ impl FromRequestParts<App> for SignedIn {
             ApiError::unauthorized("send `authorization: Bearer <token>`; POST /api/sessions gives a token")
         })?;
         match app.store().session_user(hash(token)).await? {
-            Some(user) => Ok(Self { user }),
+            Some(user) => {
+                tell(user);
+                Ok(Self { user })
+            }
             None => Err(ApiError::unauthorized("the session is unknown or has ended; sign in again")),
         }
     }

@@ -1,5 +1,4 @@
 use std::{
-    error::Error,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -10,7 +9,7 @@ use futures_util::stream;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use steeple_examples::taskboard::Cause;
+use steeple::Exchange;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -21,20 +20,12 @@ use tokio::{
 use crate::service::{Service, read, text};
 
 #[tokio::test]
-async fn a_failure_tells_the_client_little_and_keeps_its_chain_for_others() {
+async fn a_failure_tells_the_client_little_and_the_exchange_its_chain() {
     let causes = Arc::new(Mutex::new(Vec::new()));
     let keep = {
         let causes = Arc::clone(&causes);
         move |response: Response| {
-            if let Some(Cause(error)) = response.extensions().get() {
-                let mut chain = vec![error.to_string()];
-                let mut source = error.source();
-                while let Some(error) = source {
-                    chain.push(error.to_string());
-                    source = error.source();
-                }
-                causes.lock().unwrap().push(chain);
-            }
+            causes.lock().unwrap().extend(Exchange::current().unwrap().errors());
             std::future::ready(response)
         }
     };
@@ -44,7 +35,10 @@ async fn a_failure_tells_the_client_little_and_keeps_its_chain_for_others() {
     assert!(!answer.to_string().contains("report"));
     let want =
         ["the monthly report could not be written", "page 3 could not be rendered", "no space left on the report disk"];
-    assert_eq!(*causes.lock().unwrap(), [want]);
+    let causes = causes.lock().unwrap().clone();
+    assert_eq!(causes.len(), 1);
+    assert_eq!(causes[0].chain().collect::<Vec<_>>(), want);
+    assert!(causes[0].type_name().ends_with("::ReportError"), "{}", causes[0].type_name());
     service.stop().await;
 }
 

@@ -12,7 +12,8 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde_json::{Value, json};
-use steeple_examples::taskboard::{App, health, proto::task_board_client::TaskBoardClient, router, serve};
+use steeple::Steeple;
+use steeple_examples::taskboard::{App, proto::task_board_client::TaskBoardClient, router, watch};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 pub(crate) type HttpClient = legacy::Client<HttpConnector, Body>;
@@ -34,8 +35,11 @@ impl Service {
         let app = App::open(db).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = layers(router(app.clone()).merge(health::routes(app.clone())));
-        let serving = tokio::spawn(serve(listener, router, app.shutdown().clone()));
+        let steeple = watch(&app, Steeple::builder().without_log_setup()).build().unwrap();
+        let router = layers(router(app.clone()).merge(steeple.routes())).layer(steeple.layer());
+        let stop = app.shutdown().clone();
+        let serving =
+            tokio::spawn(async move { steeple.serve_until(listener, router, async move { stop.begun().await }).await });
         let http1 = legacy::Client::builder(TokioExecutor::new()).build(HttpConnector::new());
         let http2 = legacy::Client::builder(TokioExecutor::new()).http2_only(true).build(HttpConnector::new());
         Self { address, app, http1, http2, serving }

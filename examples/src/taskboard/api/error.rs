@@ -1,6 +1,6 @@
 //! Errors as the API tells them: `{"error":{"code":"invalid_field","message":"…","field":"email"}}`.
 
-use std::{borrow::Cow, error::Error, sync::Arc};
+use std::{borrow::Cow, error::Error};
 
 use axum::{
     Json,
@@ -9,19 +9,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use steeple::{Exchange, NoticedError};
 
 use super::super::StoreError;
-
-/// What made a handler answer 500, in the extensions of the response, for whoever reports errors.
-#[derive(Clone, Debug)]
-pub struct Cause(pub Arc<dyn Error + Send + Sync>);
 
 /// A request that is refused, or that failed.
 #[derive(Debug)]
 pub(in super::super) enum ApiError {
     Refused(Refusal),
-    /// The client learns that it failed, and no more.
-    Failed(Arc<dyn Error + Send + Sync>),
+    /// The client learns that it failed, and no more. The exchange learns why.
+    Failed(NoticedError),
 }
 
 #[derive(Debug, Serialize)]
@@ -84,8 +81,8 @@ impl ApiError {
         Self::Refused(Refusal { status, code, message: message.into(), field: None })
     }
 
-    pub(in super::super) fn failed(error: impl Error + Send + Sync + 'static) -> Self {
-        Self::Failed(Arc::new(error))
+    pub(in super::super) fn failed(error: impl Error) -> Self {
+        Self::Failed(NoticedError::of(&error))
     }
 }
 
@@ -94,15 +91,15 @@ impl IntoResponse for ApiError {
         match self {
             Self::Refused(refusal) => respond(&refusal),
             Self::Failed(cause) => {
-                tracing::error!(error = &*cause as &dyn Error, "request failed");
-                let mut response = respond(&Refusal {
+                if let Some(exchange) = Exchange::current() {
+                    exchange.notice(cause);
+                }
+                respond(&Refusal {
                     status: StatusCode::INTERNAL_SERVER_ERROR,
                     code: "internal",
                     message: "something went wrong on our side".into(),
                     field: None,
-                });
-                response.extensions_mut().insert(Cause(cause));
-                response
+                })
             }
         }
     }

@@ -13,7 +13,6 @@ use axum::{
 };
 
 pub(super) use self::error::ApiError;
-pub use self::error::Cause;
 use super::App;
 
 pub(super) fn routes() -> Router<App> {

@@ -44,10 +44,11 @@ pub(super) async fn create(State(app): State<App>, body: Body<Input>) -> Result<
         tracing::warn!(method, "sign-in refused: no such user");
         return Err(ApiError::unauthorized("nobody with this e-mail address has registered"));
     };
+    session::tell(user_id);
     let (token, hash) = session::new_token().map_err(ApiError::failed)?;
     app.store().delete_ended_sessions().await?;
     let expires_at = app.store().insert_session(hash, user_id, method).await?;
-    tracing::info!(user.id = user_id, method, "signed in");
+    tracing::info!(method, "signed in");
     let output = Json(Output { token, user_id, expires_at });
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], output))
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::{
     super::{
-        App,
+        App, session,
         store::{NewUser, User},
     },
     ApiError,
@@ -38,6 +38,7 @@ pub(super) async fn create(State(app): State<App>, body: Body<Input>) -> Result<
     let user = app.store().insert_user(new).await.map_err(|error| {
         if error.is_taken() { ApiError::conflict("this e-mail address is taken") } else { error.into() }
     })?;
-    tracing::info!(user.id = user.id, source = user.source, "user registered");
+    session::tell(user.id);
+    tracing::info!(source = user.source, "user registered");
     Ok((StatusCode::CREATED, Json(user)))
 }

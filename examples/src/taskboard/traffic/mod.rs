@@ -89,10 +89,11 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use steeple::Steeple;
     use tokio::net::TcpListener;
 
     use super::{
-        super::{App, health, router, serve},
+        super::{App, router, watch},
         plan::{Manner, Work},
         *,
     };
@@ -118,8 +119,11 @@ mod tests {
         let app = App::open(None).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = Client::new(listener.local_addr().unwrap());
-        let routes = router(app.clone()).merge(health::routes(app.clone()));
-        let serving = tokio::spawn(serve(listener, routes, app.shutdown().clone()));
+        let steeple = watch(&app, Steeple::builder().without_log_setup()).build().unwrap();
+        let (stop, routes) = (app.shutdown().clone(), router(app).merge(steeple.routes()).layer(steeple.layer()));
+        let end = stop.clone();
+        let serving =
+            tokio::spawn(async move { steeple.serve_until(listener, routes, async move { end.begun().await }).await });
 
         let world = World::default();
         for (work, protocol) in plan::BEGINNING {
@@ -140,7 +144,7 @@ mod tests {
                 assert_eq!(row.grpc, asked, "{row:?}");
             }
         }
-        app.shutdown().begin();
+        stop.begin();
         serving.await.unwrap().unwrap();
     }
 }
