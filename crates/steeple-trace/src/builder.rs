@@ -65,6 +65,7 @@ pub struct TraceBuilder {
 }
 
 /// Where spans go.
+#[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "without the feature nothing is sent"))]
 #[derive(Clone, Debug)]
 pub(crate) enum Export {
     Nowhere,

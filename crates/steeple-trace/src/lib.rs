@@ -12,6 +12,7 @@ mod ids;
 mod keep;
 mod newrelic;
 mod observer;
+#[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "without the feature nothing is sent"))]
 mod otlp;
 mod propagation;
 mod response_header;

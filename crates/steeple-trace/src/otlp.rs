@@ -106,7 +106,6 @@ impl Otlp {
         Some(format!("{}:{port}", uri.host()?))
     }
 
-    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "without the feature nothing is sent"))]
     pub(crate) fn of_new_relic(new_relic: &NewRelic) -> Self {
         Self::new().endpoint(new_relic.traces_endpoint()).header("api-key", new_relic.license_key()).gzip()
     }

@@ -133,7 +133,7 @@ async fn the_response_says_which_trace_it_was_sampled_or_not() {
         let trace = response.body().split(' ').next().unwrap().to_owned();
         let (name, want) = match header {
             ResponseHeader::TraceResponse => ("traceresponse", format!("00-{trace}-")),
-            _ => ("server-timing", format!("traceparent;desc=\"00-{trace}-")),
+            ResponseHeader::ServerTiming | _ => ("server-timing", format!("traceparent;desc=\"00-{trace}-")),
         };
         let value = response.headers()[name].to_str().unwrap();
         assert!(value.starts_with(&want) && value.trim_end_matches('"').ends_with(flag), "{value}");

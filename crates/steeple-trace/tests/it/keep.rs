@@ -68,13 +68,13 @@ async fn every_failed_and_every_slow_one_of_ten_thousand_is_there_in_full() {
     }
     let (spans, stats) = tokio::task::spawn_blocking(move || (rig.spans(), rig.trace.stats())).await.unwrap();
     let servers: Vec<_> = spans.iter().filter(|span| span.name == "GET /work/{kind}").collect();
-    let status = |code: &str| {
+    let with_code = |code: &str| {
         let is = |span: &&&opentelemetry_sdk::trace::SpanData| {
             span.attributes.iter().any(|a| a.key.as_str() == "http.response.status_code" && a.value.as_str() == code)
         };
         servers.iter().filter(is).count()
     };
-    assert_eq!(status("500"), 50, "every failure");
+    assert_eq!(with_code("500"), 50, "every failure");
     let slow = servers
         .iter()
         .filter(|span| span.end_time.duration_since(span.start_time).unwrap_or_default() >= Duration::from_millis(50));

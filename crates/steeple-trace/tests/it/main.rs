@@ -7,6 +7,7 @@
     reason = "in a test a panic is the report"
 )]
 
+mod boards;
 mod client;
 mod context;
 mod doctor;

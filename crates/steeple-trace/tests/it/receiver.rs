@@ -10,10 +10,11 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
+use steeple_core::clock;
 
 /// Ends its process when it is dropped.
 pub(crate) struct Process(Child);
@@ -90,10 +91,10 @@ impl Receiver {
 
     /// All spans, with their resource under `resource`, once there are this many.
     pub(crate) fn spans(&self, count: usize) -> Vec<Value> {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = clock::now() + Duration::from_secs(10);
         loop {
             let spans = spans_of(&self.requests());
-            if spans.len() >= count || Instant::now() > deadline {
+            if spans.len() >= count || clock::now() > deadline {
                 assert_eq!(spans.len(), count, "{spans:#?}");
                 return spans;
             }

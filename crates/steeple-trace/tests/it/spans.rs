@@ -138,6 +138,7 @@ where
     (of("http.response.status_code"), of("error.type"), is_error(&span))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what a service returns")]
 fn answer(status: u16, steps: Vec<Step>) -> Result<Response<ScriptedBody>, String> {
     Ok(Response::builder().status(status).body(ScriptedBody::new(steps)).unwrap())
 }
@@ -160,7 +161,7 @@ async fn each_ending_has_its_status_and_its_class() {
         said(Some("200:int"), Some("panicked"), true)
     );
     assert_eq!(ending(|| async { Err("lost".to_owned()) }).await, said(None, Some("service_error"), true));
-    assert_eq!(ending(|| std::future::pending()).await, said(None, Some("cancelled"), true));
+    assert_eq!(ending(std::future::pending).await, said(None, Some("cancelled"), true));
     let stuck = || vec![Step::Data(b"a")];
     let waits_for_ever = move || async move {
         let body = ScriptedBody::new(stuck());
