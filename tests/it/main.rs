@@ -7,6 +7,11 @@
     clippy::unwrap_used,
     reason = "a test that panics is a test that failed"
 )]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::float_cmp,
+    reason = "metrics are f64, and counts of a test are small and whole"
+)]
 
 /// Makes a test of each of these functions for either protocol.
 macro_rules! over_both_protocols {
@@ -29,9 +34,12 @@ macro_rules! over_both_protocols {
     };
 }
 
+mod attack;
 mod bytes;
+mod defects;
 mod ecosystem;
 mod endings;
 mod grpc;
 mod mixed;
+mod scrape;
 mod upgrades;

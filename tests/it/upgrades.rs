@@ -4,8 +4,15 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use steeple_core::Outcome;
-use steeple_tests::client::{Client, Protocol, empty};
+use steeple_tests::{
+    client::{Client, Protocol, empty},
+    lab::Lab,
+    server::Server,
+    settle::{settle, wait_until},
+    stack::Stack,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tower::Layer;
 
 use crate::endings::Watched;
 
@@ -50,3 +57,21 @@ async fn an_accepted_connect_ends_as_upgraded(protocol: Protocol) {
 }
 
 over_both_protocols! { an_accepted_connect_ends_as_upgraded }
+
+#[tokio::test]
+async fn an_upgraded_connection_is_open_until_its_socket_closes_and_never_timed() {
+    let stack = Stack::new();
+    let server = Server::start(stack.layer().layer(Lab::new())).await;
+    let mut client = Client::connect(Protocol::Http1, server.address()).await;
+    let request = client.request(Method::GET, "/upgrade").header("connection", "upgrade").header("upgrade", "echo");
+    let response = client.send(request.body(empty()).unwrap()).await.unwrap();
+    settle(stack.observer(), 1).await;
+    let open = || stack.page().sum("http_connections_open", &[("kind", "upgrade")]);
+    assert_eq!((open(), stack.page().sum("http_requests_in_flight", &[])), (1.0, 0.0));
+    check_echo(response).await;
+    drop(client);
+    assert!(wait_until(|| open() == 0.0).await, "still open: {}", open());
+    let page = stack.page();
+    assert_eq!(page.sum("http_requests_total", &[("route", "/upgrade"), ("status_code", "101")]), 1.0);
+    assert_eq!(page.sum("http_request_duration_seconds_count", &[]), 0.0);
+}

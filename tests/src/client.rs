@@ -63,9 +63,19 @@ enum Sender {
 }
 
 impl Client {
+    /// Connects, if anybody listens yet.
+    pub async fn try_connect(protocol: Protocol, address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        Some(Self::over(protocol, address, stream).await)
+    }
+
     /// Connects.
     pub async fn connect(protocol: Protocol, address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("the server listens");
+        Self::over(protocol, address, stream).await
+    }
+
+    async fn over(protocol: Protocol, address: SocketAddr, stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a connected socket");
         let io = TokioIo::new(stream);
         let (sender, connection) = match protocol {

@@ -1,7 +1,8 @@
 //! Doubles and helpers shared by the integration tests.
 //!
 //! [`lab`] is a service with an address for every way in which an exchange can end, [`server`] puts a service on a
-//! loopback socket, [`client`] talks to it over HTTP/1.1 or HTTP/2 and hangs up where it is told to, [`peer`] finds
+//! loopback socket, [`stack`] is
+//! what a team puts around it, [`client`] talks to it over HTTP/1.1 or HTTP/2 and hangs up where it is told to, [`peer`] finds
 //! and runs other people's servers and tools.
 
 #![expect(
@@ -18,7 +19,9 @@ pub mod client;
 pub mod grpc;
 pub mod lab;
 pub mod mixed;
+pub mod page;
 pub mod peer;
 pub mod process;
 pub mod server;
 pub mod settle;
+pub mod stack;

@@ -1,4 +1,25 @@
-//! What this process costs.
+//! What this process costs, and processes where that can be told.
+
+use std::{env, process::Command};
+
+/// Runs the test of this name again in a process of its own, where no other test allocates. `false` in that process.
+///
+/// # Panics
+/// When the test fails there, or there is none of this name.
+#[expect(clippy::print_stdout, reason = "what the test printed there, it would have printed here")]
+pub fn ran_alone(test: &str) -> bool {
+    const ALONE: &str = "STEEPLE_TEST_ALONE";
+    if env::var_os(ALONE).is_some() {
+        return false;
+    }
+    let this = env::current_exe().expect("a test has an executable");
+    let output =
+        Command::new(this).args([test, "--exact", "--nocapture"]).env(ALONE, "1").output().expect("it runs again");
+    let (said, trouble) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{said}");
+    assert!(output.status.success() && said.contains("1 passed"), "alone, {test} failed: {said}{trouble}");
+    true
+}
 
 /// The memory that this process holds, in bytes. `None` where there is no `/proc`.
 pub fn resident_bytes() -> Option<u64> {

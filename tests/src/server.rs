@@ -1,4 +1,5 @@
-//! A service on a loopback socket, served by hyper: HTTP/1.1 and HTTP/2 on one port, upgrades included.
+//! A service on a loopback socket, served by hyper: HTTP/1.1 and HTTP/2 on one port, upgrades included. Each request
+//! has its [`Connection`] among its extensions.
 
 use std::{error::Error, net::SocketAddr};
 
@@ -10,11 +11,12 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
+use steeple_core::connection::{Connection, ObservedIo};
 use tokio::{
     net::TcpListener,
     task::{JoinHandle, JoinSet},
 };
-use tower::Service;
+use tower::{Service, ServiceExt};
 
 /// A server on a free port of 127.0.0.1. Dropping it closes the port and every connection.
 #[derive(Debug)]
@@ -40,12 +42,18 @@ impl Server {
             // Dropped with this task, and every connection with it.
             let mut connections = JoinSet::new();
             loop {
-                let (stream, _) = listener.accept().await.expect("accepting goes on");
-                let service = TowerToHyperService::new(service.clone());
+                let (stream, peer) = listener.accept().await.expect("accepting goes on");
+                let connection = Connection::new(Some(peer));
+                let stream = TokioIo::new(ObservedIo::new(stream, connection.clone()));
+                let service = service.clone().map_request(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(connection.clone());
+                    request
+                });
+                let service = TowerToHyperService::new(service);
                 connections.spawn(async move {
                     let server = auto::Builder::new(TokioExecutor::new());
                     // An error is a client that went away or a service that failed: what the tests are about.
-                    let _how_it_ended = server.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+                    let _how_it_ended = server.serve_connection_with_upgrades(stream, service).await;
                 });
                 while connections.try_join_next().is_some() {}
             }
