@@ -16,12 +16,18 @@ pub(crate) struct Head {
 /// A baggage longer than W3C wants to be carried is not.
 const MAX_BAGGAGE: usize = 8192;
 
+/// A header's value, a path and a query that are longer are left out or cut, each where a secret is not cut in two.
+const MAX_HEADER: usize = 2048;
+const MAX_PATH: usize = 2048;
+const MAX_QUERY: usize = 8192;
+
 impl Head {
     pub(crate) fn capture(&mut self, request: &request::Parts, allowed: &[HeaderName]) {
         self.uri = Some(request.uri.clone());
         for (place, name) in allowed.iter().enumerate() {
             if let Some(value) = request.headers.get(name)
                 && !value.is_sensitive()
+                && value.len() <= MAX_HEADER
             {
                 self.headers.push((place, value.clone()));
             }
@@ -53,11 +59,11 @@ impl Head {
             uri.authority().map(|authority| authority.host().to_owned()).or_else(|| headers.get("host").cloned());
         let scheme = uri.scheme_str().unwrap_or("http");
         // Its query goes separately; Sentry would take it apart again.
-        let url = format!("{scheme}://{}{}", host.as_deref().unwrap_or("localhost"), uri.path());
+        let url = format!("{scheme}://{}{}", host.as_deref().unwrap_or("localhost"), cut(uri.path(), '/', MAX_PATH));
         Some(Request {
             url: url.parse().ok(),
             method: Some(method.to_owned()),
-            query_string: uri.query().map(str::to_owned),
+            query_string: uri.query().map(|query| cut(query, '&', MAX_QUERY).to_owned()),
             headers,
             ..Request::default()
         })
@@ -114,6 +120,15 @@ impl Head {
     }
 }
 
+/// As many whole parts of a text as there is room for.
+fn cut(text: &str, between: char, max: usize) -> &str {
+    if text.len() <= max {
+        return text;
+    }
+    let kept = text.get(..text.floor_char_boundary(max)).unwrap_or_default();
+    kept.rsplit_once(between).map_or("", |(whole, _)| whole)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +153,17 @@ mod tests {
         assert_eq!(request.url.unwrap().as_str(), "http://shop.example/users/7");
         assert_eq!(request.query_string.as_deref(), Some("page=2"));
         assert_eq!(request.headers.keys().collect::<Vec<_>>(), ["accept", "host"]);
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_between_its_parts() {
+        assert_eq!(cut("a=1&b=22&c=3", '&', 100), "a=1&b=22&c=3");
+        assert_eq!(cut("a=1&b=22&c=3", '&', 7), "a=1");
+        assert_eq!(cut("a=12345678", '&', 4), "", "half a value is none");
+        let long = "x".repeat(MAX_HEADER + 1);
+        let request = head(&[("host", "shop.example"), ("accept", &long)])
+            .to_request("GET", &[http::header::HOST, http::header::ACCEPT]);
+        assert_eq!(request.unwrap().headers.keys().collect::<Vec<_>>(), ["host"]);
     }
 
     #[test]

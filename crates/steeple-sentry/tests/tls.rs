@@ -1,0 +1,88 @@
+//! Over HTTPS, against a certificate that the system trusts and one that it does not.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use steeple_sentry::{Loss, SentryOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
+};
+
+/// Sends one event and says what became of it. Not a test: run by the one below, with other roots.
+#[test]
+#[ignore = "run by the other, in a process of its own"]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "how the parent tells its child what to do, and learns what happened"
+)]
+fn child() {
+    let Ok(dsn) = std::env::var("STEEPLE_CHILD_DSN") else { return };
+    let sentry = SentryOptions::new(dsn).build().unwrap();
+    sentry.client().capture_event(sentry_core::protocol::Event::default(), None);
+    assert!(sentry.flush(Duration::from_secs(20)));
+    let counts = sentry.counts();
+    println!("sent {} lost {}", counts.events, counts.lost(Loss::Network));
+}
+
+/// A server with a certificate for 127.0.0.1 from an authority of its own, whose certificate is written to `ca`.
+async fn serve(ca: &Path) -> SocketAddr {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    std::fs::write(ca, authority.pem()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
+    let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // A client that does not trust us ends the handshake.
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = [0; 16 * 1024];
+            let _read = stream.read(&mut request).await;
+            let _answered =
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").await;
+            let _closed = stream.shutdown().await;
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_systems_roots_are_asked_whom_to_trust() {
+    let directory = tempfile::tempdir().unwrap();
+    let (ca, other) = (directory.path().join("ca.pem"), directory.path().join("other.pem"));
+    let address = serve(&ca).await;
+    serve(&other).await;
+    for (trusted, want) in [(&ca, "sent 1 lost 0"), (&other, "sent 0 lost 1")] {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child
+            .args(["--ignored", "--exact", "child", "--nocapture"])
+            .env("STEEPLE_CHILD_DSN", format!("https://public@localhost:{}/1", address.port()))
+            .env("SSL_CERT_FILE", trusted)
+            .stderr(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || child.output().unwrap()).await.unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains(want), "with the roots in {}: {said}", trusted.display());
+    }
+}
