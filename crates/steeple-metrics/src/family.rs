@@ -17,6 +17,7 @@ use crate::{
     folded::{Folded, Label},
     http::Scratch,
     layout::{Layout, Scale},
+    metrics::Core,
     series::{Exemplars, HistogramPlace, Labels, Name, OVERFLOW},
     shard::Cells,
     snapshot::Distribution,
@@ -30,12 +31,16 @@ pub(crate) struct Family {
     overflow: OnceLock<Arc<Series>>,
     layout: Option<Arc<Layout>>,
     folded: Arc<Folded>,
+    #[cfg(feature = "otel")]
+    otel: Option<opentelemetry::metrics::Histogram<f64>>,
 }
 
 struct Series {
     values: Box<[Name]>,
     labels: Labels,
     data: Data,
+    #[cfg(feature = "otel")]
+    otel: Option<crate::otel::Bound>,
 }
 
 enum Data {
@@ -50,8 +55,16 @@ enum Data {
 }
 
 impl Family {
-    pub(crate) fn new(meta: Meta, layout: Option<Arc<Layout>>, max_series: usize, folded: Arc<Folded>) -> Arc<Self> {
-        Arc::new(Self { meta, series: Table::new(max_series), overflow: OnceLock::new(), layout, folded })
+    fn new(meta: Meta, layout: Option<Arc<Layout>>, core: &Core) -> Arc<Self> {
+        Arc::new(Self {
+            #[cfg(feature = "otel")]
+            otel: core.otel.as_ref().and_then(|otel| otel.histogram(&meta)),
+            meta,
+            series: Table::new(core.max_family_series),
+            overflow: OnceLock::new(),
+            layout,
+            folded: Arc::clone(&core.folded),
+        })
     }
 
     /// The series of these label values; the overflow series if there is no room for another one.
@@ -80,7 +93,13 @@ impl Family {
             (None, Kind::Gauge) => Data::Gauge(AtomicU64::new(0)),
             (None, Kind::Counter | Kind::Histogram | Kind::Summary) => Data::Counter(Cells::new(1)),
         };
-        Series { values, labels, data }
+        Series {
+            values,
+            #[cfg(feature = "otel")]
+            otel: self.otel.as_ref().map(|histogram| crate::otel::bind(histogram, &labels)),
+            labels,
+            data,
+        }
     }
 
     pub(crate) fn add(&self, values: &[&str], by: u64) {
@@ -113,6 +132,10 @@ impl Series {
     fn record(&self, value: u64) {
         if let Data::Histogram { cells, place, exemplars } = &self.data {
             let cell = place.record(&cells.row(), value);
+            #[cfg(feature = "otel")]
+            if let Some(otel) = &self.otel {
+                otel.record(crate::layout::to_f64(value) / place.layout.scale.per_unit());
+            }
             let exchange = Exchange::current();
             if let Some(trace) = exchange.as_ref().and_then(Exchange::trace).filter(|trace| trace.is_sampled()) {
                 exemplars.offer(&place.layout, cell, value, trace, false);
@@ -381,7 +404,7 @@ impl Metrics {
 
     /// A family that is not yet in the registry.
     pub(crate) fn new_family(&self, meta: Meta, layout: Option<Arc<Layout>>) -> Arc<Family> {
-        Family::new(meta, layout, self.0.core.max_family_series, Arc::clone(&self.0.core.folded))
+        Family::new(meta, layout, &self.0.core)
     }
 
     /// Adds families of our own. Where the team has one of that name, theirs stays and ours is not shown.

@@ -118,7 +118,8 @@ impl Grpc {
         counted.is_some()
     }
 
-    pub(crate) fn ended(&self, method: &str, was_counted: bool, trace: Option<&TraceContext>, end: &End) {
+    /// Counts a call. Returns the method that it was counted under.
+    pub(crate) fn ended(&self, method: &str, was_counted: bool, trace: Option<&TraceContext>, end: &End) -> &str {
         let status = end.grpc_status.unwrap_or(GrpcStatus::UNKNOWN);
         // An answer with a message in it comes from a method that exists: those who turn calls away send none.
         let proven = status == GrpcStatus::OK || end.response_body_bytes > 0;
@@ -126,7 +127,7 @@ impl Grpc {
         if !was_counted {
             rpc.started.add(0, 1);
         }
-        let Some(slot) = rpc.codes.get(usize::from(status.code())) else { return };
+        let Some(slot) = rpc.codes.get(usize::from(status.code())) else { return &rpc.name };
         let code = slot.get_or_init(|| Box::new(Code::new(rpc, status, self)));
         let row = code.cells.row();
         row.add(HANDLED, 1);
@@ -135,6 +136,7 @@ impl Grpc {
         if let Some(trace) = trace {
             code.exemplars.offer(&code.duration.layout, cell, nanos, trace, end.is_server_error());
         }
+        &rpc.name
     }
 
     fn rpc(&self, method: &str, proven: bool) -> &Rpc {

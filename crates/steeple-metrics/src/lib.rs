@@ -16,6 +16,8 @@ mod metrics;
 mod names;
 mod objective;
 mod observer;
+#[cfg(feature = "otel")]
+mod otel;
 #[cfg(feature = "push")]
 pub mod push;
 mod registry;

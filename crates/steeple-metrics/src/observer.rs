@@ -4,7 +4,6 @@ use steeple_core::{End, Exchange, Identity, NameSource, Observer, Outcome, Signa
 use crate::{
     Measure, Metrics,
     http::{Ended, Open},
-    metrics::Core,
     route::RouteMetrics,
 };
 
@@ -81,11 +80,17 @@ impl Observer for Metrics {
         }
         let trace = exchange.trace().filter(|trace| trace.is_sampled());
         if let Some(method) = exchange.rpc_method() {
-            core.grpc.ended(method, state.grpc_started, trace, end);
+            let counted_as = core.grpc.ended(method, state.grpc_started, trace, end);
+            #[cfg(feature = "otel")]
+            if let Some(otel) = &core.otel {
+                otel.rpc(counted_as, end);
+            }
+            #[cfg(not(feature = "otel"))]
+            let _nobody_asks = counted_as;
             return;
         }
         let route = route_of(exchange);
-        core.http.ended(&Ended {
+        let ended = Ended {
             method: exchange.method(),
             route: route.as_ref().map(Text::as_str),
             route_is_fixed: route.as_ref().is_some_and(Text::is_fixed),
@@ -94,7 +99,14 @@ impl Observer for Metrics {
             options,
             trace,
             end,
-        });
+        };
+        let counted_as = core.http.ended(&ended);
+        #[cfg(feature = "otel")]
+        if let Some(otel) = &core.otel {
+            otel.http(ended.method, core.http.scheme(), counted_as, ended.version, ended.timed, end);
+        }
+        #[cfg(not(feature = "otel"))]
+        let _nobody_asks = counted_as;
     }
 }
 
@@ -116,11 +128,11 @@ fn is_event_stream(content_type: &[u8]) -> bool {
 
 /// An upgraded connection that is open.
 #[cfg(feature = "connection")]
-struct OpenUpgrade(std::sync::Arc<Core>);
+struct OpenUpgrade(std::sync::Arc<crate::metrics::Core>);
 
 #[cfg(feature = "connection")]
 impl OpenUpgrade {
-    fn new(core: &std::sync::Arc<Core>) -> Self {
+    fn new(core: &std::sync::Arc<crate::metrics::Core>) -> Self {
         core.http.opened(Open::Upgrade);
         Self(std::sync::Arc::clone(core))
     }

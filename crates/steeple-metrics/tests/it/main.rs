@@ -13,10 +13,14 @@
     reason = "a test that cannot go on has failed; numbers are small and whole"
 )]
 
+mod axum;
 mod beyond;
 mod cost;
+mod docs;
 mod exactly_once;
 mod formats;
+#[cfg(feature = "otel")]
+mod otel;
 #[cfg(feature = "push")]
 mod push;
 mod rules;

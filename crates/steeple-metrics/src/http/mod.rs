@@ -1,5 +1,7 @@
 //! The families about HTTP exchanges.
 
+mod write;
+
 use std::sync::{
     Arc, Mutex, OnceLock, PoisonError,
     atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
@@ -7,14 +9,14 @@ use std::sync::{
 
 use steeple_core::{End, ErrorClass, Outcome, TraceContext};
 
+pub(crate) use self::write::Scratch;
 use crate::{
     Objective,
-    encode::{Encoder, HistogramView, Kind, Meta, Number, Source},
     folded::{Folded, Label},
     layout::Layout,
     names::Names,
     route::RouteMetrics,
-    series::{Exemplars, HistogramCounts, HistogramPlace, Labels, Name, OVERFLOW},
+    series::{Exemplars, HistogramPlace, Labels, Name, OVERFLOW},
     shard::Cells,
     snapshot::{Distribution, RouteSnapshot},
     table::{Table, hash},
@@ -200,7 +202,8 @@ impl Http {
         self.connections.add(kind as usize, 1_u64.wrapping_neg());
     }
 
-    pub(crate) fn ended(&self, ended: &Ended<'_>) {
+    /// Counts an exchange. Returns the route that it was counted under; `None` where none matched.
+    pub(crate) fn ended(&self, ended: &Ended<'_>) -> Option<&str> {
         let route = self.route(ended);
         let method = self.method(route, ended.method);
         if let Some(options) = &ended.options
@@ -241,6 +244,12 @@ impl Http {
                 status.exemplars.offer(&status.duration.layout, cell, nanos, trace, failed);
             }
         }
+        (route.name != UNMATCHED).then_some(&*route.name)
+    }
+
+    #[cfg(feature = "otel")]
+    pub(crate) fn scheme(&self) -> &str {
+        &self.scheme
     }
 
     fn key(&self, ended: &Ended<'_>) -> StatusKey {
@@ -453,242 +462,4 @@ fn otel_pairs(route: &Route, method: &Method, http: &Http) -> Vec<(Name, Name)> 
         pairs.push(("http_route".into(), route.name.clone()));
     }
     pairs
-}
-
-const BY_STATUS: [&str; 3] = ["method", "route", "status_code"];
-const BY_ROUTE: [&str; 2] = ["method", "route"];
-
-/// Families with the names that this project has always had.
-fn classic_families() -> [Meta; 6] {
-    [
-        Meta::new(
-            Kind::Counter,
-            "http_requests_total",
-            "Requests that have ended, by the status that was answered.",
-            &BY_STATUS,
-        ),
-        Meta::new(
-            Kind::Histogram,
-            "http_request_duration_seconds",
-            "Time from the request head to the last byte of the response body.",
-            &BY_STATUS,
-        ),
-        Meta::new(
-            Kind::Histogram,
-            "http_response_head_seconds",
-            "Time from the request head to the response head.",
-            &BY_ROUTE,
-        ),
-        Meta::new(Kind::Histogram, "http_request_size_bytes", "Bytes of request bodies that were read.", &BY_ROUTE),
-        Meta::new(
-            Kind::Histogram,
-            "http_response_size_bytes",
-            "Bytes of response bodies that were handed over.",
-            &BY_ROUTE,
-        ),
-        Meta::new(
-            Kind::Counter,
-            "http_requests_aborted_total",
-            "Requests that did not complete, by how they ended.",
-            &["method", "route", "outcome"],
-        ),
-    ]
-}
-
-/// Gauges, whichever names are chosen.
-fn gauge_families() -> [Meta; 2] {
-    [
-        Meta::new(Kind::Gauge, "http_requests_in_flight", "Requests that have begun and not ended.", &[]),
-        Meta::new(
-            Kind::Gauge,
-            "http_connections_open",
-            "Upgraded connections and event streams that are open.",
-            &["kind"],
-        ),
-    ]
-}
-
-fn otel_families() -> [Meta; 4] {
-    let sizes = ["http_request_method", "url_scheme", "http_route"];
-    [
-        Meta::new(
-            Kind::Histogram,
-            "http_server_request_duration_seconds",
-            "Duration of HTTP server requests.",
-            &[
-                "http_request_method",
-                "url_scheme",
-                "http_route",
-                "http_response_status_code",
-                "error_type",
-                "network_protocol_version",
-            ],
-        ),
-        Meta::new(
-            Kind::Histogram,
-            "http_server_request_body_size_bytes",
-            "Size of HTTP server request bodies.",
-            &sizes,
-        ),
-        Meta::new(
-            Kind::Histogram,
-            "http_server_response_body_size_bytes",
-            "Size of HTTP server response bodies.",
-            &sizes,
-        ),
-        Meta::new(
-            Kind::Gauge,
-            "http_server_active_requests",
-            "Number of active HTTP server requests.",
-            &["http_request_method", "url_scheme"],
-        ),
-    ]
-}
-
-impl Source for Http {
-    fn families(&self) -> Vec<Meta> {
-        let mut families = Vec::from(gauge_families());
-        if self.names.has_classic() {
-            families.extend(classic_families());
-        }
-        if self.names.has_otel() {
-            families.extend(otel_families());
-        }
-        families
-    }
-
-    fn write(&self, to: &mut dyn Encoder) {
-        let [in_flight, connections] = gauge_families();
-        to.begin(&in_flight);
-        to.value(&Labels::new([]), Number::Whole(self.in_flight()));
-        to.begin(&connections);
-        for (kind, name) in [(Open::Upgrade, "upgrade"), (Open::Sse, "sse")] {
-            let open = not_negative(self.connections.sum(kind as usize));
-            to.value(&Labels::new([("kind".into(), name.into())]), Number::Whole(open));
-        }
-        if self.names.has_classic() {
-            self.write_classic(to);
-        }
-        if self.names.has_otel() {
-            self.write_otel(to);
-        }
-    }
-}
-
-impl Http {
-    fn write_classic(&self, to: &mut dyn Encoder) {
-        let [requests, duration, head, request_size, response_size, aborted] = classic_families();
-        let mut scratch = Scratch::default();
-        to.begin(&requests);
-        for (_, method) in self.methods() {
-            for (_, status, all) in firsts(method) {
-                let count = all.fold(0_u64, |sum, status| sum.wrapping_add(status.cells.sum(REQUESTS)));
-                to.value(&status.labels, Number::Whole(count));
-            }
-        }
-        to.begin(&duration);
-        for (_, method) in self.methods() {
-            for (_, status, all) in firsts(method) {
-                scratch.clear();
-                for status in all {
-                    scratch.add(&status.duration, &status.cells, &status.exemplars);
-                }
-                scratch.write(&status.labels, &status.duration.layout, to);
-            }
-        }
-        to.begin(&head);
-        for (_, method) in self.methods() {
-            scratch.write_one(&method.labels, &method.head, &method.cells, Some(&method.head_exemplars), to);
-        }
-        to.begin(&request_size);
-        for (_, method) in self.methods() {
-            scratch.write_one(&method.labels, &method.request_size, &method.cells, None, to);
-        }
-        to.begin(&response_size);
-        for (_, method) in self.methods() {
-            scratch.write_one(&method.labels, &method.response_size, &method.cells, None, to);
-        }
-        to.begin(&aborted);
-        for (_, method) in self.methods() {
-            for (place, labels) in method.aborts.iter().enumerate() {
-                if let Some(labels) = labels.get() {
-                    to.value(labels, Number::Whole(method.cells.sum(place)));
-                }
-            }
-        }
-    }
-
-    fn write_otel(&self, to: &mut dyn Encoder) {
-        let [duration, request_size, response_size, active] = otel_families();
-        let mut scratch = Scratch::default();
-        to.begin(&duration);
-        for (_, method) in self.methods() {
-            for (_, status) in method.statuses() {
-                if let Some(labels) = &status.otel {
-                    scratch.write_one(labels, &status.duration, &status.cells, Some(&status.exemplars), to);
-                }
-            }
-        }
-        for (meta, request) in [(&request_size, true), (&response_size, false)] {
-            to.begin(meta);
-            for (route, method) in self.methods() {
-                let labels = method.otel_sizes.get_or_init(|| Labels::new(otel_pairs(route, method, self)));
-                let place = if request { &method.request_size } else { &method.response_size };
-                scratch.write_one(labels, place, &method.cells, None, to);
-            }
-        }
-        to.begin(&active);
-        for (place, method) in METHODS.iter().enumerate() {
-            let labels = [("http_request_method".into(), (*method).into()), ("url_scheme".into(), self.scheme.clone())];
-            to.value(&Labels::new(labels), Number::Whole(not_negative(self.in_flight.sum(place))));
-        }
-    }
-}
-
-/// The first series of each status, with all that have the same.
-fn firsts(method: &Method) -> impl Iterator<Item = (usize, &Status, impl Iterator<Item = &Status>)> {
-    method.statuses().filter_map(move |(place, first)| {
-        let same = move |status: &Status| status.key.status == first.key.status;
-        let is_first = !method.statuses().take(place).any(|(_, status)| same(status));
-        is_first.then(|| (place, first, method.statuses().map(|(_, status)| status).filter(move |status| same(status))))
-    })
-}
-
-/// Room to add a histogram up in, used again for the next one.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    counts: HistogramCounts,
-    exemplars: Vec<Option<crate::series::Exemplar>>,
-}
-
-impl Scratch {
-    pub(crate) fn clear(&mut self) {
-        self.counts.clear();
-        self.exemplars.clear();
-    }
-
-    pub(crate) fn add(&mut self, place: &HistogramPlace, cells: &Cells, exemplars: &Exemplars) {
-        place.read(cells, &mut self.counts);
-        exemplars.read_into(&mut self.exemplars);
-    }
-
-    pub(crate) fn write(&self, labels: &Labels, layout: &Layout, to: &mut dyn Encoder) {
-        to.histogram(labels, &HistogramView { layout, counts: &self.counts, exemplars: &self.exemplars });
-    }
-
-    pub(crate) fn write_one(
-        &mut self,
-        labels: &Labels,
-        place: &HistogramPlace,
-        cells: &Cells,
-        exemplars: Option<&Exemplars>,
-        to: &mut dyn Encoder,
-    ) {
-        self.clear();
-        place.read(cells, &mut self.counts);
-        if let Some(exemplars) = exemplars {
-            exemplars.read_into(&mut self.exemplars);
-        }
-        self.write(labels, &place.layout, to);
-    }
 }

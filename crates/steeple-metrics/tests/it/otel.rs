@@ -1,0 +1,69 @@
+//! The OpenTelemetry SDK hears of the same exchanges, in its own words.
+
+use std::{collections::BTreeMap, convert::Infallible, time::Duration};
+
+use http::Response;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry_sdk::metrics::{
+    InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
+    data::{AggregatedMetrics, MetricData, ScopeMetrics},
+};
+use steeple_metrics::Metrics;
+
+use crate::support::{TestBody, call, request};
+
+#[tokio::test]
+async fn the_sdk_is_told_of_requests_queries_and_counters() {
+    let exporter = InMemoryMetricExporter::default();
+    let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
+    let metrics = Metrics::builder().meter(provider.meter("steeple")).build().unwrap();
+    for status in [200, 200, 503] {
+        call(&metrics, request("GET", "/users/{id}"), |_| async move {
+            Ok::<_, Infallible>(Response::builder().status(status).body(TestBody::default()).unwrap())
+        })
+        .await;
+    }
+    metrics.business().user_logged_in("password");
+    metrics.database().record_statement("SELECT * FROM users", Duration::from_millis(20));
+    provider.force_flush().unwrap();
+
+    let finished = exporter.get_finished_metrics().unwrap();
+    let mut found: BTreeMap<String, (String, Vec<(String, f64)>)> = BTreeMap::new();
+    for metric in finished.last().unwrap().scope_metrics().flat_map(ScopeMetrics::metrics) {
+        let text = |attributes: &mut dyn Iterator<Item = &opentelemetry::KeyValue>| {
+            let mut pairs: Vec<_> = attributes.map(|pair| format!("{}={}", pair.key, pair.value)).collect();
+            pairs.sort();
+            pairs.join(",")
+        };
+        let points = match metric.data() {
+            AggregatedMetrics::F64(MetricData::Histogram(data)) => {
+                data.data_points().map(|point| (text(&mut point.attributes()), point.count() as f64)).collect()
+            }
+            AggregatedMetrics::U64(MetricData::Histogram(data)) => {
+                data.data_points().map(|point| (text(&mut point.attributes()), point.count() as f64)).collect()
+            }
+            AggregatedMetrics::F64(MetricData::Sum(data)) => {
+                data.data_points().map(|point| (text(&mut point.attributes()), point.value())).collect()
+            }
+            AggregatedMetrics::F64(MetricData::Gauge(data)) => {
+                data.data_points().map(|point| (text(&mut point.attributes()), point.value())).collect()
+            }
+            AggregatedMetrics::F64(_) | AggregatedMetrics::U64(_) | AggregatedMetrics::I64(_) => {
+                panic!("{}: of no kind that is ours", metric.name())
+            }
+        };
+        found.insert(metric.name().to_owned(), (metric.unit().to_owned(), points));
+    }
+    let (unit, duration) = &found["http.server.request.duration"];
+    assert_eq!(unit, "s");
+    let ok = "http.request.method=GET,http.response.status_code=200,http.route=/users/{id},network.protocol.version=1.1,url.scheme=http";
+    let failed = "error.type=503,http.request.method=GET,http.response.status_code=503,http.route=/users/{id},network.protocol.version=1.1,url.scheme=http";
+    assert!(duration.contains(&(ok.to_owned(), 2.0)) && duration.contains(&(failed.to_owned(), 1.0)), "{duration:?}");
+    assert_eq!(
+        found["database_query_duration"],
+        ("s".to_owned(), vec![("operation=select,table=users".to_owned(), 1.0)])
+    );
+    assert_eq!(found["user_logins"].1, [("method=password".to_owned(), 1.0)]);
+    assert_eq!(found["http_requests_in_flight"].1, [(String::new(), 0.0)]);
+    assert_eq!(found["process_resident_memory"].0, "By");
+}
