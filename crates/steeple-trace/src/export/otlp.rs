@@ -43,6 +43,12 @@ pub(crate) fn exporter(otlp: &Otlp) -> Result<SpanExporter, BuildError> {
                 .with_timeout(otlp.timeout)
                 .with_metadata(MetadataMap::from_headers(headers))
                 .with_retry_policy(retries);
+            #[cfg(feature = "otlp-tls")]
+            if otlp.address().starts_with("https:") {
+                // By default the exporter knows no authority at all.
+                use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+                builder = builder.with_tls_config(ClientTlsConfig::new().with_native_roots());
+            }
             if otlp.gzip {
                 builder = builder.with_compression(Compression::Gzip);
             }

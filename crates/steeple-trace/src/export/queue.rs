@@ -151,10 +151,12 @@ impl Queue {
         let deadline = clock::now().checked_add(timeout);
         let mut inner = self.lock();
         let before = self.counters.read(0);
+        // Who shut down before has waited already: the provider does it again when it is dropped.
+        let deadline = if close && inner.closed { Some(clock::now()) } else { deadline };
         inner.closed |= close;
         let target = inner.accepted;
         inner.flush_to = inner.flush_to.max(target);
-        if close {
+        if close && inner.flush_by.is_none() {
             // Nobody waits any longer than this for the last batch.
             inner.flush_by = deadline;
         }

@@ -1,10 +1,11 @@
 """An OTLP receiver around OpenTelemetry's own protobuf classes.
 
-Arguments: the port for gRPC, the port for HTTP, 0 for any. Says both on its first line, then one JSON line for each request.
+Arguments: the port for gRPC, the port for HTTP, 0 for any; then, for TLS, a certificate and its key. Says both on its first line, then one JSON line for each request.
 """
 import gzip
 import http.server
 import json
+import ssl
 import sys
 import threading
 from concurrent import futures
@@ -52,8 +53,17 @@ class Http(http.server.BaseHTTPRequestHandler):
 
 grpc_server = grpc.server(futures.ThreadPoolExecutor(2))
 rpc.add_TraceServiceServicer_to_server(Traces(), grpc_server)
-grpc_port = grpc_server.add_insecure_port("127.0.0.1:" + sys.argv[1])
+address = "127.0.0.1:" + sys.argv[1]
+if len(sys.argv) > 3:
+    certificate, key = (open(path, "rb").read() for path in sys.argv[3:5])
+    grpc_port = grpc_server.add_secure_port(address, grpc.ssl_server_credentials([(key, certificate)]))
+else:
+    grpc_port = grpc_server.add_insecure_port(address)
 grpc_server.start()
 http_server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Http)
+if len(sys.argv) > 3:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(sys.argv[3], sys.argv[4])
+    http_server.socket = tls.wrap_socket(http_server.socket, server_side=True)
 print(json.dumps({"grpc": grpc_port, "http": http_server.server_address[1]}), flush=True)
 http_server.serve_forever()

@@ -1,6 +1,6 @@
 //! The way to a receiver: what arrives, what is lost, and that waiting is bounded.
 
-use std::{convert::Infallible, net::TcpListener, time::Duration};
+use std::{convert::Infallible, fs, net::TcpListener, process::Command, time::Duration};
 
 use axum::{Router, routing::get as on_get};
 use http::{Request, Response};
@@ -11,7 +11,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt};
 
 use crate::{
-    receiver::{Receiver, attribute, free_port},
+    receiver::{Receiver, attribute, free_port, missing},
     support::{ask, get},
 };
 
@@ -185,4 +185,51 @@ async fn without_an_exporter_nothing_is_recorded_and_nothing_is_started() {
 fn an_address_that_is_none_is_said_when_it_is_built() {
     let built = quick().otlp(Otlp::new().endpoint("not an address")).build();
     assert!(built.unwrap_err().is_exporter());
+}
+
+/// A certificate authority, a certificate of its for this machine, and the key.
+fn certificates(directory: &std::path::Path) -> bool {
+    let script = "
+openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=test-ca
+openssl req -newkey rsa:2048 -nodes -keyout leaf.key -out leaf.csr -subj /CN=localhost
+printf 'basicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n' > leaf.ext
+openssl x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out leaf.pem -days 2 -extfile leaf.ext
+";
+    let mut command = Command::new("sh");
+    command.args(["-ec", script]).current_dir(directory).stderr(std::process::Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn spans_arrive_over_tls_and_only_from_those_who_know_the_authority() {
+    let directory = tempfile::tempdir().unwrap();
+    if !certificates(directory.path()) {
+        return missing("openssl");
+    }
+    let path = |name: &str| directory.path().join(name);
+    let Some(receiver) = Receiver::over_tls(&path("leaf.pem"), &path("leaf.key")) else { return };
+    let grpc = format!("https://localhost:{}", receiver.grpc);
+    let http = format!("https://localhost:{}/v1/traces", receiver.http);
+    // The system's roots are read once in a process: each try is one.
+    let export = |endpoint: &str, authority: &str| {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        child.args(["--exact", "export::a_child_that_exports", "--ignored"]).stdout(std::process::Stdio::null());
+        child.env("SSL_CERT_FILE", path(authority)).env("STEEPLE_TEST_ENDPOINT", endpoint);
+        child.stderr(std::process::Stdio::null()).status().unwrap().success()
+    };
+    assert!(export(&http, "ca.pem") && export(&grpc, "ca.pem"));
+    assert_eq!(receiver.spans(2).len(), 2);
+    fs::write(path("other.pem"), fs::read(path("leaf.pem")).unwrap()).unwrap();
+    assert!(!export(&http, "other.pem") && !export(&grpc, "other.pem"));
+}
+
+#[test]
+#[ignore = "run by spans_arrive_over_tls_and_only_from_those_who_know_the_authority"]
+fn a_child_that_exports() {
+    let endpoint = std::env::var_os("STEEPLE_TEST_ENDPOINT").unwrap().into_string().unwrap();
+    let protocol = if endpoint.ends_with("traces") { Protocol::HttpProtobuf } else { Protocol::Grpc };
+    let otlp = Otlp::new().protocol(protocol).endpoint(endpoint).timeout(Duration::from_secs(3));
+    let trace = quick().otlp(otlp).build().unwrap();
+    futures_util::FutureExt::now_or_never(ask_times(&trace, 1)).unwrap();
+    assert!(trace.shutdown_blocking(Duration::from_secs(10)).is_complete());
 }

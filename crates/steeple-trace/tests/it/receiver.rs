@@ -56,15 +56,24 @@ impl Receiver {
         Self::on(0, 0)
     }
 
+    /// Over TLS, with this certificate and its key.
+    pub(crate) fn over_tls(certificate: &Path, key: &Path) -> Option<Self> {
+        Self::run(0, 0, &[certificate, key])
+    }
+
     /// On these ports.
     pub(crate) fn on(grpc: u16, http: u16) -> Option<Self> {
+        Self::run(grpc, http, &[])
+    }
+
+    fn run(grpc: u16, http: u16, more: &[&Path]) -> Option<Self> {
         let Some(python) = python() else {
             missing("the OTLP receiver");
             return None;
         };
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/receiver.py");
         let mut command = Command::new(python);
-        command.arg(script).args([grpc.to_string(), http.to_string()]).stdout(Stdio::piped());
+        command.arg(script).args([grpc.to_string(), http.to_string()]).args(more).stdout(Stdio::piped());
         let mut process = Process::start(&mut command);
         let mut lines = BufReader::new(process.0.stdout.take().unwrap());
         let mut first = String::new();
