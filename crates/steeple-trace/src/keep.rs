@@ -1,8 +1,4 @@
 //! Tail keep: spans of an exchange are held until its end, and kept when it turned out to matter.
-//!
-//! What this means for the `sampled` flag: an exchange that is held passes `sampled=00` on, because nobody knows yet.
-//! If it is kept, its own spans are there in full, but those of services further down are there only if they keep
-//! their own. Exchanges of the base rate (see [`Sampling`](crate::Sampling)) pass `01` on and are whole everywhere.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,13 +11,17 @@ use std::{
 
 use opentelemetry::{Array, KeyValue, Value, trace::SpanContext};
 use opentelemetry_sdk::trace::SpanData;
-use steeple_core::{End, Exchange};
+use steeple_core::{End, Exchange, SpanId};
 
 use crate::export::{Counters, Queue};
 
 /// Holds the spans of each exchange until its end and keeps those that failed, panicked, were cancelled or slow.
 ///
 /// Costs a span for every exchange, also for those that are not kept.
+///
+/// An exchange that is held passes `sampled=00` on, because nobody knows yet: if it is kept, its own spans are there in
+/// full, but those of services further down only if they keep their own. Its log lines say that it is not sampled,
+/// too. Exchanges of the base rate (see [`Sampling`](crate::Sampling)) pass `01` on and are whole everywhere.
 ///
 /// # Examples
 /// ```
@@ -122,13 +122,20 @@ impl Slot {
 const REMEMBERED: usize = 256;
 const SHARDS: usize = 8;
 
+/// The spans of one exchange.
+#[derive(Debug)]
+struct Held {
+    own: SpanId,
+    spans: Vec<SpanData>,
+}
+
 /// The spans that wait for the end of their exchange.
 #[derive(Debug)]
 pub(crate) struct Hold {
     keep: Keep,
     next: AtomicU64,
     bytes: AtomicUsize,
-    shards: [Mutex<HashMap<Slot, Vec<SpanData>>>; SHARDS],
+    shards: [Mutex<HashMap<Slot, Held>>; SHARDS],
     kept: Mutex<VecDeque<Slot>>,
     queue: Arc<Queue>,
 }
@@ -145,7 +152,7 @@ impl Hold {
         }
     }
 
-    fn shard(&self, slot: Slot) -> MutexGuard<'_, HashMap<Slot, Vec<SpanData>>> {
+    fn shard(&self, slot: Slot) -> MutexGuard<'_, HashMap<Slot, Held>> {
         let [first, ..] = &self.shards;
         let place = usize::try_from(slot.0.rem_euclid(SHARDS as u64)).unwrap_or_default();
         self.shards.get(place).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
@@ -155,32 +162,32 @@ impl Hold {
         self.queue.counters()
     }
 
-    /// Begins to hold an exchange's spans.
-    pub(crate) fn begin(&self) -> Slot {
+    /// Begins to hold the spans of an exchange whose own has this id.
+    pub(crate) fn begin(&self, own: SpanId) -> Slot {
         let slot = Slot(self.next.fetch_add(1, Ordering::Relaxed));
-        self.shard(slot).insert(slot, Vec::new());
+        self.shard(slot).insert(slot, Held { own, spans: Vec::new() });
         slot
     }
 
     /// A span has ended.
     pub(crate) fn push(&self, slot: Slot, span: SpanData) {
         let size = size_of(&span);
-        let is_own = span.parent_span_is_remote || span.parent_span_id == opentelemetry::trace::SpanId::INVALID;
         let mut shard = self.shard(slot);
-        let Some(spans) = shard.get_mut(&slot) else {
+        let Some(held) = shard.get_mut(&slot) else {
             drop(shard);
             self.late(slot, span);
             return;
         };
         // The exchange's own span comes last and is what the others hang from: it is never the one to go.
         let bytes = self.bytes.fetch_add(size, Ordering::Relaxed).saturating_add(size);
-        if !is_own && (spans.len() >= self.keep.max_spans || bytes > self.keep.max_bytes) {
+        let is_own = span.span_context.span_id().to_bytes() == held.own.to_bytes();
+        if !is_own && (held.spans.len() >= self.keep.max_spans || bytes > self.keep.max_bytes) {
             drop(shard);
             self.bytes.fetch_sub(size, Ordering::Relaxed);
             self.counters().lose_held(1);
             return;
         }
-        spans.push(span);
+        held.spans.push(span);
         drop(shard);
         self.counters().held_bytes(self.bytes.load(Ordering::Relaxed));
     }
@@ -197,7 +204,7 @@ impl Hold {
     /// The exchange is over and its own span has ended: all are exported, or none.
     pub(crate) fn end(&self, slot: Slot, exchange: &Exchange, end: &End) {
         let keep = !exchange.is_skipped(steeple_core::Signal::Traces) && self.keep.wants(exchange, end);
-        let spans = self.shard(slot).remove(&slot).unwrap_or_default();
+        let spans = self.shard(slot).remove(&slot).map_or_else(Vec::new, |held| held.spans);
         self.bytes.fetch_sub(spans.iter().map(size_of).sum(), Ordering::Relaxed);
         if keep {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

@@ -43,6 +43,8 @@ pub use self::{
 
 /// Traces every exchange. A cheap clone; see the [crate's docs](crate).
 ///
-/// In a tuple of observers it goes first: the ones after it find the trace's ids on the exchange.
+/// In a tuple of observers it goes first: the ones after it find the trace's ids on the exchange. Only what leaves
+/// exchanges out of traces ([`Exchange::skip`](steeple_core::Exchange::skip)) by their request head goes before it: once
+/// a span is there, skipping has an effect on held exchanges alone (see [`Keep`]).
 #[derive(Clone)]
 pub struct Trace(Arc<observer::Inner>);

@@ -236,7 +236,7 @@ impl Trace {
             parent = parent.with_remote_span_context(remote);
         }
         parent = carried.put_baggage(parent);
-        let slot = inner.hold.as_ref().filter(|_| !trace.is_sampled()).map(|hold| hold.begin());
+        let slot = inner.hold.as_ref().filter(|_| !trace.is_sampled()).map(|hold| hold.begin(trace.span_id()));
         if let Some(slot) = slot {
             parent = parent.with_value(slot);
         }
