@@ -113,19 +113,20 @@ impl Doctor {
 
     #[cold]
     fn check(&self, trace: &Trace) {
-        // The subscriber is looked at here, where requests are served; the receiver elsewhere, because that may take long.
-        let mut findings = self.look_around(trace);
-        let receiver = self.receiver.clone();
-        let dispatch = tracing::dispatcher::get_default(Clone::clone);
-        let report = move || {
-            findings.extend(receiver.as_deref().and_then(unreachable));
-            tracing::dispatcher::with_default(&dispatch, || {
-                for finding in &findings {
-                    tracing::error!(target: "steeple_trace", problem = ?finding.problem, "tracing: {finding}");
-                }
-            });
-        };
-        let _no_thread = thread::Builder::new().name("steeple-doctor".to_owned()).spawn(report);
+        if !trace.exports() && !self.foreign {
+            // Off, and that is no mistake.
+            return;
+        }
+        log(self.look_around(trace));
+        // The receiver is tried on a thread of its own, because that may take long.
+        if let Some(receiver) = self.receiver.clone() {
+            let dispatch = tracing::dispatcher::get_default(Clone::clone);
+            let report = move || {
+                let finding = unreachable(&receiver);
+                tracing::dispatcher::with_default(&dispatch, || log(finding));
+            };
+            let _no_thread = thread::Builder::new().name("steeple-doctor".to_owned()).spawn(report);
+        }
     }
 
     pub(crate) fn examine(&self, trace: &Trace) -> Vec<Finding> {
@@ -153,6 +154,12 @@ impl Doctor {
             problems.push(Problem::OtherTracer);
         }
         problems.into_iter().map(|problem| Finding { problem, detail: String::new() }).collect()
+    }
+}
+
+fn log(findings: impl IntoIterator<Item = Finding>) {
+    for finding in findings {
+        tracing::error!(target: "steeple_trace", problem = ?finding.problem, "tracing: {finding}");
     }
 }
 

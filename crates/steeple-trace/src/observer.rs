@@ -133,7 +133,7 @@ impl Trace {
     /// Looks for what would keep spans from arriving, and says it as data. Tries to connect to the receiver, for a
     /// second at most: call it before serving, or from a blocking task.
     ///
-    /// The first exchange runs the same checks and logs what they find, once.
+    /// The first exchange runs the same checks and logs what they find, once; not where tracing is off.
     pub fn doctor(&self) -> Vec<Finding> {
         self.0.doctor.examine(self)
     }

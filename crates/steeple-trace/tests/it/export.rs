@@ -152,22 +152,51 @@ async fn after_a_shutdown_nothing_is_accepted_and_it_is_counted() {
     assert_eq!(trace.stats().lost_queue_full, 2);
 }
 
-#[tokio::test]
-async fn the_exporter_does_not_trace_itself() {
+/// A test that needs a process of its own, and is ignored otherwise.
+fn alone(name: &str) -> Command {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", &format!("export::{name}"), "--ignored"]);
+    child.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    child
+}
+
+fn endpoint_of_parent() -> String {
+    std::env::var_os("STEEPLE_TEST_ENDPOINT").unwrap().into_string().unwrap()
+}
+
+#[test]
+fn the_exporter_does_not_trace_itself() {
     let Some(receiver) = Receiver::start() else { return };
-    let trace = quick().otlp(Otlp::new().protocol(Protocol::Grpc).endpoint(receiver.grpc_endpoint())).build().unwrap();
+    let mut child = alone("a_child_that_would_see_its_exporter");
+    assert!(child.env("STEEPLE_TEST_ENDPOINT", receiver.grpc_endpoint()).status().unwrap().success());
+    assert_eq!(receiver.spans(1).len(), 1);
+}
+
+#[tokio::test]
+#[ignore = "run by the_exporter_does_not_trace_itself: its subscriber is the process's"]
+async fn a_child_that_would_see_its_exporter() {
+    let otlp = Otlp::new().protocol(Protocol::Grpc).endpoint(endpoint_of_parent());
+    let trace = quick().otlp(otlp).build().unwrap();
     let everything = tracing_subscriber::registry().with(trace.tracing_layer()).with(LevelFilter::TRACE);
-    tracing::subscriber::set_global_default(everything).unwrap_or_else(|_| panic!("one process for each test"));
+    tracing::subscriber::set_global_default(everything).unwrap();
     ask_times(&trace, 1).await;
     for _ in 0..3 {
         trace.flush(Duration::from_secs(10)).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(receiver.spans(1).len(), 1);
+    assert_eq!(trace.stats().exported, 1);
+}
+
+#[test]
+fn without_an_exporter_nothing_is_recorded_and_nothing_is_started() {
+    assert!(alone("a_child_without_an_exporter").status().unwrap().success());
 }
 
 #[tokio::test]
-async fn without_an_exporter_nothing_is_recorded_and_nothing_is_started() {
+#[ignore = "run by without_an_exporter_nothing_is_recorded_and_nothing_is_started: it counts the process's threads"]
+async fn a_child_without_an_exporter() {
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let before = threads();
     let trace = Trace::builder().build().unwrap();
     let service =
         trace.layer().layer(service_fn(|_| async { Ok::<_, Infallible>(Response::new(ScriptedBody::default())) }));
@@ -175,10 +204,7 @@ async fn without_an_exporter_nothing_is_recorded_and_nothing_is_started() {
     response.into_body().collect().await.unwrap();
     assert_eq!(trace.stats(), steeple_trace::ExportStats::default());
     assert!(trace.flush(Duration::from_secs(1)).await.is_complete());
-    let threads = std::fs::read_dir("/proc/self/task")
-        .unwrap()
-        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
-    assert!(!threads.into_iter().any(|name| name.trim() == "steeple-trace"));
+    assert_eq!(threads(), before);
 }
 
 #[test]
@@ -212,10 +238,9 @@ fn spans_arrive_over_tls_and_only_from_those_who_know_the_authority() {
     let http = format!("https://localhost:{}/v1/traces", receiver.http);
     // The system's roots are read once in a process: each try is one.
     let export = |endpoint: &str, authority: &str| {
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", "export::a_child_that_exports", "--ignored"]).stdout(std::process::Stdio::null());
+        let mut child = alone("a_child_that_exports");
         child.env("SSL_CERT_FILE", path(authority)).env("STEEPLE_TEST_ENDPOINT", endpoint);
-        child.stderr(std::process::Stdio::null()).status().unwrap().success()
+        child.status().unwrap().success()
     };
     assert!(export(&http, "ca.pem") && export(&grpc, "ca.pem"));
     assert_eq!(receiver.spans(2).len(), 2);
@@ -226,7 +251,7 @@ fn spans_arrive_over_tls_and_only_from_those_who_know_the_authority() {
 #[test]
 #[ignore = "run by spans_arrive_over_tls_and_only_from_those_who_know_the_authority"]
 fn a_child_that_exports() {
-    let endpoint = std::env::var_os("STEEPLE_TEST_ENDPOINT").unwrap().into_string().unwrap();
+    let endpoint = endpoint_of_parent();
     let protocol = if endpoint.ends_with("traces") { Protocol::HttpProtobuf } else { Protocol::Grpc };
     let otlp = Otlp::new().protocol(protocol).endpoint(endpoint).timeout(Duration::from_secs(3));
     let trace = quick().otlp(otlp).build().unwrap();

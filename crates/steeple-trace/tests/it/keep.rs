@@ -22,6 +22,10 @@ fn app(trace: &Trace) -> Router {
                         tokio::time::sleep(Duration::from_millis(60)).await;
                         StatusCode::OK
                     }
+                    "slower" => {
+                        tokio::time::sleep(Duration::from_millis(400)).await;
+                        StatusCode::OK
+                    }
                     "panics" => panic!("oh"),
                     _ => StatusCode::OK,
                 }
@@ -47,14 +51,15 @@ fn keeping() -> Keep {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_failed_and_every_slow_one_of_ten_thousand_is_there_in_full() {
-    let builder = Trace::builder().sampling(Sampling::ratio(0.01)).keep(keeping()).queue(100_000, 512);
+    let builder = Trace::builder().sampling(Sampling::ratio(0.01)).keep(Keep::new().slow(Duration::from_millis(400)));
+    let builder = builder.queue(100_000, 512);
     let rig = Rig::without_subscriber(builder);
     let app = app(&rig.trace);
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..10_000_u32 {
         let kind = match number % 200 {
             0 => "fails",
-            100 => "slow",
+            100 => "slower",
             _ => "plain",
         };
         let app = app.clone();
@@ -77,7 +82,7 @@ async fn every_failed_and_every_slow_one_of_ten_thousand_is_there_in_full() {
     assert_eq!(with_code("500"), 50, "every failure");
     let slow = servers
         .iter()
-        .filter(|span| span.end_time.duration_since(span.start_time).unwrap_or_default() >= Duration::from_millis(50));
+        .filter(|span| span.end_time.duration_since(span.start_time).unwrap_or_default() >= Duration::from_millis(400));
     assert!(slow.count() >= 50, "every slow one");
     // 1 % of the other 9,900, give or take five deviations, and whatever this machine made slow.
     assert!((150..400).contains(&servers.len()), "{} kept", servers.len());
