@@ -88,6 +88,15 @@ impl Steeple {
         self.layer.observer().3.as_ref()
     }
 
+    /// Looks for what would keep spans from arriving: a receiver that does not answer, a level that filters them away.
+    ///
+    /// Tries to connect, for a second at most: call it before serving, or where blocking is allowed. Empty without a
+    /// receiver. The first exchange logs the same, once.
+    #[cfg(feature = "trace")]
+    pub fn doctor(&self) -> Vec<steeple_trace::Finding> {
+        self.traces().map_or_else(Vec::new, steeple_trace::Trace::doctor)
+    }
+
     /// What sends failures to Sentry. `None` without a DSN.
     #[cfg(feature = "sentry")]
     pub fn sentry(&self) -> Option<&steeple_sentry::Sentry> {

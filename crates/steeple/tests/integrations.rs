@@ -41,6 +41,9 @@ async fn receivers_that_are_down_harm_no_request_and_are_counted() {
         .flush(Duration::from_secs(2))
         .build()
         .unwrap();
+    let doctoring = steeple.clone();
+    let findings = tokio::task::spawn_blocking(move || doctoring.doctor()).await.unwrap();
+    assert!(!findings.is_empty(), "a receiver that is down is found before it is missed");
     let app: Router =
         Router::new().route("/fail", get(|| async { StatusCode::INTERNAL_SERVER_ERROR })).layer(steeple.layer());
     for _ in 0..3 {
