@@ -38,7 +38,7 @@ pub use self::{
         database::{Database, QueryTimer},
     },
     error::BuildError,
-    family::{Counter, CounterFamily, DurationFamily, GaugeFamily, GaugeGuard, SizeFamily, Timer},
+    family::{Counter, CounterFamily, DurationFamily, DurationSeries, GaugeFamily, GaugeGuard, SizeFamily, Timer},
     grpc::GrpcType,
     layout::Buckets,
     metrics::{Measure, Metrics, MetricsBuilder},

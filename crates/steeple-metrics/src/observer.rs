@@ -63,7 +63,7 @@ impl Observer for Metrics {
         {
             users.seen(id, at);
         }
-        let options = exchange.get::<RouteMetrics>();
+        let options = RouteMetrics::of(exchange);
         let measured = match options.as_ref().and_then(RouteMetrics::is_measured) {
             Some(measured) => measured,
             None => core.measure == Measure::Everything,

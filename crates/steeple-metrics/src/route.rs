@@ -1,7 +1,10 @@
 //! What a route wants to be different: measured or not, its buckets, its objective.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
@@ -13,6 +16,9 @@ use crate::{
     BuildError, Objective,
     layout::{Buckets, Layout, Scale},
 };
+
+/// Whether anything was ever applied: where not, no exchange need be asked.
+static IN_USE: AtomicBool = AtomicBool::new(false);
 
 /// How one route is measured. Becomes a [`RouteMetrics`].
 #[derive(Clone, Debug, Default)]
@@ -113,10 +119,19 @@ impl RouteMetrics {
 
     /// Applies this to one exchange. What is applied last stays.
     pub fn apply(&self, exchange: &Exchange) {
+        if !IN_USE.load(Relaxed) {
+            IN_USE.store(true, Relaxed);
+        }
         for signal in &self.0.skipped {
             exchange.skip(*signal);
         }
         exchange.insert(self.clone());
+    }
+
+    /// What was applied to this exchange.
+    #[inline]
+    pub(crate) fn of(exchange: &Exchange) -> Option<Self> {
+        if IN_USE.load(Relaxed) { exchange.get() } else { None }
     }
 
     pub(crate) fn is_measured(&self) -> Option<bool> {

@@ -81,16 +81,20 @@ pub(crate) fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
         RandomState::new().hash_one(0)
     });
     for text in texts {
-        let (words, rest) = text.as_bytes().as_chunks::<8>();
-        for word in words {
+        let bytes = text.as_bytes();
+        for word in bytes.as_chunks::<8>().0 {
             state = (state ^ u64::from_le_bytes(*word)).wrapping_mul(MIX).rotate_left(26);
         }
-        let mut last = [0; 8];
-        for (to, from) in last.iter_mut().zip(rest) {
-            *to = *from;
-        }
+        // The end once more, or all of a short text: overlapping reads take no loop over bytes.
+        let end = match (bytes.last_chunk::<8>(), bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+            (Some(last), _, _) => u64::from_le_bytes(*last),
+            (None, Some(first), Some(last)) => {
+                u64::from(u32::from_le_bytes(*first)) | (u64::from(u32::from_le_bytes(*last)) << 32)
+            }
+            _ => bytes.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte)),
+        };
         let length = (text.len() as u64).rotate_left(56);
-        state = (state ^ u64::from_le_bytes(last) ^ length).wrapping_mul(MIX).rotate_left(26);
+        state = (state ^ end ^ length).wrapping_mul(MIX).rotate_left(26);
     }
     state ^ (state >> 32)
 }

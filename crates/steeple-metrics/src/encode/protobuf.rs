@@ -48,10 +48,20 @@ impl Message {
         self.0.extend_from_slice(value);
     }
 
+    /// Writes a message in place: its length is known only behind it, and mostly fits the byte that was left for it.
     pub(crate) fn message(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
-        let mut inner = Self::default();
-        write(&mut inner);
-        self.bytes(field, &inner.0);
+        self.tag(field, 2);
+        let start = self.0.len();
+        self.0.push(0);
+        write(self);
+        let length = self.0.len().saturating_sub(start).saturating_sub(1);
+        if let (Ok(short @ ..=0x7f), Some(place)) = (u8::try_from(length), self.0.get_mut(start)) {
+            *place = short;
+        } else {
+            let mut varint = Self::default();
+            varint.varint(length as u64);
+            drop(self.0.splice(start..=start, varint.0));
+        }
     }
 }
 
@@ -257,6 +267,16 @@ fn native_buckets(native: &Native, cells: &[u64], to: &mut Message) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_has_its_length_before_it_be_it_short_or_long() {
+        for length in [0, 1, 127, 128, 300, 20_000] {
+            let (mut nested, mut plain) = (Message::default(), Message::default());
+            nested.message(3, |inner| inner.0.extend(vec![7; length]));
+            plain.bytes(3, &vec![7; length]);
+            assert_eq!(nested.0, plain.0, "{length}");
+        }
+    }
 
     #[test]
     fn numbers_are_written_as_the_wire_format_says() {

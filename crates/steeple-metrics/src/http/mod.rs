@@ -27,9 +27,26 @@ pub(crate) const UNMATCHED: &str = "unmatched";
 const METHODS: [&str; 11] =
     ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY", OVERFLOW];
 
+/// The place in [`METHODS`].
+#[inline]
 fn method_index(method: &str) -> usize {
-    METHODS.iter().position(|known| *known == method).unwrap_or(METHODS.len().wrapping_sub(1))
+    match method {
+        "GET" => 0,
+        "POST" => 1,
+        "PUT" => 2,
+        "DELETE" => 3,
+        "HEAD" => 4,
+        "OPTIONS" => 5,
+        "PATCH" => 6,
+        "CONNECT" => 7,
+        "TRACE" => 8,
+        "QUERY" => 9,
+        _ => 10,
+    }
 }
+
+/// Versions of HTTP, as OpenTelemetry writes them. The first is for where nobody asks.
+const VERSIONS: [&str; 6] = ["", "1.0", "1.1", "2", "3", "0.9"];
 
 /// Most series of one method and route; the last is for what does not fit.
 const SERIES_PER_METHOD: usize = 40;
@@ -119,11 +136,12 @@ struct StatusKey {
     sent: bool,
     /// 0: none; then the outcomes; then the status itself. Only with OpenTelemetry's names.
     error: u8,
-    /// Only with OpenTelemetry's names.
-    version: &'static str,
+    /// A place in [`VERSIONS`]; a number, as comparing two empty texts costs more than all else here. Only with
+    /// OpenTelemetry's names.
+    version: u8,
 }
 
-const OVERFLOW_KEY: StatusKey = StatusKey { status: 0, sent: true, error: 0, version: "" };
+const OVERFLOW_KEY: StatusKey = StatusKey { status: 0, sent: true, error: 0, version: 0 };
 const ERROR_IS_STATUS: u8 = 255;
 
 /// The one cell of [`Status`] before its histogram.
@@ -255,7 +273,7 @@ impl Http {
     fn key(&self, ended: &Ended<'_>) -> StatusKey {
         let status = ended.end.status_code();
         if !self.names.has_otel() {
-            return StatusKey { status, sent: true, error: 0, version: "" };
+            return StatusKey { status, sent: true, error: 0, version: 0 };
         }
         let error = match ended.end.error_class() {
             None => 0,
@@ -265,7 +283,9 @@ impl Http {
             }
             Some(ErrorClass::Grpc(_) | ErrorClass::Status(_)) => ERROR_IS_STATUS,
         };
-        StatusKey { status, sent: ended.end.status.is_some(), error, version: ended.version }
+        let version = VERSIONS.iter().position(|version| *version == ended.version);
+        let version = version.and_then(|place| u8::try_from(place).ok()).unwrap_or(0);
+        StatusKey { status, sent: ended.end.status.is_some(), error, version }
     }
 
     fn route(&self, ended: &Ended<'_>) -> &Route {
@@ -446,8 +466,8 @@ impl Status {
                     pairs.extend(outcome.map(|outcome| ("error_type".into(), outcome.as_str().into())));
                 }
             }
-            if !key.version.is_empty() {
-                pairs.push(("network_protocol_version".into(), key.version.into()));
+            if let Some(version) = VERSIONS.get(usize::from(key.version)).filter(|version| !version.is_empty()) {
+                pairs.push(("network_protocol_version".into(), (*version).into()));
             }
             Labels::new(pairs)
         });

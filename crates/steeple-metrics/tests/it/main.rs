@@ -13,6 +13,7 @@
     reason = "a test that cannot go on has failed; numbers are small and whole"
 )]
 
+mod attack;
 mod axum;
 mod beyond;
 mod cost;
