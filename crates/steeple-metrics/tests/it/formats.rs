@@ -348,7 +348,7 @@ fn a_name_that_is_taken_is_an_error_at_the_start() {
 #[tokio::test]
 async fn gzip_is_smaller_and_says_the_same() {
     use std::io::Read;
-    let metrics = Metrics::new().unwrap();
+    let metrics = Metrics::builder().without_process().build().unwrap();
     some_traffic(&metrics).await;
     let (plain, zipped) = (metrics.render(None, None), metrics.render(None, Some("gzip, br")));
     assert_eq!((plain.content_encoding, zipped.content_encoding), (None, Some("gzip")));
