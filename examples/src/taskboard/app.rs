@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use axum::{
     Router,
     extract::Request,
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
 };
 use steeple::serve::Shutdown;
@@ -14,7 +15,7 @@ use super::{
     admin,
     api::{self, ApiError},
     cache::Cache,
-    grpc, lab,
+    grpc, lab, session,
     store::{Project, Store, StoreError, Task},
 };
 
@@ -109,11 +110,15 @@ impl App {
 /// | `/lab/sse?events=&gap_ms=` | server-sent events (0 to 10000, default 10; gap 0 to 5000, default 100) |
 /// | `/lab/upgrade` | 101 to the protocol `echo`: every byte comes back until the client closes |
 pub fn router(app: App) -> Router {
+    // Neither asks for a session. Whoever has one is named when something fails.
+    let open = Router::new()
+        .nest("/lab", lab::routes())
+        .route_service(grpc::PATH, grpc::service(app.clone()))
+        .route_layer(from_fn_with_state(app.clone(), session::tell_if_known));
     Router::new()
         .nest("/api", api::routes())
-        .nest("/lab", lab::routes())
         .nest_service("/admin", admin::routes(app.clone()))
-        .route_service(grpc::PATH, grpc::service(app.clone()))
+        .merge(open)
         .fallback(not_found)
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())
         .with_state(app)

@@ -4,6 +4,9 @@
 //! serves it. Inside, three places speak to the exchange: a session tells the user, an answer of 500 tells the error,
 //! and the inner router of `/admin` tells its routes.
 //!
+//! With `SENTRY_DSN` in the environment its failures are events in Sentry; with `OTEL_EXPORTER_OTLP_ENDPOINT` its requests
+//! are traces, and the database's queries are spans below them.
+//!
 //! ```no_run
 //! # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
 //! use steeple::Steeple;

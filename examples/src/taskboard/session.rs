@@ -3,8 +3,10 @@
 use std::fmt::Write;
 
 use axum::{
-    extract::FromRequestParts,
+    extract::{FromRequestParts, Request, State},
     http::{HeaderMap, header, request::Parts},
+    middleware::Next,
+    response::Response,
 };
 use sha2::{Digest, Sha256};
 use steeple::{Exchange, User};
@@ -34,6 +36,18 @@ pub(super) fn tell(user: i64) {
     if let Some(exchange) = Exchange::current() {
         exchange.set_user(User::new(user.to_string()));
     }
+}
+
+/// Says who is behind a request that needs no session, if it has one. A middleware: it refuses nobody.
+pub(super) async fn tell_if_known(State(app): State<App>, request: Request, next: Next) -> Response {
+    if let Some(token) = bearer(request.headers()).map(hash) {
+        match app.store().session_user(token).await {
+            Ok(Some(user)) => tell(user),
+            Ok(None) => (),
+            Err(error) => tracing::warn!(%error, "whose session it is remains unknown"),
+        }
+    }
+    next.run(request).await
 }
 
 fn hash(token: &str) -> [u8; 32] {

@@ -9,6 +9,7 @@ mod pool;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Row};
+use steeple::{Exchange, trace::Segments};
 use tempfile::TempDir;
 
 pub use self::error::StoreError;
@@ -78,7 +79,10 @@ impl Store {
         let lease = pool.lease().await?;
         let work =
             move || query(lease.connection()?).map_err(|error| StoreError::query(operation.as_str(), table, error));
-        tokio::task::spawn_blocking(work).await.map_err(StoreError::lost)?
+        let exchange = Exchange::current().unwrap_or_else(Exchange::detached);
+        let name = format!("{} {table}", operation.as_str());
+        let work = exchange.segment("db", name, tokio::task::spawn_blocking(work)).with("db.system.name", "sqlite");
+        work.await.map_err(StoreError::lost)?
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
