@@ -19,7 +19,7 @@ mod trace_context;
 mod user;
 
 pub use self::{
-    exchange::{AttributeValue, Exchange, MAX_ATTRIBUTES, NoticedError, Scoped, Signal},
+    exchange::{AttributeValue, Exchange, MAX_ATTRIBUTES, NoticedError, Scoped, Signal, Snapshot},
     name::{NameSource, Text, TransactionName, known_method},
     observe::{CountedBody, Observe, ObserveLayer, ObservedBody},
     observer::{Identity, Observer, observer_panics},

@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 /// How an exchange ended.
 ///
@@ -160,6 +160,8 @@ impl fmt::Display for ErrorClass {
     }
 }
 
+static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
 /// A gRPC status code. Values outside of 0 to 16 read as [`UNKNOWN`](Self::UNKNOWN).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GrpcStatus(u8);
@@ -186,7 +188,7 @@ impl GrpcStatus {
 
     /// Reads the `grpc-status` of a response head or of trailers. `None` when there is none.
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let value = headers.get("grpc-status")?.as_bytes();
+        let value = headers.get(&GRPC_STATUS)?.as_bytes();
         Some(match value {
             [one @ b'0'..=b'9'] => Self::from_code(one.wrapping_sub(b'0')),
             [b'1', one @ b'0'..=b'6'] => Self::from_code(one.wrapping_sub(b'0').wrapping_add(10)),

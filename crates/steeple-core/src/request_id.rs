@@ -1,11 +1,15 @@
 use std::{fmt, time::Duration};
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, request, response};
 
 use crate::{Exchange, Identity, Observer, clock, trace_context::hex_digits};
 
 /// The header that carries a request's id in and out.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The same, to look it up without making one.
+static NAME: HeaderName = X_REQUEST_ID;
 
 /// The id of one request: 8 to 64 characters of `A-Z a-z 0-9 . _ -`, or a `UUIDv7` of our own.
 ///
@@ -22,7 +26,11 @@ impl RequestId {
 
     /// Makes a new id: a `UUIDv7`, so that ids sort by time.
     pub fn new() -> Self {
-        Self::uuid_v7(clock::unix_now(), fastrand::u128(..))
+        Self::of_moment(clock::unix_now())
+    }
+
+    pub(crate) fn of_moment(since_epoch: Duration) -> Self {
+        Self::uuid_v7(since_epoch, fastrand::u128(..))
     }
 
     /// Takes an id that somebody else made. `None` unless it has 8 to 64 characters of `A-Z a-z 0-9 . _ -`.
@@ -37,7 +45,8 @@ impl RequestId {
     }
 
     fn uuid_v7(since_epoch: Duration, random: u128) -> Self {
-        let millis = since_epoch.as_millis() & 0xffff_ffff_ffff;
+        let millis = since_epoch.as_secs().saturating_mul(1_000).saturating_add(since_epoch.subsec_millis().into());
+        let millis = u128::from(millis) & 0xffff_ffff_ffff;
         // RFC 9562: 48 bits of milliseconds, version 7, 12 random bits, variant 10, 62 random bits.
         let value = millis << 80 | 0x7 << 76 | (random >> 64 & 0xfff) << 64 | 0b10 << 62 | random & (u128::MAX >> 66);
         let digits = value.to_be_bytes().map(hex_digits);
@@ -60,9 +69,20 @@ impl RequestId {
         str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
+    /// The id as a header's value, whose clones share one allocation.
+    fn to_header_value(self) -> Option<HeaderValue> {
+        HeaderValue::from_maybe_shared(Bytes::from_owner(self)).ok()
+    }
+
     /// The id as bytes; always ASCII.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for RequestId {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
     }
 }
 
@@ -124,20 +144,21 @@ impl Observer for RequestIds {
     }
 
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<Self::State> {
-        let mut all_sent = request.headers.get_all(X_REQUEST_ID).iter();
-        let (sent, only_one) = (all_sent.next(), all_sent.next().is_none());
-        if let Some(id) = sent.filter(|_| self.trust_client).and_then(|value| RequestId::parse(value.as_bytes())) {
-            // An id that was decided before stays.
-            exchange.set_request_id(id);
+        let mut all_sent = request.headers.get_all(&NAME).iter();
+        if let Some(sent) = all_sent.next() {
+            if self.trust_client
+                && let Some(id) = RequestId::parse(sent.as_bytes())
+            {
+                // An id that was decided before stays.
+                exchange.set_request_id(id);
+            }
+            if sent.as_bytes() != exchange.request_id().as_bytes() {
+                exchange.set_client_request_id(sent);
+            } else if all_sent.next().is_none() {
+                return Some(Some(sent.clone()));
+            }
         }
-        let taken = sent.filter(|value| value.as_bytes() == exchange.request_id().as_bytes());
-        if only_one && let Some(value) = taken {
-            return Some(Some(value.clone()));
-        }
-        if let Some(value) = sent.filter(|_| taken.is_none()) {
-            exchange.set_client_request_id(value);
-        }
-        let value = HeaderValue::from_bytes(exchange.request_id().as_bytes()).ok()?;
+        let value = exchange.request_id().to_header_value()?;
         request.headers.insert(X_REQUEST_ID, value.clone());
         Some(Some(value))
     }

@@ -1,6 +1,8 @@
 use std::fmt;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
+
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The trace that an exchange belongs to: what log lines, exemplars, events and spans share.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,7 +45,7 @@ impl TraceContext {
     /// # Source
     /// W3C Trace Context, level 2.
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let mut values = headers.get_all("traceparent").iter();
+        let mut values = headers.get_all(&TRACEPARENT).iter();
         let (value, None) = (values.next()?, values.next()) else { return None };
         let (trace_id, parent_id, flags) = parse_traceparent(value.as_bytes().trim_ascii())?;
         Some(Self { trace_id, span_id: new_span_id(), parent_id: Some(parent_id), sampled: flags & 1 == 1 })
@@ -124,10 +126,18 @@ impl<const N: usize> fmt::Debug for Hex<N> {
 /// A byte as two lower-case hex digits.
 #[inline]
 pub(crate) fn hex_digits(byte: u8) -> [u8; 2] {
-    // For 10 and more, the distance from behind '9' to 'a'.
-    let digit =
-        |nibble: u8| b'0'.wrapping_add(nibble).wrapping_add(if nibble > 9 { b'a'.wrapping_sub(b':') } else { 0 });
-    [digit(byte >> 4), digit(byte & 15)]
+    #[expect(clippy::indexing_slicing, reason = "runs at compile time, where out of bounds does not compile")]
+    static PAIRS: [[u8; 2]; 256] = {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut pairs = [[0; 2]; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+            byte += 1;
+        }
+        pairs
+    };
+    PAIRS.get(usize::from(byte)).copied().unwrap_or([b'0'; 2])
 }
 
 fn nonzero<const N: usize>(make: impl Fn() -> [u8; N]) -> [u8; N] {
@@ -150,14 +160,14 @@ fn parse_traceparent(value: &[u8]) -> Option<([u8; 16], [u8; 8], u8)> {
     let (trace_id, head) = field::<32>(head)?;
     let (parent_id, head) = field::<16>(head)?;
     let (flags, []) = field::<2>(head)? else { return None };
-    let version = hex::<1>(version)?;
+    let version = hex_byte(*version)?;
     // Version 00 ends here; later ones may go on after another dash, and ff is not a version.
     match (version, rest.first()) {
-        ([0xff], _) | ([0], Some(_)) => return None,
+        (0xff, _) | (0, Some(_)) => return None,
         (_, Some(byte)) if *byte != b'-' => return None,
         _ => (),
     }
-    let (trace_id, parent_id, [flags]) = (hex::<16>(trace_id)?, hex::<8>(parent_id)?, hex::<1>(flags)?);
+    let (trace_id, parent_id, flags) = (hex::<16>(trace_id)?, hex::<8>(parent_id)?, hex_byte(*flags)?);
     (trace_id != [0; 16] && parent_id != [0; 8]).then_some((trace_id, parent_id, flags))
 }
 
@@ -169,35 +179,40 @@ fn field<const N: usize>(text: &[u8]) -> Option<(&[u8; N], &[u8])> {
 /// Lower-case hex only, as W3C asks.
 fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    let (pairs, []) = text.as_chunks::<2>() else { return None };
-    if pairs.len() != N {
+    let (words, []) = text.as_chunks::<8>() else { return None };
+    let (parts, []) = bytes.as_chunks_mut::<4>() else { return None };
+    if words.len() != parts.len() {
         return None;
     }
-    let mut all = 0;
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        let (high, low) = (nibble(*high), nibble(*low));
-        all |= high | low;
-        *byte = high << 4 | low & 15;
+    for (part, word) in parts.iter_mut().zip(words) {
+        *part = hex_word(*word)?;
     }
-    (all & NO_DIGIT == 0).then_some(bytes)
+    Some(bytes)
 }
 
-const NO_DIGIT: u8 = 0x80;
+/// Two digits, behind six zeros.
+fn hex_byte([high, low]: [u8; 2]) -> Option<u8> {
+    let [.., byte] = hex_word([b'0', b'0', b'0', b'0', b'0', b'0', high, low])?;
+    Some(byte)
+}
 
-/// The value of a digit, or [`NO_DIGIT`]. Without branches, so that the digits of an id are read side by side.
-fn nibble(byte: u8) -> u8 {
-    #[expect(clippy::indexing_slicing, reason = "runs at compile time, where out of bounds does not compile")]
-    const VALUES: [u8; 256] = {
-        let mut values = [NO_DIGIT; 256];
-        let mut value = 0_u8;
-        while value < 16 {
-            let digit = if value < 10 { b'0' + value } else { b'a' + (value - 10) };
-            values[digit as usize] = value;
-            value += 1;
-        }
-        values
-    };
-    VALUES.get(usize::from(byte)).copied().unwrap_or(NO_DIGIT)
+/// Eight digits side by side.
+#[inline]
+fn hex_word(digits: [u8; 8]) -> Option<[u8; 4]> {
+    const ONES: u64 = u64::MAX / 255;
+    let digits = u64::from_be_bytes(digits);
+    // A letter has bit 6 set and is 9 more than its low half says. No byte gets above 24, so none spills into the next.
+    let values = (digits & ONES.wrapping_mul(15)).wrapping_add((digits >> 6 & ONES).wrapping_mul(9));
+    // Written out again it must be the same: that tells digits from all else.
+    let letters = values.wrapping_add(ONES.wrapping_mul(6)) >> 4 & ONES;
+    let again = values.wrapping_add(ONES.wrapping_mul(0x30)).wrapping_add(letters.wrapping_mul(0x27));
+    if values & ONES.wrapping_mul(0xf0) != 0 || again != digits {
+        return None;
+    }
+    let pairs = (values | values >> 4) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
+    let [.., a, b, c, d] = (fours | fours >> 16).to_be_bytes();
+    Some([a, b, c, d])
 }
 
 #[cfg(test)]
@@ -263,6 +278,19 @@ mod tests {
         );
         assert!(!read(&["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-02"]).unwrap().is_sampled());
         assert!(read(&[&format!("\t {GOOD} ")]).is_some(), "white space around it is tolerated");
+    }
+
+    #[test]
+    fn only_lower_case_digits_are_digits_wherever_they_stand() {
+        for byte in 0..=u8::MAX {
+            let digit = char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_uppercase());
+            for place in 0..8 {
+                let mut word = *b"09afcd5b";
+                word[place] = byte;
+                let want = digit.map(|_| u32::from_str_radix(str::from_utf8(&word).unwrap(), 16).unwrap());
+                assert_eq!(hex_word(word).map(u32::from_be_bytes), want, "{byte:#x} at {place}");
+            }
+        }
     }
 
     proptest! {

@@ -109,7 +109,9 @@ impl Log {
             return;
         }
         let Inner { scrubber, user_agents, .. } = &*self.0;
-        let access = Access::new(scrubber, user_agents, clock::unix_now(), level, &state.captured, exchange, end);
+        let started = exchange.started();
+        let at = clock::unix_at(started.checked_add(end.duration).unwrap_or(started));
+        let access = Access::new(scrubber, user_agents, at, level, &state.captured, exchange, end);
         match &self.0.writer {
             Some(writer) => writer.write_access(&access),
             // The subscriber is the user's; whatever it asks of the current exchange is about this one.

@@ -71,26 +71,27 @@ struct Normal {
 
 impl Normal {
     fn of(name: &[u8]) -> Self {
-        let mut normal = Self { bytes: [0; MAX], len: 0, begins: 0 };
+        // Locals, which live in registers.
+        let (mut bytes, mut len, mut begins) = ([0; MAX], 0_usize, 0_u64);
         let mut fresh = true;
         let mut last_lower = false;
         for &byte in name {
-            if !byte.is_ascii_alphanumeric() {
+            let lower = byte | 0x20;
+            let digit = byte.is_ascii_digit();
+            if !digit && !lower.is_ascii_lowercase() {
                 fresh = true;
                 continue;
             }
-            let upper = byte.is_ascii_uppercase();
-            if fresh || upper && last_lower {
-                normal.begins |= 1_u64 << (normal.len % MAX);
-            }
-            if let Some(slot) = normal.bytes.get_mut(normal.len) {
-                *slot = byte.to_ascii_lowercase();
-                normal.len = normal.len.saturating_add(1);
+            let upper = !digit && byte != lower;
+            begins |= u64::from(fresh || upper && last_lower) << (len % MAX);
+            if let Some(slot) = bytes.get_mut(len) {
+                *slot = lower;
+                len = len.saturating_add(1);
             }
             fresh = false;
             last_lower = !upper;
         }
-        normal
+        Self { bytes, len, begins }
     }
 
     fn all(&self) -> &[u8] {

@@ -1,6 +1,7 @@
 mod attribute;
 mod current;
 mod error;
+mod snapshot;
 
 use std::{
     fmt,
@@ -19,6 +20,7 @@ pub use self::{
     attribute::{AttributeValue, MAX_ATTRIBUTES},
     current::Scoped,
     error::NoticedError,
+    snapshot::Snapshot,
 };
 use crate::{
     Identity, NameSource, Privacy, RequestId, Text, TraceContext, TransactionName, User, VisibleAddress, clock,
@@ -194,7 +196,7 @@ impl Exchange {
 
     /// The request's id. Made at the first call, if nothing has set it before.
     pub fn request_id(&self) -> &RequestId {
-        self.0.request_id.get_or_init(RequestId::new)
+        self.0.request_id.get_or_init(|| RequestId::of_moment(clock::unix_at(self.0.started)))
     }
 
     /// The request's id, if it has one.
@@ -277,7 +279,10 @@ impl Exchange {
     /// What the exchange is called: what the handler said, else a rule's name, else the gRPC method, else the route's
     /// template, else `METHOD unmatched`.
     pub fn name(&self) -> TransactionName {
-        let notes = self.notes();
+        self.name_from(&self.notes())
+    }
+
+    fn name_from(&self, notes: &Notes) -> TransactionName {
         if let Some(name) = &notes.custom {
             TransactionName::new(None, name.clone(), NameSource::Custom)
         } else if let Some(name) = &notes.rule {

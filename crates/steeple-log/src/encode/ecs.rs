@@ -115,10 +115,10 @@ fn ids(out: &mut Vec<u8>, context: &Context<'_>) {
         plain(out, text_key!("http.request.id"), id.as_str());
     }
     if let Some(trace) = context.trace {
-        hex(out, text_key!("trace.id"), &trace.trace_id().to_bytes());
-        hex(out, text_key!("span.id"), &trace.span_id().to_bytes());
+        hex(out, text_key!("trace.id"), trace.trace_id());
+        hex(out, text_key!("span.id"), trace.span_id());
         // The span of the exchange is the first of this service: what the schema calls the transaction.
-        hex(out, text_key!("transaction.id"), &trace.span_id().to_bytes());
+        hex(out, text_key!("transaction.id"), trace.span_id());
     }
     optional(out, text_key!("user.id"), context.user());
     out.extend_from_slice(text_key!("labels.transaction_name").as_bytes());

@@ -106,8 +106,7 @@ fn json_char(out: &mut Vec<u8>, char: char) {
         hidden if is_hidden(hidden) => {
             for unit in hidden.encode_utf16(&mut [0; 2]) {
                 out.extend_from_slice(b"\\u");
-                let [high, low] = unit.to_be_bytes();
-                hex(out, &[high, low]);
+                hex(out, *unit);
             }
         }
         shown => out.extend_from_slice(shown.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -135,17 +134,11 @@ pub(crate) fn visible(given: Cow<'_, str>) -> Cow<'_, str> {
     Cow::Owned(String::from_utf8(out).unwrap_or_default())
 }
 
-/// Appends lower-case hex digits.
-pub(crate) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Appends four lower-case hex digits.
+fn hex(out: &mut Vec<u8>, unit: u16) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 15)).copied().unwrap_or(b'0');
-    let start = out.len();
-    // Room first, so that there is one check for it and not one a byte.
-    out.resize(start.saturating_add(bytes.len().saturating_mul(2)), b'0');
-    let (pairs, _) = out.get_mut(start..).unwrap_or_default().as_chunks_mut::<2>();
-    for (pair, byte) in pairs.iter_mut().zip(bytes) {
-        *pair = [digit(byte >> 4), digit(*byte)];
-    }
+    let digit = |shift: u32| DIGITS.get(usize::from(unit >> shift & 15)).copied().unwrap_or(b'0');
+    out.extend_from_slice(&[digit(12), digit(8), digit(4), digit(0)]);
 }
 
 /// The longest start of `text` that has at most `max` bytes and ends at a character's boundary.

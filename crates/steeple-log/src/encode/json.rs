@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, net::IpAddr};
 
-use steeple_core::{ErrorClass, GrpcStatus, VisibleAddress};
+use steeple_core::{ErrorClass, GrpcStatus, Hex, VisibleAddress};
 
 use super::{Access, Context, Field, Line, Service, Value, escape, level_name, millis, time::rfc3339_micros};
 
@@ -146,8 +146,8 @@ fn ids(out: &mut Vec<u8>, context: &Context<'_>) {
         out.push(b'"');
     }
     if let Some(trace) = context.trace {
-        hex(out, text_key!("trace_id"), &trace.trace_id().to_bytes());
-        hex(out, text_key!("span_id"), &trace.span_id().to_bytes());
+        hex(out, text_key!("trace_id"), trace.trace_id());
+        hex(out, text_key!("span_id"), trace.span_id());
     }
 }
 
@@ -185,9 +185,9 @@ pub(super) fn number(out: &mut Vec<u8>, key: &str, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-pub(super) fn hex(out: &mut Vec<u8>, key: &str, bytes: &[u8]) {
+pub(super) fn hex<const N: usize>(out: &mut Vec<u8>, key: &str, id: Hex<N>) {
     out.extend_from_slice(key.as_bytes());
-    escape::hex(out, bytes);
+    id.write_to(out);
     out.push(b'"');
 }
 

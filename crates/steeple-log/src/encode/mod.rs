@@ -102,8 +102,8 @@ const fn level_name(level: Level) -> &'static str {
 
 /// Appends a duration in milliseconds with three decimals: `1.234`.
 fn millis(out: &mut Vec<u8>, duration: Duration) {
-    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    out.extend_from_slice(itoa::Buffer::new().format(micros / 1_000).as_bytes());
+    let whole = duration.as_secs().saturating_mul(1_000).saturating_add(duration.subsec_millis().into());
+    out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
     out.push(b'.');
-    time::padded::<3>(out, u32::try_from(micros % 1_000).unwrap_or(0));
+    time::padded::<3>(out, duration.subsec_micros() % 1_000);
 }

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, Uri, header::USER_AGENT};
-use steeple_core::{End, Exchange, RequestId, Text, TraceContext, TransactionName, User, VisibleAddress};
+use steeple_core::{End, Exchange, RequestId, Snapshot, Text, TraceContext, TransactionName, User, VisibleAddress};
 use steeple_scrub::Scrubber;
 use tracing::Level;
 
@@ -95,18 +95,18 @@ impl<'a> Access<'a> {
         exchange: &'a Exchange,
         end: &'a End,
     ) -> Self {
-        let error = exchange.error().map(|error| {
+        let Snapshot { name, route, user, client_address, client_request_id, error, attributes, .. } =
+            exchange.snapshot();
+        let error = error.map(|error| {
             let text = error.to_string();
             shown(scrubber.text(&text), MAX_MESSAGE).into_owned()
         });
-        let client_request_id = exchange.client_request_id();
         let client_request_id = client_request_id.map(|id| shown(scrubber.text(&id), MAX_VALUE).into_owned());
-        let attributes = exchange.attributes();
         Self {
             at,
             level,
             end,
-            context: Context::of(scrubber, exchange),
+            context: Context::new(scrubber, exchange, name, route, user),
             method: exchange.method(),
             version: exchange.version_str(),
             rpc_method: exchange.rpc_method(),
@@ -114,7 +114,7 @@ impl<'a> Access<'a> {
             query: captured.query().map(|query| shown(scrubber.query(query), MAX_QUERY)),
             user_agent: captured.user_agent().map(|user_agent| shown(memo.text(scrubber, user_agent), MAX_USER_AGENT)),
             client_request_id,
-            address: exchange.visible_client_address(),
+            address: client_address,
             error,
             attributes: attributes
                 .iter()
@@ -153,11 +153,18 @@ pub(crate) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(crate) fn of(scrubber: &Scrubber, exchange: &'a Exchange) -> Self {
-        let name = exchange.name();
+        Self::new(scrubber, exchange, exchange.name(), exchange.route(), exchange.visible_user())
+    }
+
+    fn new(
+        scrubber: &Scrubber,
+        exchange: &'a Exchange,
+        name: TransactionName,
+        route: Option<Text>,
+        user: Option<User>,
+    ) -> Self {
         let scrubbed_target = changed(scrubber, name.target_text());
-        let route = exchange.route();
         let scrubbed_route = route.as_ref().and_then(|route| changed(scrubber, route));
-        let user = exchange.visible_user();
         let scrubbed_user = user.as_ref().and_then(User::id).and_then(|id| match shown(scrubber.text(id), MAX_VALUE) {
             Cow::Borrowed(_) => None,
             Cow::Owned(safe) => Some(safe),

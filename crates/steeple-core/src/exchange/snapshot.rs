@@ -1,0 +1,66 @@
+use std::sync::Arc;
+
+use super::{AttributeValue, Exchange, NoticedError};
+use crate::{Text, TransactionName, User, VisibleAddress};
+
+/// What an exchange has been told so far, all from one moment. For sinks: of user and address it has what they may see.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// [`Exchange::name`].
+    pub name: TransactionName,
+    /// [`Exchange::route`].
+    pub route: Option<Text>,
+    /// [`Exchange::visible_user`].
+    pub user: Option<User>,
+    /// [`Exchange::visible_client_address`].
+    pub client_address: Option<VisibleAddress>,
+    /// [`Exchange::client_request_id`].
+    pub client_request_id: Option<Box<str>>,
+    /// [`Exchange::error`].
+    pub error: Option<Arc<NoticedError>>,
+    /// [`Exchange::attributes`].
+    pub attributes: Vec<(Text, AttributeValue)>,
+}
+
+impl Exchange {
+    /// What has been told so far: cheaper than asking for three or more of it one by one.
+    pub fn snapshot(&self) -> Snapshot {
+        let notes = self.notes();
+        let rare = notes.rare.as_deref();
+        Snapshot {
+            name: self.name_from(&notes),
+            route: notes.route.clone(),
+            user: notes.user.as_ref().and_then(|known| known.visible.clone()),
+            client_address: notes.address.as_ref().and_then(|known| known.visible.clone()),
+            client_request_id: rare.and_then(|rare| rare.client_request_id.clone()),
+            error: rare.and_then(|rare| rare.errors.first().cloned()),
+            attributes: rare.map_or_else(Vec::new, |rare| rare.attributes.to_vec()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_says_what_the_exchange_says() {
+        let exchange = Exchange::detached();
+        exchange.report_route("/users/{id}");
+        exchange.set_name("import");
+        exchange.set_user(User::new("u-1").with_email("ann@example.org"));
+        exchange.set_client_address("192.0.2.77".parse().unwrap());
+        exchange.set_client_request_id(&http::HeaderValue::from_static("not taken"));
+        exchange.notice_error(&std::fmt::Error);
+        exchange.attribute("plan", "pro");
+        let snapshot = exchange.snapshot();
+        assert_eq!(snapshot.name, exchange.name());
+        assert_eq!((&snapshot.route, &snapshot.user), (&exchange.route(), &exchange.visible_user()));
+        assert_eq!(snapshot.user.unwrap().email(), None, "as sinks may see it");
+        assert_eq!(snapshot.client_address.unwrap().to_string(), "192.0.2.0");
+        assert_eq!(snapshot.client_request_id, exchange.client_request_id());
+        assert_eq!((snapshot.error, snapshot.attributes), (exchange.error(), exchange.attributes()));
+        assert_eq!(exchange.attributes().len(), 1);
+    }
+}
