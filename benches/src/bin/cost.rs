@@ -1,8 +1,14 @@
 //! Prints what each row costs per request: time, ratio to bare, allocations, bytes.
 //!
-//! `cargo run --release -p steeple-benches --bin cost [-- ROW…]`. Rows alternate every few milliseconds; a figure is the
-//! median over rounds. Measure on an otherwise idle machine; compare ratios, not nanoseconds.
-#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a program that measures and prints")]
+//! `cargo run --release -p steeple-benches --bin cost [--features peers] [-- ROW…]`. Rows alternate every millisecond or
+//! so; a time is the median over rounds, allocations are counted over 64 requests. Measure on an otherwise idle machine;
+//! compare ratios, not nanoseconds. One thread.
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    reason = "a program that measures and prints"
+)]
 
 use std::time::Instant;
 
