@@ -42,4 +42,5 @@ mod endings;
 mod grpc;
 mod mixed;
 mod scrape;
+mod taskboard_errors;
 mod upgrades;

@@ -3,7 +3,8 @@
 //! [`lab`] is a service with an address for every way in which an exchange can end, [`server`] puts a service on a
 //! loopback socket, [`stack`] is
 //! what a team puts around it, [`client`] talks to it over HTTP/1.1 or HTTP/2 and hangs up where it is told to, [`peer`] finds
-//! and runs other people's servers and tools.
+//! and runs other people's servers and tools. [`board`] is the examples' task board behind the facade; [`bugsink`] and [`otlp`]
+//! read what it sends.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -15,10 +16,13 @@
     reason = "helpers of tests: a test that panics is a test that failed"
 )]
 
+pub mod board;
+pub mod bugsink;
 pub mod client;
 pub mod grpc;
 pub mod lab;
 pub mod mixed;
+pub mod otlp;
 pub mod page;
 pub mod peer;
 pub mod process;

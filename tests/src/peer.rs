@@ -36,6 +36,17 @@ pub fn find(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// Finds what several peers have under one name, such as an interpreter with their packages, in this one's directory.
+///
+/// # Panics
+/// As [`find`].
+#[track_caller]
+pub fn find_in(peer: &str, name: &str) -> Option<PathBuf> {
+    let own = env::var_os("STEEPLE_PEERS_DIR").map(|directory| PathBuf::from(directory).join(peer).join("bin"));
+    let found = locate(name, own.into_iter().collect());
+    found.or_else(|| find(&format!("{peer}/bin/{name}")))
+}
+
 /// The peers that were looked for and not found, so far, in this process.
 pub fn missing() -> Vec<String> {
     MISSING.lock().unwrap().iter().cloned().collect()

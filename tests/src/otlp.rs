@@ -1,0 +1,147 @@
+//! An OTLP receiver on OpenTelemetry's own protobuf classes.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::peer::{self, Peer};
+
+/// A running receiver.
+#[derive(Debug)]
+pub struct Otlp {
+    receiver: Peer,
+    http: u64,
+}
+
+/// A span as it arrived.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// Its name.
+    pub name: String,
+    /// `SPAN_KIND_SERVER` and the like.
+    pub kind: String,
+    /// `STATUS_CODE_ERROR`; empty where it is unset.
+    pub status: String,
+    /// Of its trace, in hexadecimal digits.
+    pub trace_id: String,
+    /// Its own, in hexadecimal digits.
+    pub span_id: String,
+    /// Of the span above; empty for a root.
+    pub parent_id: String,
+    /// By name: the protocol's word for the type, and the value as text.
+    pub attributes: BTreeMap<String, (String, String)>,
+    /// The same of the process that sent it.
+    pub resource: BTreeMap<String, (String, String)>,
+    /// The types of the exceptions among its events.
+    pub exceptions: Vec<String>,
+}
+
+impl Span {
+    /// The value of an attribute as text; empty where there is none.
+    pub fn attribute(&self, name: &str) -> &str {
+        self.attributes.get(name).map_or("", |(_, value)| value)
+    }
+}
+
+impl Otlp {
+    /// Starts one. `None`, once that was said, if it is not on this machine.
+    pub async fn start() -> Option<Self> {
+        let python = peer::find_in("otlp", "python")?;
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/steeple-trace/tests/data/receiver.py");
+        let mut receiver = Peer::start(&python, |_, _| vec![script, "0", "0"]).expect("the receiver starts");
+        let log = receiver.directory().join("log");
+        let first = receiver
+            .until(|_| {
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                async move { serde_json::from_str::<Value>(said.split_once('\n')?.0).ok() }
+            })
+            .await;
+        Some(Self { receiver, http: first["http"].as_u64().unwrap() })
+    }
+
+    /// Where it takes what comes over HTTP, without the path of a signal.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
+    /// All spans so far.
+    ///
+    /// # Panics
+    /// When the receiver said something else than JSON.
+    pub fn spans(&self) -> Vec<Span> {
+        let log = self.receiver.log();
+        let mut spans = Vec::new();
+        for line in log.lines().skip(1) {
+            let request: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+            for resource in list(&request["message"]["resourceSpans"]) {
+                for span in list(&resource["scopeSpans"]).iter().flat_map(|scope| list(&scope["spans"])) {
+                    spans.push(span_of(span, &resource["resource"]));
+                }
+            }
+        }
+        spans
+    }
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned)
+}
+
+fn attributes(holder: &Value) -> BTreeMap<String, (String, String)> {
+    let mut all = BTreeMap::new();
+    for attribute in list(&holder["attributes"]) {
+        let (kind, value) = attribute["value"].as_object().and_then(|value| value.iter().next()).unwrap();
+        let before = all.insert(text(&attribute["key"]), (kind.clone(), text(value)));
+        assert!(before.is_none(), "twice: {attribute}");
+    }
+    all
+}
+
+fn span_of(span: &Value, resource: &Value) -> Span {
+    let exceptions = list(&span["events"]).iter().filter(|event| event["name"] == "exception");
+    Span {
+        name: text(&span["name"]),
+        kind: text(&span["kind"]),
+        status: text(&span["status"]["code"]),
+        trace_id: id(&span["traceId"]),
+        span_id: id(&span["spanId"]),
+        parent_id: id(&span["parentSpanId"]),
+        attributes: attributes(span),
+        resource: attributes(resource),
+        exceptions: exceptions.map(|event| attributes(event)["exception.type"].1.clone()).collect(),
+    }
+}
+
+/// Hexadecimal digits of an id that protobuf's own JSON has in base64.
+fn id(value: &Value) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bits, mut count, mut hex) = (0_u32, 0, String::new());
+    for digit in text(value).bytes().filter(|digit| *digit != b'=') {
+        let six = DIGITS.iter().position(|known| *known == digit).expect("base64");
+        bits = ((bits << 6) | u32::try_from(six).unwrap()) & 0xFFF;
+        count += 6;
+        while count >= 4 {
+            count -= 4;
+            hex.push(char::from_digit((bits >> count) & 0xF, 16).unwrap());
+        }
+    }
+    // Six bits a digit do not end where a byte does: what is left over is padding.
+    hex.truncate(hex.len() / 2 * 2);
+    hex
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_the_hexadecimal_digits_of_their_bytes() {
+        assert_eq!(id(&"CvdlGRbNQ92ESOshHIAxnA==".into()), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(id(&"t61rcWkgMzE=".into()), "b7ad6b7169203331");
+        assert_eq!(id(&Value::Null), "");
+    }
+}
