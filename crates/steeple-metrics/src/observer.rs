@@ -29,7 +29,7 @@ impl Observer for Metrics {
         let core = &*self.0.core;
         core.http.started(exchange.method());
         #[cfg(not(feature = "connection"))]
-        let _head = request;
+        let &mut request::Parts { .. } = request;
         Some(MetricsState {
             grpc_started: exchange.rpc_method().is_some_and(|method| core.grpc.started(method)),
             sse: false,
@@ -80,13 +80,12 @@ impl Observer for Metrics {
         }
         let trace = exchange.trace().filter(|trace| trace.is_sampled());
         if let Some(method) = exchange.rpc_method() {
+            #[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "only the SDK is told"))]
             let counted_as = core.grpc.ended(method, state.grpc_started, trace, end);
             #[cfg(feature = "otel")]
             if let Some(otel) = &core.otel {
                 otel.rpc(counted_as, end);
             }
-            #[cfg(not(feature = "otel"))]
-            let _nobody_asks = counted_as;
             return;
         }
         let route = route_of(exchange);
@@ -100,13 +99,12 @@ impl Observer for Metrics {
             trace,
             end,
         };
+        #[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "only the SDK is told"))]
         let counted_as = core.http.ended(&ended);
         #[cfg(feature = "otel")]
         if let Some(otel) = &core.otel {
             otel.http(ended.method, core.http.scheme(), counted_as, ended.version, ended.timed, end);
         }
-        #[cfg(not(feature = "otel"))]
-        let _nobody_asks = counted_as;
     }
 }
 

@@ -65,7 +65,7 @@ impl Metrics {
             return Rendered { content_type, content_encoding: Some("gzip"), body: body.into() };
         }
         #[cfg(not(feature = "gzip"))]
-        let _as_it_is = accept_encoding;
+        let (Some(_) | None) = accept_encoding;
         Rendered { content_type, content_encoding: None, body: body.into() }
     }
 }
