@@ -8,14 +8,16 @@ use axum::{
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
 };
-use steeple::serve::Shutdown;
+use steeple::{metrics::Metrics, serve::Shutdown};
 use tokio::sync::broadcast;
 
 use super::{
     admin,
     api::{self, ApiError},
     cache::Cache,
-    grpc, lab, session,
+    grpc, lab,
+    measured::Measured,
+    session,
     store::{Project, Store, StoreError, Task},
 };
 
@@ -34,6 +36,7 @@ struct Inner {
     projects: Cache<Project>,
     changes: broadcast::Sender<Change>,
     shutdown: Shutdown,
+    measured: Measured,
 }
 
 /// A task was created or completed.
@@ -51,12 +54,20 @@ impl App {
     /// # Errors
     /// When the file cannot be opened or is no database.
     pub fn open(path: Option<&Path>) -> Result<Self, StoreError> {
+        let measured = Measured::default();
         Ok(Self(Arc::new(Inner {
-            store: Store::open(path)?,
-            projects: Cache::new(CACHED_PROJECTS),
+            store: Store::open(path, measured.clone())?,
+            projects: Cache::new(CACHED_PROJECTS, measured.clone()),
             changes: broadcast::Sender::new(CHANGES),
             shutdown: Shutdown::default(),
+            measured,
         })))
+    }
+
+    /// Counts queries, the cache and what users do in these metrics from now on, and shows the runtime that this is called
+    /// on. Until then, and without, nothing of it is counted.
+    pub fn measure(&self, metrics: &Metrics) {
+        self.0.measured.begin(metrics);
     }
 
     /// The switch that ends every endless stream; begin it when the service is to end, or they hold up the end.
@@ -79,6 +90,10 @@ impl App {
 
     pub(super) fn projects(&self) -> &Cache<Project> {
         &self.0.projects
+    }
+
+    pub(super) fn measured(&self) -> &Measured {
+        &self.0.measured
     }
 
     pub(super) fn changes(&self) -> broadcast::Receiver<Change> {

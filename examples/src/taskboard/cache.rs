@@ -5,11 +5,16 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use steeple::metrics::CacheOperation;
+
+use super::measured::Measured;
+
 /// Keeps up to a fixed number of values by their number; the oldest goes first.
 #[derive(Debug)]
 pub(super) struct Cache<V> {
     capacity: usize,
     kept: Mutex<Kept<V>>,
+    measured: Measured,
 }
 
 #[derive(Debug)]
@@ -36,23 +41,27 @@ pub(super) struct Ticket {
 }
 
 impl<V: Clone> Cache<V> {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize, measured: Measured) -> Self {
         let kept = Kept { values: HashMap::new(), oldest_first: VecDeque::new(), forgotten: 0 };
-        Self { capacity, kept: Mutex::new(kept) }
+        Self { capacity, kept: Mutex::new(kept), measured }
     }
 
     pub(super) fn get(&self, key: i64) -> Lookup<V> {
         let kept = self.lock();
-        match kept.values.get(&key) {
-            Some(value) => Lookup::Hit(value.clone()),
-            None => Lookup::Miss(Ticket { key, forgotten: kept.forgotten }),
+        if let Some(value) = kept.values.get(&key) {
+            self.measured.cached("get", CacheOperation::hit);
+            return Lookup::Hit(value.clone());
         }
+        self.measured.cached("get", CacheOperation::miss);
+        Lookup::Miss(Ticket { key, forgotten: kept.forgotten })
     }
 
     /// Keeps `value`, unless it may be out of date by now. Says whether it did.
     pub(super) fn keep(&self, ticket: &Ticket, value: V) -> bool {
         let mut kept = self.lock();
         if kept.forgotten != ticket.forgotten {
+            // Counts as dropped, and that is what becomes of the value.
+            self.measured.cached("set", drop);
             return false;
         }
         if kept.values.insert(ticket.key, value).is_none() {
@@ -63,6 +72,7 @@ impl<V: Clone> Cache<V> {
                 kept.values.remove(&oldest);
             }
         }
+        self.measured.cached("set", CacheOperation::ok);
         true
     }
 
@@ -73,6 +83,9 @@ impl<V: Clone> Cache<V> {
         let known = kept.values.remove(&key).is_some();
         if known {
             kept.oldest_first.retain(|other| *other != key);
+            self.measured.cached("delete", CacheOperation::hit);
+        } else {
+            self.measured.cached("delete", CacheOperation::miss);
         }
         known
     }
@@ -97,7 +110,7 @@ mod tests {
 
     #[test]
     fn what_was_kept_is_found_until_it_is_forgotten() {
-        let cache = Cache::new(2);
+        let cache = Cache::new(2, Measured::default());
         assert!(cache.keep(&miss(&cache, 1), "a"));
         assert!(matches!(cache.get(1), Lookup::Hit("a")));
         assert!(cache.forget(1));
@@ -107,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_value_read_before_a_change_is_not_kept_after_it() {
-        let cache = Cache::new(2);
+        let cache = Cache::new(2, Measured::default());
         let before = miss(&cache, 1);
         cache.forget(1);
         assert!(!cache.keep(&before, "old"));
@@ -116,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_oldest_value_makes_room() {
-        let cache = Cache::new(2);
+        let cache = Cache::new(2, Measured::default());
         for (key, value) in [(1, "a"), (2, "b"), (3, "c")] {
             assert!(cache.keep(&miss(&cache, key), value));
         }

@@ -14,6 +14,7 @@
 //!
 //! let app = App::open(None)?;
 //! let steeple = watch(&app, Steeple::builder_from_env()?).build()?;
+//! app.measure(steeple.metrics());
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 //! let app = router(app).merge(steeple.routes()).layer(steeple.layer());
 //! steeple.serve(listener, app).await?;
@@ -43,6 +44,7 @@ mod cache;
 pub mod cli;
 mod grpc;
 mod lab;
+mod measured;
 mod session;
 mod shutdown;
 mod store;

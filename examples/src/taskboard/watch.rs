@@ -13,6 +13,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub fn watch(app: &App, options: Builder) -> Builder {
     let database = app.clone();
     let methods = grpc::METHODS.into_iter();
+    let metrics = Metrics::builder().build_info("taskboard", env!("CARGO_PKG_VERSION"));
     options
         .readiness("database", move || {
             let app = database.clone();
@@ -20,6 +21,6 @@ pub fn watch(app: &App, options: Builder) -> Builder {
             async move { app.ready().await.map_err(|error| NoticedError::of(&error)) }
         })
         .naming(NamingRules::new().grpc_methods(methods.clone().map(|(method, _)| method)))
-        .metrics(methods.fold(Metrics::builder(), |metrics, (method, kind)| metrics.grpc_method(method, kind)))
+        .metrics(methods.fold(metrics, |metrics, (method, kind)| metrics.grpc_method(method, kind)))
         .drain(GRACE)
 }

@@ -2,6 +2,7 @@
 
 mod error;
 mod input;
+mod measured;
 mod projects;
 mod sessions;
 mod tasks;
@@ -11,17 +12,19 @@ use axum::{
     Router,
     routing::{get, post},
 };
+use tower::util::option_layer;
 
 pub(super) use self::error::ApiError;
 use super::App;
 
 pub(super) fn routes() -> Router<App> {
+    let bound = |options| option_layer(measured::layer(options));
     Router::new()
         .route("/users", post(users::create))
         .route("/sessions", post(sessions::create))
         .route("/projects", post(projects::create))
-        .route("/projects/{id}", get(projects::show))
+        .route("/projects/{id}", get(projects::show).route_layer(bound(measured::projects())))
         .route("/projects/{id}/tasks", post(tasks::create))
-        .route("/projects/{id}/export", get(projects::export))
-        .route("/tasks/{id}/complete", post(tasks::complete))
+        .route("/projects/{id}/export", get(projects::export).route_layer(bound(measured::exports())))
+        .route("/tasks/{id}/complete", post(tasks::complete).route_layer(bound(measured::completions())))
 }

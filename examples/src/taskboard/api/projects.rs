@@ -41,6 +41,9 @@ pub(super) async fn create(
     let name = input::text("name", &input.name, 100)?;
     let kind = input::choice("type", &input.kind, TYPES)?;
     let project = app.store().insert_project(signed_in.user, name, kind).await?;
+    if let Some(business) = app.measured().business() {
+        business.project_created(kind);
+    }
     tracing::info!(project.id = project.id, project.type = kind, "project created");
     Ok((StatusCode::CREATED, Json(project)))
 }

@@ -48,6 +48,9 @@ pub(super) async fn create(State(app): State<App>, body: Body<Input>) -> Result<
     let (token, hash) = session::new_token().map_err(ApiError::failed)?;
     app.store().delete_ended_sessions().await?;
     let expires_at = app.store().insert_session(hash, user_id, method).await?;
+    if let Some(business) = app.measured().business() {
+        business.user_logged_in(method);
+    }
     tracing::info!(method, "signed in");
     let output = Json(Output { token, user_id, expires_at });
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], output))

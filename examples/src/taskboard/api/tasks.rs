@@ -1,5 +1,7 @@
 //! `POST /api/projects/{id}/tasks`, `POST /api/tasks/{id}/complete`
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::{Path, State},
@@ -39,7 +41,13 @@ pub(super) async fn create(
 pub(super) async fn complete(State(app): State<App>, _signed_in: SignedIn, id: Id) -> Result<Json<Task>, ApiError> {
     let Path(id) = id?;
     let announcer = app.clone();
-    let committed = move |task: &Task| announcer.announce(Change::Completed(task.clone()));
+    let committed = move |task: &Task| {
+        if let Some(business) = announcer.measured().business() {
+            let open = task.open_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+            business.task_completed(open.unwrap_or_default());
+        }
+        announcer.announce(Change::Completed(task.clone()));
+    };
     let Some(task) = app.store().complete_task(id, committed).await? else {
         return Err(match app.store().task(id).await? {
             Some(_) => ApiError::conflict(format!("task {id} was completed before")),

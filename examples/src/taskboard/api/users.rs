@@ -39,6 +39,9 @@ pub(super) async fn create(State(app): State<App>, body: Body<Input>) -> Result<
         if error.is_taken() { ApiError::conflict("this e-mail address is taken") } else { error.into() }
     })?;
     session::tell(user.id);
+    if let Some(business) = app.measured().business() {
+        business.user_registered(&user.source);
+    }
     tracing::info!(source = user.source, "user registered");
     Ok((StatusCode::CREATED, Json(user)))
 }

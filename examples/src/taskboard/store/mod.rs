@@ -15,6 +15,7 @@ use tempfile::TempDir;
 pub use self::error::StoreError;
 pub(super) use self::model::{NewUser, Project, Task, User, UserSummary};
 use self::pool::Pool;
+use super::measured::Measured;
 
 /// Connections that read. `SQLite` allows one writer, which has a connection of its own.
 const READERS: usize = 4;
@@ -26,6 +27,7 @@ const TASK: &str = "id, project_id, title, created_at, completed_at, \
 pub(super) struct Store {
     readers: Pool,
     writer: Pool,
+    measured: Measured,
     /// Last, so that the files go after the connections.
     _scratch: Option<TempDir>,
 }
@@ -51,7 +53,7 @@ impl Operation {
 }
 
 impl Store {
-    pub(super) fn open(path: Option<&Path>) -> Result<Self, StoreError> {
+    pub(super) fn open(path: Option<&Path>, measured: Measured) -> Result<Self, StoreError> {
         let (path, scratch) = if let Some(path) = path {
             (path.to_owned(), None)
         } else {
@@ -63,7 +65,7 @@ impl Store {
             Ok((Pool::open(&path, 1)?, Pool::open(&path, READERS)?))
         };
         let (writer, readers) = pools().map_err(|error| StoreError::open(path.clone(), error))?;
-        Ok(Self { readers, writer, _scratch: scratch })
+        Ok(Self { readers, writer, measured, _scratch: scratch })
     }
 
     /// Runs one statement where blocking is allowed. Dropping the future does not stop a statement that has begun.
@@ -77,8 +79,12 @@ impl Store {
             Operation::Insert | Operation::Update | Operation::Delete => &self.writer,
         };
         let lease = pool.lease().await?;
-        let work =
-            move || query(lease.connection()?).map_err(|error| StoreError::query(operation.as_str(), table, error));
+        let measured = self.measured.clone();
+        let work = move || {
+            // Here, because the statement goes on where nobody waits for it any more.
+            let _timer = measured.query(operation.as_str(), table);
+            query(lease.connection()?).map_err(|error| StoreError::query(operation.as_str(), table, error))
+        };
         let exchange = Exchange::current().unwrap_or_else(Exchange::detached);
         let name = format!("{} {table}", operation.as_str());
         let work = exchange.segment("db", name, tokio::task::spawn_blocking(work)).with("db.system.name", "sqlite");
