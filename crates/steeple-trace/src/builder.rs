@@ -4,7 +4,7 @@ use http::{HeaderName, request};
 use opentelemetry::{InstrumentationScope, KeyValue, trace::TracerProvider};
 use opentelemetry_sdk::{
     Resource,
-    trace::{SdkTracer, SdkTracerProvider, SpanExporter},
+    trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExporter},
 };
 use steeple_scrub::Scrubber;
 
@@ -12,7 +12,7 @@ use crate::{
     BuildError, Keep, NewRelic, Otlp, Propagators, ResponseHeader, Sampling, Trace, Trust,
     attributes::Capture,
     doctor::Doctor,
-    export::{self, Limits, Processor, Queue},
+    export::{self, Limits, Processor, Queue, Spans},
     ids::ExchangeIds,
     keep::Hold,
     newrelic,
@@ -20,6 +20,11 @@ use crate::{
     sampling::Decided,
     scrub::Bounds,
     trust::TrustPolicy,
+};
+#[cfg(feature = "otlp")]
+use crate::{
+    logs::{LogExport, Logs},
+    otlp::Signal,
 };
 
 /// How exchanges are traced. Made by [`Trace::builder`] or, from the standard variables, by [`TraceBuilder::from_env`].
@@ -51,6 +56,8 @@ pub struct TraceBuilder {
     pub(crate) max_attributes: u32,
     pub(crate) max_value: usize,
     pub(crate) export: Export,
+    #[cfg(feature = "otlp")]
+    pub(crate) logs: LogExport,
     keep: Option<Keep>,
     trust: TrustPolicy,
     scrubber: Scrubber,
@@ -84,6 +91,8 @@ impl Default for TraceBuilder {
             max_attributes: 128,
             max_value: newrelic::MAX_VALUE,
             export: Export::Nowhere,
+            #[cfg(feature = "otlp")]
+            logs: LogExport::default(),
             keep: None,
             trust: TrustPolicy::default(),
             scrubber: Scrubber::default(),
@@ -209,6 +218,24 @@ impl TraceBuilder {
         self
     }
 
+    /// Sends the application's `tracing` events as log records by OTLP: those that reach [`Trace::logs_layer`]. Default:
+    /// not. To New Relic: [`NewRelic::logs`].
+    #[cfg(feature = "otlp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+    pub fn logs(mut self, otlp: Otlp) -> Self {
+        self.logs.otlp = Some(otlp);
+        self
+    }
+
+    /// How many log records wait for the exporter at most, and how many are sent at once. Default: 2,048 and 512.
+    #[cfg(feature = "otlp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+    pub fn log_queue(mut self, max_records: usize, max_batch: usize) -> Self {
+        self.logs.limits.max_queue = max_records.max(1);
+        self.logs.limits.max_batch = max_batch.clamp(1, self.logs.limits.max_queue);
+        self
+    }
+
     /// How many spans wait for the exporter at most, and how many are sent at once. Default: 2,048 and 512.
     pub fn queue(mut self, max_spans: usize, max_batch: usize) -> Self {
         self.limits.max_queue = max_spans.max(1);
@@ -228,7 +255,7 @@ impl TraceBuilder {
         self
     }
 
-    /// The most attributes of a span, and the most bytes of one value. Default: 128 and 4,095.
+    /// The most attributes of a span, and the most bytes of one value, also of a log record. Default: 128 and 4,095.
     pub fn attribute_limits(mut self, count: u32, value_bytes: usize) -> Self {
         self.max_attributes = count;
         self.max_value = value_bytes;
@@ -244,21 +271,25 @@ impl TraceBuilder {
     pub fn build(self) -> Result<Trace, BuildError> {
         match self.export.clone() {
             Export::Nowhere => {
-                let provider = SdkTracerProvider::builder().build();
-                let tracer = provider.tracer_with_scope(scope());
                 let nothing = Self { sampling: Sampling::always_off(), keep: None, ..self };
-                nothing.finish(Made { tracer, foreign: false, queue: None, hold: None, receiver: None })
+                let provider = SdkTracerProvider::builder()
+                    .with_sampler(Decided(nothing.sampling.clone()))
+                    .with_id_generator(ExchangeIds::default())
+                    .build();
+                let tracer = provider.tracer_with_scope(scope());
+                let resource = nothing.make_resource();
+                nothing.finish(Made { tracer, resource, foreign: false, queue: None, hold: None, receiver: None })
             }
             #[cfg(feature = "otlp")]
             Export::Otlp(otlp) => {
-                let receiver = otlp.receiver();
-                self.export_with(receiver, move || export::exporter(&otlp))
+                let receiver = otlp.receiver(Signal::Traces);
+                self.export_with(receiver, move || export::span_exporter(&otlp))
             }
             #[cfg(feature = "otlp")]
             Export::NewRelic(new_relic) => {
-                let otlp = Otlp::of_new_relic(&new_relic);
-                let receiver = otlp.receiver();
-                self.export_with(receiver, move || export::exporter(&otlp))
+                let otlp = Otlp::of_new_relic(&new_relic, Signal::Traces);
+                let receiver = otlp.receiver(Signal::Traces);
+                self.export_with(receiver, move || export::span_exporter(&otlp))
             }
             #[cfg(not(feature = "otlp"))]
             Export::Otlp(_) | Export::NewRelic(_) => Err(BuildError::no_exporter()),
@@ -283,7 +314,8 @@ impl TraceBuilder {
     pub fn build_with_provider(self, provider: &SdkTracerProvider) -> Result<Trace, BuildError> {
         let tracer = provider.tracer_with_scope(scope());
         let shown = Self { show_unsampled: true, keep: None, ..self };
-        shown.finish(Made { tracer, foreign: true, queue: None, hold: None, receiver: None })
+        let resource = shown.make_resource();
+        shown.finish(Made { tracer, resource, foreign: true, queue: None, hold: None, receiver: None })
     }
 
     fn export_with<E, F>(self, receiver: Option<String>, make: F) -> Result<Trace, BuildError>
@@ -294,19 +326,23 @@ impl TraceBuilder {
         let queue = Arc::new(Queue::new(self.limits));
         let hold = self.keep.clone().map(|keep| Arc::new(Hold::new(keep, Arc::clone(&queue))));
         let resource = self.make_resource();
-        let bounds = Bounds { scrubber: self.scrubber.clone(), max_value: self.max_value };
-        export::start(Arc::clone(&queue), resource.clone(), bounds, make)?;
+        let (of_process, bounds) = (resource.clone(), self.bounds());
+        export::start("steeple-trace", Arc::clone(&queue), move || Ok(Spans::new(make()?, &of_process, bounds)))?;
         let processor =
             Processor { queue: Arc::clone(&queue), hold: hold.clone(), timeout: self.limits.export_timeout };
         let provider = SdkTracerProvider::builder()
-            .with_resource(resource)
+            .with_resource(resource.clone())
             .with_sampler(Decided(self.sampling.clone()))
             .with_id_generator(ExchangeIds::default())
             .with_max_attributes_per_span(self.max_attributes)
             .with_span_processor(processor)
             .build();
         let tracer = provider.tracer_with_scope(scope());
-        self.finish(Made { tracer, foreign: false, queue: Some(queue), hold, receiver })
+        self.finish(Made { tracer, resource, foreign: false, queue: Some(queue), hold, receiver })
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { scrubber: self.scrubber.clone(), max_value: self.max_value }
     }
 
     fn make_resource(&self) -> Resource {
@@ -329,11 +365,22 @@ impl TraceBuilder {
         self.trust.check()?;
         self.capture.request = header_names(&self.captured)?;
         self.capture.response = header_names(&self.captured_of_response)?;
-        let doctor = Doctor::new(made.receiver, made.foreign);
+        #[cfg(feature = "otlp")]
+        let of_logs = self.logs.otlp.as_ref().and_then(|otlp| otlp.receiver(Signal::Logs));
+        #[cfg(not(feature = "otlp"))]
+        let of_logs = None;
+        let doctor = Doctor::new(made.receiver, of_logs, made.foreign);
+        #[cfg(feature = "otlp")]
+        let logs = match self.logs.otlp.take() {
+            Some(otlp) => Some(Arc::new(Logs::start(otlp, self.logs.limits, made.resource, self.bounds())?)),
+            None => None,
+        };
         Ok(Trace(Arc::new(Inner {
             tracer: made.tracer,
             queue: made.queue,
             hold: made.hold,
+            #[cfg(feature = "otlp")]
+            logs,
             sampling: self.sampling,
             propagators: self.propagators,
             trust: self.trust,
@@ -353,8 +400,10 @@ impl TraceBuilder {
 /// What a way of exporting comes with.
 struct Made {
     tracer: SdkTracer,
+    #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "the resource of log records"))]
+    resource: Resource,
     foreign: bool,
-    queue: Option<Arc<Queue>>,
+    queue: Option<Arc<Queue<SpanData>>>,
     hold: Option<Arc<Hold>>,
     receiver: Option<String>,
 }

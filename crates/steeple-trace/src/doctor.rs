@@ -34,7 +34,7 @@ pub struct Finding {
 pub enum Problem {
     /// Nothing is exported: no exporter is configured.
     NoExporter,
-    /// The receiver does not accept connections.
+    /// A receiver does not accept connections.
     Unreachable,
     /// The subscriber filters the span of exchanges away: the target `steeple_trace` at `info`.
     Filtered,
@@ -59,7 +59,7 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.problem {
             Problem::NoExporter => "no exporter is configured: spans go nowhere",
-            Problem::Unreachable => "the span receiver cannot be reached",
+            Problem::Unreachable => "a receiver cannot be reached",
             Problem::Filtered => {
                 "the subscriber filters `steeple_trace=info` away: `tracing::Span::current()` is not the exchange's span"
             }
@@ -81,8 +81,8 @@ impl fmt::Display for Finding {
 /// What the check looks at, and what exchanges have shown.
 #[derive(Debug, Default)]
 pub(crate) struct Doctor {
-    /// Host and port of the receiver.
-    receiver: Option<String>,
+    /// Hosts and ports of the receivers of spans and log records, each once.
+    receivers: Vec<String>,
     /// Whether somebody else exports.
     foreign: bool,
     checked: AtomicBool,
@@ -92,8 +92,9 @@ pub(crate) struct Doctor {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Doctor {
-    pub(crate) fn new(receiver: Option<String>, foreign: bool) -> Self {
-        Self { receiver, foreign, ..Self::default() }
+    pub(crate) fn new(spans: Option<String>, logs: Option<String>, foreign: bool) -> Self {
+        let logs = logs.filter(|logs| spans.as_ref() != Some(logs));
+        Self { receivers: spans.into_iter().chain(logs).collect(), foreign, ..Self::default() }
     }
 
     /// A span of an exchange has started.
@@ -113,13 +114,12 @@ impl Doctor {
 
     #[cold]
     fn check(&self, trace: &Trace) {
-        if !trace.exports() && !self.foreign {
-            // Off, and that is no mistake.
-            return;
+        // Where it is off, that is no mistake.
+        if trace.exports() || self.foreign {
+            log(self.look_around(trace));
         }
-        log(self.look_around(trace));
-        // The receiver is tried on a thread of its own, because that may take long.
-        if let Some(receiver) = self.receiver.clone() {
+        // A receiver is tried on a thread of its own, because that may take long.
+        for receiver in self.receivers.clone() {
             let dispatch = tracing::dispatcher::get_default(Clone::clone);
             let report = move || {
                 let finding = unreachable(&receiver);
@@ -132,7 +132,7 @@ impl Doctor {
     pub(crate) fn examine(&self, trace: &Trace) -> Vec<Finding> {
         self.checked.store(true, Ordering::Relaxed);
         let mut findings = self.look_around(trace);
-        findings.extend(self.receiver.as_deref().and_then(unreachable));
+        findings.extend(self.receivers.iter().filter_map(|receiver| unreachable(receiver)));
         findings
     }
 

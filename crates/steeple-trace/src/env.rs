@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{BuildError, NewRelic, Otlp, Protocol, Sampling, TraceBuilder};
+use crate::{BuildError, NewRelic, Otlp, Protocol, Sampling, TraceBuilder, export::Limits, otlp::Signal};
 
 impl TraceBuilder {
     /// Reads the variables of OpenTelemetry's specification through `lookup`: `std::env::var` behind a closure.
@@ -11,14 +11,15 @@ impl TraceBuilder {
     /// | `OTEL_PROPAGATORS` | `tracecontext`, `baggage`, `b3`, `b3multi`, `none` |
     /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | see [`Sampling::from_names`] |
     /// | `OTEL_EXPORTER_OTLP_ENDPOINT`, `_PROTOCOL`, `_HEADERS`, `_TIMEOUT`, `_COMPRESSION`; `OTEL_EXPORTER_OTLP_TRACES_…` first | where spans go |
+    /// | the same with `OTEL_EXPORTER_OTLP_LOGS_…` first | where log records go |
     /// | `NEW_RELIC_LICENSE_KEY` | to New Relic, unless an OTLP endpoint is set |
-    /// | `OTEL_TRACES_EXPORTER` | `otlp` or `none` |
-    /// | `OTEL_BSP_SCHEDULE_DELAY`, `_MAX_QUEUE_SIZE`, `_MAX_EXPORT_BATCH_SIZE`, `_EXPORT_TIMEOUT` | the queue |
+    /// | `OTEL_TRACES_EXPORTER`, `OTEL_LOGS_EXPORTER` | `otlp` or `none` |
+    /// | `OTEL_BSP_SCHEDULE_DELAY`, `_MAX_QUEUE_SIZE`, `_MAX_EXPORT_BATCH_SIZE`, `_EXPORT_TIMEOUT` | the queue of spans; `OTEL_BLRP_…` that of log records |
     /// | `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`, `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT`, and without `SPAN_` | bounds of a span |
     /// | `OTEL_SDK_DISABLED` | `true`: nothing is exported |
     ///
-    /// Unlike the specification asks, nothing is exported unless one of the variables names a receiver or
-    /// `OTEL_TRACES_EXPORTER` says `otlp`: what is not configured is off. An empty variable counts as not set.
+    /// Unlike the specification asks, a signal is not exported unless one of the variables names its
+    /// receiver or `OTEL_…_EXPORTER` says `otlp`: what is not configured is off. An empty variable counts as not set.
     ///
     /// # Errors
     /// [`BuildError::is_setting`] for a value that means nothing; the specification would have it ignored.
@@ -56,27 +57,9 @@ impl TraceBuilder {
             builder.sampling = Sampling::from_names(&sampler, get("OTEL_TRACES_SAMPLER_ARG").as_deref())?;
             builder.sampling.check()?;
         }
-        builder.queue_from(&get)?;
+        builder.limits.read("OTEL_BSP", &get)?;
         builder.limits_from(&get)?;
         builder.export_from(&get)
-    }
-
-    fn queue_from(&mut self, get: &impl Fn(&str) -> Option<String>) -> Result<(), BuildError> {
-        let limits = &mut self.limits;
-        if let Some(spans) = number::<usize>("OTEL_BSP_MAX_QUEUE_SIZE", get)? {
-            limits.max_queue = spans.max(1);
-        }
-        if let Some(spans) = number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", get)? {
-            limits.max_batch = spans;
-        }
-        limits.max_batch = limits.max_batch.clamp(1, limits.max_queue);
-        if let Some(millis) = number("OTEL_BSP_SCHEDULE_DELAY", get)? {
-            limits.delay = Duration::from_millis(millis);
-        }
-        if let Some(millis) = number("OTEL_BSP_EXPORT_TIMEOUT", get)? {
-            limits.export_timeout = Duration::from_millis(millis);
-        }
-        Ok(())
     }
 
     fn limits_from(&mut self, get: &impl Fn(&str) -> Option<String>) -> Result<(), BuildError> {
@@ -89,52 +72,96 @@ impl TraceBuilder {
         Ok(())
     }
 
-    fn export_from(self, get: &impl Fn(&str) -> Option<String>) -> Result<Self, BuildError> {
-        let disabled = get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let named = get("OTEL_TRACES_EXPORTER");
-        let asked = match named.as_deref() {
-            None => None,
-            Some("otlp") => Some(true),
-            Some("none") => Some(false),
-            Some(other) => return Err(BuildError::setting("OTEL_TRACES_EXPORTER", other)),
-        };
-        if disabled || asked == Some(false) {
+    fn export_from(mut self, get: &impl Fn(&str) -> Option<String>) -> Result<Self, BuildError> {
+        if get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Ok(self);
         }
-        let has_endpoint = of_signal("ENDPOINT", get).is_some();
-        match get("NEW_RELIC_LICENSE_KEY") {
-            Some(key) if !has_endpoint => Ok(self.new_relic(NewRelic::new(key))),
-            _ if has_endpoint || asked == Some(true) => Ok(self.otlp(Otlp::from_lookup(get)?)),
-            _ => Ok(self),
+        match Receiver::from_lookup(Signal::Traces, get)? {
+            Some(Receiver::Otlp(otlp)) => self = self.otlp(otlp),
+            Some(Receiver::NewRelic(new_relic)) => self = self.new_relic(new_relic),
+            None => (),
         }
+        #[cfg(feature = "otlp")]
+        {
+            self.logs.limits.read("OTEL_BLRP", get)?;
+            self.logs.otlp = Receiver::from_lookup(Signal::Logs, get)?.map(|receiver| match receiver {
+                Receiver::Otlp(otlp) => otlp,
+                Receiver::NewRelic(new_relic) => new_relic.logs(),
+            });
+        }
+        Ok(self)
+    }
+}
+
+impl Limits {
+    fn read(&mut self, prefix: &str, get: &impl Fn(&str) -> Option<String>) -> Result<(), BuildError> {
+        if let Some(items) = number::<usize>(&format!("{prefix}_MAX_QUEUE_SIZE"), get)? {
+            self.max_queue = items.max(1);
+        }
+        if let Some(items) = number(&format!("{prefix}_MAX_EXPORT_BATCH_SIZE"), get)? {
+            self.max_batch = items;
+        }
+        self.max_batch = self.max_batch.clamp(1, self.max_queue);
+        if let Some(millis) = number(&format!("{prefix}_SCHEDULE_DELAY"), get)? {
+            self.delay = Duration::from_millis(millis);
+        }
+        if let Some(millis) = number(&format!("{prefix}_EXPORT_TIMEOUT"), get)? {
+            self.export_timeout = Duration::from_millis(millis);
+        }
+        Ok(())
+    }
+}
+
+/// Where a signal goes.
+enum Receiver {
+    Otlp(Otlp),
+    NewRelic(NewRelic),
+}
+
+impl Receiver {
+    fn from_lookup(signal: Signal, get: &impl Fn(&str) -> Option<String>) -> Result<Option<Self>, BuildError> {
+        let exporter = format!("OTEL_{}_EXPORTER", signal.name());
+        let asked = match get(&exporter).as_deref() {
+            None => false,
+            Some("otlp") => true,
+            Some("none") => return Ok(None),
+            Some(other) => return Err(BuildError::setting(exporter, other)),
+        };
+        let has_endpoint = of_signal(signal, "ENDPOINT", get).is_some();
+        Ok(match get("NEW_RELIC_LICENSE_KEY") {
+            Some(key) if !has_endpoint => Some(Self::NewRelic(NewRelic::new(key))),
+            _ if has_endpoint || asked => Some(Self::Otlp(Otlp::from_lookup(signal, get)?)),
+            _ => None,
+        })
     }
 }
 
 impl Otlp {
-    fn from_lookup(get: &impl Fn(&str) -> Option<String>) -> Result<Self, BuildError> {
+    fn from_lookup(signal: Signal, get: &impl Fn(&str) -> Option<String>) -> Result<Self, BuildError> {
         let mut otlp = Self::new();
-        if let Some(protocol) = of_signal("PROTOCOL", get) {
+        if let Some(protocol) = of_signal(signal, "PROTOCOL", get) {
             otlp.protocol = protocol.parse()?;
         }
-        // The address for all signals gets a path; the one for traces is used as it is.
-        if let Some(endpoint) = get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
+        // The address for all signals gets a path; the one for a signal is used as it is.
+        if let Some(endpoint) = get(&format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.name())) {
             otlp = otlp.endpoint(endpoint);
         } else if let Some(endpoint) = get("OTEL_EXPORTER_OTLP_ENDPOINT") {
             otlp = match otlp.protocol {
-                Protocol::HttpProtobuf => otlp.endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/'))),
+                Protocol::HttpProtobuf => otlp.endpoint(format!("{}{}", endpoint.trim_end_matches('/'), signal.path())),
                 Protocol::Grpc => otlp.endpoint(endpoint),
             };
         }
-        for pair in of_signal("HEADERS", get).unwrap_or_default().split(',').filter(|pair| !pair.trim().is_empty()) {
+        let headers = of_signal(signal, "HEADERS", get).unwrap_or_default();
+        for pair in headers.split(',').filter(|pair| !pair.trim().is_empty()) {
             // The value is a secret: the error does not show it.
             let (name, value) =
                 pair.split_once('=').ok_or_else(|| BuildError::setting("OTEL_EXPORTER_OTLP_HEADERS", "…"))?;
             otlp = otlp.header(name.trim(), percent_decoded(value.trim()));
         }
-        if let Some(millis) = of_signal("TIMEOUT", get) {
+        if let Some(millis) = of_signal(signal, "TIMEOUT", get) {
             otlp.timeout = Duration::from_millis(parsed("OTEL_EXPORTER_OTLP_TIMEOUT", &millis)?);
         }
-        match of_signal("COMPRESSION", get).as_deref() {
+        match of_signal(signal, "COMPRESSION", get).as_deref() {
             None | Some("none") => Ok(otlp),
             Some("gzip") => Ok(otlp.gzip()),
             Some(other) => Err(BuildError::setting("OTEL_EXPORTER_OTLP_COMPRESSION", other)),
@@ -142,19 +169,16 @@ impl Otlp {
     }
 }
 
-/// The variable for traces, else the one for all signals.
-fn of_signal(name: &str, get: &impl Fn(&str) -> Option<String>) -> Option<String> {
-    get(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}")).or_else(|| get(&format!("OTEL_EXPORTER_OTLP_{name}")))
+/// The variable for the signal, else the one for all signals.
+fn of_signal(signal: Signal, name: &str, get: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    get(&format!("OTEL_EXPORTER_OTLP_{}_{name}", signal.name())).or_else(|| get(&format!("OTEL_EXPORTER_OTLP_{name}")))
 }
 
-fn number<N: std::str::FromStr>(
-    name: &'static str,
-    get: &impl Fn(&str) -> Option<String>,
-) -> Result<Option<N>, BuildError> {
+fn number<N: std::str::FromStr>(name: &str, get: &impl Fn(&str) -> Option<String>) -> Result<Option<N>, BuildError> {
     get(name).map(|value| parsed(name, &value)).transpose()
 }
 
-fn parsed<N: std::str::FromStr>(name: &'static str, value: &str) -> Result<N, BuildError> {
+fn parsed<N: std::str::FromStr>(name: &str, value: &str) -> Result<N, BuildError> {
     value.parse().map_err(|_no_number| BuildError::setting(name, value))
 }
 
@@ -194,15 +218,40 @@ mod tests {
     #[test]
     fn the_endpoint_of_all_signals_gets_a_path_and_that_of_traces_does_not() {
         let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/");
-        assert_eq!(otlp_of(&[general]).address(), "http://c:4318/v1/traces");
+        assert_eq!(otlp_of(&[general]).address(Signal::Traces), "http://c:4318/v1/traces");
         assert_eq!(
-            otlp_of(&[general, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t:1/x")]).address(),
+            otlp_of(&[general, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t:1/x")]).address(Signal::Traces),
             "http://t:1/x"
         );
         let grpc =
             otlp_of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
-        assert_eq!((grpc.address(), grpc.protocol), ("http://c:4317", Protocol::Grpc));
-        assert_eq!(otlp_of(&[("OTEL_TRACES_EXPORTER", "otlp")]).address(), "http://localhost:4318/v1/traces");
+        assert_eq!((grpc.address(Signal::Traces), grpc.protocol), ("http://c:4317", Protocol::Grpc));
+        assert_eq!(
+            otlp_of(&[("OTEL_TRACES_EXPORTER", "otlp")]).address(Signal::Traces),
+            "http://localhost:4318/v1/traces"
+        );
+    }
+
+    #[cfg(feature = "otlp")]
+    #[test]
+    fn log_records_have_variables_of_their_own_and_share_the_general_ones() {
+        let logs = |pairs: &[(&str, &str)]| from(pairs).unwrap().logs;
+        let address = |pairs: &[(&str, &str)]| logs(pairs).otlp.map(|otlp| otlp.address(Signal::Logs).to_owned());
+        let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+        let own = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://l:1/x");
+        assert_eq!(address(&[]), None);
+        assert_eq!(address(&[general]).as_deref(), Some("http://c:4318/v1/logs"));
+        assert_eq!(address(&[general, own]).as_deref(), Some("http://l:1/x"));
+        assert_eq!(address(&[general, ("OTEL_LOGS_EXPORTER", "none")]), None);
+        assert_eq!(address(&[general, ("OTEL_SDK_DISABLED", "true")]), None);
+        assert_eq!(address(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t:1/x")]), None);
+        assert_eq!(address(&[("OTEL_LOGS_EXPORTER", "otlp")]).as_deref(), Some("http://localhost:4318/v1/logs"));
+        let new_relic = address(&[("NEW_RELIC_LICENSE_KEY", "eu01xx")]);
+        assert_eq!(new_relic.as_deref(), Some("https://otlp.eu01.nr-data.net/v1/logs"));
+        assert!(matches!(from(&[own]).unwrap().export, Export::Nowhere));
+        let limits = logs(&[("OTEL_BLRP_MAX_QUEUE_SIZE", "9"), ("OTEL_BSP_SCHEDULE_DELAY", "7")]).limits;
+        assert_eq!((limits.max_queue, limits.max_batch, limits.delay), (9, 9, Duration::from_secs(1)));
+        assert!(from(&[("OTEL_LOGS_EXPORTER", "console")]).unwrap_err().to_string().contains("OTEL_LOGS_EXPORTER"));
     }
 
     #[test]
@@ -226,7 +275,10 @@ mod tests {
         let builder = from(&[key, ("NEW_RELIC_APP_NAME", "shop")]).unwrap();
         assert_eq!((builder.service_name.as_deref(), builder.max_attributes), (Some("shop"), 64));
         assert!(matches!(builder.export, Export::NewRelic(_)));
-        assert_eq!(otlp_of(&[key, ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1")]).address(), "http://c:1/v1/traces");
+        assert_eq!(
+            otlp_of(&[key, ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1")]).address(Signal::Traces),
+            "http://c:1/v1/traces"
+        );
     }
 
     #[test]

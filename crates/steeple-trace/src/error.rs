@@ -9,16 +9,16 @@ pub struct BuildError {
 
 #[derive(Debug)]
 enum Kind {
-    Setting { name: &'static str, value: String },
+    Setting { name: String, value: String },
     Exporter,
     Thread,
 }
 
 impl BuildError {
-    pub(crate) fn setting(name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn setting(name: impl Into<String>, value: impl Into<String>) -> Self {
         let mut value = value.into();
         value.truncate(value.floor_char_boundary(64));
-        Self { kind: Kind::Setting { name, value }, source: None }
+        Self { kind: Kind::Setting { name: name.into(), value }, source: None }
     }
 
     #[cfg(feature = "otlp")]
@@ -50,8 +50,8 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Setting { name, value } => write!(f, "`{name}` cannot be {value:?}"),
-            Kind::Exporter => f.write_str("the span exporter could not be made"),
-            Kind::Thread => f.write_str("the thread that exports spans could not be started"),
+            Kind::Exporter => f.write_str("the exporter could not be made"),
+            Kind::Thread => f.write_str("the thread that exports could not be started"),
         }
     }
 }

@@ -137,11 +137,11 @@ pub(crate) struct Hold {
     bytes: AtomicUsize,
     shards: [Mutex<HashMap<Slot, Held>>; SHARDS],
     kept: Mutex<VecDeque<Slot>>,
-    queue: Arc<Queue>,
+    queue: Arc<Queue<SpanData>>,
 }
 
 impl Hold {
-    pub(crate) fn new(keep: Keep, queue: Arc<Queue>) -> Self {
+    pub(crate) fn new(keep: Keep, queue: Arc<Queue<SpanData>>) -> Self {
         Self {
             keep,
             next: AtomicU64::new(0),

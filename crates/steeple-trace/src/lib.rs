@@ -10,6 +10,8 @@ mod error;
 mod export;
 mod ids;
 mod keep;
+#[cfg(feature = "otlp")]
+mod logs;
 mod newrelic;
 mod observer;
 #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "without the feature nothing is sent"))]
@@ -24,6 +26,9 @@ mod trust;
 
 use std::sync::Arc;
 
+#[cfg(feature = "otlp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+pub use self::logs::LogsLayer;
 pub use self::{
     builder::TraceBuilder,
     client::{ClientCall, ClientLayer, UrlTemplate},

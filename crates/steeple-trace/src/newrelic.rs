@@ -6,6 +6,8 @@ use opentelemetry::KeyValue;
 use steeple_core::{End, Exchange};
 use steeple_scrub::Scrubber;
 
+use crate::{Otlp, otlp::Signal};
+
 /// Straight to New Relic, without a collector in between.
 ///
 /// Spans go to its OTLP endpoint: the European one for keys that begin with `eu`, else the American one.
@@ -25,19 +27,24 @@ impl NewRelic {
         Self { license_key: license_key.into(), endpoint: None }
     }
 
-    /// Another endpoint, such as `https://gov-otlp.nr-data.net`; `/v1/traces` is added.
+    /// Another endpoint, such as `https://gov-otlp.nr-data.net`; `/v1/traces` or `/v1/logs` is added.
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.endpoint = Some(endpoint.into());
         self
     }
 
-    pub(crate) fn traces_endpoint(&self) -> String {
+    /// The way of log records to the same account, for [`TraceBuilder::logs`](crate::TraceBuilder::logs).
+    pub fn logs(&self) -> Otlp {
+        Otlp::of_new_relic(self, Signal::Logs)
+    }
+
+    pub(crate) fn endpoint_of(&self, signal: Signal) -> String {
         let base = match &self.endpoint {
             Some(endpoint) => endpoint.trim_end_matches('/'),
             None if self.license_key.starts_with("eu") => "https://otlp.eu01.nr-data.net",
             None => "https://otlp.nr-data.net",
         };
-        format!("{base}/v1/traces")
+        format!("{base}{}", signal.path())
     }
 
     pub(crate) fn license_key(&self) -> &str {
@@ -94,11 +101,11 @@ mod tests {
 
     #[test]
     fn the_endpoint_is_that_of_the_keys_region_and_the_key_is_not_shown() {
-        let of = |key: &str| NewRelic::new(key).traces_endpoint();
+        let of = |key: &str| NewRelic::new(key).endpoint_of(Signal::Traces);
         assert_eq!(of("0123NRAL"), "https://otlp.nr-data.net/v1/traces");
         assert_eq!(of("eu01xx123NRAL"), "https://otlp.eu01.nr-data.net/v1/traces");
         let other = NewRelic::new("0123NRAL").endpoint("http://127.0.0.1:1/");
-        assert_eq!(other.traces_endpoint(), "http://127.0.0.1:1/v1/traces");
+        assert_eq!(other.endpoint_of(Signal::Traces), "http://127.0.0.1:1/v1/traces");
         assert!(!format!("{other:?}").contains("0123"));
     }
 }

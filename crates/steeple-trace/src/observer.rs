@@ -6,7 +6,7 @@ use opentelemetry::{
     baggage::Baggage,
     trace::{SpanContext, Status, TraceContextExt},
 };
-use opentelemetry_sdk::trace::SdkTracer;
+use opentelemetry_sdk::trace::{SdkTracer, SpanData};
 use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, Signal, TraceContext, clock};
 use steeple_scrub::Scrubber;
 use tracing::Subscriber;
@@ -32,8 +32,10 @@ pub(crate) type PeerOf = Arc<dyn Fn(&request::Parts) -> Option<SocketAddr> + Sen
 /// What all clones of a [`Trace`] share.
 pub(crate) struct Inner {
     pub(crate) tracer: SdkTracer,
-    pub(crate) queue: Option<Arc<Queue>>,
+    pub(crate) queue: Option<Arc<Queue<SpanData>>>,
     pub(crate) hold: Option<Arc<Hold>>,
+    #[cfg(feature = "otlp")]
+    pub(crate) logs: Option<Arc<crate::logs::Logs>>,
     pub(crate) sampling: Sampling,
     pub(crate) propagators: Propagators,
     pub(crate) trust: TrustPolicy,
@@ -47,6 +49,34 @@ pub(crate) struct Inner {
     pub(crate) show_unsampled: bool,
     pub(crate) new_relic: bool,
     pub(crate) doctor: doctor::Doctor,
+}
+
+impl Inner {
+    /// Sends spans and log records side by side: one receiver that hangs takes no time from the other.
+    fn flush(&self, timeout: Duration, close: bool) -> FlushReport {
+        #[cfg(feature = "otlp")]
+        let logs = self.logs.as_ref().map(|logs| (logs, logs.queue().begin_flush(timeout, close)));
+        let report = self.queue.as_ref().map_or_else(FlushReport::default, |queue| queue.flush(timeout, close));
+        #[cfg(feature = "otlp")]
+        let report = logs.map_or(report, |(logs, flushing)| report.and(logs.queue().wait(&flushing)));
+        report
+    }
+
+    /// Whether anything is sent at all.
+    fn sends(&self) -> bool {
+        #[cfg(feature = "otlp")]
+        if self.logs.is_some() {
+            return true;
+        }
+        self.queue.is_some()
+    }
+
+    fn queued(&self) -> u64 {
+        let spans = self.queue.as_ref().map_or(0, |queue| queue.stats().queued);
+        #[cfg(feature = "otlp")]
+        let spans = spans.saturating_add(self.logs.as_ref().map_or(0, |logs| logs.queue().stats().queued));
+        spans
+    }
 }
 
 impl fmt::Debug for Trace {
@@ -87,6 +117,24 @@ impl Trace {
             .with_tracked_inactivity(false)
     }
 
+    /// The layer for a `tracing` subscriber that exports events as log records. `None`, which a subscriber takes as well,
+    /// where that is [not configured](TraceBuilder::logs).
+    ///
+    /// A record has the ids of the innermost recorded span, else those of the exchange, sampled or not. Put a filter on
+    /// it: it takes every event that it gets.
+    #[cfg(feature = "otlp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+    pub fn logs_layer(&self) -> Option<crate::LogsLayer> {
+        self.0.logs.clone().map(crate::LogsLayer)
+    }
+
+    /// What became of the log records so far.
+    #[cfg(feature = "otlp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+    pub fn log_stats(&self) -> ExportStats {
+        self.0.logs.as_ref().map_or_else(ExportStats::default, |logs| logs.queue().stats())
+    }
+
     /// A layer for outgoing calls. See [`ClientLayer`].
     pub fn client_layer(&self) -> ClientLayer {
         ClientLayer::new(self.clone())
@@ -109,24 +157,27 @@ impl Trace {
 
     /// [`flush`](Self::flush) that blocks this thread: for places without a runtime.
     pub fn flush_blocking(&self, timeout: Duration) -> FlushReport {
-        self.0.queue.as_ref().map_or_else(FlushReport::default, |queue| queue.flush(timeout, false))
+        self.0.flush(timeout, false)
     }
 
     /// [`shutdown`](Self::shutdown) that blocks this thread: for the end of `main`, or before `exit`.
     pub fn shutdown_blocking(&self, timeout: Duration) -> FlushReport {
-        self.0.queue.as_ref().map_or_else(FlushReport::default, |queue| queue.flush(timeout, true))
+        self.0.flush(timeout, true)
     }
 
     async fn settle(&self, timeout: Duration, close: bool) -> FlushReport {
-        let Some(queue) = self.0.queue.clone() else { return FlushReport::default() };
+        if !self.0.sends() {
+            return FlushReport::default();
+        }
+        let inner = Arc::clone(&self.0);
         let (tell, told) = tokio::sync::oneshot::channel();
         // A thread of its own waits: this one may be the only one that the runtime has.
         let waiting = std::thread::Builder::new().name("steeple-flush".to_owned()).spawn(move || {
-            let _gone = tell.send(queue.flush(timeout, close));
+            let _gone = tell.send(inner.flush(timeout, close));
         });
         match waiting {
             Ok(_) => told.await.unwrap_or_default(),
-            Err(_) => FlushReport { pending: self.stats().queued, ..FlushReport::default() },
+            Err(_) => FlushReport { pending: self.0.queued(), ..FlushReport::default() },
         }
     }
 

@@ -2,7 +2,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use crate::{BuildError, NewRelic};
 
-/// Where and how spans are sent by OTLP. Needs the feature `otlp`, and `otlp-tls` for `https`.
+/// Where and how spans, or log records, are sent by OTLP. Needs the feature `otlp`, and `otlp-tls` for `https`.
 ///
 /// # Examples
 /// ```
@@ -22,6 +22,31 @@ pub struct Otlp {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) timeout: Duration,
     pub(crate) gzip: bool,
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    Traces,
+    Logs,
+}
+
+impl Signal {
+    /// As it stands in variables.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Traces => "TRACES",
+            Self::Logs => "LOGS",
+        }
+    }
+
+    /// Where a receiver takes it over HTTP.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Logs => "/v1/logs",
+        }
+    }
 }
 
 /// How OTLP travels.
@@ -90,24 +115,25 @@ impl Otlp {
     }
 
     /// The address, given or default.
-    pub(crate) fn address(&self) -> &str {
-        match (&self.endpoint, self.protocol) {
-            (Some(endpoint), _) => endpoint,
-            (None, Protocol::HttpProtobuf) => "http://localhost:4318/v1/traces",
-            (None, Protocol::Grpc) => "http://localhost:4317",
+    pub(crate) fn address(&self, signal: Signal) -> &str {
+        match (&self.endpoint, self.protocol, signal) {
+            (Some(endpoint), _, _) => endpoint,
+            (None, Protocol::HttpProtobuf, Signal::Traces) => "http://localhost:4318/v1/traces",
+            (None, Protocol::HttpProtobuf, Signal::Logs) => "http://localhost:4318/v1/logs",
+            (None, Protocol::Grpc, _) => "http://localhost:4317",
         }
     }
 
     /// The receiver's host and port.
     #[cfg(feature = "otlp")]
-    pub(crate) fn receiver(&self) -> Option<String> {
-        let uri: http::Uri = self.address().parse().ok()?;
+    pub(crate) fn receiver(&self, signal: Signal) -> Option<String> {
+        let uri: http::Uri = self.address(signal).parse().ok()?;
         let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
         Some(format!("{}:{port}", uri.host()?))
     }
 
-    pub(crate) fn of_new_relic(new_relic: &NewRelic) -> Self {
-        Self::new().endpoint(new_relic.traces_endpoint()).header("api-key", new_relic.license_key()).gzip()
+    pub(crate) fn of_new_relic(new_relic: &NewRelic, signal: Signal) -> Self {
+        Self::new().endpoint(new_relic.endpoint_of(signal)).header("api-key", new_relic.license_key()).gzip()
     }
 }
 

@@ -245,8 +245,9 @@ impl Builder {
             None
         };
         let handle = guard.as_ref().map(LogGuard::handle);
-        let mut log =
-            guard.as_ref().map_or_else(Log::builder, LogGuard::log).scrubber(self.scrubber.clone()).keep(self.keep);
+        // What is exported as log records goes through `tracing`; else lines are written straight into the outputs.
+        let writer = guard.as_ref().filter(|_| !integration::exports_logs(&traces));
+        let mut log = writer.map_or_else(Log::builder, LogGuard::log).scrubber(self.scrubber.clone()).keep(self.keep);
         if let Some(slow_after) = self.slow_after {
             log = LogOptions::slow_after(log, slow_after);
         }
@@ -309,7 +310,12 @@ fn set_up_log(
         Ok(guard) => {
             let subscriber = Registry::default().with(guard.layer());
             #[cfg(feature = "trace")]
-            let subscriber = subscriber.with(traces.as_ref().map(steeple_trace::Trace::tracing_layer));
+            let subscriber = {
+                let filter = level.as_ref().map_or("info", |(_, filter, _)| filter);
+                subscriber
+                    .with(traces.as_ref().map(steeple_trace::Trace::tracing_layer))
+                    .with(integration::logs_layer(traces.as_ref(), filter))
+            };
             #[cfg(not(feature = "trace"))]
             let () = traces;
             // Where the process logs in its own way already, it keeps it: lines go through its subscriber.

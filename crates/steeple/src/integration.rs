@@ -71,11 +71,13 @@ pub(crate) fn trace_options(
     env: &impl crate::env::Lookup,
 ) -> Result<Option<steeple_trace::TraceBuilder>, crate::ConfigError> {
     use crate::ConfigError;
-    const RECEIVERS: [&str; 4] = [
+    const RECEIVERS: [&str; 6] = [
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
         "NEW_RELIC_LICENSE_KEY",
         "OTEL_TRACES_EXPORTER",
+        "OTEL_LOGS_EXPORTER",
     ];
     if env.first(&RECEIVERS)?.is_none() {
         return Ok(None);
@@ -107,9 +109,52 @@ pub(crate) fn traces(
     traces.map(Some).map_err(|error| crate::ConfigError::part("traces", error))
 }
 
-/// Adds what became of spans.
+/// Exports the events that are written as lines as well: both obey the same filter.
+#[cfg(feature = "trace")]
+pub(crate) fn logs_layer<S>(
+    traces: Option<&steeple_trace::Trace>,
+    filter: &str,
+) -> Option<impl tracing_subscriber::Layer<S> + Send + Sync + use<S>>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    use tracing_subscriber::{EnvFilter, Layer};
+    let layer = traces?.logs_layer()?;
+    // The log has found it to be a filter already, but takes spaces between its items.
+    let plain = filter.split(',').map(str::trim).filter(|item| !item.is_empty()).collect::<Vec<_>>().join(",");
+    Some(layer.with_filter(EnvFilter::builder().parse(plain).unwrap_or_default()))
+}
+
+/// Whether lines of exchanges are to be log records as well.
+#[cfg(feature = "trace")]
+pub(crate) fn exports_logs(traces: &Traces) -> bool {
+    traces.as_ref().is_some_and(|traces| traces.logs_layer().is_some())
+}
+
+/// Whether lines of exchanges are to be log records as well.
+#[cfg(not(feature = "trace"))]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "with traces it is none")]
+pub(crate) fn exports_logs(_traces: &Traces) -> bool {
+    false
+}
+
+/// Adds what became of spans and log records.
 #[cfg(feature = "trace")]
 pub(crate) fn trace_metrics(own: &mut OwnMetrics, traces: steeple_trace::Trace) {
+    let records = traces.clone();
+    own.add("steeple_log_records_exported_total", "Log records that the receiver took.", move || {
+        records.log_stats().exported
+    });
+    let records = traces.clone();
+    own.add_by(
+        "steeple_log_records_dropped_total",
+        "Log records that did not reach the receiver.",
+        "reason",
+        move || {
+            let stats = records.log_stats();
+            vec![("queue_full".to_owned(), stats.lost_queue_full), ("export".to_owned(), stats.lost_in_export)]
+        },
+    );
     let counts = traces.clone();
     own.add("steeple_spans_exported_total", "Spans that the receiver took.", move || counts.stats().exported);
     own.add_by("steeple_spans_dropped_total", "Spans that did not reach the receiver.", "reason", move || {

@@ -26,7 +26,7 @@ fn take(span: &mut SpanData, name: &'static str) -> Option<Value> {
 
 /// The SDK's way into the queue, past the spans that are held.
 pub(crate) struct Processor {
-    pub(crate) queue: Arc<Queue>,
+    pub(crate) queue: Arc<Queue<SpanData>>,
     pub(crate) hold: Option<Arc<Hold>>,
     pub(crate) timeout: Duration,
 }

@@ -4,7 +4,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use opentelemetry_sdk::trace::SpanData;
 use steeple_core::clock;
 
 use super::{Counters, ExportStats, FlushReport};
@@ -24,26 +23,27 @@ impl Default for Limits {
     }
 }
 
-/// Spans on their way to the exporter's thread. A full queue drops the newest span and counts it; it never blocks.
+/// Spans, or log records, on their way to the exporter's thread. A full queue drops the newest and counts it; it never
+/// blocks.
 #[derive(Debug)]
-pub(crate) struct Queue {
-    inner: Mutex<Inner>,
+pub(crate) struct Queue<T> {
+    inner: Mutex<Inner<T>>,
     /// There is something to do for the exporter's thread.
     work: Condvar,
-    /// Spans were sent or lost.
+    /// Items were sent or lost.
     settled: Condvar,
     limits: Limits,
     counters: Counters,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
-    spans: VecDeque<SpanData>,
+#[derive(Debug)]
+struct Inner<T> {
+    items: VecDeque<T>,
     in_export: usize,
-    /// How many spans ever came in, and how many of them were sent or lost.
+    /// How many items ever came in, and how many of them were sent or lost.
     accepted: u64,
     done: u64,
-    /// Everything up to this many accepted spans is to be sent at once.
+    /// Everything up to this many accepted items is to be sent at once.
     flush_to: u64,
     /// When a flush stops waiting: a longer export is of no use to it.
     flush_by: Option<Instant>,
@@ -51,15 +51,31 @@ struct Inner {
 }
 
 /// What the exporter's thread does next.
-pub(crate) struct Batch {
-    pub(crate) spans: Vec<SpanData>,
+pub(crate) struct Batch<T> {
+    pub(crate) items: Vec<T>,
     pub(crate) timeout: Duration,
 }
 
-impl Queue {
+/// A flush that has begun.
+pub(crate) struct Flushing {
+    target: u64,
+    before: ExportStats,
+    timeout: Duration,
+    deadline: Option<Instant>,
+}
+
+impl<T> Queue<T> {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
-            inner: Mutex::default(),
+            inner: Mutex::new(Inner {
+                items: VecDeque::new(),
+                in_export: 0,
+                accepted: 0,
+                done: 0,
+                flush_to: 0,
+                flush_by: None,
+                closed: false,
+            }),
             work: Condvar::new(),
             settled: Condvar::new(),
             limits,
@@ -71,20 +87,20 @@ impl Queue {
         &self.counters
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner<T>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn push(&self, span: SpanData) {
+    pub(crate) fn push(&self, item: T) {
         let mut inner = self.lock();
-        if inner.closed || inner.spans.len() >= self.limits.max_queue {
+        if inner.closed || inner.items.len() >= self.limits.max_queue {
             drop(inner);
             self.counters.lose_at_queue();
             return;
         }
-        inner.spans.push_back(span);
+        inner.items.push_back(item);
         inner.accepted = inner.accepted.saturating_add(1);
-        let wake = inner.spans.len() == 1 || inner.spans.len() >= self.limits.max_batch;
+        let wake = inner.items.len() == 1 || inner.items.len() >= self.limits.max_batch;
         drop(inner);
         if wake {
             self.work.notify_one();
@@ -93,24 +109,24 @@ impl Queue {
 
     pub(crate) fn stats(&self) -> ExportStats {
         let inner = self.lock();
-        let queued = inner.spans.len().saturating_add(inner.in_export);
+        let queued = inner.items.len().saturating_add(inner.in_export);
         // Under the lock: a batch is queued or settled, never neither.
         self.counters.read(queued)
     }
 
     /// Waits for a batch. `None`: the queue is closed and empty.
-    pub(crate) fn next(&self) -> Option<Batch> {
+    pub(crate) fn next(&self) -> Option<Batch<T>> {
         let mut inner = self.lock();
         let mut waited_since: Option<Instant> = None;
         loop {
             let hurry = inner.closed || inner.flush_to > inner.done;
-            if inner.spans.len() >= self.limits.max_batch || (hurry && !inner.spans.is_empty()) {
+            if inner.items.len() >= self.limits.max_batch || (hurry && !inner.items.is_empty()) {
                 break;
             }
             if inner.closed {
                 return None;
             }
-            if inner.spans.is_empty() {
+            if inner.items.is_empty() {
                 waited_since = None;
                 inner = self.work.wait(inner).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -123,31 +139,36 @@ impl Queue {
             }
             inner = self.work.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let count = inner.spans.len().min(self.limits.max_batch);
-        let spans: Vec<_> = inner.spans.drain(..count).collect();
+        let count = inner.items.len().min(self.limits.max_batch);
+        let items: Vec<_> = inner.items.drain(..count).collect();
         inner.in_export = count;
         let mut timeout = self.limits.export_timeout;
         if let Some(by) = inner.flush_by {
             timeout = timeout.min(by.saturating_duration_since(clock::now()));
         }
-        Some(Batch { spans, timeout })
+        Some(Batch { items, timeout })
     }
 
     /// A batch was sent, or lost.
-    pub(crate) fn settle(&self, spans: usize, accepted: bool) {
+    pub(crate) fn settle(&self, items: usize, accepted: bool) {
         let mut inner = self.lock();
         inner.in_export = 0;
-        inner.done = inner.done.saturating_add(spans as u64);
+        inner.done = inner.done.saturating_add(items as u64);
         if inner.done >= inner.flush_to && !inner.closed {
             inner.flush_by = None;
         }
-        self.counters.settle(spans, accepted);
+        self.counters.settle(items, accepted);
         drop(inner);
         self.settled.notify_all();
     }
 
     /// Sends what is queued now, and waits for that until the deadline. Blocks this thread.
     pub(crate) fn flush(&self, timeout: Duration, close: bool) -> FlushReport {
+        self.wait(&self.begin_flush(timeout, close))
+    }
+
+    /// Has what is queued now sent, without waiting for it.
+    pub(crate) fn begin_flush(&self, timeout: Duration, close: bool) -> Flushing {
         let deadline = clock::now().checked_add(timeout);
         let mut inner = self.lock();
         let before = self.counters.read(0);
@@ -162,9 +183,15 @@ impl Queue {
         }
         drop(inner);
         self.work.notify_all();
+        Flushing { target, before, timeout, deadline }
+    }
+
+    /// Waits for what a flush has begun. Blocks this thread.
+    pub(crate) fn wait(&self, flushing: &Flushing) -> FlushReport {
+        let Flushing { target, before, timeout, deadline } = flushing;
         let mut inner = self.lock();
-        while inner.done < target {
-            let left = deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(clock::now()));
+        while inner.done < *target {
+            let left = deadline.map_or(*timeout, |deadline| deadline.saturating_duration_since(clock::now()));
             if left.is_zero() {
                 break;
             }

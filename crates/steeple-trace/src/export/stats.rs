@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What became of the spans so far. Every span that ended is in exactly one of these counts, or still queued.
+/// What became of the spans, or of the log records, so far. Each one is in exactly one of these counts, or still queued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExportStats {
@@ -12,9 +12,9 @@ pub struct ExportStats {
     pub lost_queue_full: u64,
     /// Lost because the receiver did not take them, after all retries.
     pub lost_in_export: u64,
-    /// Lost because held spans took more memory than they may, see [`Keep::max_bytes`](crate::Keep::max_bytes).
+    /// Spans lost because held ones took more memory than they may, see [`Keep::max_bytes`](crate::Keep::max_bytes).
     pub lost_held: u64,
-    /// Left out on purpose: of exchanges that were held and not worth keeping.
+    /// Spans left out on purpose: of exchanges that were held and not worth keeping.
     pub left_out: u64,
     /// The most memory that held spans took so far, in bytes.
     pub held_bytes_peak: u64,
@@ -31,11 +31,11 @@ impl ExportStats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlushReport {
-    /// Spans that the receiver took since the flush began.
+    /// Spans and log records that their receiver took since the flush began.
     pub exported: u64,
-    /// Spans that were lost since the flush began.
+    /// Those that were lost since the flush began.
     pub lost: u64,
-    /// Spans that were not sent when time was up.
+    /// Those that were not sent when time was up.
     pub pending: u64,
 }
 
@@ -43,6 +43,15 @@ impl FlushReport {
     /// Whether everything that was queued when the flush began was taken.
     pub fn is_complete(&self) -> bool {
         self.lost == 0 && self.pending == 0
+    }
+
+    #[cfg(feature = "otlp")]
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            exported: self.exported.saturating_add(other.exported),
+            lost: self.lost.saturating_add(other.lost),
+            pending: self.pending.saturating_add(other.pending),
+        }
     }
 }
 
@@ -57,9 +66,9 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn settle(&self, spans: usize, accepted: bool) {
+    pub(crate) fn settle(&self, items: usize, accepted: bool) {
         let counter = if accepted { &self.exported } else { &self.in_export };
-        counter.fetch_add(spans as u64, Ordering::Relaxed);
+        counter.fetch_add(items as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn lose_at_queue(&self) {

@@ -1,48 +1,62 @@
 use std::{
+    cell::RefCell,
     sync::{Arc, mpsc},
     thread,
 };
 
 use opentelemetry::Context;
-use opentelemetry_sdk::{
-    Resource,
-    trace::{SpanData, SpanExporter},
-};
-use tracing::subscriber::NoSubscriber;
+use tracing::{dispatcher::DefaultGuard, subscriber::NoSubscriber};
 
 use super::Queue;
-use crate::{BuildError, scrub::Bounds};
+use crate::BuildError;
+
+/// Sends batches of one kind: spans, or log records.
+pub(crate) trait Sender {
+    type Item: Send + 'static;
+
+    /// Whether the receiver took them.
+    async fn send(&self, items: Vec<Self::Item>) -> bool;
+
+    /// Nothing more will come.
+    fn close(&self);
+}
+
+thread_local! {
+    static QUIET: RefCell<Option<DefaultGuard>> = const { RefCell::new(None) };
+}
+
+/// Whatever the exporter logs and traces of itself must not become something to export, on any thread of its own.
+fn be_quiet() {
+    let guard = tracing::subscriber::set_default(NoSubscriber::new());
+    let _ending = QUIET.try_with(|quiet| quiet.replace(Some(guard)));
+}
 
 /// Starts the thread that exports. It has a runtime of its own, so that any runtime, or none, can flush.
 ///
 /// The exporter is made on that thread: transports bind to the runtime that they are made in.
-pub(crate) fn start<E, F>(queue: Arc<Queue>, resource: Resource, bounds: Bounds, make: F) -> Result<(), BuildError>
+pub(crate) fn start<S, F>(name: &str, queue: Arc<Queue<S::Item>>, make: F) -> Result<(), BuildError>
 where
-    E: SpanExporter + 'static,
-    F: FnOnce() -> Result<E, BuildError> + Send + 'static,
+    S: Sender,
+    F: FnOnce() -> Result<S, BuildError> + Send + 'static,
 {
     let (tell, outcome) = mpsc::sync_channel(1);
     let run = move || {
-        // What the transport logs and traces of itself must not become spans to export.
-        let _quiet = tracing::subscriber::set_default(NoSubscriber::new());
+        be_quiet();
         let _suppressed = Context::enter_telemetry_suppressed_scope();
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        // Names are looked up on other threads of the runtime.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().on_thread_start(be_quiet).build();
+        let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => {
                 let _gone = tell.send(Err(BuildError::thread(error)));
                 return;
             }
         };
-        let exporter = runtime.block_on(async {
-            let mut exporter = make()?;
-            exporter.set_resource(&resource);
-            Ok(exporter)
-        });
-        match exporter {
-            Ok(exporter) => {
+        match runtime.block_on(async { make() }) {
+            Ok(sender) => {
                 let _gone = tell.send(Ok(()));
-                runtime.block_on(async { export_all(&queue, &exporter, &bounds).await });
-                let _result = exporter.shutdown();
+                runtime.block_on(async { send_all(&queue, &sender).await });
+                sender.close();
             }
             Err(error) => {
                 let _gone = tell.send(Err(error));
@@ -51,28 +65,27 @@ where
         // Connections are closed without waiting for them.
         runtime.shutdown_background();
     };
-    thread::Builder::new().name("steeple-trace".to_owned()).spawn(run).map_err(BuildError::thread)?;
+    thread::Builder::new().name(name.to_owned()).spawn(run).map_err(BuildError::thread)?;
     outcome.recv().map_err(|gone| BuildError::thread(std::io::Error::other(gone)))?
 }
 
-async fn export_all<E: SpanExporter>(queue: &Queue, exporter: &E, bounds: &Bounds) {
+async fn send_all<S: Sender>(queue: &Queue<S::Item>, sender: &S) {
     // Waiting blocks this runtime; nothing else runs on it but the transport, which has nothing to do meanwhile.
     while let Some(batch) = queue.next() {
-        let mut settle = Settle { queue, spans: batch.spans.len(), accepted: false };
-        let spans: Vec<SpanData> = batch.spans.into_iter().map(|span| bounds.apply(span)).collect();
-        settle.accepted = matches!(tokio::time::timeout(batch.timeout, exporter.export(spans)).await, Ok(Ok(())));
+        let mut settle = Settle { queue, items: batch.items.len(), accepted: false };
+        settle.accepted = matches!(tokio::time::timeout(batch.timeout, sender.send(batch.items)).await, Ok(true));
     }
 }
 
 /// Counts a batch, also when an exporter panics over it.
-struct Settle<'a> {
-    queue: &'a Queue,
-    spans: usize,
+struct Settle<'a, T> {
+    queue: &'a Queue<T>,
+    items: usize,
     accepted: bool,
 }
 
-impl Drop for Settle<'_> {
+impl<T> Drop for Settle<'_, T> {
     fn drop(&mut self) {
-        self.queue.settle(self.spans, self.accepted);
+        self.queue.settle(self.items, self.accepted);
     }
 }

@@ -12,6 +12,8 @@ from concurrent import futures
 
 import grpc
 from google.protobuf.json_format import MessageToDict
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_pb
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as logs_rpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as rpc
 
@@ -31,6 +33,12 @@ class Traces(rpc.TraceServiceServicer):
         return pb.ExportTraceServiceResponse()
 
 
+class Logs(logs_rpc.LogsServiceServicer):
+    def Export(self, request, context):
+        say("grpc logs", dict(), request)
+        return logs_pb.ExportLogsServiceResponse()
+
+
 class Http(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -38,7 +46,8 @@ class Http(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
-        request = pb.ExportTraceServiceRequest()
+        logs = self.path == "/v1/logs"
+        request = logs_pb.ExportLogsServiceRequest() if logs else pb.ExportTraceServiceRequest()
         request.ParseFromString(body)
         headers = {key.lower(): value for key, value in self.headers.items()}
         say("http " + self.path, headers, request)
@@ -53,6 +62,7 @@ class Http(http.server.BaseHTTPRequestHandler):
 
 grpc_server = grpc.server(futures.ThreadPoolExecutor(2))
 rpc.add_TraceServiceServicer_to_server(Traces(), grpc_server)
+logs_rpc.add_LogsServiceServicer_to_server(Logs(), grpc_server)
 address = "127.0.0.1:" + sys.argv[1]
 if len(sys.argv) > 3:
     certificate, key = (open(path, "rb").read() for path in sys.argv[3:5])

@@ -153,21 +153,21 @@ async fn after_a_shutdown_nothing_is_accepted_and_it_is_counted() {
 }
 
 /// A test that needs a process of its own, and is ignored otherwise.
-fn alone(name: &str) -> Command {
+pub(crate) fn alone(name: &str) -> Command {
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", &format!("export::{name}"), "--ignored"]);
+    child.args(["--exact", name, "--ignored"]);
     child.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
     child
 }
 
-fn endpoint_of_parent() -> String {
+pub(crate) fn endpoint_of_parent() -> String {
     std::env::var_os("STEEPLE_TEST_ENDPOINT").unwrap().into_string().unwrap()
 }
 
 #[test]
 fn the_exporter_does_not_trace_itself() {
     let Some(receiver) = Receiver::start() else { return };
-    let mut child = alone("a_child_that_would_see_its_exporter");
+    let mut child = alone("export::a_child_that_would_see_its_exporter");
     assert!(child.env("STEEPLE_TEST_ENDPOINT", receiver.grpc_endpoint()).status().unwrap().success());
     assert_eq!(receiver.spans(1).len(), 1);
 }
@@ -189,7 +189,7 @@ async fn a_child_that_would_see_its_exporter() {
 
 #[test]
 fn without_an_exporter_nothing_is_recorded_and_nothing_is_started() {
-    assert!(alone("a_child_without_an_exporter").status().unwrap().success());
+    assert!(alone("export::a_child_without_an_exporter").status().unwrap().success());
 }
 
 #[tokio::test]
@@ -238,7 +238,7 @@ fn spans_arrive_over_tls_and_only_from_those_who_know_the_authority() {
     let http = format!("https://localhost:{}/v1/traces", receiver.http);
     // The system's roots are read once in a process: each try is one.
     let export = |endpoint: &str, authority: &str| {
-        let mut child = alone("a_child_that_exports");
+        let mut child = alone("export::a_child_that_exports");
         child.env("SSL_CERT_FILE", path(authority)).env("STEEPLE_TEST_ENDPOINT", endpoint);
         child.status().unwrap().success()
     };

@@ -90,6 +90,10 @@ impl Receiver {
         format!("http://127.0.0.1:{}/v1/traces", self.http)
     }
 
+    pub(crate) fn logs_endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}/v1/logs", self.http)
+    }
+
     pub(crate) fn grpc_endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.grpc)
     }
@@ -100,33 +104,42 @@ impl Receiver {
 
     /// All spans, with their resource under `resource`, once there are this many.
     pub(crate) fn spans(&self, count: usize) -> Vec<Value> {
+        self.items(["resourceSpans", "scopeSpans", "spans"], count)
+    }
+
+    /// All log records, in the same way.
+    pub(crate) fn logs(&self, count: usize) -> Vec<Value> {
+        self.items(["resourceLogs", "scopeLogs", "logRecords"], count)
+    }
+
+    fn items(&self, names: [&str; 3], count: usize) -> Vec<Value> {
         let deadline = clock::now() + Duration::from_secs(10);
         loop {
-            let spans = spans_of(&self.requests());
-            if spans.len() >= count || clock::now() > deadline {
-                assert_eq!(spans.len(), count, "{spans:#?}");
-                return spans;
+            let items = items_of(&self.requests(), names);
+            if items.len() >= count || clock::now() > deadline {
+                assert_eq!(items.len(), count, "{items:#?}");
+                return items;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
-fn spans_of(requests: &[Value]) -> Vec<Value> {
+fn items_of(requests: &[Value], [resources, scopes, names]: [&str; 3]) -> Vec<Value> {
     let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
-    let mut spans = Vec::new();
+    let mut items = Vec::new();
     for request in requests {
-        for resource in list(&request["message"], "resourceSpans") {
-            for scope in list(&resource, "scopeSpans") {
-                for mut span in list(&scope, "spans") {
-                    span["resource"] = resource["resource"].clone();
-                    span["scope"] = scope["scope"].clone();
-                    spans.push(span);
+        for resource in list(&request["message"], resources) {
+            for scope in list(&resource, scopes) {
+                for mut item in list(&scope, names) {
+                    item["resource"] = resource["resource"].clone();
+                    item["scope"] = scope["scope"].clone();
+                    items.push(item);
                 }
             }
         }
     }
-    spans
+    items
 }
 
 fn collect(lines: BufReader<ChildStdout>, into: &Mutex<Vec<Value>>) {
@@ -140,7 +153,9 @@ pub(crate) fn python() -> Option<PathBuf> {
     let own = env::var_os("STEEPLE_PEERS_DIR").map(|peers| PathBuf::from(peers).join("otlp/bin/python"));
     [own, Some(PathBuf::from("python3"))].into_iter().flatten().find(|python| {
         let mut check = Command::new(python);
-        check.args(["-c", "import grpc, opentelemetry.proto.trace.v1.trace_pb2"]).stderr(Stdio::null());
+        check
+            .args(["-c", "import grpc, opentelemetry.proto.trace.v1.trace_pb2, opentelemetry.proto.logs.v1.logs_pb2"])
+            .stderr(Stdio::null());
         check.status().is_ok_and(|status| status.success())
     })
 }

@@ -1,0 +1,114 @@
+use std::{
+    borrow::Cow,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use opentelemetry::{
+    InstrumentationScope,
+    logs::{AnyValue, LogRecord, Logger, LoggerProvider, Severity},
+    trace::SpanContext,
+};
+use opentelemetry_sdk::{
+    Resource,
+    logs::{LogBatch, LogExporter, SdkLogRecord, SdkLogger, SdkLoggerProvider},
+};
+use tracing::Level;
+
+use crate::{export::Sender, scrub::Bounds};
+
+/// An event as it was logged, not yet scrubbed.
+pub(crate) struct Record {
+    /// Since the Unix epoch.
+    pub(crate) at: Duration,
+    pub(crate) level: Level,
+    pub(crate) target: Cow<'static, str>,
+    pub(crate) body: String,
+    pub(crate) attributes: Vec<(Cow<'static, str>, AnyValue)>,
+    pub(crate) ids: Option<SpanContext>,
+}
+
+/// Beyond what is shown of a text, this much is formatted: so a secret that would be cut in two is found before.
+const MARGIN: usize = 4096;
+
+pub(crate) fn max_formatted(bounds: &Bounds) -> usize {
+    bounds.max_value.saturating_add(MARGIN)
+}
+
+/// Sends log records, scrubbed.
+pub(crate) struct Records<E> {
+    exporter: E,
+    /// Makes the SDK's records; nobody else can.
+    logger: SdkLogger,
+    scope: InstrumentationScope,
+    bounds: Bounds,
+}
+
+impl<E: LogExporter> Records<E> {
+    pub(crate) fn new(mut exporter: E, resource: &Resource, bounds: Bounds) -> Self {
+        exporter.set_resource(resource);
+        let logger = SdkLoggerProvider::builder().with_resource(resource.clone()).build().logger("steeple-trace");
+        // The scope of a record is the event's target: that is how the exporter has it.
+        Self { exporter, logger, scope: InstrumentationScope::default(), bounds }
+    }
+
+    fn scrubbed(&self, key: Option<&str>, text: &str) -> String {
+        let scrubbed = match key {
+            Some(key) => self.bounds.scrubber.field(key, text),
+            None => self.bounds.scrubber.text(text),
+        };
+        // Of a text that was cut when it was formatted, the end may be half of a secret.
+        let was_cut = text.len().saturating_add(4) > max_formatted(&self.bounds);
+        let max = if was_cut { scrubbed.len().saturating_sub(MARGIN) } else { scrubbed.len() };
+        crate::scrub::cut(&scrubbed, max.min(self.bounds.max_value)).to_owned()
+    }
+
+    fn record(&self, event: Record) -> SdkLogRecord {
+        let mut record = self.logger.create_log_record();
+        let at = UNIX_EPOCH.checked_add(event.at).unwrap_or(UNIX_EPOCH);
+        record.set_timestamp(at);
+        record.set_observed_timestamp(at);
+        let (number, text) = severity(event.level);
+        record.set_severity_number(number);
+        record.set_severity_text(text);
+        record.set_target(event.target);
+        if !event.body.is_empty() {
+            record.set_body(self.scrubbed(None, &event.body).into());
+        }
+        for (key, value) in event.attributes {
+            #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum: what is no text holds no secret")]
+            let value = match value {
+                AnyValue::String(text) => self.scrubbed(Some(&key), text.as_str()).into(),
+                other => other,
+            };
+            record.add_attribute(key, value);
+        }
+        if let Some(ids) = event.ids {
+            record.set_trace_context(ids.trace_id(), ids.span_id(), Some(ids.trace_flags()));
+        }
+        record
+    }
+}
+
+impl<E: LogExporter> Sender for Records<E> {
+    type Item = Record;
+
+    async fn send(&self, events: Vec<Record>) -> bool {
+        let records: Vec<_> = events.into_iter().map(|event| self.record(event)).collect();
+        let batch: Vec<_> = records.iter().map(|record| (record, &self.scope)).collect();
+        self.exporter.export(LogBatch::new(&batch)).await.is_ok()
+    }
+
+    fn close(&self) {
+        let _result = self.exporter.shutdown();
+    }
+}
+
+fn severity(level: Level) -> (Severity, &'static str) {
+    match level {
+        Level::ERROR => (Severity::Error, "ERROR"),
+        Level::WARN => (Severity::Warn, "WARN"),
+        Level::INFO => (Severity::Info, "INFO"),
+        Level::DEBUG => (Severity::Debug, "DEBUG"),
+        Level::TRACE => (Severity::Trace, "TRACE"),
+    }
+}

@@ -1,0 +1,61 @@
+//! Every secret of the corpus, through attributes of spans and through log records: none gets out.
+
+use std::time::Duration;
+
+use steeple_scrub::corpus::{self, Place, Secret};
+use steeple_trace::{Otlp, Trace};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::{receiver::Receiver, support::Rig};
+
+/// Those that stand where an attribute or a log line has a place for them.
+fn secrets() -> Vec<Secret> {
+    let fits =
+        |secret: &Secret| matches!(secret.place, Place::Field | Place::Message | Place::Error | Place::Breadcrumb);
+    let found: Vec<_> = corpus::secrets().into_iter().filter(fits).collect();
+    assert!(found.len() > 100, "{}", found.len());
+    found
+}
+
+#[test]
+fn no_secret_of_the_corpus_leaves_in_a_span() {
+    for secret in secrets() {
+        let rig = Rig::new(Trace::builder());
+        if secret.place == Place::Field {
+            // Its name is what gives it away.
+            tracing::info_span!("work").set_attribute(secret.name.clone(), secret.text.clone());
+        } else {
+            let span = tracing::info_span!("work", note = secret.text, otel.status_description = secret.text);
+            span.in_scope(|| tracing::info!(note = secret.text, "it was {}", secret.text));
+        }
+        let seen = format!("{:?}", rig.span());
+        assert!(!secret.leaks_into(&seen), "{secret:?} leaks: {seen}");
+    }
+}
+
+#[test]
+fn no_secret_of_the_corpus_leaves_in_a_log_record() {
+    let Some(receiver) = Receiver::start() else { return };
+    let secrets = secrets();
+    let logs = Otlp::new().endpoint(receiver.logs_endpoint());
+    let trace = Trace::builder().logs(logs).log_queue(secrets.len(), 100).build().unwrap();
+    let subscriber = tracing_subscriber::registry().with(trace.logs_layer());
+    tracing::subscriber::with_default(subscriber, || {
+        for secret in &secrets {
+            match (secret.place, secret.name.as_str()) {
+                // The names of fields are fixed at compile time: one stands for all that are denied.
+                (Place::Field, "note" | "target") => tracing::info!(note = secret.text, "a line"),
+                (Place::Field, _) => tracing::info!(password = secret.text, "a line"),
+                _ => tracing::info!(note = ?secret.text, error = secret.text, "{}", secret.text),
+            }
+        }
+    });
+    assert!(trace.flush_blocking(Duration::from_secs(30)).is_complete());
+    let records = receiver.logs(secrets.len());
+    for (secret, record) in secrets.iter().zip(&records) {
+        // Times and the like are numbers that hold any three digits sooner or later.
+        let seen = format!("{} {}", record["body"], record["attributes"]);
+        assert!(!secret.leaks_into(&seen), "{secret:?} leaks: {seen}");
+    }
+}
