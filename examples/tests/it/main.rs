@@ -1,10 +1,23 @@
 //! The task board over real sockets.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on says so by panicking")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by panicking"
+)]
 
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod grpc;
 mod lab;
+mod process;
 mod program;
+mod quickstarts;
+mod readme;
 mod rest;
 mod service;
+mod settings;
 mod traffic;
+mod watched;

@@ -1,29 +1,10 @@
-use std::{
-    io::{BufRead, BufReader, Read},
-    net::TcpListener,
-    path::PathBuf,
-    process::{Child, Command, Output, Stdio},
-};
+use std::net::TcpListener;
 
-/// The program, as cargo built it beside this test; built now if only the test was.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path =
-        test.ancestors().nth(2).unwrap().join("examples").join(format!("taskboard{}", std::env::consts::EXE_SUFFIX));
-    if !path.exists() {
-        let build = ["build", "--package", "steeple-examples", "--example", "taskboard"];
-        assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success());
-    }
-    path
-}
-
-fn run(arguments: &[&str]) -> Output {
-    Command::new(program()).args(arguments).output().unwrap()
-}
+use crate::process::{Program, example, lines, run};
 
 #[track_caller]
 fn refused(arguments: &[&str], code: i32, says: &[&str]) {
-    let output = run(arguments);
+    let output = run(example("taskboard").args(arguments));
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
     let last = error.lines().last().unwrap();
@@ -62,7 +43,7 @@ fn a_database_that_cannot_be_opened_ends_with_1_and_names_it() {
 
 #[test]
 fn help_goes_to_stdout_and_ends_with_0() {
-    let output = run(&["--help"]);
+    let output = run(example("taskboard").arg("--help"));
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
     for flag in ["--listen", "--traffic", "--duration", "--db"] {
@@ -73,19 +54,18 @@ fn help_goes_to_stdout_and_ends_with_0() {
 #[test]
 fn with_traffic_it_ends_when_its_time_is_up_and_prints_what_it_saw() {
     let temporary = tempfile::tempdir().unwrap();
-    let mut command = Command::new(program());
+    let mut command = example("taskboard");
     command.args(["--listen", "127.0.0.1:0", "--traffic", "50", "--duration", "2"]);
-    let output = command.env("TMPDIR", temporary.path()).env_remove("RUST_LOG").output().unwrap();
+    let output = run(command.env("TMPDIR", temporary.path()));
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(0), "{error}");
     for part in ["taskboard: http://127.0.0.1:", "What the traffic saw:", "/api/projects/{id}", " requests"] {
         assert!(error.contains(part), "no {part:?} in {error}");
     }
     assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "the temporary database is gone");
-    let log = String::from_utf8(output.stdout).unwrap();
-    assert!(log.lines().count() > 0);
-    for line in log.lines() {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let log = lines(&String::from_utf8(output.stdout).unwrap());
+    assert!(!log.is_empty());
+    for line in log {
         assert!(line["timestamp"].is_string(), "{line}");
     }
 }
@@ -95,28 +75,12 @@ fn with_traffic_it_ends_when_its_time_is_up_and_prints_what_it_saw() {
 fn both_signals_end_it_gracefully_and_its_temporary_database_goes() {
     for signal in ["-INT", "-TERM"] {
         let temporary = tempfile::tempdir().unwrap();
-        let (mut child, mut lines) = started(temporary.path());
+        let mut command = example("taskboard");
+        command.args(["--listen", "127.0.0.1:0", "--duration", "60"]).env("TMPDIR", temporary.path());
+        let program = Program::start(&mut command);
         assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 1, "the temporary database");
-        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
-        let status = child.wait().unwrap();
-        let mut rest = String::new();
-        lines.read_to_string(&mut rest).unwrap();
-        assert_eq!(status.code(), Some(0), "{signal}: {rest}");
+        let ended = program.stop_by(signal);
+        assert_eq!(ended.code, Some(0), "{signal}: {}", ended.stderr);
         assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0, "{signal}");
     }
-}
-
-/// A program that has said where it listens, and what else it says.
-#[cfg(unix)]
-fn started(temporary: &std::path::Path) -> (Child, BufReader<std::process::ChildStderr>) {
-    let mut command = Command::new(program());
-    command.args(["--listen", "127.0.0.1:0", "--duration", "60"]).env("TMPDIR", temporary);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("Ctrl-C") {
-        line.clear();
-        assert!(lines.read_line(&mut line).unwrap() > 0, "it ended");
-    }
-    (child, lines)
 }
