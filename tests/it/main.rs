@@ -44,5 +44,6 @@ mod mixed;
 mod scrape;
 mod secrets;
 mod taskboard_errors;
+mod taskboard_metrics;
 mod taskboard_traces;
 mod upgrades;
