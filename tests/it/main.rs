@@ -42,6 +42,7 @@ mod endings;
 mod grpc;
 mod mixed;
 mod scrape;
+mod secrets;
 mod taskboard_errors;
 mod taskboard_metrics;
 mod taskboard_traces;
