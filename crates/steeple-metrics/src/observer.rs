@@ -1,4 +1,4 @@
-use http::{header, request, response};
+use http::{HeaderName, header, request, response};
 use steeple_core::{End, Exchange, Identity, NameSource, Observer, Outcome, Signal, Text};
 
 use crate::{
@@ -6,6 +6,8 @@ use crate::{
     http::{Ended, Open},
     route::RouteMetrics,
 };
+
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What [`Metrics`] remembers of an exchange while it lasts.
 #[derive(Debug)]
@@ -28,8 +30,10 @@ impl Observer for Metrics {
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<MetricsState> {
         let core = &*self.0.core;
         core.http.started(exchange.method());
-        #[cfg(not(feature = "connection"))]
-        let &mut request::Parts { .. } = request;
+        // For exemplars, where nobody before us has looked for the caller's trace.
+        if exchange.trace().is_none() && request.headers.contains_key(&TRACEPARENT) {
+            exchange.trace_or_continue(&request.headers);
+        }
         Some(MetricsState {
             grpc_started: exchange.rpc_method().is_some_and(|method| core.grpc.started(method)),
             sse: false,

@@ -213,6 +213,16 @@ async fn an_empty_native_histogram_says_that_it_is_native() {
 }
 
 #[tokio::test]
+async fn the_callers_trace_is_an_exemplar_although_nobody_else_watches() {
+    let metrics = Metrics::new().unwrap();
+    let mut sampled = request("GET", "/x");
+    let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
+    sampled.headers_mut().insert("traceparent", caller);
+    call(&metrics, sampled, |_| async { Ok::<_, Infallible>(Response::new(TestBody::default())) }).await;
+    assert!(text(&metrics, OPENMETRICS).contains("trace_id=\"0af7651916cd43dd8448eb211c80319c\""));
+}
+
+#[tokio::test]
 async fn a_sampled_exchange_is_its_buckets_exemplar_and_an_unsampled_one_is_not() {
     let metrics = Metrics::new().unwrap();
     for (id, sampled, route) in [(1, true, "/x"), (2, false, "/x"), (3, false, "/y")] {
