@@ -115,11 +115,11 @@ async fn the_task_boards_spans_arrive_whole_and_its_log_lines_carry_their_ids() 
     // What signing in, a project and a task took, and what was asked for then.
     let want = 4 + 10;
     assert!(wait_until(|| server_spans(&receiver.spans()).count() >= want).await, "{:#?}", receiver.spans());
-    let mut spans = receiver.spans();
+    let spans = receiver.spans();
     assert_eq!(server_spans(&spans).count(), want, "{spans:#?}");
-    // Spans that h2 makes of its connections are no exchange's: each begins a trace of its own.
     let exchanges: BTreeSet<_> = server_spans(&spans).map(|span| span.trace_id.clone()).collect();
-    spans.retain(|span| exchanges.contains(&span.trace_id));
+    let strays: Vec<_> = spans.iter().filter(|span| !exchanges.contains(&span.trace_id)).collect();
+    assert!(strays.is_empty(), "no exchange's: {strays:#?}");
 
     let told: BTreeMap<_, _> = server_spans(&spans)
         .map(|span| {

@@ -5,7 +5,9 @@ use steeple_log::{Format, Log, LogGuard, LogOptions, Logging};
 use steeple_metrics::{Metrics, MetricsBuilder};
 use steeple_scrub::Scrubber;
 use steeple_transaction::{Naming, NamingRules};
-use steeple_user::{Users, UsersOptions};
+use steeple_user::{TrustedProxies, Users, UsersOptions};
+#[cfg(feature = "trace")]
+use tracing_subscriber::{Layer, filter::LevelFilter};
 use tracing_subscriber::{layer::SubscriberExt, registry::Registry, util::SubscriberInitExt};
 
 use crate::{
@@ -43,6 +45,8 @@ pub struct Builder {
     pub(crate) metrics: MetricsBuilder,
     pub(crate) naming: NamingRules,
     pub(crate) users: UsersOptions,
+    /// What the environment says of proxies; it stays when the code sets other options for users.
+    pub(crate) proxies: Option<TrustedProxies>,
     pub(crate) request_ids: RequestIds,
     pub(crate) scrubber: Scrubber,
     pub(crate) keep: f64,
@@ -67,6 +71,7 @@ impl Default for Builder {
             metrics: Metrics::builder().merge(prometheus::default_registry().clone()),
             naming: NamingRules::new(),
             users: UsersOptions::new(),
+            proxies: None,
             request_ids: RequestIds::new(),
             scrubber: Scrubber::default(),
             keep: 1.0,
@@ -93,7 +98,7 @@ impl Builder {
             format: env::log_format(env)?,
             directory: env.text("LOG_DIR")?,
             slow_after: env::slow_after(env)?,
-            users: UsersOptions::new().trusted_proxies(env::trusted_proxies(env)?),
+            proxies: env::trusted_proxies(env)?,
             #[cfg(feature = "sentry")]
             sentry: integration::sentry_options(env)?,
             #[cfg(feature = "trace")]
@@ -171,7 +176,8 @@ impl Builder {
     }
 
     /// Where the user and the client's address come from, and what sinks may see of them. Default: the user that the
-    /// application sets, by id alone; the socket's address, cut to its network.
+    /// application sets, by id alone; the socket's address, cut to its network. `TRUSTED_PROXIES` goes before what is
+    /// said of proxies here.
     pub fn users(mut self, users: UsersOptions) -> Self {
         self.users = users;
         self
@@ -233,7 +239,11 @@ impl Builder {
     /// When a setting cannot be used. The error names it, what it holds and what it may hold.
     pub fn build(self) -> Result<Steeple, ConfigError> {
         let naming = self.naming.build().map_err(|error| ConfigError::part("the naming rules", error))?;
-        let users = self.users.build().map_err(|error| ConfigError::part("the user", error))?;
+        let users = match self.proxies {
+            Some(proxies) => self.users.trusted_proxies(proxies),
+            None => self.users,
+        };
+        let users = users.build().map_err(|error| ConfigError::part("the user", error))?;
         let metrics = self.metrics.build().map_err(|error| ConfigError::part("the metrics", error))?;
         #[cfg(feature = "trace")]
         let traces = integration::traces(self.traces, &self.service, &self.scrubber)?;
@@ -312,9 +322,9 @@ fn set_up_log(
             #[cfg(feature = "trace")]
             let subscriber = {
                 let filter = level.as_ref().map_or("info", |(_, filter, _)| filter);
-                subscriber
-                    .with(traces.as_ref().map(steeple_trace::Trace::tracing_layer))
-                    .with(integration::logs_layer(traces.as_ref(), filter))
+                // Below `info` are the inner spans of h2 and its like: no exchange's, with frames for attributes.
+                let spans = traces.as_ref().map(|traces| traces.tracing_layer().with_filter(LevelFilter::INFO));
+                subscriber.with(spans).with(integration::logs_layer(traces.as_ref(), filter))
             };
             #[cfg(not(feature = "trace"))]
             let () = traces;

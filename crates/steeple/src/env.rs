@@ -113,13 +113,14 @@ pub(crate) fn log_format(env: &impl Lookup) -> Result<Option<Format>, ConfigErro
 }
 
 /// `TRUSTED_PROXIES`: whose forwarding headers are believed.
-pub(crate) fn trusted_proxies(env: &impl Lookup) -> Result<TrustedProxies, ConfigError> {
+pub(crate) fn trusted_proxies(env: &impl Lookup) -> Result<Option<TrustedProxies>, ConfigError> {
     const NAME: &str = "TRUSTED_PROXIES";
     const EXPECTED: &str = "addresses and networks such as `10.0.0.0/8, 2001:db8::7`, `loopback` or `private`, with \
                             commas between";
-    let Some(value) = env.text(NAME)? else { return Ok(TrustedProxies::none()) };
+    let Some(value) = env.text(NAME)? else { return Ok(None) };
     value
         .parse()
+        .map(Some)
         .map_err(|error: steeple_user::BuildError| ConfigError::variable_value(NAME, value, EXPECTED).because(error))
 }
 
