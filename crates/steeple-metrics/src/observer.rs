@@ -1,4 +1,4 @@
-use http::{HeaderName, header, request, response};
+use http::{HeaderMap, HeaderName, header, request, response};
 use steeple_core::{End, Exchange, Identity, NameSource, Observer, Outcome, Signal, Text};
 
 use crate::{
@@ -31,7 +31,7 @@ impl Observer for Metrics {
         let core = &*self.0.core;
         core.http.started(exchange.method());
         // For exemplars, where nobody before us has looked for the caller's trace.
-        if exchange.trace().is_none() && request.headers.contains_key(&TRACEPARENT) {
+        if exchange.trace().is_none() && says_sampled(&request.headers) {
             exchange.trace_or_continue(&request.headers);
         }
         Some(MetricsState {
@@ -110,6 +110,13 @@ impl Observer for Metrics {
             otel.http(ended.method, core.http.scheme(), counted_as, ended.version, ended.timed, end);
         }
     }
+}
+
+/// Whether the caller's `traceparent` has the flag for sampled: the last of its digits is odd. The rest is read only then.
+fn says_sampled(headers: &HeaderMap) -> bool {
+    const LAST_DIGIT: usize = 54;
+    let value = headers.get(&TRACEPARENT).map(|value| value.as_bytes().trim_ascii());
+    value.and_then(|value| value.get(LAST_DIGIT)).is_some_and(|digit| b"13579bdf".contains(digit))
 }
 
 /// A rule's name, else the route's template. What a handler called the exchange is no label: it may be anything.
