@@ -3,11 +3,11 @@
 use std::{borrow::Cow, cell::RefCell, error::Error, fmt, sync::LazyLock};
 
 use steeple_core::{AttributeValue, GrpcStatus, NoticedError, Text};
-use steeple_scrub::Scrubber;
+use steeple_scrub::{Scrubbed, Scrubber};
 use tracing::Level;
 
 use crate::encode::{
-    self, Access, Field, MAX_FIELDS, MAX_VALUE,
+    self, Access, Field, MAX_FIELDS, MAX_VALUE, Shown,
     escape::{clamp, visible},
 };
 
@@ -39,14 +39,14 @@ pub(crate) fn access(access: &Access<'_>) {
                 request_id = access.context.request_id.map(|id| id.as_str()),
                 trace_id = access.context.trace.map(|trace| tracing::field::display(trace.trace_id())),
                 span_id = access.context.trace.map(|trace| tracing::field::display(trace.span_id())),
-                client_request_id = text(access.client_request_id.as_deref()).as_deref(),
+                client_request_id = shown(access.client_request_id.as_ref()).as_deref(),
                 "transaction.name" = &*name(access),
                 "http.request.method" = access.method,
                 "http.route" = text(access.context.route()).as_deref(),
-                "url.path" = &*visible(Cow::Borrowed(&*access.path)),
-                "url.query" = text(access.query.as_deref()).as_deref(),
+                "url.path" = &*visible(access.path.as_deref().into()),
+                "url.query" = shown(access.query.as_ref()).as_deref(),
                 "http.response.status_code" = access.end.status.map(|status| status.as_u16()),
-                "rpc.method" = access.rpc_method,
+                "rpc.method" = shown(access.rpc_method.as_ref()).as_deref(),
                 "rpc.status_code" = access.end.grpc_status.map(GrpcStatus::as_str),
                 outcome = access.end.outcome.as_str(),
                 duration_ms = millis(access.end.duration),
@@ -54,11 +54,11 @@ pub(crate) fn access(access: &Access<'_>) {
                 "http.request.body.size" = access.end.request_body_bytes,
                 "http.response.body.size" = access.end.response_body_bytes,
                 "network.protocol.version" = access.version,
-                "user_agent.original" = text(access.user_agent.as_deref()).as_deref(),
+                "user_agent.original" = shown(access.user_agent.as_ref()).as_deref(),
                 "client.address" = access.address.as_ref().map(tracing::field::display),
                 "user.id" = text(access.context.user()).as_deref(),
                 "error.type" = access.end.error_class().map(tracing::field::display),
-                "error.message" = text(access.error.as_deref()).as_deref(),
+                "error.message" = shown(access.error.as_ref()).as_deref(),
                 attributes = attributes(access).as_deref(),
                 "{}", Message(access)
             )
@@ -71,13 +71,17 @@ pub(crate) fn access(access: &Access<'_>) {
     }
 }
 
-fn text(text: Option<&str>) -> Option<Cow<'_, str>> {
-    text.map(|text| visible(Cow::Borrowed(text)))
+fn text(text: Option<Scrubbed<&str>>) -> Option<Cow<'_, str>> {
+    text.map(|text| visible(text.into()))
+}
+
+fn shown<'s>(shown: Option<&'s Shown<'_>>) -> Option<Cow<'s, str>> {
+    text(shown.map(Scrubbed::as_deref))
 }
 
 fn name(access: &Access<'_>) -> String {
     let (method, target) = access.context.name();
-    let target = visible(Cow::Borrowed(target));
+    let target = visible(target.into());
     method.map_or_else(|| target.to_string(), |method| format!("{method} {target}"))
 }
 

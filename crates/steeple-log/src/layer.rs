@@ -3,7 +3,7 @@
 use std::{borrow::Cow, cell::Cell, fmt, fmt::Write};
 
 use steeple_core::{Exchange, clock};
-use steeple_scrub::Scrubber;
+use steeple_scrub::{Scrubbed, Scrubber};
 use tracing::{
     Event, Subscriber,
     field::{self, Visit},
@@ -16,7 +16,7 @@ use tracing_subscriber::{
 
 use crate::{
     LogHandle,
-    encode::{Context, Field, Line, MAX_FIELDS, MAX_VALUE, Value},
+    encode::{Context, Field, Line, MAX_FIELDS, MAX_VALUE, Names, Shown, Value},
     event,
 };
 
@@ -63,12 +63,13 @@ impl LogLayer {
             }
         }
         let exchange = if is_access { None } else { Exchange::current() };
+        let names = exchange.as_ref().map(|exchange| (exchange, Names::of(exchange)));
         self.handle.write_line(&Line {
             at: clock::unix_now(),
             level: *metadata.level(),
             target: metadata.target(),
-            message: Cow::Owned(message),
-            context: exchange.as_ref().map(|exchange| Context::of(self.scrubber(), exchange)),
+            message,
+            context: names.as_ref().map(|(exchange, names)| Context::of(self.scrubber(), exchange, names)),
             span: span_name,
             is_access,
             fields,
@@ -137,7 +138,7 @@ where
 /// Collects fields, scrubbed; the first 64 of them.
 struct Visitor<'a> {
     scrubber: &'a Scrubber,
-    message: String,
+    message: Shown<'static>,
     fields: Vec<Field<'static>>,
     /// A business event, whose own field is for other subscribers.
     is_business: bool,
@@ -145,23 +146,24 @@ struct Visitor<'a> {
 
 impl<'a> Visitor<'a> {
     fn new(scrubber: &'a Scrubber, is_business: bool) -> Self {
-        Self { scrubber, message: String::new(), fields: Vec::new(), is_business }
+        Self { scrubber, message: Scrubbed::from_static("").into(), fields: Vec::new(), is_business }
     }
 
-    fn push(&mut self, field: &field::Field, value: Value<'_>) {
+    fn push(&mut self, field: &field::Field, value: Value<Cow<'_, str>>) {
         let key = field.name();
         if key == "message" {
-            self.message = match value {
-                Value::Text(text) => Line::message(self.scrubber, &text),
-                Value::Int(number) => number.to_string(),
-                Value::Uint(number) => number.to_string(),
-                Value::Float(number) => number.to_string(),
-                Value::Bool(truth) => truth.to_string(),
+            let text = match value {
+                Value::Text(text) => text,
+                Value::Int(number) => number.to_string().into(),
+                Value::Uint(number) => number.to_string().into(),
+                Value::Float(number) => number.to_string().into(),
+                Value::Bool(truth) => truth.to_string().into(),
             };
+            self.message = Line::message(self.scrubber, &text);
         } else if self.fields.len() < MAX_FIELDS && !(self.is_business && key == "fields") {
             // A raw identifier's name is the name without its mark.
             let key = key.strip_prefix("r#").unwrap_or(key);
-            self.fields.push(Field::new(self.scrubber, Cow::Borrowed(key), value));
+            self.fields.push(Field::new(self.scrubber, key, value));
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::{header::CONTENT_TYPE, request, response};
-use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, RequestIds, Signal, clock};
+use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, RequestIds, Signal};
 use steeple_scrub::Scrubber;
 use tracing::{Level, level_filters::LevelFilter};
 
@@ -109,9 +109,8 @@ impl Log {
             return;
         }
         let Inner { scrubber, user_agents, .. } = &*self.0;
-        let started = exchange.started();
-        let at = clock::unix_at(started.checked_add(end.duration).unwrap_or(started));
-        let access = Access::new(scrubber, user_agents, at, level, &state.captured, exchange, end);
+        let snapshot = exchange.snapshot();
+        let access = Access::new(scrubber, user_agents, level, &state.captured, exchange, &snapshot, end);
         match &self.0.writer {
             Some(writer) => writer.write_access(&access),
             // The subscriber is the user's; whatever it asks of the current exchange is about this one.

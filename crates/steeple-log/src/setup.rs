@@ -290,11 +290,11 @@ fn gap_line(encoder: &Encoder, scrubber: &Scrubber, out: &mut Vec<u8>, lost: u64
             at: clock::unix_now(),
             level: Level::WARN,
             target: "steeple::log",
-            message: format!("{lost} log lines were lost before this one").into(),
+            message: Line::message(scrubber, &format!("{lost} log lines were lost before this one")),
             context: None,
             span: None,
             is_access: false,
-            fields: vec![Field::new(scrubber, "lines_lost".into(), Value::Uint(lost))],
+            fields: vec![Field::new(scrubber, "lines_lost", Value::Uint(lost))],
         },
     );
 }

@@ -93,10 +93,10 @@ impl DryRun {
         let target = format!("{} {}", scrubber.text(method), scrubber.uri(&request.uri));
         let headers = request.headers.iter().map(|(name, value)| {
             let verdict = match scrubber.header(name, value) {
-                HeaderVerdict::Shown(value) => Ok(value.into_owned()),
+                HeaderVerdict::Shown(value) => Ok(value.to_string()),
                 HeaderVerdict::Hidden(reason) => Err(reason.as_str()),
             };
-            (scrubber.text(name.as_str()).into_owned(), verdict)
+            (scrubber.text(name.as_str()).to_string(), verdict)
         });
         Self { target, headers: headers.collect() }
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue, header};
 
-use crate::{marker::Rule, policy::Policy, splice::Splice, text, url};
+use crate::{marker::Rule, policy::Policy, scrubbed::Scrubbed, splice::Splice, text, url};
 
 /// Why a header is not shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +34,14 @@ impl HideReason {
 #[must_use = "the verdict says whether the header may be shown"]
 pub enum HeaderVerdict<'v> {
     /// It may be shown, like this.
-    Shown(Cow<'v, str>),
+    Shown(Scrubbed<Cow<'v, str>>),
     /// It may not be shown.
     Hidden(HideReason),
 }
 
 impl<'v> HeaderVerdict<'v> {
     /// The value to show, if any.
-    pub fn shown(self) -> Option<Cow<'v, str>> {
+    pub fn shown(self) -> Option<Scrubbed<Cow<'v, str>>> {
         match self {
             Self::Shown(value) => Some(value),
             Self::Hidden(_) => None,
@@ -49,8 +49,8 @@ impl<'v> HeaderVerdict<'v> {
     }
 
     /// The value to show, or the marker in its place: for sinks that list every header's name.
-    pub fn or_marker(self) -> Cow<'v, str> {
-        self.shown().unwrap_or(Cow::Borrowed(Rule::Header.marker()))
+    pub fn or_marker(self) -> Scrubbed<Cow<'v, str>> {
+        self.shown().unwrap_or(Scrubbed::from_static(Rule::Header.marker()).into())
     }
 }
 
@@ -216,10 +216,10 @@ pub(crate) fn verdict<'v>(policy: &Policy, name: &HeaderName, value: &'v HeaderV
     if let Some(reason) = hidden(&policy.headers, name, value) {
         return HeaderVerdict::Hidden(reason);
     }
-    HeaderVerdict::Shown(match String::from_utf8_lossy(value.as_bytes()) {
+    HeaderVerdict::Shown(Scrubbed::new(match String::from_utf8_lossy(value.as_bytes()) {
         Cow::Borrowed(value) => shown(policy, name, value),
         Cow::Owned(value) => Cow::Owned(shown(policy, name, &value).into_owned()),
-    })
+    }))
 }
 
 fn hidden(policy: &HeaderPolicy, name: &HeaderName, value: &HeaderValue) -> Option<HideReason> {

@@ -51,53 +51,53 @@ impl Scrubber {
 
     /// Scrubs free text: log messages, panics, error chains, SQL, a body of unknown form. Borrowed if nothing is secret.
     #[must_use = "the text itself is not changed"]
-    pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        text::scrub(&self.policy, text)
+    pub fn text<'t>(&self, text: &'t str) -> Scrubbed<Cow<'t, str>> {
+        Scrubbed::new(text::scrub(&self.policy, text))
     }
 
     /// Scrubs `name=value&…` as a URL has it after its `?`. A value goes whole if its name is on a list or if anything in it is secret;
     /// both are decoded for that.
     #[must_use = "the query itself is not changed"]
-    pub fn query<'t>(&self, query: &'t str) -> Cow<'t, str> {
-        url::query(&self.policy, query)
+    pub fn query<'t>(&self, query: &'t str) -> Scrubbed<Cow<'t, str>> {
+        Scrubbed::new(url::query(&self.policy, query))
     }
 
     /// Scrubs an `application/x-www-form-urlencoded` body, like [`query`](Self::query).
     #[must_use = "the form itself is not changed"]
-    pub fn form<'t>(&self, form: &'t str) -> Cow<'t, str> {
-        url::query(&self.policy, form)
+    pub fn form<'t>(&self, form: &'t str) -> Scrubbed<Cow<'t, str>> {
+        Scrubbed::new(url::query(&self.policy, form))
     }
 
     /// Scrubs a URL's path: a segment goes whole if anything in it is secret, or if it looks random and the one before
     /// is called `reset-password` or the like.
     #[must_use = "the path itself is not changed"]
-    pub fn path<'t>(&self, path: &'t str) -> Cow<'t, str> {
-        url::path(&self.policy, path)
+    pub fn path<'t>(&self, path: &'t str) -> Scrubbed<Cow<'t, str>> {
+        Scrubbed::new(url::path(&self.policy, path))
     }
 
     /// Scrubs a request's target. Borrowed if it is a path and query without secrets, as most are.
     #[must_use = "the URI itself is not changed"]
-    pub fn uri<'t>(&self, uri: &'t Uri) -> Cow<'t, str> {
-        url::uri(&self.policy, uri)
+    pub fn uri<'t>(&self, uri: &'t Uri) -> Scrubbed<Cow<'t, str>> {
+        Scrubbed::new(url::uri(&self.policy, uri))
     }
 
     /// Scrubs a URL, absolute or relative, given as text (`Referer`, `Location`): user, path, query and fragment.
     #[must_use = "the URL itself is not changed"]
-    pub fn url<'t>(&self, url: &'t str) -> Cow<'t, str> {
-        url::url(&self.policy, url)
+    pub fn url<'t>(&self, url: &'t str) -> Scrubbed<Cow<'t, str>> {
+        Scrubbed::new(url::url(&self.policy, url))
     }
 
     /// Scrubs the value that goes by the name `key`: a log field, a tag, an attribute.
     #[must_use = "the value itself is not changed"]
-    pub fn field<'t>(&self, key: &str, value: &'t str) -> Cow<'t, str> {
+    pub fn field<'t>(&self, key: &str, value: &'t str) -> Scrubbed<Cow<'t, str>> {
         let class = self.policy.classify(key.as_bytes());
         if class > crate::name::Class::Open
             && let Some(rule @ (crate::marker::Rule::Key | crate::marker::Rule::Entropy)) =
                 self.policy.verdict(class, value.as_bytes())
         {
-            return Cow::Owned(self.policy.marker(rule).to_owned());
+            return Scrubbed::new(Cow::Owned(self.policy.marker(rule).to_owned()));
         }
-        text::scrub(&self.policy, value)
+        self.text(value)
     }
 
     /// Does `key` alone say that its value is secret? For a sink that would rather leave the field out.
@@ -125,14 +125,17 @@ impl Scrubber {
     /// let shown: Vec<_> = scrubber.headers(&headers).map(|(name, value)| format!("{name}: {value}")).collect();
     /// assert_eq!(shown, ["accept: */*"]);
     /// ```
-    pub fn headers<'h>(&'h self, headers: &'h HeaderMap) -> impl Iterator<Item = (&'h HeaderName, Cow<'h, str>)> {
+    pub fn headers<'h>(
+        &'h self,
+        headers: &'h HeaderMap,
+    ) -> impl Iterator<Item = (&'h HeaderName, Scrubbed<Cow<'h, str>>)> {
         headers.iter().filter_map(|(name, value)| Some((name, self.header(name, value).shown()?)))
     }
 
     /// Scrubs a `Cookie` header: only the values of cookies that were allowed by name stay.
     #[must_use = "the cookies themselves are not changed"]
-    pub fn cookies<'t>(&self, cookies: &'t str) -> Cow<'t, str> {
-        header::cookies(&self.policy, cookies)
+    pub fn cookies<'t>(&self, cookies: &'t str) -> Scrubbed<Cow<'t, str>> {
+        Scrubbed::new(header::cookies(&self.policy, cookies))
     }
 
     /// Scrubs a JSON value in place: members by their names, strings, numbers and names by what they look like. All that is below a
@@ -154,53 +157,25 @@ impl Scrubber {
             }
             next = source.source();
         }
-        Scrubbed::new(self.text(&chain).into_owned())
+        self.text(&chain).into_owned()
     }
 
-    /// [`text`](Self::text), as the type that sinks take.
-    pub fn scrubbed_text<'t>(&self, text: &'t str) -> Scrubbed<Cow<'t, str>> {
-        Scrubbed::new(self.text(text))
-    }
-
-    /// [`query`](Self::query), as the type that sinks take.
-    pub fn scrubbed_query<'t>(&self, query: &'t str) -> Scrubbed<Cow<'t, str>> {
-        Scrubbed::new(self.query(query))
-    }
-
-    /// [`form`](Self::form), as the type that sinks take.
-    pub fn scrubbed_form<'t>(&self, form: &'t str) -> Scrubbed<Cow<'t, str>> {
-        Scrubbed::new(self.form(form))
-    }
-
-    /// [`path`](Self::path), as the type that sinks take.
-    pub fn scrubbed_path<'t>(&self, path: &'t str) -> Scrubbed<Cow<'t, str>> {
-        Scrubbed::new(self.path(path))
-    }
-
-    /// [`uri`](Self::uri), as the type that sinks take.
-    pub fn scrubbed_uri<'t>(&self, uri: &'t Uri) -> Scrubbed<Cow<'t, str>> {
-        Scrubbed::new(self.uri(uri))
-    }
-
-    /// [`url`](Self::url), as the type that sinks take.
-    pub fn scrubbed_url<'t>(&self, url: &'t str) -> Scrubbed<Cow<'t, str>> {
-        Scrubbed::new(self.url(url))
-    }
-
-    /// [`field`](Self::field), as the type that sinks take.
-    pub fn scrubbed_field<'t>(&self, key: &str, value: &'t str) -> Scrubbed<Cow<'t, str>> {
-        Scrubbed::new(self.field(key, value))
-    }
-
-    /// [`header`](Self::header), as the type that sinks take; `None` if it may not be shown.
-    pub fn scrubbed_header<'v>(&self, name: &HeaderName, value: &'v HeaderValue) -> Option<Scrubbed<Cow<'v, str>>> {
-        self.header(name, value).shown().map(Scrubbed::new)
-    }
-
-    /// [`json`](Self::json), as the type that sinks take.
-    #[cfg(feature = "json")]
-    pub fn scrubbed_json(&self, mut value: serde_json::Value) -> Scrubbed<serde_json::Value> {
-        self.json(&mut value);
+    /// Scrubs something that holds texts in several places, and says of all of it that it is scrubbed: that is for `scrub`
+    /// to see to.
+    ///
+    /// # Examples
+    /// ```
+    /// use steeple_scrub::{Scrubbed, Scrubber};
+    ///
+    /// struct Crumb(String);
+    ///
+    /// let crumb: Scrubbed<Crumb> = Scrubber::default().scrub_with(Crumb("pin=1234".to_owned()), |scrubber, crumb| {
+    ///     crumb.0 = scrubber.text(&crumb.0).to_string();
+    /// });
+    /// assert_eq!(crumb.0, "pin=[redacted:key]");
+    /// ```
+    pub fn scrub_with<T>(&self, mut value: T, scrub: impl FnOnce(&Self, &mut T)) -> Scrubbed<T> {
+        scrub(self, &mut value);
         Scrubbed::new(value)
     }
 

@@ -1,8 +1,8 @@
 //! Each surface by example, the configuration, and time that is linear.
-use std::{borrow::Cow, error::Error, fmt};
+use std::{error::Error, fmt};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use steeple_scrub::{EmailPolicy, HeaderVerdict, HideReason, Scrubber};
+use steeple_scrub::{EmailPolicy, HeaderVerdict, HideReason, Scrubbed, Scrubber};
 
 #[track_caller]
 fn check(got: &str, want: &str) {
@@ -74,7 +74,7 @@ fn urls_lose_user_query_and_fragment_secrets() {
         "https://[redacted:userinfo]@shop.example/a?sig=[redacted:key]",
     );
     let target = Uri::from_static("/items?page=2");
-    assert!(matches!(scrubber.uri(&target), Cow::Borrowed("/items?page=2")), "a clean target is borrowed");
+    assert!(scrubber.uri(&target).is_clean(), "a clean target is borrowed");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_header_is_shown_only_if_allowed_and_never_if_denied_or_sensitive() {
         .unwrap();
     let verdict = |name: &'static str, value: &'static str| {
         let (name, value) = (HeaderName::from_static(name), HeaderValue::from_static(value));
-        scrubber.header(&name, &value).shown().map(Cow::into_owned).ok_or_else(|| {
+        scrubber.header(&name, &value).shown().map(|shown| shown.to_string()).ok_or_else(|| {
             match scrubber.header(&name, &value) {
                 HeaderVerdict::Hidden(reason) => reason,
                 HeaderVerdict::Shown(_) => unreachable!("it was hidden a line above"),
@@ -112,7 +112,10 @@ fn a_header_is_shown_only_if_allowed_and_never_if_denied_or_sensitive() {
         HeaderVerdict::Hidden(HideReason::Sensitive)
     );
     let latin = HeaderValue::from_bytes(b"caf\xe9").unwrap();
-    assert_eq!(scrubber.header(&HeaderName::from_static("accept"), &latin), HeaderVerdict::Shown("caf\u{fffd}".into()));
+    assert_eq!(
+        scrubber.header(&HeaderName::from_static("accept"), &latin),
+        HeaderVerdict::Shown(Scrubbed::from_static("caf\u{fffd}").into())
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use std::{error::Error, fmt};
 
-use steeple_scrub::Scrubber;
+use steeple_scrub::{Scrubbed, Scrubber};
 
 /// What [`SentryOptions`](crate::SentryOptions) cannot work with.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub struct OptionsError(Kind);
 enum Kind {
     Variable {
         name: &'static str,
-        held: String,
+        held: Scrubbed<String>,
         may_hold: &'static str,
     },
     Dsn,
@@ -28,8 +28,7 @@ const MAX_SHOWN: usize = 128;
 impl OptionsError {
     /// What a variable held is shown scrubbed: a key may have ended up in the wrong one.
     pub(crate) fn variable(name: &'static str, held: &str, may_hold: &'static str) -> Self {
-        let mut held = Scrubber::default().text(held).into_owned();
-        held.truncate(held.floor_char_boundary(MAX_SHOWN));
+        let held = Scrubber::default().text(held).cut(MAX_SHOWN, "").into_owned();
         Self(Kind::Variable { name, held, may_hold })
     }
 

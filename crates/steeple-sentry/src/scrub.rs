@@ -10,7 +10,7 @@ use sentry_core::{
         Span, Stacktrace, Transaction, User, Value,
     },
 };
-use steeple_scrub::{HeaderVerdict, HideReason, Scrubber};
+use steeple_scrub::{HeaderVerdict, HideReason, Scrubbed, Scrubber};
 
 /// A [`Scrubber`] in the places where Sentry's SDK asks for one: for teams that use `sentry-tower` or the SDK alone.
 ///
@@ -169,8 +169,8 @@ pub(crate) fn event(scrubber: &Scrubber, allowed: &[HeaderName], event: &mut Eve
         text(scrubber, &mut entry.message);
         entry.params.iter_mut().for_each(|param| json(scrubber, param));
     }
-    if event.fingerprint.iter().any(|part| matches!(scrubber.text(part), Cow::Owned(_))) {
-        let parts = event.fingerprint.iter().map(|part| Cow::Owned(scrubber.text(part).into_owned()));
+    if event.fingerprint.iter().any(|part| !scrubber.text(part).is_clean()) {
+        let parts = event.fingerprint.iter().map(|part| Cow::Owned(scrubber.text(part).to_string()));
         event.fingerprint = Cow::Owned(parts.collect());
     }
     event.exception.values.iter_mut().for_each(|one| exception(scrubber, one));
@@ -247,7 +247,8 @@ fn lines(scrubber: &Scrubber, line: &mut Option<String>, before: &mut [String], 
 
 fn request(scrubber: &Scrubber, allowed: &[HeaderName], request: &mut Request) {
     if let Some(url) = &mut request.url
-        && let Cow::Owned(scrubbed) = scrubber.url(url.as_str())
+        && let scrubbed = scrubber.url(url.as_str())
+        && !scrubbed.is_clean()
     {
         // What is left of a URL is one; if ever it is not, better none than a secret.
         request.url = filter_pairs(&scrubbed).as_deref().unwrap_or(&scrubbed).parse().ok();
@@ -293,8 +294,8 @@ fn header(scrubber: &Scrubber, allowed: &[HeaderName], name: &str, value: &mut S
         return !scrubber.is_denied_key(name);
     };
     match scrubber.header(&name, &bytes) {
-        HeaderVerdict::Shown(Cow::Owned(shown)) => replace_pairs(value, |_| Cow::Owned(shown)),
-        HeaderVerdict::Shown(Cow::Borrowed(_)) => {}
+        HeaderVerdict::Shown(shown) if shown.is_clean() => {}
+        HeaderVerdict::Shown(shown) => replace_pairs(value, |_| shown.into_owned().into()),
         // The team named it, and the deny list has nothing against it.
         HeaderVerdict::Hidden(HideReason::NotAllowed) if allowed.contains(&name) => {
             replace_value(value, |value| scrubber.field(name.as_str(), value));
@@ -364,10 +365,10 @@ fn values(scrubber: &Scrubber, map: &mut Map<String, Value>) {
 }
 
 fn keys<T>(scrubber: &Scrubber, map: &mut Map<String, T>) {
-    let secret: Vec<_> = map.keys().filter(|key| matches!(scrubber.text(key), Cow::Owned(_))).cloned().collect();
+    let secret: Vec<_> = map.keys().filter(|key| !scrubber.text(key).is_clean()).cloned().collect();
     for key in secret {
         if let Some(value) = map.remove(&key) {
-            map.insert(scrubber.text(&key).into_owned(), value);
+            map.insert(scrubber.text(&key).to_string(), value);
         }
     }
 }
@@ -417,7 +418,7 @@ fn text(scrubber: &Scrubber, value: &mut String) {
 const FILTERED: &str = "[Filtered]";
 
 /// A value that went whole has Sentry's word for it; in prose the marker stays and says why.
-fn replace_value(value: &mut String, scrub: impl FnOnce(&str) -> Cow<'_, str>) {
+fn replace_value(value: &mut String, scrub: impl FnOnce(&str) -> Scrubbed<Cow<'_, str>>) {
     replace(value, scrub);
     if is_marker(value) {
         FILTERED.clone_into(value);
@@ -425,7 +426,7 @@ fn replace_value(value: &mut String, scrub: impl FnOnce(&str) -> Cow<'_, str>) {
 }
 
 /// The same for the values of `name=value` pairs: a query, a form, cookies, a URL.
-fn replace_pairs(pairs: &mut String, scrub: impl FnOnce(&str) -> Cow<'_, str>) {
+fn replace_pairs(pairs: &mut String, scrub: impl FnOnce(&str) -> Scrubbed<Cow<'_, str>>) {
     replace(pairs, scrub);
     if let Some(filtered) = filter_pairs(pairs) {
         *pairs = filtered;
@@ -478,12 +479,11 @@ fn json(scrubber: &Scrubber, document: &mut Value) {
 }
 
 /// Puts what `scrub` makes of a text in its place. Clean text is not copied.
-fn replace(value: &mut String, scrub: impl FnOnce(&str) -> Cow<'_, str>) {
-    let scrubbed = match scrub(value) {
-        Cow::Owned(scrubbed) => scrubbed,
-        Cow::Borrowed(_) => return,
-    };
-    *value = scrubbed;
+fn replace(value: &mut String, scrub: impl FnOnce(&str) -> Scrubbed<Cow<'_, str>>) {
+    let scrubbed = scrub(value);
+    if !scrubbed.is_clean() {
+        *value = scrubbed.to_string();
+    }
 }
 
 #[cfg(test)]
@@ -493,7 +493,7 @@ mod tests {
     #[track_caller]
     fn check(pairs: &str, want: &str) {
         let mut pairs = pairs.to_owned();
-        replace_pairs(&mut pairs, |pairs| Cow::Owned(pairs.to_owned()));
+        replace_pairs(&mut pairs, |pairs| Scrubbed::from_application(pairs).into());
         assert_eq!(pairs, want);
     }
 

@@ -87,7 +87,7 @@ pub(crate) fn describe(
         attributes.push(KeyValue::new("error", true));
         if let Some(error) = exchange.error() {
             attributes.push(KeyValue::new("error.class", error.type_name()));
-            attributes.push(KeyValue::new("error.message", scrubber.text(&error.to_string()).into_owned()));
+            attributes.push(KeyValue::new("error.message", scrubber.text(&error.to_string()).to_string()));
         }
     }
     if let Some(id) = exchange.visible_user().and_then(|user| Some(user.id()?.to_owned())) {

@@ -2,15 +2,18 @@
 
 use std::{borrow::Cow, fmt::Write};
 
-use steeple_core::{GrpcStatus, VisibleAddress};
+use steeple_core::VisibleAddress;
+use steeple_scrub::Scrubbed;
 use tracing::Level;
 
 use super::{
     Access, Context, Field, Line, MAX_FIELDS, Service, Value, escape,
     json::{
-        self, Escaped, error_type, hex, ip_address, key, name, number, optional, plain, text, text_key, visible_address,
+        self, Plain, configured, error_type, hex, ip_address, key, name, number, optional, plain, text, text_key,
+        visible_address,
     },
     level_name,
+    record::borrowed,
     time::rfc3339_micros,
 };
 
@@ -20,10 +23,10 @@ const ECS_VERSION: &str = "8.11.0";
 pub(super) fn constants(service: &Service) -> Vec<u8> {
     let mut out = Vec::new();
     plain(&mut out, text_key!("ecs.version"), ECS_VERSION);
-    optional(&mut out, text_key!("service.name"), service.name.as_deref());
-    optional(&mut out, text_key!("service.version"), service.version.as_deref());
-    optional(&mut out, text_key!("service.environment"), service.environment.as_deref());
-    optional(&mut out, text_key!("event.dataset"), service.name.as_deref());
+    configured(&mut out, text_key!("service.name"), service.name.as_deref());
+    configured(&mut out, text_key!("service.version"), service.version.as_deref());
+    configured(&mut out, text_key!("service.environment"), service.environment.as_deref());
+    configured(&mut out, text_key!("event.dataset"), service.name.as_deref());
     out
 }
 
@@ -43,19 +46,21 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     }
     number(out, key!("http.response.body.bytes"), access.end.response_body_bytes);
     plain(out, text_key!("http.version"), access.version);
-    text(out, text_key!("url.path"), &access.path);
-    optional(out, text_key!("url.query"), access.query.as_deref());
-    optional(out, text_key!("user_agent.original"), access.user_agent.as_deref());
+    text(out, text_key!("url.path"), access.path.as_deref());
+    optional(out, text_key!("url.query"), borrowed(access.query.as_ref()));
+    optional(out, text_key!("user_agent.original"), borrowed(access.user_agent.as_ref()));
     if let Some(address) = &access.address {
         client(out, address);
     }
     if let Some(class) = access.end.error_class() {
         error_type(out, text_key!("error.type"), class);
     }
-    optional(out, text_key!("error.message"), access.error.as_deref());
-    optional(out, text_key!("labels.client_request_id"), access.client_request_id.as_deref());
-    optional(out, text_key!("labels.rpc_method"), access.rpc_method);
-    optional(out, text_key!("labels.rpc_status_code"), access.end.grpc_status.map(GrpcStatus::as_str));
+    optional(out, text_key!("error.message"), borrowed(access.error.as_ref()));
+    optional(out, text_key!("labels.client_request_id"), borrowed(access.client_request_id.as_ref()));
+    optional(out, text_key!("labels.rpc_method"), borrowed(access.rpc_method.as_ref()));
+    if let Some(status) = access.end.grpc_status {
+        plain(out, text_key!("labels.rpc_status_code"), status.as_str());
+    }
     plain(out, text_key!("labels.outcome"), access.end.outcome.as_str());
     if let Some(head_after) = access.end.head_after {
         out.extend_from_slice(text_key!("labels.response_head_ms").as_bytes());
@@ -68,19 +73,19 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
 
 pub(super) fn line(out: &mut Vec<u8>, constants: &[u8], line: &Line<'_>) {
     start(out, line.at, line.level);
-    text(out, text_key!("message"), &line.message);
+    text(out, text_key!("message"), line.message.as_deref());
     out.extend_from_slice(constants);
-    text(out, text_key!("log.logger"), line.target);
+    text(out, text_key!("log.logger"), Scrubbed::from_static(line.target));
     if let Some(context) = &line.context {
         ids(out, context);
     }
     for (named, key) in [("error.type", text_key!("error.type")), ("error.message", text_key!("error.message"))] {
         let value = line.fields.iter().find(|field| field.key == named);
         if let Some(Field { value: Value::Text(value), .. }) = value {
-            text(out, key, value);
+            text(out, key, value.as_deref());
         }
     }
-    optional(out, text_key!("labels.span_name"), line.span);
+    optional(out, text_key!("labels.span_name"), line.span.map(Scrubbed::from_static));
     labels(out, "", &line.fields);
     out.push(b'}');
 }
@@ -112,7 +117,9 @@ fn kind(out: &mut Vec<u8>, access: &Access<'_>) {
 
 fn ids(out: &mut Vec<u8>, context: &Context<'_>) {
     if let Some(id) = context.request_id {
-        plain(out, text_key!("http.request.id"), id.as_str());
+        out.extend_from_slice(text_key!("http.request.id").as_bytes());
+        out.extend_from_slice(id.as_bytes());
+        out.push(b'"');
     }
     if let Some(trace) = context.trace {
         hex(out, text_key!("trace.id"), trace.trace_id());
@@ -150,32 +157,34 @@ const RESERVED: [&str; 8] = [
 
 /// The fields of a logged line that have a name in the schema.
 fn has_a_name(field: &Field<'_>) -> bool {
-    matches!((&*field.key, &field.value), ("error.type" | "error.message", Value::Text(_)))
+    matches!((&**field.key, &field.value), ("error.type" | "error.message", Value::Text(_)))
 }
 
 /// Whatever has no name in the schema: flat keys, text values.
-fn labels(out: &mut Vec<u8>, prefix: &str, fields: &[Field<'_>]) {
+fn labels(out: &mut Vec<u8>, prefix: &'static str, fields: &[Field<'_>]) {
     let mut written: Vec<String> = Vec::with_capacity(fields.len().min(MAX_FIELDS));
     for field in fields {
         if prefix.is_empty() && has_a_name(field) {
             continue;
         }
-        let mut label = format!("{prefix}{}", label_key(&field.key));
-        if RESERVED.contains(&&*label) {
-            label.insert_str(0, "fields_");
-        }
+        let key = field.key.as_deref().map(label_key);
+        let mut label = format!("{prefix}{key}");
+        let moved = if RESERVED.contains(&&*label) { "fields_" } else { "" };
+        label.insert_str(0, moved);
         if written.contains(&label) {
             continue;
         }
         out.extend_from_slice(b",\"labels.");
-        escape::json(out, &label);
+        out.extend_from_slice(moved.as_bytes());
+        out.extend_from_slice(prefix.as_bytes());
+        escape::json(out, key.as_deref());
         out.extend_from_slice(b"\":\"");
         match &field.value {
-            Value::Text(text) => escape::json(out, text),
+            Value::Text(text) => escape::json(out, text.as_deref()),
             Value::Int(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
             Value::Uint(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
             Value::Float(number) => {
-                let _infallible = write!(Escaped(out), "{number}");
+                let _infallible = write!(Plain(out), "{number}");
             }
             Value::Bool(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
         }

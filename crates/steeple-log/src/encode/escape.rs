@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use steeple_scrub::Scrubbed;
+
 /// What may stand in a JSON string as it is. Not plain: control characters, quote, backslash, DEL, and the first bytes
 /// of the characters outside of ASCII that [`is_hidden`] asks about.
 static PLAIN: [bool; 256] = plain();
@@ -31,7 +33,8 @@ pub(crate) const fn is_hidden(char: char) -> bool {
 }
 
 /// Appends the inside of a JSON string.
-pub(crate) fn json(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn json(out: &mut Vec<u8>, text: Scrubbed<&str>) {
+    let text = text.into_inner();
     if is_plain(text.as_bytes()) {
         out.extend_from_slice(text.as_bytes());
     } else {
@@ -114,7 +117,7 @@ fn json_char(out: &mut Vec<u8>, char: char) {
 }
 
 /// Appends text for people: hidden characters as `\n` or `\u{202e}`, the rest as it is.
-pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn text(out: &mut Vec<u8>, text: Scrubbed<&str>) {
     for char in text.chars() {
         if is_hidden(char) {
             out.extend(char.escape_default().map(|escaped| u8::try_from(escaped).unwrap_or(b'?')));
@@ -125,12 +128,12 @@ pub(crate) fn text(out: &mut Vec<u8>, text: &str) {
 }
 
 /// The same, for places that take a string.
-pub(crate) fn visible(given: Cow<'_, str>) -> Cow<'_, str> {
+pub(crate) fn visible(given: Scrubbed<Cow<'_, str>>) -> Cow<'_, str> {
     if is_plain(given.as_bytes()) || !given.chars().any(is_hidden) {
-        return given;
+        return given.into_inner();
     }
     let mut out = Vec::with_capacity(given.len().saturating_add(16));
-    text(&mut out, &given);
+    text(&mut out, given.as_deref());
     Cow::Owned(String::from_utf8(out).unwrap_or_default())
 }
 
@@ -154,7 +157,7 @@ mod tests {
 
     fn json_of(given: &str) -> String {
         let mut out = vec![b'"'];
-        json(&mut out, given);
+        json(&mut out, Scrubbed::from_application(given));
         out.push(b'"');
         String::from_utf8(out).unwrap()
     }
@@ -166,7 +169,7 @@ mod tests {
         assert_eq!(json_of("\u{2028}\u{202e}\u{2066}\u{feff}"), r#""\u2028\u202e\u2066\ufeff""#);
         assert_eq!(json_of("\u{e0041}"), r#""\udb40\udc41""#);
         assert_eq!(json_of("Zürich — 東京 🦀"), r#""Zürich — 東京 🦀""#);
-        assert_eq!(visible(Cow::Borrowed("a\nb\u{202e}c")), "a\\nb\\u{202e}c");
+        assert_eq!(visible(Scrubbed::from_static("a\nb\u{202e}c").into()), "a\\nb\\u{202e}c");
     }
 
     #[test]
@@ -196,7 +199,7 @@ mod tests {
 
         #[test]
         fn shown_text_has_nothing_hidden(given: String) {
-            prop_assert!(!visible(Cow::Owned(given)).chars().any(is_hidden));
+            prop_assert!(!visible(Scrubbed::from_application(&given).into()).chars().any(is_hidden));
         }
     }
 }

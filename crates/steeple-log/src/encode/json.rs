@@ -2,9 +2,12 @@
 
 use std::{fmt::Write, net::IpAddr};
 
-use steeple_core::{ErrorClass, GrpcStatus, Hex, VisibleAddress};
+use steeple_core::{ErrorClass, Hex, VisibleAddress};
+use steeple_scrub::Scrubbed;
 
-use super::{Access, Context, Field, Line, Service, Value, escape, level_name, millis, time::rfc3339_micros};
+use super::{
+    Access, Context, Field, Line, Service, Value, escape, level_name, millis, record::borrowed, time::rfc3339_micros,
+};
 
 /// `,"key":`, put together by the compiler.
 macro_rules! key {
@@ -45,9 +48,9 @@ const RESERVED_ON_ACCESS: usize = 8;
 
 pub(super) fn constants(service: &Service) -> Vec<u8> {
     let mut out = Vec::new();
-    optional(&mut out, text_key!("service.name"), service.name.as_deref());
-    optional(&mut out, text_key!("service.version"), service.version.as_deref());
-    optional(&mut out, text_key!("deployment.environment.name"), service.environment.as_deref());
+    configured(&mut out, text_key!("service.name"), service.name.as_deref());
+    configured(&mut out, text_key!("service.version"), service.version.as_deref());
+    configured(&mut out, text_key!("deployment.environment.name"), service.environment.as_deref());
     out
 }
 
@@ -61,15 +64,17 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     out.extend_from_slice(b"\",\"target\":\"steeple::access\"");
     out.extend_from_slice(constants);
     ids(out, &access.context);
-    optional(out, text_key!("client_request_id"), access.client_request_id.as_deref());
+    optional(out, text_key!("client_request_id"), borrowed(access.client_request_id.as_ref()));
     names(out, &access.context, Some(access.method));
-    text(out, text_key!("url.path"), &access.path);
-    optional(out, text_key!("url.query"), access.query.as_deref());
+    text(out, text_key!("url.path"), access.path.as_deref());
+    optional(out, text_key!("url.query"), borrowed(access.query.as_ref()));
     if let Some(status) = access.end.status {
         number(out, key!("http.response.status_code"), status.as_u16());
     }
-    optional(out, text_key!("rpc.method"), access.rpc_method);
-    optional(out, text_key!("rpc.status_code"), access.end.grpc_status.map(GrpcStatus::as_str));
+    optional(out, text_key!("rpc.method"), borrowed(access.rpc_method.as_ref()));
+    if let Some(status) = access.end.grpc_status {
+        plain(out, text_key!("rpc.status_code"), status.as_str());
+    }
     plain(out, text_key!("outcome"), access.end.outcome.as_str());
     out.extend_from_slice(key!("duration_ms").as_bytes());
     millis(out, access.end.duration);
@@ -80,7 +85,7 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     number(out, key!("http.request.body.size"), access.end.request_body_bytes);
     number(out, key!("http.response.body.size"), access.end.response_body_bytes);
     plain(out, text_key!("network.protocol.version"), access.version);
-    optional(out, text_key!("user_agent.original"), access.user_agent.as_deref());
+    optional(out, text_key!("user_agent.original"), borrowed(access.user_agent.as_ref()));
     if let Some(address) = &access.address {
         visible_address(out, text_key!("client.address"), address);
     }
@@ -88,7 +93,7 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     if let Some(class) = access.end.error_class() {
         error_type(out, text_key!("error.type"), class);
     }
-    optional(out, text_key!("error.message"), access.error.as_deref());
+    optional(out, text_key!("error.message"), borrowed(access.error.as_ref()));
     fields(out, "attributes.", &[], &access.attributes);
     out.push(b'}');
 }
@@ -99,15 +104,15 @@ pub(super) fn line(out: &mut Vec<u8>, constants: &[u8], line: &Line<'_>) {
     out.extend_from_slice(b"\",\"level\":\"");
     out.extend_from_slice(level_name(line.level).as_bytes());
     out.push(b'"');
-    text(out, text_key!("message"), &line.message);
-    text(out, text_key!("target"), line.target);
+    text(out, text_key!("message"), line.message.as_deref());
+    text(out, text_key!("target"), Scrubbed::from_static(line.target));
     out.extend_from_slice(constants);
     if let Some(context) = &line.context {
         ids(out, context);
         names(out, context, None);
         optional(out, text_key!("user.id"), context.user());
     }
-    optional(out, text_key!("span.name"), line.span);
+    optional(out, text_key!("span.name"), line.span.map(Scrubbed::from_static));
     let reserved = if line.is_access { RESERVED.get(..RESERVED_ON_ACCESS).unwrap_or(&RESERVED) } else { &RESERVED };
     fields(out, "", reserved, &line.fields);
     out.push(b'}');
@@ -151,7 +156,7 @@ fn ids(out: &mut Vec<u8>, context: &Context<'_>) {
     }
 }
 
-fn names(out: &mut Vec<u8>, context: &Context<'_>, method: Option<&str>) {
+fn names(out: &mut Vec<u8>, context: &Context<'_>, method: Option<&'static str>) {
     out.extend_from_slice(text_key!("transaction.name").as_bytes());
     name(out, context);
     out.push(b'"');
@@ -161,23 +166,29 @@ fn names(out: &mut Vec<u8>, context: &Context<'_>, method: Option<&str>) {
     optional(out, text_key!("http.route"), context.route());
 }
 
-/// A text that needs no escapes.
-pub(super) fn plain(out: &mut Vec<u8>, key: &str, value: &str) {
+/// One of our own words: it needs neither scrubber nor escapes.
+pub(super) fn plain(out: &mut Vec<u8>, key: &str, value: &'static str) {
     out.extend_from_slice(key.as_bytes());
     out.extend_from_slice(value.as_bytes());
     out.push(b'"');
 }
 
-pub(super) fn text(out: &mut Vec<u8>, key: &str, value: &str) {
+/// The one way of a text into a line.
+pub(super) fn text(out: &mut Vec<u8>, key: &str, value: Scrubbed<&str>) {
     out.extend_from_slice(key.as_bytes());
     escape::json(out, value);
     out.push(b'"');
 }
 
-pub(super) fn optional(out: &mut Vec<u8>, key: &str, value: Option<&str>) {
+pub(super) fn optional(out: &mut Vec<u8>, key: &str, value: Option<Scrubbed<&str>>) {
     if let Some(value) = value {
         text(out, key, value);
     }
+}
+
+/// What the operator says of the service.
+pub(super) fn configured(out: &mut Vec<u8>, key: &str, value: Option<&str>) {
+    optional(out, key, value.map(Scrubbed::from_application));
 }
 
 pub(super) fn number(out: &mut Vec<u8>, key: &str, value: impl itoa::Integer) {
@@ -194,7 +205,7 @@ pub(super) fn hex<const N: usize>(out: &mut Vec<u8>, key: &str, id: Hex<N>) {
 pub(super) fn visible_address(out: &mut Vec<u8>, key: &str, address: &VisibleAddress) {
     match address {
         VisibleAddress::Ip(ip) => ip_address(out, key, *ip),
-        VisibleAddress::Pseudonym(pseudonym) => text(out, key, pseudonym),
+        VisibleAddress::Pseudonym(pseudonym) => text(out, key, Scrubbed::from_application(pseudonym)),
     }
 }
 
@@ -211,27 +222,29 @@ pub(super) fn ip_address(out: &mut Vec<u8>, key: &str, address: IpAddr) {
             }
         }
         IpAddr::V6(v6) => {
-            let _infallible = write!(Escaped(out), "{v6}");
+            let _infallible = write!(Plain(out), "{v6}");
         }
     }
     out.push(b'"');
 }
 
 pub(super) fn error_type(out: &mut Vec<u8>, key: &str, class: ErrorClass) {
-    class.with_str(|class| plain(out, key, class));
+    out.extend_from_slice(key.as_bytes());
+    class.with_str(|class| out.extend_from_slice(class.as_bytes()));
+    out.push(b'"');
 }
 
 /// Writes fields, each key once: of two with the same key the first. A key that is `reserved` goes under `fields.`.
 fn fields(out: &mut Vec<u8>, prefix: &str, reserved: &[&str], fields: &[Field<'_>]) {
     for (place, field) in fields.iter().enumerate() {
         let before = fields.get(..place).unwrap_or_default();
-        let moved = if reserved.contains(&&*field.key) { "fields." } else { prefix };
+        let moved = if reserved.contains(&&**field.key) { "fields." } else { prefix };
         if before.iter().any(|other| is_same_key(other, field, reserved)) {
             continue;
         }
         out.extend_from_slice(b",\"");
         out.extend_from_slice(moved.as_bytes());
-        escape::json(out, &field.key);
+        escape::json(out, field.key.as_deref());
         out.extend_from_slice(b"\":");
         value(out, &field.value);
     }
@@ -257,11 +270,11 @@ fn is_same_key(one: &Field<'_>, other: &Field<'_>, reserved: &[&str]) -> bool {
     one.key == other.key || (!reserved.is_empty() && bare(&one.key) == bare(&other.key))
 }
 
-fn value(out: &mut Vec<u8>, value: &Value<'_>) {
+fn value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Text(text) => {
             out.push(b'"');
-            escape::json(out, text);
+            escape::json(out, text.as_deref());
             out.push(b'"');
         }
         Value::Int(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
@@ -269,18 +282,18 @@ fn value(out: &mut Vec<u8>, value: &Value<'_>) {
         // JSON knows no infinity; null keeps the column a number.
         Value::Float(number) if !number.is_finite() => out.extend_from_slice(b"null"),
         Value::Float(number) => {
-            let _infallible = write!(Escaped(out), "{number:?}");
+            let _infallible = write!(Plain(out), "{number:?}");
         }
         Value::Bool(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
     }
 }
 
-/// Escapes what is formatted into it.
-pub(super) struct Escaped<'a>(pub(super) &'a mut Vec<u8>);
+/// For numbers and addresses, which have nothing to escape.
+pub(super) struct Plain<'a>(pub(super) &'a mut Vec<u8>);
 
-impl Write for Escaped<'_> {
+impl Write for Plain<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        escape::json(self.0, text);
+        self.0.extend_from_slice(text.as_bytes());
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use steeple_scrub::Scrubber;
+use steeple_scrub::{Scrubbed, Scrubber};
 
 /// Remembers, on each thread, what scrubbing made of some texts: of user agents, of which a service sees few.
 ///
@@ -26,9 +26,10 @@ struct Entry {
 }
 
 struct Known {
-    raw: Box<str>,
-    /// What it became. `None`: nothing was found in it.
-    scrubbed: Option<Box<str>>,
+    /// `None`: nothing was found in it.
+    raw: Option<Box<str>>,
+    /// What it became.
+    scrubbed: Scrubbed<String>,
 }
 
 const SLOTS: usize = 64;
@@ -45,7 +46,7 @@ impl Memo {
     }
 
     /// The same as [`Scrubber::text`].
-    pub(crate) fn text<'t>(&self, scrubber: &Scrubber, text: &'t str) -> Cow<'t, str> {
+    pub(crate) fn text<'t>(&self, scrubber: &Scrubber, text: &'t str) -> Scrubbed<Cow<'t, str>> {
         if text.len() > MAX_LEN {
             return scrubber.text(text);
         }
@@ -59,7 +60,7 @@ impl Memo {
         entries: &mut Vec<Option<Entry>>,
         scrubber: &Scrubber,
         text: &'t str,
-    ) -> Option<Cow<'t, str>> {
+    ) -> Option<Scrubbed<Cow<'t, str>>> {
         if entries.is_empty() {
             entries.resize_with(SLOTS, || None);
         }
@@ -67,17 +68,14 @@ impl Memo {
         let slot = entries.get_mut(usize::try_from(fingerprint >> 58).unwrap_or(0))?;
         match slot {
             Some(entry) if entry.owner == self.owner && entry.fingerprint == fingerprint => {
-                let known = entry.known.get_or_insert_with(|| Known {
-                    raw: text.into(),
-                    scrubbed: match scrubber.text(text) {
-                        Cow::Borrowed(_) => None,
-                        Cow::Owned(safe) => Some(safe.into()),
-                    },
+                let known = entry.known.get_or_insert_with(|| {
+                    let safe = scrubber.text(text);
+                    Known { raw: (!safe.is_clean()).then(|| text.into()), scrubbed: safe.into_owned() }
                 });
-                (*known.raw == *text).then(|| match &known.scrubbed {
-                    None => Cow::Borrowed(text),
-                    Some(safe) => Cow::Owned(String::from(&**safe)),
-                })
+                match &known.raw {
+                    None => known.scrubbed.vouch_for(text).map(Into::into),
+                    Some(raw) => (**raw == *text).then(|| known.scrubbed.clone().into()),
+                }
             }
             _ => {
                 *slot = Some(Entry { owner: self.owner, fingerprint, known: None });
@@ -128,7 +126,7 @@ mod tests {
         let (memo, scrubber) = (Memo::new(), Scrubber::default());
         let texts: Vec<_> = (0..10_000).map(|number| format!("made up {number}")).collect();
         for text in &texts {
-            assert_eq!(memo.text(&scrubber, text), *text);
+            assert_eq!(memo.text(&scrubber, text), text.as_str());
         }
         ENTRIES.with_borrow(|entries| {
             assert_eq!(entries.len(), SLOTS);

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write, time::Duration};
 
+use steeple_scrub::Scrubbed;
 use tracing::Level;
 
 use super::{Access, Context, Line, Value, escape, level_name, time::clock_millis};
@@ -42,9 +43,9 @@ pub(super) fn access(out: &mut Vec<u8>, colors: Colors, access: &Access<'_>) {
     start(out, colors, access.at, access.level);
     colors.paint(out, BOLD, |out| name(out, &access.context));
     // The path says more than the name only where the name has a placeholder in it, or is none of the path's.
-    if access.context.name().1 != access.path {
+    if access.context.name().1 != access.path.as_deref() {
         out.push(b' ');
-        colors.paint(out, DIM, |out| escape::text(out, &access.path));
+        colors.paint(out, DIM, |out| escape::text(out, access.path.as_deref()));
     }
     out.push(b' ');
     status(out, colors, access);
@@ -59,24 +60,24 @@ pub(super) fn access(out: &mut Vec<u8>, colors: Colors, access: &Access<'_>) {
     short_id(out, colors, &access.context);
     if let Some(error) = &access.error {
         out.push(b' ');
-        colors.paint(out, RED, |out| escape::text(out, error));
+        colors.paint(out, RED, |out| escape::text(out, error.as_deref()));
     }
     for field in &access.attributes {
-        key_value(out, colors, &field.key, &field.value);
+        key_value(out, colors, field.key.as_deref(), &field.value);
     }
 }
 
 pub(super) fn line(out: &mut Vec<u8>, colors: Colors, line: &Line<'_>) {
     start(out, colors, line.at, line.level);
     colors.paint(out, DIM, |out| {
-        escape::text(out, line.target);
+        escape::text(out, Scrubbed::from_static(line.target));
         out.push(b':');
     });
     out.push(b' ');
-    escape::text(out, &line.message);
+    escape::text(out, line.message.as_deref());
     for (place, field) in line.fields.iter().enumerate() {
         if !line.fields.iter().take(place).any(|before| before.key == field.key) {
-            key_value(out, colors, &field.key, &field.value);
+            key_value(out, colors, field.key.as_deref(), &field.value);
         }
     }
     if let Some(context) = &line.context {
@@ -170,14 +171,14 @@ fn short_id(out: &mut Vec<u8>, colors: Colors, context: &Context<'_>) {
     });
 }
 
-fn key_value(out: &mut Vec<u8>, colors: Colors, key: &str, value: &Value<'_>) {
+fn key_value(out: &mut Vec<u8>, colors: Colors, key: Scrubbed<&str>, value: &Value) {
     out.push(b' ');
     colors.paint(out, DIM, |out| {
         escape::text(out, key);
         out.push(b'=');
     });
     match value {
-        Value::Text(text) => escape::text(out, text),
+        Value::Text(text) => escape::text(out, text.as_deref()),
         Value::Int(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
         Value::Uint(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
         Value::Float(number) => {

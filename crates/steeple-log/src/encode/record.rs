@@ -1,14 +1,16 @@
 use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, Uri, header::USER_AGENT};
-use steeple_core::{End, Exchange, RequestId, Snapshot, Text, TraceContext, TransactionName, User, VisibleAddress};
-use steeple_scrub::Scrubber;
+use steeple_core::{
+    End, Exchange, RequestId, Snapshot, Text, TraceContext, TransactionName, User, VisibleAddress, clock,
+};
+use steeple_scrub::{Scrubbed, Scrubber};
 use tracing::Level;
 
 use super::{
     Memo,
     escape::clamp,
-    value::{Field, MAX_VALUE, shown},
+    value::{Field, MAX_VALUE},
 };
 
 const MAX_PATH: usize = 2048;
@@ -66,7 +68,10 @@ impl Captured {
     }
 }
 
-/// What an exchange's line says. Every text in it is scrubbed and bounded.
+/// What marks a text that was cut.
+const CUT: &str = "…";
+
+/// What an exchange's line says. Every text in it is scrubbed, as its type says, and bounded.
 #[derive(Debug)]
 pub(crate) struct Access<'a> {
     pub(crate) at: Duration,
@@ -75,46 +80,56 @@ pub(crate) struct Access<'a> {
     pub(crate) context: Context<'a>,
     pub(crate) method: &'static str,
     pub(crate) version: &'static str,
-    pub(crate) rpc_method: Option<&'a str>,
-    pub(crate) path: Cow<'a, str>,
-    pub(crate) query: Option<Cow<'a, str>>,
-    pub(crate) user_agent: Option<Cow<'a, str>>,
-    pub(crate) client_request_id: Option<String>,
-    pub(crate) address: Option<VisibleAddress>,
-    pub(crate) error: Option<String>,
+    pub(crate) rpc_method: Option<Shown<'a>>,
+    pub(crate) path: Shown<'a>,
+    pub(crate) query: Option<Shown<'a>>,
+    pub(crate) user_agent: Option<Shown<'a>>,
+    pub(crate) client_request_id: Option<Shown<'a>>,
+    pub(crate) address: Option<&'a VisibleAddress>,
+    pub(crate) error: Option<Shown<'a>>,
     pub(crate) attributes: Vec<Field<'static>>,
+}
+
+/// Text that a line may show.
+pub(crate) type Shown<'a> = Scrubbed<Cow<'a, str>>;
+
+/// What is there of it, borrowed.
+pub(crate) fn borrowed<'s>(shown: Option<&'s Shown<'_>>) -> Option<Scrubbed<&'s str>> {
+    shown.map(Scrubbed::as_deref)
 }
 
 impl<'a> Access<'a> {
     pub(crate) fn new(
         scrubber: &Scrubber,
         memo: &Memo,
-        at: Duration,
         level: Level,
         captured: &'a Captured,
         exchange: &'a Exchange,
+        snapshot: &'a Snapshot,
         end: &'a End,
     ) -> Self {
-        let Snapshot { name, route, user, client_address, client_request_id, error, attributes, .. } =
-            exchange.snapshot();
-        let error = error.map(|error| {
-            let text = error.to_string();
-            shown(scrubber.text(&text), MAX_MESSAGE).into_owned()
+        let Snapshot { name, route, user, client_address, client_request_id, error, attributes, .. } = snapshot;
+        let error = error.as_ref().map(|error| Line::message(scrubber, &error.to_string()));
+        let started = exchange.started();
+        let at = clock::unix_at(started.checked_add(end.duration).unwrap_or(started));
+        let context = Context::new(scrubber, exchange, name, route.as_ref(), user.as_ref());
+        let rpc_method = exchange.rpc_method().map(|method| match context.target.vouch_for(method) {
+            Some(method) => method.into(),
+            None => scrubber.text(method).cut(MAX_VALUE, CUT),
         });
-        let client_request_id = client_request_id.map(|id| shown(scrubber.text(&id), MAX_VALUE).into_owned());
         Self {
             at,
             level,
             end,
-            context: Context::new(scrubber, exchange, name, route, user),
+            context,
             method: exchange.method(),
             version: exchange.version_str(),
-            rpc_method: exchange.rpc_method(),
-            path: shown(scrubber.path(captured.path()), MAX_PATH),
-            query: captured.query().map(|query| shown(scrubber.query(query), MAX_QUERY)),
-            user_agent: captured.user_agent().map(|user_agent| shown(memo.text(scrubber, user_agent), MAX_USER_AGENT)),
-            client_request_id,
-            address: client_address,
+            rpc_method,
+            path: scrubber.path(captured.path()).cut(MAX_PATH, CUT),
+            query: captured.query().map(|query| scrubber.query(query).cut(MAX_QUERY, CUT)),
+            user_agent: captured.user_agent().map(|text| memo.text(scrubber, text).cut(MAX_USER_AGENT, CUT)),
+            client_request_id: client_request_id.as_deref().map(|id| scrubber.text(id).cut(MAX_VALUE, CUT)),
+            address: client_address.as_ref(),
             error,
             attributes: attributes
                 .iter()
@@ -142,78 +157,79 @@ impl<'a> Access<'a> {
 pub(crate) struct Context<'a> {
     pub(crate) request_id: Option<&'a RequestId>,
     pub(crate) trace: Option<&'a TraceContext>,
+    method: Option<&'static str>,
+    target: Shown<'a>,
+    route: Option<Shown<'a>>,
+    user: Option<Shown<'a>>,
+}
+
+/// What an exchange is called and whose it is, taken from it so that a [`Context`] can borrow it.
+pub(crate) struct Names {
     name: TransactionName,
     route: Option<Text>,
     user: Option<User>,
-    // What is shown in their places where the scrubber found something.
-    scrubbed_target: Option<String>,
-    scrubbed_route: Option<String>,
-    scrubbed_user: Option<String>,
+}
+
+impl Names {
+    pub(crate) fn of(exchange: &Exchange) -> Self {
+        Self { name: exchange.name(), route: exchange.route(), user: exchange.visible_user() }
+    }
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn of(scrubber: &Scrubber, exchange: &'a Exchange) -> Self {
-        Self::new(scrubber, exchange, exchange.name(), exchange.route(), exchange.visible_user())
+    pub(crate) fn of(scrubber: &Scrubber, exchange: &'a Exchange, names: &'a Names) -> Self {
+        Self::new(scrubber, exchange, &names.name, names.route.as_ref(), names.user.as_ref())
     }
 
     fn new(
         scrubber: &Scrubber,
         exchange: &'a Exchange,
-        name: TransactionName,
-        route: Option<Text>,
-        user: Option<User>,
+        name: &'a TransactionName,
+        route: Option<&'a Text>,
+        user: Option<&'a User>,
     ) -> Self {
-        let scrubbed_target = changed(scrubber, name.target_text());
-        let scrubbed_route = route.as_ref().and_then(|route| changed(scrubber, route));
-        let scrubbed_user = user.as_ref().and_then(User::id).and_then(|id| match shown(scrubber.text(id), MAX_VALUE) {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(safe) => Some(safe),
-        });
         Self {
             request_id: exchange.get_request_id(),
             trace: exchange.trace(),
-            name,
-            scrubbed_target,
-            route,
-            scrubbed_route,
-            user,
-            scrubbed_user,
+            method: name.method(),
+            target: named(scrubber, name.target_text()),
+            route: route.map(|route| named(scrubber, route)),
+            user: user.and_then(User::id).map(|id| scrubber.text(id).cut(MAX_VALUE, CUT)),
         }
     }
 
-    pub(crate) fn user(&self) -> Option<&str> {
-        self.scrubbed_user.as_deref().or_else(|| self.user.as_ref()?.id())
+    pub(crate) fn user(&self) -> Option<Scrubbed<&str>> {
+        borrowed(self.user.as_ref())
     }
 
     /// The parts of the name: method and target.
-    pub(crate) fn name(&self) -> (Option<&'static str>, &str) {
-        (self.name.method(), self.scrubbed_target.as_deref().unwrap_or_else(|| self.name.target()))
+    pub(crate) fn name(&self) -> (Option<&'static str>, Scrubbed<&str>) {
+        (self.method, self.target.as_deref())
     }
 
     /// The template of the route.
-    pub(crate) fn route(&self) -> Option<&str> {
-        self.scrubbed_route.as_deref().or_else(|| self.route.as_ref().map(Text::as_str))
+    pub(crate) fn route(&self) -> Option<Scrubbed<&str>> {
+        borrowed(self.route.as_ref())
     }
 }
 
-/// What is to be shown of a name instead of itself. Nothing for one that was there before any request.
-fn changed(scrubber: &Scrubber, name: &Text) -> Option<String> {
+/// A name. One that was there before any request is as the application wrote it.
+fn named<'t>(scrubber: &Scrubber, name: &'t Text) -> Shown<'t> {
     if name.is_fixed() {
-        return None;
-    }
-    match shown(scrubber.text(name.as_str()), MAX_VALUE) {
-        Cow::Borrowed(_) => None,
-        Cow::Owned(safe) => Some(safe),
+        Scrubbed::from_application(name.as_str()).into()
+    } else {
+        scrubber.text(name.as_str()).cut(MAX_VALUE, CUT)
     }
 }
 
-/// A line that a handler, a library or the service itself logged. Every text in it is scrubbed and bounded.
+/// A line that a handler, a library or the service itself logged. Every text in it is scrubbed, as its type says, and
+/// bounded.
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
     pub(crate) at: Duration,
     pub(crate) level: Level,
-    pub(crate) target: &'a str,
-    pub(crate) message: Cow<'a, str>,
+    pub(crate) target: &'static str,
+    pub(crate) message: Shown<'static>,
     pub(crate) context: Option<Context<'a>>,
     pub(crate) span: Option<&'static str>,
     /// An exchange's own line: its fields say what the context would.
@@ -222,7 +238,7 @@ pub(crate) struct Line<'a> {
 }
 
 impl Line<'_> {
-    pub(crate) fn message(scrubber: &Scrubber, text: &str) -> String {
-        shown(scrubber.text(text), MAX_MESSAGE).into_owned()
+    pub(crate) fn message(scrubber: &Scrubber, text: &str) -> Shown<'static> {
+        scrubber.text(text).cut(MAX_MESSAGE, CUT).into_owned().into()
     }
 }

@@ -1,7 +1,7 @@
-use std::{borrow::Cow, fmt::Write};
+use std::{borrow::Cow, fmt::Display};
 
 use steeple_core::AttributeValue;
-use steeple_scrub::Scrubber;
+use steeple_scrub::{Scrubbed, Scrubber};
 
 use super::escape::clamp;
 
@@ -17,13 +17,14 @@ pub(crate) const MAX_FIELDS: usize = 64;
 /// A key and its value, scrubbed, both bounded.
 #[derive(Clone, Debug)]
 pub(crate) struct Field<'a> {
-    pub(crate) key: Cow<'a, str>,
-    pub(crate) value: Value<'static>,
+    pub(crate) key: Scrubbed<Cow<'a, str>>,
+    pub(crate) value: Value,
 }
 
+/// What a line shows: `Scrubbed` text. As it came: `Value<Cow<str>>`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value<'a> {
-    Text(Cow<'a, str>),
+pub(crate) enum Value<T = Scrubbed<Cow<'static, str>>> {
+    Text(T),
     Int(i64),
     Uint(u64),
     Float(f64),
@@ -31,25 +32,10 @@ pub(crate) enum Value<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// The one way to make a field: through the scrubber.
-    pub(crate) fn new(scrubber: &Scrubber, key: Cow<'a, str>, value: Value<'_>) -> Field<'a> {
-        let key = match key {
-            short if short.len() <= MAX_KEY => short,
-            Cow::Borrowed(long) => Cow::Borrowed(clamp(long, MAX_KEY)),
-            Cow::Owned(long) => Cow::Owned(clamp(&long, MAX_KEY).to_owned()),
-        };
-        let value = match value {
-            Value::Text(text) => {
-                let text = scrubber.field(&key, &text);
-                Value::Text(Cow::Owned(shown(text, MAX_VALUE).into_owned()))
-            }
-            // A card's number is no less secret for being a number.
-            Value::Int(number) => number_unless_secret(scrubber, &key, &number, Value::Int(number)),
-            Value::Uint(number) => number_unless_secret(scrubber, &key, &number, Value::Uint(number)),
-            Value::Float(number) => number_unless_secret(scrubber, &key, &number, Value::Float(number)),
-            Value::Bool(truth) => Value::Bool(truth),
-        };
-        Field { key, value }
+    /// A field with a key that stands in the code, as `tracing` has them.
+    pub(crate) fn new(scrubber: &Scrubber, key: &'static str, value: Value<Cow<'_, str>>) -> Field<'a> {
+        let key = clamp(key, MAX_KEY);
+        Field { key: Scrubbed::from_static(key).into(), value: scrubbed(scrubber, key, value) }
     }
 
     /// A field of an exchange's attributes or of a business event. Their keys may be anything.
@@ -60,34 +46,27 @@ impl<'a> Field<'a> {
             AttributeValue::Float(number) => Value::Float(*number),
             AttributeValue::Bool(truth) => Value::Bool(*truth),
         };
-        let Field { value, .. } = Field::new(scrubber, Cow::Borrowed(key), value);
-        let key = scrubber.text(clamp(key, MAX_KEY)).into_owned();
-        Field { key: Cow::Owned(key), value }
+        let key = clamp(key, MAX_KEY);
+        Field { key: scrubber.text(key).into_owned().into(), value: scrubbed(scrubber, key, value) }
     }
 }
 
-fn number_unless_secret(
-    scrubber: &Scrubber,
-    key: &str,
-    number: &dyn std::fmt::Display,
-    value: Value<'static>,
-) -> Value<'static> {
-    let mut text = String::new();
-    if write!(text, "{number}").is_err() {
-        return value;
-    }
-    match scrubber.field(key, &text) {
-        same if *same == text => value,
-        marker => Value::Text(Cow::Owned(marker.into_owned())),
+fn scrubbed(scrubber: &Scrubber, key: &str, value: Value<Cow<'_, str>>) -> Value {
+    match value {
+        Value::Text(text) => {
+            let text = scrubber.field(key, &text).cut(MAX_VALUE, "…");
+            Value::Text(text.into_owned().into())
+        }
+        // A card's number is no less secret for being a number.
+        Value::Int(number) => number_unless_secret(scrubber, key, &number, Value::Int(number)),
+        Value::Uint(number) => number_unless_secret(scrubber, key, &number, Value::Uint(number)),
+        Value::Float(number) => number_unless_secret(scrubber, key, &number, Value::Float(number)),
+        Value::Bool(truth) => Value::Bool(truth),
     }
 }
 
-/// Cuts what is too long; an ellipsis says so.
-pub(crate) fn shown(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
-    if text.len() <= max {
-        return text;
-    }
-    let mut cut = clamp(&text, max).to_owned();
-    cut.push('…');
-    Cow::Owned(cut)
+fn number_unless_secret(scrubber: &Scrubber, key: &str, number: &dyn Display, value: Value) -> Value {
+    let text = number.to_string();
+    let safe = scrubber.field(key, &text);
+    if safe.is_clean() { value } else { Value::Text(safe.into_owned().into()) }
 }

@@ -129,18 +129,18 @@ fn seen(scrubber: &Scrubber, place: Place, name: &str, text: &str) -> String {
             let name = HeaderName::try_from(name).ok();
             let value = HeaderValue::try_from(text).ok();
             name.zip(value)
-                .map(|(name, value)| scrubber.header(&name, &value).or_marker().into_owned())
+                .map(|(name, value)| scrubber.header(&name, &value).or_marker().to_string())
                 .unwrap_or_default()
         }
-        Place::Query => scrubber.query(text).into_owned(),
-        Place::Path => scrubber.path(text).into_owned(),
-        Place::Target => text.parse::<Uri>().map(|uri| scrubber.uri(&uri).into_owned()).unwrap_or_default(),
-        Place::Url => scrubber.url(text).into_owned(),
-        Place::Form => scrubber.form(text).into_owned(),
+        Place::Query => scrubber.query(text).to_string(),
+        Place::Path => scrubber.path(text).to_string(),
+        Place::Target => text.parse::<Uri>().map(|uri| scrubber.uri(&uri).to_string()).unwrap_or_default(),
+        Place::Url => scrubber.url(text).to_string(),
+        Place::Form => scrubber.form(text).to_string(),
         Place::Json => json(scrubber, text),
-        Place::Cookie => scrubber.cookies(text).into_owned(),
-        Place::Field => scrubber.field(name, text).into_owned(),
-        Place::Message | Place::Error | Place::Breadcrumb => scrubber.text(text).into_owned(),
+        Place::Cookie => scrubber.cookies(text).to_string(),
+        Place::Field => scrubber.field(name, text).to_string(),
+        Place::Message | Place::Error | Place::Breadcrumb => scrubber.text(text).to_string(),
     }
 }
 
@@ -154,7 +154,7 @@ fn json(scrubber: &Scrubber, text: &str) -> String {
 /// Without the feature `json`, a document is text like any other.
 #[cfg(not(feature = "json"))]
 fn json(scrubber: &Scrubber, text: &str) -> String {
-    scrubber.text(text).into_owned()
+    scrubber.text(text).to_string()
 }
 
 /// Draws characters from a fixed seed.

@@ -3,7 +3,7 @@ use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 use http::{HeaderMap, HeaderName, HeaderValue, request};
 use opentelemetry::{Array, Key, KeyValue, StringValue, Value, trace::Status};
 use steeple_core::{AttributeValue, End, Exchange, NameSource, NoticedError, VisibleAddress, truncate_address};
-use steeple_scrub::{HeaderVerdict, HideReason, Scrubber};
+use steeple_scrub::{HeaderVerdict, HideReason, Scrubbed, Scrubber};
 
 use super::{MAX_TEXT, Target, key};
 use crate::scrub::cut;
@@ -218,6 +218,6 @@ fn scheme(scheme: &str) -> Value {
     }
 }
 
-fn bounded(text: Cow<'_, str>) -> Value {
-    if text.len() <= MAX_TEXT { text.into_owned().into() } else { cut(&text, MAX_TEXT).to_owned().into() }
+fn bounded(text: Scrubbed<Cow<'_, str>>) -> Value {
+    if text.len() <= MAX_TEXT { text.into_inner().into_owned().into() } else { cut(&text, MAX_TEXT).to_owned().into() }
 }
