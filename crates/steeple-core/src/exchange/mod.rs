@@ -477,7 +477,7 @@ fn is_catch_all(template: &str) -> bool {
 }
 
 /// `application/grpc`, alone or with a subtype (`+proto`) or a parameter; `grpc-web` is another protocol.
-fn is_grpc(headers: &HeaderMap) -> bool {
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     headers
         .get(http::header::CONTENT_TYPE)
         .and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"))

@@ -8,6 +8,7 @@
     reason = "a test that panics is a test that failed"
 )]
 
+mod calls;
 mod current;
 mod endings;
 mod extract;

@@ -1,0 +1,85 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Buf;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::{CallObserver, watch::Watch};
+
+pin_project! {
+    /// A response body whose end is the end of its call. Forwards every frame, its length and its end as they are.
+    #[derive(Debug)]
+    pub struct CallBody<B: Body, O: CallObserver> {
+        #[pin]
+        inner: B,
+        watch: Watch<O>,
+    }
+
+    impl<B: Body, O: CallObserver> PinnedDrop for CallBody<B, O> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            let inner = this.inner;
+            this.watch.on_body_dropped(|| inner.is_end_stream());
+        }
+    }
+}
+
+impl<B: Body, O: CallObserver> CallBody<B, O> {
+    pub(super) fn new(inner: B, watch: Watch<O>) -> Self {
+        Self { inner, watch }
+    }
+
+    /// The body inside.
+    pub fn get_ref(&self) -> &B {
+        &self.inner
+    }
+}
+
+impl<B, O> Body for CallBody<B, O>
+where
+    B: Body,
+    B::Error: fmt::Display,
+    O: CallObserver,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let this = self.project();
+        let (mut inner, watch) = (this.inner, this.watch);
+        let (frame, is_last) = ready!(watch.during_poll(|| {
+            let frame = ready!(inner.as_mut().poll_frame(cx));
+            // The caller need not poll again after trailers or once the length is used up: this can be the last call.
+            let is_last = matches!(&frame, Some(Ok(frame)) if frame.is_trailers() || inner.is_end_stream());
+            Poll::Ready((frame, is_last))
+        }));
+        match &frame {
+            None => watch.complete(),
+            Some(Err(error)) => watch.on_error(error),
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    watch.on_data(data.remaining());
+                }
+                if let Some(trailers) = frame.trailers_ref() {
+                    watch.on_trailers(trailers);
+                }
+                if is_last {
+                    watch.complete();
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,46 @@
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::{CallObserver, Caller, info::Server};
+
+/// Watches every call of a client. See the [module docs](crate::call).
+#[derive(Debug)]
+#[must_use = "a layer does nothing until a service is wrapped in it"]
+pub struct CallLayer<O> {
+    observer: Arc<O>,
+    server: Option<Arc<Server>>,
+}
+
+impl<O: CallObserver> CallLayer<O> {
+    /// Watches with this observer, or with these: a tuple of observers is one.
+    pub fn new(observer: O) -> Self {
+        Self { observer: Arc::new(observer), server: None }
+    }
+
+    /// The `host:port` of the service, for clients whose requests do not say it: tonic's channel. What is not one says
+    /// nothing.
+    pub fn server(mut self, authority: &str) -> Self {
+        self.server = authority.parse().ok().and_then(|authority| Server::of(&authority)).map(Arc::new);
+        self
+    }
+
+    /// The observer.
+    pub fn observer(&self) -> &O {
+        &self.observer
+    }
+}
+
+impl<O> Clone for CallLayer<O> {
+    fn clone(&self) -> Self {
+        Self { observer: Arc::clone(&self.observer), server: self.server.clone() }
+    }
+}
+
+impl<S, O> Layer<S> for CallLayer<O> {
+    type Service = Caller<S, O>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Caller::new(inner, Arc::clone(&self.observer), self.server.clone())
+    }
+}
