@@ -26,12 +26,14 @@ mod trust;
 
 use std::sync::Arc;
 
+pub use steeple_core::call::UrlTemplate;
+
 #[cfg(feature = "otlp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
 pub use self::logs::LogsLayer;
 pub use self::{
     builder::TraceBuilder,
-    client::{ClientCall, ClientLayer, UrlTemplate},
+    client::{ClientLayer, ClientSpans},
     doctor::{Finding, Problem},
     error::BuildError,
     export::{ExportStats, FlushReport},

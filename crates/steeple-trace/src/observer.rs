@@ -14,7 +14,7 @@ use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::{
-    ClientLayer, ExportStats, Finding, FlushReport, ResponseHeader, Sampling, Trace, TraceBuilder, Trust,
+    ClientLayer, ClientSpans, ExportStats, Finding, FlushReport, ResponseHeader, Sampling, Trace, TraceBuilder, Trust,
     attributes::{self, Capture, Noted, Target},
     doctor,
     export::{Queue, UNSET},
@@ -137,7 +137,13 @@ impl Trace {
 
     /// A layer for outgoing calls. See [`ClientLayer`].
     pub fn client_layer(&self) -> ClientLayer {
-        ClientLayer::new(self.clone())
+        ClientLayer::new(self.client_spans())
+    }
+
+    /// The observer of outgoing calls that is in [`client_layer`](Self::client_layer): for a
+    /// [`CallLayer`](steeple_core::call::CallLayer) with others beside it.
+    pub fn client_spans(&self) -> ClientSpans {
+        ClientSpans::new(self.clone())
     }
 
     /// What became of the spans so far.

@@ -5,7 +5,7 @@ mod target;
 
 pub(crate) use self::{
     request::{Capture, Noted, at_end, at_start, exceptions, headers},
-    target::{Target, split_host},
+    target::Target,
 };
 
 /// Longest path, query, user agent or URL that a span carries, in bytes.

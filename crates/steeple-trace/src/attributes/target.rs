@@ -27,7 +27,7 @@ impl<'r> Target<'r> {
 }
 
 /// Host and port of `host:port`, `[::1]:8080` or `user@host`. The brackets of an address go, and so does the user.
-pub(crate) fn split_host(text: &str) -> (Option<&str>, Option<u16>) {
+fn split_host(text: &str) -> (Option<&str>, Option<u16>) {
     let text = text.rsplit('@').next().unwrap_or(text).trim();
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         rest.split_once(']').map_or((rest, None), |(host, port)| (host, port.strip_prefix(':')))

@@ -1,17 +1,11 @@
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::fmt;
 
+use steeple_core::call::{CallLayer, Caller};
 use tower_layer::Layer;
 
-use super::{Client, ClientCall};
-use crate::{Trace, attributes::split_host};
+use super::ClientSpans;
 
-pub(super) type OnEnd = Arc<dyn Fn(&ClientCall<'_>) + Send + Sync>;
-
-/// The template of a call's path, such as `/users/{id}`: put into the request's extensions, it names the span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UrlTemplate(pub &'static str);
-
-/// Makes a span for each outgoing call and passes the trace on. Made by [`Trace::client_layer`].
+/// Makes a span for each outgoing call and passes the trace on. Made by [`Trace::client_layer`](crate::Trace::client_layer).
 ///
 /// Inside of an exchange the call belongs to its trace; outside of one it begins its own. A call of an exchange that is
 /// not sampled has no span, and passes the trace's ids on all the same.
@@ -35,103 +29,50 @@ pub struct UrlTemplate(pub &'static str);
 #[derive(Clone)]
 #[must_use = "a layer does nothing until a service is wrapped in it"]
 pub struct ClientLayer {
-    pub(super) trace: Trace,
-    pub(super) options: Arc<Options>,
-}
-
-#[derive(Clone, Default)]
-pub(super) struct Options {
-    pub(super) server: Option<(String, Option<u16>)>,
-    pub(super) baggage_to: Vec<String>,
-    pub(super) only_to: Option<Vec<String>>,
-    pub(super) on_end: Option<OnEnd>,
+    spans: ClientSpans,
+    server: Option<String>,
 }
 
 impl ClientLayer {
-    pub(crate) fn new(trace: Trace) -> Self {
-        Self { trace, options: Arc::default() }
-    }
-
-    fn set(mut self, change: impl FnOnce(&mut Options)) -> Self {
-        change(Arc::make_mut(&mut self.options));
-        self
+    pub(crate) fn new(spans: ClientSpans) -> Self {
+        Self { spans, server: None }
     }
 
     /// The `host:port` of the service, for clients whose requests do not say it: tonic's channel.
-    pub fn server(self, authority: &str) -> Self {
-        let (host, port) = split_host(authority);
-        let server = host.map(|host| (host.to_owned(), port));
-        self.set(|options| options.server = server)
+    pub fn server(mut self, authority: impl Into<String>) -> Self {
+        self.server = Some(authority.into());
+        self
     }
 
     /// Passes `baggage` on to this host as well; `*.example.internal` stands for all below it, `*` for all.
     ///
     /// By default baggage goes to nobody: it may say who the user is.
-    pub fn baggage_to(self, host: impl Into<String>) -> Self {
-        let host = host.into();
-        self.set(|options| options.baggage_to.push(host))
+    pub fn baggage_to(mut self, host: impl Into<String>) -> Self {
+        self.spans = self.spans.baggage_to(host);
+        self
     }
 
     /// Passes the trace on to this host, and to others that are named like this, but to no one else.
-    pub fn only_to(self, host: impl Into<String>) -> Self {
-        let host = host.into();
-        self.set(|options| options.only_to.get_or_insert_default().push(host))
-    }
-
-    /// Calls this when a call is over, whether it has a span or not: for metrics of outgoing calls.
-    pub fn on_end(self, hook: impl Fn(&ClientCall<'_>) + Send + Sync + 'static) -> Self {
-        self.set(|options| options.on_end = Some(Arc::new(hook)))
-    }
-}
-
-impl Options {
-    pub(super) fn gets_baggage(&self, host: &str) -> bool {
-        self.baggage_to.iter().any(|pattern| matches(pattern, host))
-    }
-
-    pub(super) fn gets_trace(&self, host: &str) -> bool {
-        self.only_to.as_ref().is_none_or(|hosts| hosts.iter().any(|pattern| matches(pattern, host)))
-    }
-}
-
-/// `*`, `*.example.org` or a host.
-fn matches(pattern: &str, host: &str) -> bool {
-    match pattern.strip_prefix("*.") {
-        Some(parent) => {
-            let len = host.len().saturating_sub(parent.len());
-            host.parse::<IpAddr>().is_err()
-                && host.get(len..).is_some_and(|end| end.eq_ignore_ascii_case(parent))
-                && host.get(..len).is_some_and(|start| start.len() > 1 && start.ends_with('.'))
-        }
-        None => pattern == "*" || pattern.eq_ignore_ascii_case(host),
+    pub fn only_to(mut self, host: impl Into<String>) -> Self {
+        self.spans = self.spans.only_to(host);
+        self
     }
 }
 
 impl<S> Layer<S> for ClientLayer {
-    type Service = Client<S>;
+    type Service = Caller<S, ClientSpans>;
 
-    fn layer(&self, inner: S) -> Client<S> {
-        Client::new(inner, self.clone())
+    fn layer(&self, inner: S) -> Self::Service {
+        let calls = CallLayer::new(self.spans.clone());
+        match &self.server {
+            Some(server) => calls.server(server).layer(inner),
+            None => calls.layer(inner),
+        }
     }
 }
 
 impl fmt::Debug for ClientLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientLayer").field("server", &self.options.server).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_are_matched_whole_or_below_a_parent() {
-        assert!(matches("*", "anything") && matches("api.example", "API.example"));
-        assert!(matches("*.example.org", "a.b.Example.org"));
-        for host in ["example.org", ".example.org", "evilexample.org", "example.org.evil"] {
-            assert!(!matches("*.example.org", host), "{host}");
-        }
-        assert!(!matches("*.0.0.1", "127.0.0.1"));
+        f.debug_struct("ClientLayer").field("server", &self.server).finish_non_exhaustive()
     }
 }

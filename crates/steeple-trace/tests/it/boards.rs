@@ -31,7 +31,7 @@ use crate::{
 
 /// Messages as they are.
 #[derive(Clone, Copy, Default)]
-struct Plain;
+pub(crate) struct Plain;
 
 impl Codec for Plain {
     type Encode = Bytes;

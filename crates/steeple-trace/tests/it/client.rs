@@ -207,21 +207,6 @@ async fn strangers_get_neither_baggage_nor_trace_if_so_configured() {
 }
 
 #[tokio::test]
-async fn a_hook_sees_each_call_whether_it_has_a_span_or_not() {
-    for sampling in [Sampling::always_on(), Sampling::always_off()] {
-        let rig = Rig::new(Trace::builder().sampling(sampling));
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let calls = Arc::clone(&seen);
-        let layer = rig.trace.client_layer().on_end(move |call| {
-            let class = call.error_type.map(str::to_owned);
-            calls.lock().unwrap().push((call.method, call.server_address.map(str::to_owned), class));
-        });
-        call(&rig, layer, to("http://a.example/"), answer(500)).await;
-        assert_eq!(*seen.lock().unwrap(), [("GET", Some("a.example".to_owned()), Some("500".to_owned()))]);
-    }
-}
-
-#[tokio::test]
 async fn a_call_outside_of_any_exchange_begins_a_trace() {
     let rig = Rig::new(Trace::builder());
     call(&rig, rig.trace.client_layer(), to("http://a.example/"), answer(200)).await;

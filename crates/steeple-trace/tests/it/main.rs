@@ -19,3 +19,4 @@ mod secrets;
 mod semconv;
 mod spans;
 mod support;
+mod wire;

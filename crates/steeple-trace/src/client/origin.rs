@@ -1,0 +1,96 @@
+use http::HeaderMap;
+use opentelemetry::{
+    Context,
+    baggage::BaggageExt,
+    trace::{SpanContext, TraceContextExt},
+};
+use steeple_core::Exchange;
+
+use crate::{
+    Trace,
+    ids::PresetGuard,
+    propagation::{Carried, span_context, trace_context},
+    segment::Tracing,
+};
+
+/// Which trace a call belongs to.
+pub(super) enum Origin {
+    /// Below this span.
+    Span(Context, Carried),
+    /// To an exchange without a span.
+    Unrecorded(SpanContext, Carried),
+    /// To nothing yet.
+    New(bool, SpanContext),
+}
+
+impl Origin {
+    pub(super) fn here(trace: &Trace) -> Self {
+        let exchange = Exchange::current();
+        if let Some(tracing) = exchange.as_ref().and_then(Exchange::get::<Tracing>) {
+            return Self::Span(tracing.parent(), tracing.carried);
+        }
+        let current = Context::map_current(|current| {
+            let span = current.span();
+            span.span_context().is_valid().then(|| (current.clone(), span.is_recording()))
+        });
+        match (current, exchange.as_ref().and_then(Exchange::trace)) {
+            (Some((context, true)), _) => Self::Span(context, Carried::default()),
+            (_, Some(known)) => {
+                let carried = exchange.as_ref().and_then(Exchange::get::<Carried>).unwrap_or_default();
+                Self::Unrecorded(span_context(known, carried.trace_state()), carried)
+            }
+            (Some((context, false)), None) => {
+                Self::Unrecorded(context.span().span_context().clone(), Carried::default())
+            }
+            (None, None) => {
+                let (root, sampled) = trace.new_root();
+                Self::New(sampled, span_context(&root, opentelemetry::trace::TraceState::default()))
+            }
+        }
+    }
+
+    pub(super) fn records(&self) -> bool {
+        match self {
+            Self::Span(context, _) => context.span().is_recording(),
+            Self::Unrecorded(..) => false,
+            Self::New(sampled, _) => *sampled,
+        }
+    }
+
+    pub(super) fn context(&self) -> Context {
+        match self {
+            Self::Span(context, _) => context.clone(),
+            Self::Unrecorded(..) | Self::New(..) => Context::new(),
+        }
+    }
+
+    /// A new trace was decided on by its id: the span gets that one.
+    pub(super) fn preset(&self) -> Option<PresetGuard> {
+        match self {
+            Self::New(_, context) => trace_context(context).map(PresetGuard::set),
+            Self::Span(..) | Self::Unrecorded(..) => None,
+        }
+    }
+
+    pub(super) fn passed_on(&self) -> SpanContext {
+        match self {
+            Self::Span(context, _) => context.span().span_context().clone(),
+            Self::Unrecorded(context, _) | Self::New(_, context) => context.clone(),
+        }
+    }
+
+    pub(super) fn write_baggage(&self, trace: &Trace, headers: &mut HeaderMap) {
+        // What the application put into the current context counts before what the caller sent.
+        let current = Context::current();
+        let current = current.baggage();
+        let carried = match self {
+            Self::Span(_, carried) | Self::Unrecorded(_, carried) => carried.baggage(),
+            Self::New(..) => None,
+        };
+        if !current.is_empty() {
+            trace.pass_baggage(current, headers);
+        } else if let Some(carried) = carried {
+            trace.pass_baggage(carried, headers);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
+
+use http::{Version, request, response};
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{SpanContext, SpanKind, Status, TraceContextExt, Tracer},
+};
+use steeple_core::call::{Call, CallEnd, CallObserver};
+
+use super::origin::Origin;
+use crate::{
+    Trace,
+    attributes::{MAX_TEXT, key},
+    propagation::trace_context,
+    scrub::cut,
+    span,
+};
+
+/// Makes a span for each outgoing call and passes the trace on: an observer of calls. A cheap clone. Made by
+/// [`Trace::client_spans`].
+///
+/// Alone it is in [`ClientLayer`](super::ClientLayer). Beside others it goes first into their tuple, so that they find
+/// the ids of the call's trace.
+#[derive(Clone)]
+#[must_use = "an observer does nothing until a layer gets it"]
+pub struct ClientSpans {
+    trace: Trace,
+    options: Arc<Options>,
+}
+
+#[derive(Clone, Default)]
+struct Options {
+    baggage_to: Vec<String>,
+    only_to: Option<Vec<String>>,
+}
+
+impl Options {
+    fn gets_baggage(&self, host: &str) -> bool {
+        self.baggage_to.iter().any(|pattern| matches(pattern, host))
+    }
+
+    fn gets_trace(&self, host: &str) -> bool {
+        self.only_to.as_ref().is_none_or(|hosts| hosts.iter().any(|pattern| matches(pattern, host)))
+    }
+}
+
+impl ClientSpans {
+    pub(crate) fn new(trace: Trace) -> Self {
+        Self { trace, options: Arc::default() }
+    }
+
+    /// Passes `baggage` on to this host as well; `*.example.internal` stands for all below it, `*` for all.
+    ///
+    /// By default baggage goes to nobody: it may say who the user is.
+    pub fn baggage_to(mut self, host: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.options).baggage_to.push(host.into());
+        self
+    }
+
+    /// Passes the trace on to this host, and to others that are named like this, but to no one else.
+    pub fn only_to(mut self, host: impl Into<String>) -> Self {
+        Arc::make_mut(&mut self.options).only_to.get_or_insert_default().push(host.into());
+        self
+    }
+}
+
+impl fmt::Debug for ClientSpans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientSpans").finish_non_exhaustive()
+    }
+}
+
+/// The span of a call.
+#[derive(Debug)]
+pub struct ClientSpan(Context);
+
+impl CallObserver for ClientSpans {
+    type State = ClientSpan;
+
+    fn on_request(&self, call: &mut Call, request: &mut request::Parts) -> Option<ClientSpan> {
+        let Self { trace, options } = self;
+        let origin = Origin::here(trace);
+        let context = origin.records().then(|| {
+            let parent = origin.context();
+            let (name, attributes) = describe(trace, request, call);
+            let builder = trace.tracer().span_builder(name).with_kind(SpanKind::Client).with_attributes(attributes);
+            let _preset = origin.preset();
+            let span = builder.start_with_context(trace.tracer(), &parent);
+            parent.with_span(span)
+        });
+        let own = context.as_ref().map(|context| context.span().span_context().clone());
+        let sent = own.filter(SpanContext::is_valid).unwrap_or_else(|| origin.passed_on());
+        if let Some(ids) = trace_context(&sent) {
+            call.set_trace(ids);
+        }
+        let host = call.server_address().unwrap_or_default();
+        if options.gets_trace(host) {
+            trace.pass_on(&sent, &mut request.headers);
+            if options.gets_baggage(host) {
+                origin.write_baggage(trace, &mut request.headers);
+            }
+        }
+        context.filter(|context| context.span().is_recording()).map(ClientSpan)
+    }
+
+    fn on_response(&self, span: &mut ClientSpan, call: &Call, response: &response::Parts) {
+        if call.rpc_method().is_none() {
+            span.0.span().set_attribute(KeyValue::new(key::PROTOCOL_VERSION, version_str(response.version)));
+        }
+    }
+
+    fn on_enter(&self, span: &mut ClientSpan) {
+        span::attach(&span.0);
+    }
+
+    fn on_exit(&self, _span: &mut ClientSpan) {
+        span::detach();
+    }
+
+    fn on_end(&self, ClientSpan(context): ClientSpan, call: &Call, end: &CallEnd<'_>) {
+        let span = context.span();
+        let mut attributes = Vec::with_capacity(2);
+        if call.rpc_method().is_some() {
+            attributes.extend(end.grpc_status.map(|grpc| KeyValue::new(key::RPC_STATUS, grpc.as_str())));
+        } else {
+            let status = end.status.map(|status| i64::from(status.as_u16()));
+            attributes.extend(status.map(|status| KeyValue::new(key::HTTP_STATUS, status)));
+        }
+        if let Some(class) = end.error_class() {
+            attributes.push(KeyValue::new(key::ERROR_TYPE, class.to_owned()));
+            let said = end.error.map(|error| self.trace.scrubbed(&error.to_string()));
+            span.set_status(Status::error(said.unwrap_or_default()));
+        }
+        span.set_attributes(attributes);
+        span.end();
+    }
+}
+
+fn describe(trace: &Trace, request: &request::Parts, call: &Call) -> (Cow<'static, str>, Vec<KeyValue>) {
+    let mut attributes = Vec::with_capacity(8);
+    let name: Cow<'static, str> = if let Some(rpc) = call.rpc_method() {
+        attributes.push(KeyValue::new(key::RPC_SYSTEM, "grpc"));
+        attributes.push(KeyValue::new(key::RPC_METHOD, rpc.to_owned()));
+        rpc.to_owned().into()
+    } else {
+        let method = call.method();
+        attributes.push(KeyValue::new(key::HTTP_METHOD, method));
+        if method == "_OTHER" {
+            let original = cut(request.method.as_str(), MAX_TEXT).to_owned();
+            attributes.push(KeyValue::new(key::HTTP_METHOD_ORIGINAL, original));
+        }
+        attributes.push(KeyValue::new(key::URL_FULL, trace.scrubbed_url(&request.uri)));
+        let shown = if method == "_OTHER" { "HTTP" } else { method };
+        match call.url_template() {
+            Some(template) => {
+                attributes.push(KeyValue::new(key::URL_TEMPLATE, template));
+                format!("{shown} {template}").into()
+            }
+            None => shown.into(),
+        }
+    };
+    attributes.extend(call.server_address().map(|host| KeyValue::new(key::SERVER_ADDRESS, host.to_owned())));
+    attributes.extend(call.server_port().map(|port| KeyValue::new(key::SERVER_PORT, i64::from(port))));
+    (name, attributes)
+}
+
+fn version_str(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}
+
+/// `*`, `*.example.org` or a host.
+fn matches(pattern: &str, host: &str) -> bool {
+    match pattern.strip_prefix("*.") {
+        Some(parent) => {
+            let len = host.len().saturating_sub(parent.len());
+            host.parse::<IpAddr>().is_err()
+                && host.get(len..).is_some_and(|end| end.eq_ignore_ascii_case(parent))
+                && host.get(..len).is_some_and(|start| start.len() > 1 && start.ends_with('.'))
+        }
+        None => pattern == "*" || pattern.eq_ignore_ascii_case(host),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_matched_whole_or_below_a_parent() {
+        assert!(matches("*", "anything") && matches("api.example", "API.example"));
+        assert!(matches("*.example.org", "a.b.Example.org"));
+        for host in ["example.org", ".example.org", "evilexample.org", "example.org.evil"] {
+            assert!(!matches("*.example.org", host), "{host}");
+        }
+        assert!(!matches("*.0.0.1", "127.0.0.1"));
+    }
+}
