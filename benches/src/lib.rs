@@ -3,7 +3,12 @@
 //! 49 `GET /users/{id}`, 13 `POST /orders` and 2 unmatched of 64. Building a request is not measured; dropping it and
 //! reading the response's body to its end are.
 
+#![expect(clippy::arithmetic_side_effects, reason = "what measures may panic: nobody's request ends with it")]
+
+pub mod output;
 #[cfg(feature = "peers")]
 pub mod peers;
 pub mod rows;
+pub mod stacks;
+pub mod timing;
 pub mod workload;

@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{body::Body, extract::MatchedPath, middleware::Next, response::Response};
+use axum::{Router, body::Body, extract::MatchedPath, middleware::Next, response::Response};
 use axum_prometheus::PrometheusMetricLayer;
 use http::{HeaderName, Request, header};
 use opentelemetry_instrumentation_tower::http::server as otel;
 use opentelemetry_sdk::{
     error::OTelSdkResult,
     metrics::{SdkMeterProvider, Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
-    trace::{Sampler, SdkTracerProvider, SpanData, SpanExporter},
+    trace::{Sampler, SdkTracerProvider},
 };
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
 use sentry_tower::{NewSentryLayer, SentryHttpLayer};
@@ -27,20 +27,28 @@ use tracing::{Dispatch, Level};
 
 use crate::{
     rows::{Row, app},
-    workload::{App, router},
+    stacks::Discard,
+    workload::{App, Sampled},
 };
 
+/// What a team assembles today, each part as its README says.
+pub const FULL: &str = "full";
+/// The same by someone who knows every option.
+pub const FULL_TUNED: &str = "full-tuned";
+
 /// The rows of the peers.
+///
+/// Their tracer samples one in ten by itself: nothing in their READMEs reads the caller's decision.
 pub fn rows() -> Vec<Row> {
     vec![
-        Row { name: "request-id", build: request_id },
-        Row { name: "trace-json", build: trace_json },
-        Row { name: "hand-prom", build: hand_prometheus },
-        Row { name: "axum-prometheus", build: || app(router().layer(PROMETHEUS.clone())) },
-        Row { name: "otel-tower", build: otel_tower },
-        Row { name: "sentry-tower", build: sentry },
-        Row { name: "full", build: full },
-        Row { name: "full-tuned", build: full_tuned },
+        Row::new("request-id", request_id),
+        Row::new("trace-json", trace_json),
+        Row::new("hand-prom", hand_prometheus),
+        Row::new("axum-prometheus", |router| app(router.layer(PROMETHEUS.clone()))),
+        Row::new("otel-tower", otel_tower).sampled(Sampled::Tenth),
+        Row::new("sentry-tower", sentry),
+        Row::new(FULL, full).sampled(Sampled::Tenth),
+        Row::new(FULL_TUNED, full_tuned).sampled(Sampled::Tenth),
     ]
 }
 
@@ -55,29 +63,29 @@ static PROMETHEUS: LazyLock<PrometheusMetricLayer<'static>> = LazyLock::new(|| {
 static RUNTIME: LazyLock<Option<tokio::runtime::Runtime>> =
     LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().ok());
 
-fn request_id() -> App {
-    app(router()
+fn request_id(router: Router) -> App {
+    app(router
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid)))
 }
 
-fn trace_json() -> App {
+fn trace_json(router: Router) -> App {
     let layer = TraceLayer::new_for_http()
         .make_span_with(DefaultMakeSpan::new().level(Level::INFO))
         .on_response(DefaultOnResponse::new().level(Level::INFO));
-    with_subscriber(app(router().layer(layer)))
+    with_subscriber(app(router.layer(layer)))
 }
 
 /// What a careful engineer writes by hand: one pair of clock reads, one histogram, one counter.
-fn hand_prometheus() -> App {
+fn hand_prometheus(router: Router) -> App {
     let labels = ["method", "route", "status"];
     let (Ok(requests), Ok(durations)) = (
         IntCounterVec::new(Opts::new("http_requests_total", "Requests."), &labels),
         HistogramVec::new(HistogramOpts::new("http_request_duration_seconds", "Durations."), &labels),
     ) else {
-        return app(router());
+        return app(router);
     };
-    app(router().layer(axum::middleware::from_fn(move |request: Request<Body>, next: Next| {
+    app(router.layer(axum::middleware::from_fn(move |request: Request<Body>, next: Next| {
         let (requests, durations) = (requests.clone(), durations.clone());
         async move { hand_measured(request, next, requests, durations).await }
     })))
@@ -102,9 +110,9 @@ async fn hand_measured(
     response
 }
 
-fn otel_tower() -> App {
+fn otel_tower(router: Router) -> App {
     LazyLock::force(&OTEL);
-    app(router().layer(otel::Layer::new()))
+    app(router.layer(otel::Layer::new()))
 }
 
 /// The process's tracer (one in ten) and meter, exporting into nothing.
@@ -116,15 +124,6 @@ static OTEL: LazyLock<()> = LazyLock::new(|| {
     opentelemetry::global::set_tracer_provider(tracer);
     opentelemetry::global::set_meter_provider(SdkMeterProvider::builder().with_periodic_exporter(Discard).build());
 });
-
-#[derive(Debug)]
-struct Discard;
-
-impl SpanExporter for Discard {
-    async fn export(&self, _batch: Vec<SpanData>) -> OTelSdkResult {
-        Ok(())
-    }
-}
 
 impl PushMetricExporter for Discard {
     async fn export(&self, _metrics: &ResourceMetrics) -> OTelSdkResult {
@@ -144,9 +143,9 @@ impl PushMetricExporter for Discard {
     }
 }
 
-fn sentry() -> App {
+fn sentry(router: Router) -> App {
     LazyLock::force(&SENTRY);
-    app(router().layer(SentryHttpLayer::new()).layer(NewSentryLayer::new_from_top()))
+    app(router.layer(SentryHttpLayer::new()).layer(NewSentryLayer::new_from_top()))
 }
 
 /// A client on the main hub whose envelopes go nowhere.
@@ -166,10 +165,10 @@ static SENTRY: LazyLock<()> = LazyLock::new(|| {
 });
 
 /// Each as its README says.
-fn full() -> App {
+fn full(router: Router) -> App {
     LazyLock::force(&OTEL);
     LazyLock::force(&SENTRY);
-    let stack = router()
+    let stack = router
         .layer(PROMETHEUS.clone())
         .layer(otel::Layer::new())
         .layer(SentryHttpLayer::new().enable_transaction())
@@ -186,11 +185,11 @@ fn full() -> App {
 }
 
 /// The same by someone who knows every option: no headers in the span, traces without the second set of metrics.
-fn full_tuned() -> App {
+fn full_tuned(router: Router) -> App {
     LazyLock::force(&OTEL);
     LazyLock::force(&SENTRY);
-    let Ok(otel) = otel::LayerBuilder::builder().with_metrics(false).build() else { return app(router()) };
-    let stack = router()
+    let Ok(otel) = otel::LayerBuilder::builder().with_metrics(false).build() else { return app(router) };
+    let stack = router
         .layer(PROMETHEUS.clone())
         .layer(otel)
         .layer(SentryHttpLayer::new())

@@ -1,25 +1,42 @@
 //! The stacks that are compared.
 
-use std::sync::LazyLock;
-
 use axum::{Router, body::Body};
 use http::Request;
-use steeple_core::{ObserveLayer, Observer, RequestIds};
-use steeple_log::{Format, Log, LogGuard, Logging};
-use steeple_metrics::Metrics;
+use steeple_core::{Observer, RequestIds};
 use steeple_transaction::Naming;
 use steeple_user::Users;
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 
-use crate::workload::{App, router};
+use crate::{
+    stacks::{self, errors, everything, log, metrics, trace_context, traces},
+    workload::{App, Sampled, router},
+};
 
 /// One stack.
 #[derive(Clone, Copy)]
 pub struct Row {
     /// Its name on the command line and in the tables.
     pub name: &'static str,
-    /// Builds it.
-    pub build: fn() -> App,
+    /// Puts it around a router.
+    pub build: fn(Router) -> App,
+    /// How many of its requests come from a caller that samples.
+    pub sampled: Sampled,
+}
+
+impl Row {
+    /// The stack around the service that all are compared with.
+    pub fn app(&self) -> App {
+        (self.build)(router())
+    }
+
+    pub(crate) const fn new(name: &'static str, build: fn(Router) -> App) -> Self {
+        Self { name, build, sampled: Sampled::Never }
+    }
+
+    pub(crate) const fn sampled(mut self, sampled: Sampled) -> Self {
+        self.sampled = sampled;
+        self
+    }
 }
 
 impl std::fmt::Debug for Row {
@@ -28,50 +45,49 @@ impl std::fmt::Debug for Row {
     }
 }
 
+/// The service without any layer.
+pub const BARE: &str = "bare";
+/// A layer that does nothing: what Axum's boxing costs anybody.
+pub const IDENTITY: &str = "identity";
+/// One counter and histogram, and the names that they need.
+pub const METRICS: &str = "metrics + naming";
+/// What the second of the targets names.
+pub const FIVE: &str = "log + metrics + naming + user + ids";
+/// All that there is.
+pub const EVERYTHING: &str = "everything";
+
 /// Every row, the bare service first.
 pub fn rows() -> Vec<Row> {
     #[cfg_attr(not(feature = "peers"), expect(unused_mut, reason = "the peers' rows come after"))]
     let mut rows = vec![
-        Row { name: "bare", build: || app(router()) },
-        Row { name: "identity", build: || app(router().layer(Identity)) },
-        Row { name: "core", build: || watched(()) },
-        Row { name: "request ids", build: || watched(RequestIds::new()) },
-        Row { name: "naming", build: || watched(Naming::new()) },
-        Row { name: "users", build: || watched(Users::new()) },
-        Row { name: "metrics + naming", build: metrics },
-        Row { name: "log", build: || watched(log()) },
-        Row { name: "log + metrics + naming + user + ids", build: log_and_metrics },
+        Row::new(BARE, app),
+        Row::new(IDENTITY, |router| app(router.layer(Identity))),
+        Row::new("core", |router| watched(router, ())),
+        Row::new("request ids", |router| watched(router, RequestIds::new())),
+        Row::new("naming", |router| watched(router, Naming::new())),
+        Row::new("users", |router| watched(router, Users::new())),
+        Row::new("errors", |router| watched(router, errors())),
+        Row::new("trace context", |router| watched(router, trace_context())),
+        Row::new("traces, unsampled", |router| watched(router, traces())),
+        Row::new("traces, one in ten", |router| watched(router, traces())).sampled(Sampled::Tenth),
+        Row::new("traces, all", |router| watched(router, traces())).sampled(Sampled::Always),
+        Row::new(METRICS, |router| watched(router, (Naming::new(), metrics()))),
+        Row::new("log", |router| watched(router, log())),
+        Row::new(FIVE, |router| watched(router, (RequestIds::new(), Naming::new(), Users::new(), log(), metrics()))),
+        Row::new(EVERYTHING, |router| watched(router, everything())).sampled(Sampled::Tenth),
     ];
     #[cfg(feature = "peers")]
     rows.extend(crate::peers::rows());
     rows
 }
 
-fn watched(observer: impl Observer) -> App {
-    app(router().layer(ObserveLayer::new(observer)))
+/// The row of this name.
+pub fn find(name: &str) -> Option<Row> {
+    rows().into_iter().find(|row| row.name == name)
 }
 
-fn metrics() -> App {
-    match Metrics::new() {
-        Ok(metrics) => watched((Naming::new(), metrics)),
-        Err(_) => app(router()),
-    }
-}
-
-/// The line is written in full, its thread writes it into nothing.
-fn log() -> Option<Log> {
-    LOG.as_ref()?.log().build().ok()
-}
-
-static LOG: LazyLock<Option<LogGuard>> = LazyLock::new(|| {
-    Logging::new().service_name("shop").without_console().writer(std::io::sink(), Format::Json).build().ok()
-});
-
-fn log_and_metrics() -> App {
-    match Metrics::new() {
-        Ok(metrics) => watched((RequestIds::new(), Naming::new(), Users::new(), log(), metrics)),
-        Err(_) => app(router()),
-    }
+fn watched(router: Router, observer: impl Observer) -> App {
+    app(stacks::watched(router, observer))
 }
 
 pub(crate) fn app(router: Router) -> App {

@@ -34,41 +34,75 @@ async fn order(body: String) -> (StatusCode, Json<usize>) {
     (StatusCode::CREATED, Json(body.len()))
 }
 
-/// The requests of one round, 64 of them. Varied in place, headers and body.
-pub fn requests() -> Vec<Request<Body>> {
+/// How many requests come from a caller that samples. All carry a `traceparent`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sampled {
+    /// None.
+    Never,
+    /// Seven of 64.
+    Tenth,
+    /// All.
+    Always,
+}
+
+impl Sampled {
+    const fn is(self, number: u64) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Tenth => number % 10 == 3,
+            Self::Always => true,
+        }
+    }
+}
+
+/// How many requests make a batch.
+pub const BATCH: usize = 64;
+
+/// The requests of one batch. Varied in place, headers and body.
+pub fn requests(sampled: Sampled) -> Vec<Request<Body>> {
     (0..64_u64)
-        .map(|number| match number {
-            13 | 47 => request("GET", &format!("/wp-login-{number}.php"), Body::empty()),
-            _ if number % 5 == 2 => {
-                request("POST", "/orders", Body::from(format!("{{\"items\":[{number}],\"note\":\"please ring\"}}")))
-            }
-            _ => request("GET", &format!("/users/{number}?tab=orders&page={number}"), Body::empty()),
+        .map(|number| {
+            let (method, uri, body) = match number {
+                13 | 47 => ("GET", format!("/wp-login-{number}.php"), Body::empty()),
+                _ if number % 5 == 2 => {
+                    let body = format!("{{\"items\":[{number}],\"note\":\"please ring\"}}");
+                    ("POST", "/orders".to_owned(), Body::from(body))
+                }
+                _ => ("GET", format!("/users/{number}?tab=orders&page={number}"), Body::empty()),
+            };
+            request(method, &uri, body, &BROWSER, sampled.is(number))
         })
         .collect()
 }
 
-fn request(method: &str, uri: &str, body: Body) -> Request<Body> {
-    let headers = [
-        ("host", "shop.example.org"),
-        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
-        ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
-        ("accept-language", "en-US,en;q=0.5"),
-        ("accept-encoding", "gzip, deflate, br, zstd"),
-        ("referer", "https://shop.example.org/cart"),
-        ("cookie", "session=8f14e45fceea167a5a36dedd4bea2543; theme=dark"),
-        ("dnt", "1"),
-        ("connection", "keep-alive"),
-        ("sec-fetch-dest", "document"),
-        ("sec-fetch-mode", "navigate"),
-        ("sec-fetch-site", "same-origin"),
-        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"),
-    ];
+/// What a browser sends; with `traceparent`, 13 headers.
+pub const BROWSER: [(&str, &str); 12] = [
+    ("host", "shop.example.org"),
+    ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+    ("accept-language", "en-US,en;q=0.5"),
+    ("accept-encoding", "gzip, deflate, br, zstd"),
+    ("referer", "https://shop.example.org/cart"),
+    ("cookie", "session=8f14e45fceea167a5a36dedd4bea2543; theme=dark"),
+    ("dnt", "1"),
+    ("connection", "keep-alive"),
+    ("sec-fetch-dest", "document"),
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-site", "same-origin"),
+];
+
+/// A request with these headers and a `traceparent`.
+pub fn request(method: &str, uri: &str, body: Body, headers: &[(&str, &str)], sampled: bool) -> Request<Body> {
     let mut builder = Request::builder().method(method).uri(uri);
     for (name, value) in headers {
-        builder = builder.header(name, value);
+        builder = builder.header(*name, *value);
     }
+    builder = builder.header("traceparent", if sampled { SAMPLED } else { UNSAMPLED });
     builder.body(body).unwrap_or_default()
 }
+
+const UNSAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 /// [`answer`], and what the instruction counts cover: this and nothing else.
 #[inline(never)]

@@ -1,81 +1,114 @@
-//! Prints what each row costs per request: time, ratio to bare, allocations, bytes.
+//! Measures what each row costs per request: time on one thread and on two, ratio to bare, allocations, bytes.
 //!
-//! `cargo run --release -p steeple-benches --bin cost [--features peers] [-- ROW…]`. Rows alternate every millisecond or
-//! so; a time is the median over rounds, allocations are counted over 64 requests. Measure on an otherwise idle machine;
-//! compare ratios, not nanoseconds. One thread.
-#![expect(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::cast_precision_loss,
-    reason = "a program that measures and prints"
-)]
-
-use std::time::Instant;
+//! `cargo run --release -p steeple-benches --bin cost [--features peers] [-- [--results] [--rounds N] ROW…]`. Rows
+//! alternate every millisecond or so. A time is the median over rounds, a ratio the median of the rounds' ratios;
+//! allocations are counted over 64 requests. Measure on an otherwise idle machine; compare ratios, not nanoseconds.
+#![expect(clippy::cast_precision_loss, reason = "a program that measures and prints")]
 
 use steeple_benches::{
-    rows::rows,
-    workload::{App, measured_request, requests},
+    output::{Part, arguments, number, signed},
+    rows::{BARE, IDENTITY, Row, rows},
+    timing::{Partner, Rounds, Timed},
+    workload::{App, BATCH, Sampled, measured_request, requests},
 };
 
 const ROUNDS: usize = 301;
-const BATCHES_A_ROUND: usize = 20;
+const BATCHES: usize = 20;
+const WARM_UP: usize = 200;
 
-fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let rows: Vec<_> = rows()
-        .into_iter()
-        .filter(|row| wanted.is_empty() || row.name == "bare" || wanted.iter().any(|name| name == row.name))
-        .collect();
-    let mut apps: Vec<App> = rows.iter().map(|row| (row.build)()).collect();
-    let mut times: Vec<Vec<f64>> = vec![Vec::with_capacity(ROUNDS); rows.len()];
+fn main() -> std::io::Result<()> {
+    let mut wanted = arguments();
+    let rounds = take_rounds(&mut wanted);
+    let is_wanted = |row: &Row| wanted.is_empty() || row.name == BARE || wanted.iter().any(|name| name == row.name);
+    let rows: Vec<Row> = rows().into_iter().filter(is_wanted).collect();
+    let mut apps: Vec<Timed> = rows.iter().map(|row| Timed::new(row.app(), maker(row.sampled))).collect();
+    let partner = Partner::start(apps.clone(), BATCHES)?;
     for app in &mut apps {
-        for _ in 0..200 {
-            batch(app);
+        for _ in 0..WARM_UP {
+            app.batch();
         }
     }
-    for _ in 0..ROUNDS {
-        for (app, times) in apps.iter_mut().zip(&mut times) {
-            let mut nanos = 0.0;
-            for _ in 0..BATCHES_A_ROUND {
-                nanos += batch(app);
-            }
-            times.push(nanos / (BATCHES_A_ROUND * 64) as f64);
+    let (mut alone, mut beside) = (Rounds::new(rows.len()), Rounds::new(rows.len()));
+    for _ in 0..rounds {
+        for (at, app) in apps.iter_mut().enumerate() {
+            alone.add(at, app.slice(BATCHES));
+            beside.add(at, partner.slice(at, app, BATCHES));
         }
     }
-    println!("| stack | ns/req | over bare | × bare | allocs | + | bytes |");
-    println!("|---|--:|--:|--:|--:|--:|--:|");
-    let mut bare = None;
-    for ((row, app), times) in rows.iter().zip(&mut apps).zip(&mut times) {
-        times.sort_by(f64::total_cmp);
-        let nanos = times.get(times.len() / 2).copied().unwrap_or_default();
-        let (allocs, bytes) = allocations(app);
-        let (bare_nanos, bare_allocs) = *bare.get_or_insert((nanos, allocs));
-        println!(
-            "| {} | {nanos:.0} | {:+.0} | {:.2} | {allocs:.1} | {:+.1} | {bytes:.0} |",
-            row.name,
-            nanos - bare_nanos,
-            nanos / bare_nanos,
-            allocs - bare_allocs,
-        );
+    drop(partner);
+    report(&rows, &alone, &beside)
+}
+
+fn report(rows: &[Row], alone: &Rounds, beside: &Rounds) -> std::io::Result<()> {
+    let mut part = Part::new("cost");
+    let columns = ["stack", "ns", "over", "× bare", "2 threads ns", "over", "× bare", "allocations", "over", "bytes"];
+    part.head(&columns);
+    let base = rows.iter().position(|row| row.name == IDENTITY).unwrap_or(0);
+    let base_allocations = rows.get(base).map_or((0.0, 0.0), allocations);
+    for (at, row) in rows.iter().enumerate() {
+        let ((nanos, ratio), (both_nanos, both_ratio)) = (alone.of(at), beside.of(at));
+        let (count, bytes) = allocations(row);
+        for (what, value) in [
+            ("ns", nanos),
+            ("ratio", ratio),
+            ("ns2", both_nanos),
+            ("ratio2", both_ratio),
+            ("allocations", count),
+            ("bytes", bytes),
+        ] {
+            part.figure(row.name, what, value);
+        }
+        part.row(&[
+            row.name.to_owned(),
+            number(nanos, 0),
+            signed(nanos - alone.of(base).0, 0),
+            number(ratio, 2),
+            number(both_nanos, 0),
+            signed(both_nanos - beside.of(base).0, 0),
+            number(both_ratio, 2),
+            number(count, 1),
+            signed(count - base_allocations.0, 1),
+            number(bytes, 0),
+        ]);
+    }
+    part.line("");
+    part.line(format!(
+        "\"Over\" is over `{IDENTITY}`. Nobody waited for a core in {:.0} % of slices on one thread, {:.0} % on two; the others \
+         are left out.",
+        alone.quiet_share() * 100.0,
+        beside.quiet_share() * 100.0,
+    ));
+    part.finish()
+}
+
+/// Takes `--rounds N` out of the arguments.
+fn take_rounds(arguments: &mut Vec<String>) -> usize {
+    let Some(at) = arguments.iter().position(|argument| argument == "--rounds") else { return ROUNDS };
+    let taken: Vec<String> = arguments.drain(at..at.saturating_add(2).min(arguments.len())).collect();
+    taken.get(1).and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS)
+}
+
+fn maker(sampled: Sampled) -> fn() -> Vec<http::Request<axum::body::Body>> {
+    match sampled {
+        Sampled::Never => || requests(Sampled::Never),
+        Sampled::Tenth => || requests(Sampled::Tenth),
+        Sampled::Always => || requests(Sampled::Always),
     }
 }
 
-fn batch(app: &mut App) -> f64 {
-    let requests = requests();
-    let start = Instant::now();
-    for request in requests {
-        measured_request(app, request);
+fn allocations(row: &Row) -> (f64, f64) {
+    let mut app: App = row.app();
+    for _ in 0..WARM_UP {
+        for request in requests(row.sampled) {
+            measured_request(&mut app, request);
+        }
     }
-    start.elapsed().as_nanos() as f64
-}
-
-fn allocations(app: &mut App) -> (f64, f64) {
-    let requests = requests();
+    let requests = requests(row.sampled);
     let info = allocation_counter::measure(|| {
         for request in requests {
-            measured_request(app, request);
+            measured_request(&mut app, request);
         }
     });
     // The vector of requests is given back inside: freed, not allocated.
-    (info.count_total as f64 / 64.0, info.bytes_total as f64 / 64.0)
+    (info.count_total as f64 / BATCH as f64, info.bytes_total as f64 / BATCH as f64)
 }

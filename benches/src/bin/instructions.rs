@@ -1,18 +1,14 @@
 //! Counts the instructions of each row inside the request's path, with callgrind, and holds them against a baseline.
 //!
-//! `cargo run --release -p steeple-benches --bin instructions -- [--check | --write]` prints the table. `--check` fails
+//! `cargo run --release -p steeple-benches --bin instructions -- [--check | --write] [--results]` prints the table.
+//! `--check` fails
 //! when a row's count has grown by more than 5 % against `benches/instructions.txt`, or is not in it, and says which and
 //! by how much; `--write` makes the present counts the new baseline. Needs `valgrind`. With
 //! `--features peers` it counts the peers as well, and only prints.
 //!
 //! Counts hold still where nanoseconds do not: same binary, same inputs, same count. Another compiler, C library or
 //! processor (which `memcpy` is chosen) makes other counts: write the baseline where it is checked.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::cast_precision_loss,
-    reason = "a program that measures and prints"
-)]
+#![expect(clippy::print_stderr, clippy::cast_precision_loss, reason = "a program that measures and prints")]
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +18,8 @@ use std::{
 };
 
 use steeple_benches::{
-    rows::rows,
+    output::{Part, arguments, number, signed},
+    rows::{IDENTITY, find, rows},
     workload::{answer, measured_request, requests},
 };
 
@@ -38,7 +35,7 @@ const WARM_UP: usize = 40;
 const ROUNDS: usize = 8;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments = arguments();
     if let [flag, name] = arguments.as_slice()
         && flag == "--row"
     {
@@ -55,18 +52,18 @@ fn main() -> ExitCode {
 
 /// The measured half: runs one row under callgrind, which collects inside of `measured_request` only.
 fn run_row(name: &str) -> ExitCode {
-    let Some(row) = rows().into_iter().find(|row| row.name == name) else {
+    let Some(row) = find(name) else {
         eprintln!("no row is called {name:?}; there are {:?}", rows());
         return ExitCode::FAILURE;
     };
-    let mut app = (row.build)();
+    let mut app = row.app();
     for _ in 0..WARM_UP {
-        for request in requests() {
+        for request in requests(row.sampled) {
             answer(&mut app, request);
         }
     }
     for _ in 0..ROUNDS {
-        for request in requests() {
+        for request in requests(row.sampled) {
             measured_request(&mut app, request);
         }
     }
@@ -83,28 +80,34 @@ fn table(arguments: &[String]) -> Result<(), String> {
         .filter_map(|line| line.rsplit_once(' '))
         .filter_map(|(name, count)| Some((name, count.trim().parse().ok()?)))
         .collect();
-    println!("| stack | instr/req | over bare | baseline |");
-    println!("|---|--:|--:|--:|");
-    let (mut written, mut complaints, mut bare) = (String::new(), Vec::new(), None);
+    let mut part = Part::new(if cfg!(feature = "peers") { "instructions-peers" } else { "instructions" });
+    part.head(&["stack", "instructions", "over", "baseline"]);
+    let (mut counts, mut written, mut complaints) = (Vec::new(), String::new(), Vec::new());
     for row in rows() {
-        let count = count(row.name)?;
-        let over = count - *bare.get_or_insert(count);
-        let before = baseline.get(row.name).copied();
-        println!(
-            "| {} | {count:.0} | {over:+.0} | {} |",
-            row.name,
-            before.map_or_else(|| "-".to_owned(), |before| format!("{before:.0}"))
-        );
+        counts.push((row.name, count(row.name)?));
+    }
+    let base = counts.iter().find(|(name, _)| *name == IDENTITY).map_or(f64::NAN, |(_, count)| *count);
+    for (name, count) in counts {
+        let before = baseline.get(name).copied();
+        part.figure(name, "instructions", count);
+        let cells = [
+            name.to_owned(),
+            number(count, 0),
+            signed(count - base, 0),
+            before.map_or_else(String::new, |n| number(n, 0)),
+        ];
+        part.row(&cells);
         match before {
-            None => complaints.push(format!("{}: {count:.0}, not in the baseline", row.name)),
+            None => complaints.push(format!("{name}: {count:.0}, not in the baseline")),
             Some(before) if count > before * TOLERANCE => {
                 let percent = (count / before - 1.0) * 100.0;
-                complaints.push(format!("{}: {before:.0} -> {count:.0} (+{percent:.1} %)", row.name));
+                complaints.push(format!("{name}: {before:.0} -> {count:.0} (+{percent:.1} %)"));
             }
             Some(_) => (),
         }
-        writeln!(written, "{} {count:.0}", row.name).map_err(|error| error.to_string())?;
+        writeln!(written, "{name} {count:.0}").map_err(|error| error.to_string())?;
     }
+    part.finish().map_err(|error| error.to_string())?;
     if arguments.iter().any(|argument| argument == "--write") {
         fs::write(BASELINE, written).map_err(|error| format!("cannot write {BASELINE}: {error}"))?;
     }

@@ -1,0 +1,109 @@
+//! Steeple's observers, as the benchmark sets them up.
+//!
+//! Nothing leaves the process: log lines are written in full and their thread writes them into nothing, spans are handed
+//! to an exporter that drops them, a transport that drops stands behind the DSN. The peers' are set up alike.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use axum::Router;
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    trace::{SpanData, SpanExporter},
+};
+use steeple_core::{ObserveLayer, Observer, RequestIds};
+use steeple_log::{Format, Log, LogGuard, Logging};
+use steeple_metrics::Metrics;
+use steeple_sentry::{Sentry, SentryOptions};
+use steeple_trace::{Sampling, Trace};
+use steeple_transaction::Naming;
+use steeple_user::Users;
+
+/// What `steeple::Steeple` builds from an environment in which everything is configured, in the same order.
+pub type Everything = (RequestIds, Naming, Users, Option<Trace>, Option<Sentry>, Log, Metrics);
+
+// A facade that watches with something else does not compile.
+#[cfg(feature = "facade")]
+const _: fn(Everything) -> steeple::Observers = |everything| everything;
+
+/// Puts an observer around a router.
+pub fn watched(router: Router, observer: impl Observer) -> Router {
+    router.layer(ObserveLayer::new(observer))
+}
+
+/// A line per exchange, in JSON.
+///
+/// # Panics
+/// When the log cannot be set up.
+pub fn log() -> Log {
+    static LOG: LazyLock<LogGuard> = LazyLock::new(|| {
+        let logging = Logging::new().service_name("shop").without_console().writer(std::io::sink(), Format::Json);
+        logging.build().expect("a log into nothing can be built")
+    });
+    LOG.log().build().expect("a line needs no options")
+}
+
+/// Metrics with a registry of their own.
+///
+/// # Panics
+/// When they cannot be built.
+pub fn metrics() -> Metrics {
+    Metrics::new().expect("a registry of our own holds no families of others")
+}
+
+/// Errors to Sentry: armed, and nothing to tell.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn errors() -> Sentry {
+    struct Nowhere;
+    impl sentry_core::Transport for Nowhere {
+        fn send_envelope(&self, _envelope: sentry_core::Envelope) {}
+        fn flush(&self, _timeout: Duration) -> bool {
+            true
+        }
+    }
+    static ERRORS: LazyLock<Sentry> = LazyLock::new(|| {
+        let options = SentryOptions::new("http://public@127.0.0.1:9/1")
+            .transport(|_: &sentry_core::ClientOptions| -> Arc<dyn sentry_core::Transport> { Arc::new(Nowhere) });
+        options.build().expect("the DSN is one")
+    });
+    ERRORS.clone()
+}
+
+/// Trace context alone: the caller's ids are read, ours are made, handlers and clients can pass them on. No spans.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn trace_context() -> Trace {
+    Trace::builder().service_name("shop").build().expect("the defaults can be built")
+}
+
+/// Traces as the caller samples them, one in ten where there is none.
+///
+/// # Panics
+/// When they cannot be built.
+pub fn traces() -> Trace {
+    static TRACES: LazyLock<Trace> = LazyLock::new(|| {
+        let traces = Trace::builder().service_name("shop").sampling(Sampling::ratio(0.1).parent_based());
+        traces.build_with_exporter(Discard).expect("an exporter that drops can be built")
+    });
+    TRACES.clone()
+}
+
+/// Everything that is watched with `trace` and `sentry`.
+pub fn everything() -> Everything {
+    (RequestIds::new(), Naming::new(), Users::new(), Some(traces()), Some(errors()), log(), metrics())
+}
+
+/// Drops what it is given.
+#[derive(Debug)]
+pub struct Discard;
+
+impl SpanExporter for Discard {
+    async fn export(&self, _batch: Vec<SpanData>) -> OTelSdkResult {
+        Ok(())
+    }
+}
