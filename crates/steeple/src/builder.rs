@@ -1,20 +1,18 @@
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use steeple_core::RequestIds;
-use steeple_log::{Format, Log, LogGuard, LogOptions, Logging};
+use steeple_log::{Format, Log, LogGuard, LogOptions, Rotation};
 use steeple_metrics::{Metrics, MetricsBuilder};
 use steeple_scrub::Scrubber;
 use steeple_transaction::{Naming, NamingRules};
 use steeple_user::{TrustedProxies, Users, UsersOptions};
-#[cfg(feature = "trace")]
-use tracing_subscriber::{Layer, filter::LevelFilter};
-use tracing_subscriber::{layer::SubscriberExt, registry::Registry, util::SubscriberInitExt};
 
 use crate::{
     ConfigError, Steeple,
     env::{self, Lookup, Service},
     health::Checks,
     integration::{self, Errors, Traces},
+    logging::{Level, LogSetup},
 };
 
 /// Options for [`Steeple`], all with a default.
@@ -36,20 +34,18 @@ use crate::{
 #[must_use = "options do nothing until they are built"]
 pub struct Builder {
     pub(crate) service: Service,
-    /// The variable that the level came from, its value, and whether it has the wide syntax of `RUST_LOG`.
-    pub(crate) level: Option<(&'static str, String, bool)>,
-    pub(crate) format: Option<Format>,
-    pub(crate) directory: Option<String>,
+    pub(crate) log_setup: LogSetup,
+    pub(crate) log: LogOptions,
     pub(crate) slow_after: Option<Duration>,
-    pub(crate) set_up_log: bool,
+    pub(crate) keep: Option<f64>,
     pub(crate) metrics: MetricsBuilder,
+    pub(crate) default_registry: bool,
     pub(crate) naming: NamingRules,
     pub(crate) users: UsersOptions,
     /// What the environment says of proxies; it stays when the code sets other options for users.
     pub(crate) proxies: Option<TrustedProxies>,
     pub(crate) request_ids: RequestIds,
     pub(crate) scrubber: Scrubber,
-    pub(crate) keep: f64,
     pub(crate) drain: Duration,
     pub(crate) flush: Duration,
     pub(crate) checks: Checks,
@@ -63,18 +59,17 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             service: Service::default(),
-            level: None,
-            format: None,
-            directory: None,
+            log_setup: LogSetup::default(),
+            log: Log::builder(),
             slow_after: None,
-            set_up_log: true,
-            metrics: Metrics::builder().merge(prometheus::default_registry().clone()),
+            keep: None,
+            metrics: Metrics::builder(),
+            default_registry: true,
             naming: NamingRules::new(),
             users: UsersOptions::new(),
             proxies: None,
             request_ids: RequestIds::new(),
             scrubber: Scrubber::default(),
-            keep: 1.0,
             drain: Duration::from_secs(30),
             flush: Duration::from_secs(5),
             checks: Checks::default(),
@@ -88,15 +83,9 @@ impl Default for Builder {
 
 impl Builder {
     pub(crate) fn from_lookup(env: &impl Lookup) -> Result<Self, ConfigError> {
-        let level = match env.text("LOG_LEVEL")? {
-            Some(level) => Some(("LOG_LEVEL", level, false)),
-            None => env.text("RUST_LOG")?.map(|filter| ("RUST_LOG", filter, true)),
-        };
         Ok(Self {
             service: env::service(env)?,
-            level,
-            format: env::log_format(env)?,
-            directory: env.text("LOG_DIR")?,
+            log_setup: LogSetup::from_lookup(env)?,
             slow_after: env::slow_after(env)?,
             proxies: env::trusted_proxies(env)?,
             #[cfg(feature = "sentry")]
@@ -113,9 +102,28 @@ impl Builder {
         self
     }
 
+    /// The name of the service, unless the environment has said one.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), steeple::ConfigError> {
+    /// let options = steeple::Steeple::builder_from_env()?.service_name_or("shop").service_version_or("1.2.3");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn service_name_or(mut self, name: impl Into<String>) -> Self {
+        self.service.name.get_or_insert_with(|| name.into());
+        self
+    }
+
     /// The version of the service, on every log line. Default: none.
     pub fn service_version(mut self, version: impl Into<String>) -> Self {
         self.service.version = Some(version.into());
+        self
+    }
+
+    /// The version of the service, unless the environment has said one: `env!("CARGO_PKG_VERSION")`.
+    pub fn service_version_or(mut self, version: impl Into<String>) -> Self {
+        self.service.version.get_or_insert_with(|| version.into());
         self
     }
 
@@ -127,19 +135,31 @@ impl Builder {
 
     /// Which log lines are written: a level, or a level with exceptions by target (`info,hyper=warn`). Default: `info`.
     pub fn log_level(mut self, level: impl Into<String>) -> Self {
-        self.level = Some(("LOG_LEVEL", level.into(), false));
+        self.log_setup.level = Some(Level::new(level));
         self
     }
 
     /// What log lines look like. Default: pretty on a terminal, JSON elsewhere.
     pub fn log_format(mut self, format: Format) -> Self {
-        self.format = Some(format);
+        self.log_setup.format = Some(format);
+        self
+    }
+
+    /// Writes nothing to standard output: for a service whose lines are read from its files alone.
+    pub fn without_console(mut self) -> Self {
+        self.log_setup.console = false;
         self
     }
 
     /// Writes `combined.log` and `error.log` into this directory as well. Default: standard output only.
-    pub fn log_directory(mut self, directory: impl Into<String>) -> Self {
-        self.directory = Some(directory.into());
+    pub fn log_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.log_setup.set_directory(directory);
+        self
+    }
+
+    /// When the files in the directory are closed, and how many stay. Default: daily, 14 of each.
+    pub fn log_rotation(mut self, rotation: Rotation) -> Self {
+        self.log_setup.rotation = rotation;
         self
     }
 
@@ -147,7 +167,16 @@ impl Builder {
     ///
     /// That is also what happens when the process has a subscriber already.
     pub fn without_log_setup(mut self) -> Self {
-        self.set_up_log = false;
+        self.log_setup.is_on = false;
+        self
+    }
+
+    /// Options for exchanges' lines, such as those of one route. Default: their own.
+    ///
+    /// Scrubber and outputs are those of everything else here. [`slow_after`](Self::slow_after), `SLOW_REQUEST_MS` and
+    /// [`keep_log_lines`](Self::keep_log_lines) go before what is said here for all routes.
+    pub fn log(mut self, log: LogOptions) -> Self {
+        self.log = log;
         self
     }
 
@@ -159,13 +188,19 @@ impl Builder {
 
     /// The share of log lines that are kept of what went well, 0 to 1. What failed or was slow is always kept. Default: 1.
     pub fn keep_log_lines(mut self, share: f64) -> Self {
-        self.keep = share;
+        self.keep = Some(share);
         self
     }
 
-    /// Options for the metrics. Default: their own, and what is in `prometheus`'s default registry is shown as well.
+    /// Options for the metrics. Default: their own. What is in `prometheus`'s default registry is shown as well.
     pub fn metrics(mut self, metrics: MetricsBuilder) -> Self {
         self.metrics = metrics;
+        self
+    }
+
+    /// Does not show what is in `prometheus`'s default registry, where `register_counter!` and its like put theirs.
+    pub fn without_default_registry(mut self) -> Self {
+        self.default_registry = false;
         self
     }
 
@@ -244,22 +279,29 @@ impl Builder {
             None => self.users,
         };
         let users = users.build().map_err(|error| ConfigError::part("the user", error))?;
-        let metrics = self.metrics.build().map_err(|error| ConfigError::part("the metrics", error))?;
+        let metrics = if self.default_registry {
+            self.metrics.merge(prometheus::default_registry().clone())
+        } else {
+            self.metrics
+        };
+        let metrics = metrics.build().map_err(|error| ConfigError::part("the metrics", error))?;
         #[cfg(feature = "trace")]
         let traces = integration::traces(self.traces, &self.service, &self.scrubber)?;
         #[cfg(not(feature = "trace"))]
         let traces = ();
-        let guard = if self.set_up_log {
-            set_up_log(&self.service, self.level, self.format, self.directory, &self.scrubber, &traces)?
-        } else {
-            None
-        };
+        let guard = self.log_setup.set_up(&self.service, &self.scrubber, &traces, &metrics)?;
         let handle = guard.as_ref().map(LogGuard::handle);
         // What is exported as log records goes through `tracing`; else lines are written straight into the outputs.
-        let writer = guard.as_ref().filter(|_| !integration::exports_logs(&traces));
-        let mut log = writer.map_or_else(Log::builder, LogGuard::log).scrubber(self.scrubber.clone()).keep(self.keep);
+        let writer = handle.clone().filter(|_| !integration::exports_logs(&traces));
+        let mut log = self.log.scrubber(self.scrubber.clone());
+        if let Some(writer) = writer {
+            log = log.writer(writer);
+        }
         if let Some(slow_after) = self.slow_after {
-            log = LogOptions::slow_after(log, slow_after);
+            log = log.slow_after(slow_after);
+        }
+        if let Some(share) = self.keep {
+            log = log.keep(share);
         }
         let log = log.build().map_err(|error| ConfigError::part("the log", error))?;
         steeple_core::notice_panics();
@@ -284,65 +326,6 @@ impl Builder {
             self.drain,
             self.flush,
         ))
-    }
-}
-
-#[cfg_attr(not(feature = "trace"), expect(clippy::trivially_copy_pass_by_ref, reason = "with traces it is none"))]
-fn set_up_log(
-    service: &Service,
-    level: Option<(&'static str, String, bool)>,
-    format: Option<Format>,
-    directory: Option<String>,
-    scrubber: &Scrubber,
-    traces: &Traces,
-) -> Result<Option<LogGuard>, ConfigError> {
-    let mut logging = Logging::new().scrubber(scrubber.clone());
-    if let Some(name) = &service.name {
-        logging = logging.service_name(name);
-    }
-    if let Some(version) = &service.version {
-        logging = logging.service_version(version);
-    }
-    if let Some(environment) = &service.environment {
-        logging = logging.environment(environment);
-    }
-    if let Some((_, text, wide)) = &level {
-        logging = if *wide { logging.filter(text) } else { logging.level(text) };
-    }
-    if let Some(format) = format {
-        logging = logging.console(format);
-    }
-    if let Some(directory) = &directory {
-        logging =
-            logging.directory_as(directory, format.filter(|format| *format == Format::Ecs).unwrap_or(Format::Json));
-    }
-    match logging.build() {
-        Ok(guard) => {
-            let subscriber = Registry::default().with(guard.layer());
-            #[cfg(feature = "trace")]
-            let subscriber = {
-                let filter = level.as_ref().map_or("info", |(_, filter, _)| filter);
-                // Below `info` are the inner spans of h2 and its like: no exchange's, with frames for attributes.
-                let spans = traces.as_ref().map(|traces| traces.tracing_layer().with_filter(LevelFilter::INFO));
-                subscriber.with(spans).with(integration::logs_layer(traces.as_ref(), filter))
-            };
-            #[cfg(not(feature = "trace"))]
-            let () = traces;
-            // Where the process logs in its own way already, it keeps it: lines go through its subscriber.
-            Ok(subscriber.try_init().is_ok().then_some(guard))
-        }
-        Err(error) if error.is_filter() => {
-            let (name, value, _) = level.unwrap_or(("LOG_LEVEL", String::new(), false));
-            let expected = "a level (`error`, `warn`, `info`, `debug`, `trace`, `off`), or one with exceptions by target \
-                            (`info,hyper=warn`)";
-            Err(ConfigError::variable_value(name, value, expected).because(error))
-        }
-        Err(error) if error.is_directory() => {
-            let value = directory.unwrap_or_default();
-            Err(ConfigError::variable_value("LOG_DIR", value, "a directory that can be made and written")
-                .because(error))
-        }
-        Err(error) => Err(ConfigError::part("the log", error)),
     }
 }
 

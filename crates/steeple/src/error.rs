@@ -5,34 +5,42 @@ type Source = Box<dyn Error + Send + Sync>;
 /// A setting that cannot be used. Names it, and says what it holds and what it may hold.
 ///
 /// `Debug` writes what `Display` does, with the sources after it: it is what a `main` that returns the error prints.
-pub struct ConfigError {
-    kind: Kind,
-    source: Option<Source>,
-}
+pub struct ConfigError(Kind);
 
 enum Kind {
-    Variable { name: &'static str, value: String, expected: &'static str },
-    Part { what: &'static str },
+    Variable {
+        name: &'static str,
+        value: String,
+        expected: &'static str,
+    },
+    /// The part that reads the variable says already what it holds and what it may hold.
+    Refused {
+        name: &'static str,
+        by: Source,
+    },
+    Part {
+        what: &'static str,
+        source: Source,
+    },
 }
 
 impl ConfigError {
     pub(crate) fn variable_value(name: &'static str, value: impl Into<String>, expected: &'static str) -> Self {
-        Self { kind: Kind::Variable { name, value: value.into(), expected }, source: None }
+        Self(Kind::Variable { name, value: value.into(), expected })
+    }
+
+    pub(crate) fn refused(name: &'static str, by: impl Into<Source>) -> Self {
+        Self(Kind::Refused { name, by: by.into() })
     }
 
     pub(crate) fn part(what: &'static str, source: impl Into<Source>) -> Self {
-        Self { kind: Kind::Part { what }, source: Some(source.into()) }
-    }
-
-    pub(crate) fn because(mut self, source: impl Into<Source>) -> Self {
-        self.source = Some(source.into());
-        self
+        Self(Kind::Part { what, source: source.into() })
     }
 
     /// The environment variable whose value is unusable, if it was one.
     pub fn variable(&self) -> Option<&'static str> {
-        match &self.kind {
-            Kind::Variable { name, .. } => Some(name),
+        match &self.0 {
+            Kind::Variable { name, .. } | Kind::Refused { name, .. } => Some(name),
             Kind::Part { .. } => None,
         }
     }
@@ -40,9 +48,10 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
+        match &self.0 {
             Kind::Variable { name, value, expected } => write!(f, "{name} holds {value:?}; it may hold {expected}"),
-            Kind::Part { what } => write!(f, "cannot set up {what}"),
+            Kind::Refused { name, by } => write!(f, "{name}: {by}"),
+            Kind::Part { what, .. } => write!(f, "cannot set up {what}"),
         }
     }
 }
@@ -61,6 +70,11 @@ impl fmt::Debug for ConfigError {
 
 impl Error for ConfigError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        match &self.0 {
+            Kind::Variable { .. } => None,
+            // What it says itself is in the message.
+            Kind::Refused { by, .. } => by.source(),
+            Kind::Part { source, .. } => Some(&**source),
+        }
     }
 }

@@ -6,6 +6,7 @@ mod env;
 mod error;
 mod health;
 mod integration;
+mod logging;
 mod own_metrics;
 #[cfg(feature = "axum")]
 mod routes;

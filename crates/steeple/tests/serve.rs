@@ -123,14 +123,3 @@ async fn a_request_that_does_not_end_does_not_hold_up_the_end() {
     server.steeple.shutdown().begin();
     server.serving.await.unwrap().unwrap();
 }
-
-#[tokio::test]
-async fn a_setting_that_cannot_be_used_is_named() {
-    let error = Steeple::builder().log_level("loud").build().unwrap_err();
-    assert_eq!(error.variable(), Some("LOG_LEVEL"));
-    assert!(error.to_string().starts_with("LOG_LEVEL holds \"loud\"; it may hold a level"), "{error}");
-    let error = Steeple::builder().log_directory("/dev/null/logs").build().unwrap_err();
-    assert!(error.to_string().contains("LOG_DIR holds \"/dev/null/logs\""), "{error}");
-    let error = quiet().keep_log_lines(2.0).build().unwrap_err();
-    assert!(format!("{error:?}").contains('2'), "{error:?}");
-}

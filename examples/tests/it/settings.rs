@@ -9,7 +9,8 @@ fn refused(variable: &str, value: &str, says: &[&str]) {
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{variable}={value}: {error}");
     assert_eq!(error.lines().count(), 1, "{variable}={value}: {error}");
-    for part in ["taskboard: ", &*format!("{variable} holds {value:?}; it may hold ")].iter().chain(says) {
+    assert!(error.starts_with(&format!("taskboard: {variable}")), "{error}");
+    for part in says {
         assert!(error.contains(part), "{variable}={value}: no {part:?} in {error}");
     }
     for part in ["panicked", "backtrace", "Kind::", "Os {", "Error("] {
@@ -20,20 +21,21 @@ fn refused(variable: &str, value: &str, says: &[&str]) {
 
 #[test]
 fn a_variable_that_cannot_be_used_is_named_with_what_it_holds_and_may_hold() {
-    refused("LOG_LEVEL", "loud", &["`warn`"]);
-    refused("LOG_FORMAT", "xml", &["`json`"]);
+    refused("LOG_LEVEL", "loud", &["\"loud\"", "it may be off, error, warn"]);
+    refused("LOG_FORMAT", "xml", &["holds \"xml\"", "`json`"]);
     refused("TRUSTED_PROXIES", "10.0.0.0/8,everybody", &["`10.0.0.0/8", "\"everybody\""]);
-    refused("SLOW_REQUEST_MS", "fast", &["milliseconds"]);
+    refused("SLOW_REQUEST_MS", "fast", &["holds \"fast\"", "milliseconds"]);
     refused("SLOW_REQUEST_MS", "0", &["from 1"]);
-    refused("OTEL_RESOURCE_ATTRIBUTES", "service.name", &["`service.version=1.2.3`"]);
+    refused("OTEL_RESOURCE_ATTRIBUTES", "service.name", &["holds \"service.name\"", "`service.version=1.2.3`"]);
 }
 
 #[test]
 fn a_log_directory_that_cannot_be_written_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let inside = file.path().join("logs");
-    refused("LOG_DIR", inside.to_str().unwrap(), &["a directory that can be made and written", "Not a directory"]);
+    let inside = inside.to_str().unwrap();
+    refused("LOG_DIR", inside, &[inside, "cannot write logs to the directory", "Not a directory"]);
     // No right to write is no right for root either, where the file system itself has none.
     #[cfg(target_os = "linux")]
-    refused("LOG_DIR", "/proc/steeple", &["a directory that can be made and written"]);
+    refused("LOG_DIR", "/proc/steeple", &["cannot write logs to the directory /proc/steeple"]);
 }
