@@ -72,6 +72,13 @@ impl<T: Deref> Scrubbed<T> {
 }
 
 impl<T: AsRef<str>> Scrubbed<T> {
+    /// Text that the application's author or operator wrote: a route's template, the service's name, a pseudonym that
+    /// its own privacy policy made. Call it for nothing that holds a part of a request, a response or an error.
+    #[inline]
+    pub const fn from_application(text: T) -> Self {
+        Self(text)
+    }
+
     /// Says of another text that it is scrubbed, if it is the same as this one.
     #[inline]
     pub fn vouch_for<'t>(&self, text: &'t str) -> Option<Scrubbed<&'t str>> {
@@ -84,15 +91,6 @@ impl Scrubbed<&'static str> {
     #[inline]
     pub const fn from_static(literal: &'static str) -> Self {
         Self(literal)
-    }
-}
-
-impl<'t> Scrubbed<&'t str> {
-    /// Text that the application's author or operator wrote: a route's template, the service's name, a pseudonym that
-    /// its own privacy policy made. Call it for nothing that holds a part of a request, a response or an error.
-    #[inline]
-    pub const fn from_application(text: &'t str) -> Self {
-        Self(text)
     }
 }
 

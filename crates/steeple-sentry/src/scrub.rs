@@ -118,15 +118,8 @@ struct Scrubbing {
 
 impl Transport for Scrubbing {
     fn send_envelope(&self, envelope: Envelope) {
-        let mut scrubbed = Envelope::new().with_headers(envelope.headers().clone());
-        let mut is_empty = true;
-        for mut one in envelope.into_items() {
-            item(&self.scrubber, &mut one);
-            scrubbed.add_item(one);
-            is_empty = false;
-        }
-        if !is_empty {
-            self.inner.send_envelope(scrubbed);
+        if envelope.items().next().is_some() {
+            self.inner.send_envelope(self::envelope(&self.scrubber, envelope, item).into_inner());
         }
     }
 
@@ -137,6 +130,21 @@ impl Transport for Scrubbing {
     fn shutdown(&self, timeout: Duration) -> bool {
         self.inner.shutdown(timeout)
     }
+}
+
+/// Takes an envelope apart, scrubs each of its items and puts them together again. Raw bytes are left out.
+pub(crate) fn envelope(
+    scrubber: &Scrubber,
+    envelope: Envelope,
+    mut scrub: impl FnMut(&Scrubber, &mut EnvelopeItem),
+) -> Scrubbed<Envelope> {
+    let empty = Envelope::new().with_headers(envelope.headers().clone());
+    scrubber.scrub_with(empty, |scrubber, scrubbed| {
+        for mut item in envelope.into_items() {
+            scrub(scrubber, &mut item);
+            scrubbed.add_item(item);
+        }
+    })
 }
 
 /// Scrubs any item that has text in it. Attachments are the team's own bytes and stay; so do counts.

@@ -2,11 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use opentelemetry::KeyValue;
 use steeple_core::{End, Exchange};
 use steeple_scrub::Scrubber;
 
-use crate::{Otlp, otlp::Signal};
+use crate::{Otlp, otlp::Signal, span::Ending};
 
 /// Straight to New Relic, without a collector in between.
 ///
@@ -67,14 +66,9 @@ pub(crate) const MAX_ATTRIBUTES: u32 = 64;
 const APDEX_T: Duration = Duration::from_millis(500);
 
 /// The name of the transaction, its Apdex zone and its error, as New Relic's own agents tell them.
-pub(crate) fn describe(
-    exchange: &Exchange,
-    end: &End,
-    span_name: &str,
-    scrubber: &Scrubber,
-    attributes: &mut Vec<KeyValue>,
-) {
-    attributes.push(KeyValue::new("transaction.name", format!("WebTransaction/Rust/{span_name}")));
+pub(crate) fn describe(exchange: &Exchange, end: &End, scrubber: &Scrubber, ending: &mut Ending) {
+    let Ending { name, attributes, .. } = ending;
+    attributes.text("transaction.name", name.clone().map(|name| format!("WebTransaction/Rust/{name}")));
     let zone = if end.is_server_error() || end.duration > APDEX_T.saturating_mul(4) {
         "F"
     } else if end.duration > APDEX_T {
@@ -82,16 +76,18 @@ pub(crate) fn describe(
     } else {
         "S"
     };
-    attributes.push(KeyValue::new("apdexPerfZone", zone));
+    attributes.word("apdexPerfZone", zone);
     if end.is_server_error() {
-        attributes.push(KeyValue::new("error", true));
+        attributes.truth("error", true);
         if let Some(error) = exchange.error() {
-            attributes.push(KeyValue::new("error.class", error.type_name()));
-            attributes.push(KeyValue::new("error.message", scrubber.text(&error.to_string()).to_string()));
+            attributes.word("error.class", error.type_name());
+            attributes.text("error.message", scrubber.text(&error.to_string()));
         }
     }
-    if let Some(id) = exchange.visible_user().and_then(|user| Some(user.id()?.to_owned())) {
-        attributes.push(KeyValue::new("enduser.id", id));
+    if let Some(user) = exchange.visible_user()
+        && let Some(id) = user.id()
+    {
+        attributes.text("enduser.id", scrubber.text(id));
     }
 }
 

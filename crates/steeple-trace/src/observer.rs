@@ -2,9 +2,9 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Uri, request, response};
 use opentelemetry::{
-    Context, KeyValue,
+    Context,
     baggage::Baggage,
-    trace::{SpanContext, Status, TraceContextExt},
+    trace::{SpanContext, TraceContextExt},
 };
 use opentelemetry_sdk::trace::{SdkTracer, SpanData};
 use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, Signal, TraceContext, clock};
@@ -15,13 +15,14 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::{
     ClientLayer, ClientSpans, ExportStats, Finding, FlushReport, ResponseHeader, Sampling, Trace, TraceBuilder, Trust,
-    attributes::{self, Capture, Noted, Target},
+    attributes::{self, Attributes, Capture, Noted, Target},
     doctor,
     export::{Queue, UNSET},
     ids::PresetGuard,
     keep::{Hold, Slot},
     newrelic,
     propagation::{self, Carried, Propagators},
+    scrub::Bounds,
     segment::Tracing,
     span::{self, OpenSpan, Start},
     trust::TrustPolicy,
@@ -226,6 +227,11 @@ impl Trace {
         (root.with_sampled(sampled), sampled)
     }
 
+    /// For what is scrubbed here. How long it may be, the exporter knows.
+    pub(crate) fn bounds(&self) -> Bounds {
+        Bounds { scrubber: self.0.scrubber.clone(), max_value: usize::MAX }
+    }
+
     pub(crate) fn scrubbed(&self, text: &str) -> String {
         crate::scrub::cut(&self.0.scrubber.text(text), attributes::MAX_TEXT).to_owned()
     }
@@ -300,7 +306,8 @@ impl Trace {
         let target = Target::of(request, inner.behind_proxy, inner.default_scheme);
         let mut attributes = attributes::at_start(exchange, request, target, &inner.scrubber);
         let captured = &inner.capture.request;
-        attributes.extend(attributes::headers(exchange.is_grpc(), false, captured, &request.headers, &inner.scrubber));
+        let kind = (exchange.is_grpc(), false);
+        attributes::headers(&mut attributes, kind, captured, &request.headers, &inner.scrubber);
         let name = if exchange.is_grpc() { "grpc" } else { exchange.method() };
         let preset = PresetGuard::set(trace);
         let span = OpenSpan::start(Start { parent, link, name, attributes, tracer: &inner.tracer });
@@ -395,8 +402,10 @@ impl Observer for Trace {
         let inner = &self.0;
         if let Kind::Recorded(recorded) = &state.0 {
             let names = &inner.capture.response;
-            let captured = attributes::headers(exchange.is_grpc(), true, names, &response.headers, &inner.scrubber);
-            recorded.span.context.span().set_attributes(captured);
+            let mut captured = Attributes::default();
+            let kind = (exchange.is_grpc(), true);
+            attributes::headers(&mut captured, kind, names, &response.headers, &inner.scrubber);
+            recorded.span.describe(captured);
         }
         if let Some((kind, trace)) = inner.response_header.zip(exchange.trace())
             && let Ok(value) = HeaderValue::from_str(&kind.value(trace))
@@ -425,25 +434,15 @@ impl Observer for Trace {
         let Kind::Recorded(recorded) = state.0 else { return };
         let inner = &self.0;
         let Recorded { span, slot, noted, started } = *recorded;
-        let (name, status, mut attributes) = attributes::at_end(exchange, end, &noted, &inner.scrubber);
+        let mut ending = attributes::at_end(exchange, end, &noted, &inner.scrubber);
         if inner.new_relic {
-            newrelic::describe(exchange, end, &name, &inner.scrubber, &mut attributes);
+            newrelic::describe(exchange, end, &inner.scrubber, &mut ending);
         }
-        if status == Status::Unset && self.exports() {
-            attributes.insert(0, KeyValue::new(UNSET, true));
+        if ending.failure.is_none() && self.exports() {
+            ending.attributes.truth(UNSET, true);
         }
         let ended = std::time::UNIX_EPOCH.checked_add(started.saturating_add(end.duration));
-        let handle = span.context.span();
-        handle.update_name(name);
-        handle.set_attributes(attributes);
-        for event in attributes::exceptions(&exchange.errors(), &inner.scrubber) {
-            handle.add_event("exception", event);
-        }
-        handle.set_status(status);
-        match ended {
-            Some(ended) => handle.end_with_timestamp(ended),
-            None => handle.end(),
-        }
+        span.end(ending, attributes::exceptions(&exchange.errors(), &inner.scrubber), ended);
         if let (Some(hold), Some(slot)) = (&inner.hold, slot) {
             hold.end(slot, exchange, end);
         }

@@ -2,7 +2,7 @@
 
 use opentelemetry::{Array, KeyValue, StringValue, Value, trace::Status};
 use opentelemetry_sdk::trace::SpanData;
-use steeple_scrub::Scrubber;
+use steeple_scrub::{Scrubbed, Scrubber};
 
 /// What every exported span goes through, also those of `#[tracing::instrument]` and of other libraries.
 #[derive(Clone, Debug)]
@@ -13,7 +13,11 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    pub(crate) fn apply(&self, mut span: SpanData) -> SpanData {
+    pub(crate) fn apply(&self, span: SpanData) -> Scrubbed<SpanData> {
+        self.scrubber.scrub_with(span, |_, span| self.scrub(span))
+    }
+
+    fn scrub(&self, span: &mut SpanData) {
         if let Some(name) = self.changed(None, &span.name) {
             span.name = name.into();
         }
@@ -33,12 +37,11 @@ impl Bounds {
         for link in &mut span.links.links {
             link.attributes.iter_mut().for_each(|attribute| self.attribute(attribute));
         }
-        span
     }
 
-    fn attribute(&self, attribute: &mut KeyValue) {
+    pub(crate) fn attribute(&self, attribute: &mut KeyValue) {
         let key = attribute.key.as_str();
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum: what is no text holds no secret")]
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum: truths, and numbers in heaps")]
         match &mut attribute.value {
             Value::String(text) => {
                 if let Some(changed) = self.changed(Some(key), text.as_str()) {
@@ -52,19 +55,34 @@ impl Bounds {
                     }
                 }
             }
+            number @ (Value::I64(_) | Value::F64(_)) => {
+                if let Some(changed) = self::number(&self.scrubber, key, number) {
+                    *number = changed.into();
+                }
+            }
             _ => (),
+        }
+        if let Some(changed) = self.changed(None, key) {
+            attribute.key = changed.into();
         }
     }
 
     /// The text as it may leave, if that is another.
     fn changed(&self, key: Option<&str>, text: &str) -> Option<String> {
-        let scrubbed = match key {
+        let safe = match key {
             Some(key) => self.scrubber.field(key, text),
             None => self.scrubber.text(text),
         };
-        let kept = cut(&scrubbed, self.max_value);
-        (kept != text).then(|| kept.to_owned())
+        let safe = safe.cut(self.max_value, "");
+        (safe != text).then(|| safe.into_inner().into_owned())
     }
+}
+
+/// What a number is shown as if it may not be shown: a card's number is no less secret for being one.
+pub(crate) fn number(scrubber: &Scrubber, key: &str, number: &Value) -> Option<String> {
+    let text = number.as_str();
+    let safe = scrubber.field(key, &text);
+    (!safe.is_clean()).then(|| safe.into_inner().into_owned())
 }
 
 /// The SDK keeps an attribute that was set twice twice; the protocol does not allow it.

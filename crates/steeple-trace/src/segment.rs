@@ -13,8 +13,14 @@ use opentelemetry::{
 };
 use pin_project_lite::pin_project;
 use steeple_core::Exchange;
+use steeple_scrub::Scrubbed;
 
-use crate::{Trace, attributes::key, propagation::Carried};
+use crate::{
+    Trace,
+    attributes::{Attributes, key},
+    propagation::Carried,
+    scrub::Bounds,
+};
 
 /// Beside an exchange that has a span: how to make more below it.
 #[derive(Clone)]
@@ -95,7 +101,12 @@ impl Segments for Exchange {
     ) -> Segment<F> {
         let state = match self.get::<Tracing>() {
             Some(tracing) if !self.has_ended() => {
-                Stage::Waiting { tracing, kind: kind.into(), name: name.into(), attributes: Vec::new() }
+                let bounds = tracing.trace.bounds();
+                let name = match name.into() {
+                    Cow::Borrowed(literal) => Scrubbed::from_static(literal).into(),
+                    Cow::Owned(name) => bounds.scrubber.text(&name).into_owned().into(),
+                };
+                Stage::Waiting { tracing, bounds, kind: kind.into(), name, attributes: Attributes::default() }
             }
             _ => Stage::Unrecorded,
         };
@@ -115,7 +126,13 @@ pin_project! {
 
 enum Stage {
     Unrecorded,
-    Waiting { tracing: Tracing, kind: SegmentKind, name: Cow<'static, str>, attributes: Vec<KeyValue> },
+    Waiting {
+        tracing: Tracing,
+        bounds: Bounds,
+        kind: SegmentKind,
+        name: Scrubbed<Cow<'static, str>>,
+        attributes: Attributes,
+    },
     Open(Context),
 }
 
@@ -125,10 +142,10 @@ const MAX_ATTRIBUTES: usize = 32;
 impl<F> Segment<F> {
     /// Sets an attribute of the segment's span: at most 32, before it is first polled.
     pub fn with(mut self, key: impl Into<Key>, value: impl Into<Value>) -> Self {
-        if let Stage::Waiting { attributes, .. } = &mut self.stage
+        if let Stage::Waiting { bounds, attributes, .. } = &mut self.stage
             && attributes.len() < MAX_ATTRIBUTES
         {
-            attributes.push(KeyValue::new(key, value));
+            attributes.given(bounds, KeyValue::new(key, value));
         }
         self
     }
@@ -136,11 +153,11 @@ impl<F> Segment<F> {
 
 impl Stage {
     fn open(&mut self) -> Option<&Context> {
-        if let Self::Waiting { tracing, kind, name, attributes } = self {
+        if let Self::Waiting { tracing, kind, name, attributes, .. } = self {
             let mut attributes = std::mem::take(attributes);
             let span_kind = match kind {
                 SegmentKind::Datastore => {
-                    attributes.push(KeyValue::new(key::DB_QUERY_SUMMARY, name.clone()));
+                    attributes.text(key::DB_QUERY_SUMMARY, name.clone());
                     SpanKind::Client
                 }
                 SegmentKind::External => SpanKind::Client,
@@ -148,7 +165,10 @@ impl Stage {
             };
             let parent = tracing.parent();
             let tracer = tracing.trace.tracer();
-            let builder = tracer.span_builder(name.clone()).with_kind(span_kind).with_attributes(attributes);
+            let builder = tracer
+                .span_builder(name.clone().into_inner())
+                .with_kind(span_kind)
+                .with_attributes(attributes.into_vec());
             let span = builder.start_with_context(tracer, &parent);
             *self = Self::Open(parent.with_span(span));
         }

@@ -5,15 +5,18 @@
 //! Where the subscriber has no such layer, or filters the span away, it is a span of the SDK alone: it is exported all
 //! the same, and `Context::current()` is it.
 
-use std::cell::RefCell;
+use std::{borrow::Cow, cell::RefCell, time::SystemTime};
 
 use opentelemetry::{
-    Context, ContextGuard, KeyValue,
-    trace::{Link, SpanContext, SpanKind, TraceContextExt, Tracer},
+    Context, ContextGuard,
+    trace::{Link, SpanContext, SpanKind, Status, TraceContextExt, Tracer},
 };
 use opentelemetry_sdk::trace::SdkTracer;
+use steeple_scrub::Scrubbed;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::attributes::Attributes;
 
 thread_local! {
     /// What [`enter`] attached on this thread. A guard cannot travel with the exchange: it belongs to its thread.
@@ -34,8 +37,16 @@ pub(crate) struct Start<'t> {
     pub(crate) parent: Context,
     pub(crate) link: Option<SpanContext>,
     pub(crate) name: &'static str,
-    pub(crate) attributes: Vec<KeyValue>,
+    pub(crate) attributes: Attributes,
     pub(crate) tracer: &'t SdkTracer,
+}
+
+/// What a span says at its end.
+pub(crate) struct Ending {
+    pub(crate) name: Scrubbed<Cow<'static, str>>,
+    /// What went wrong; empty where its class says it all. `None`: nothing.
+    pub(crate) failure: Option<Scrubbed<Cow<'static, str>>>,
+    pub(crate) attributes: Attributes,
 }
 
 impl OpenSpan {
@@ -43,8 +54,11 @@ impl OpenSpan {
         if let Some(mirror) = mirror(&start) {
             return Self::mirrored(start, mirror);
         }
-        let mut builder =
-            start.tracer.span_builder(start.name).with_kind(SpanKind::Server).with_attributes(start.attributes);
+        let mut builder = start
+            .tracer
+            .span_builder(start.name)
+            .with_kind(SpanKind::Server)
+            .with_attributes(start.attributes.into_vec());
         if let Some(link) = start.link {
             builder = builder.with_links(vec![Link::with_context(link)]);
         }
@@ -53,7 +67,7 @@ impl OpenSpan {
     }
 
     fn mirrored(start: Start<'_>, span: Span) -> Self {
-        for attribute in start.attributes {
+        for attribute in start.attributes.into_vec() {
             span.set_attribute(attribute.key, attribute.value);
         }
         if let Some(link) = start.link {
@@ -80,6 +94,25 @@ impl OpenSpan {
                 let _disabled = mirror.with_subscriber(|(id, subscriber)| subscriber.exit(id));
             }
             None => detach(),
+        }
+    }
+
+    pub(crate) fn describe(&self, attributes: Attributes) {
+        self.context.span().set_attributes(attributes.into_vec());
+    }
+
+    /// Ends the span, at a time or now, with the exceptions that were noticed.
+    pub(crate) fn end(&self, ending: Ending, exceptions: Vec<Attributes>, at: Option<SystemTime>) {
+        let span = self.context.span();
+        span.update_name(ending.name.into_inner());
+        span.set_attributes(ending.attributes.into_vec());
+        for exception in exceptions {
+            span.add_event("exception", exception.into_vec());
+        }
+        span.set_status(ending.failure.map_or(Status::Unset, |failure| Status::error(failure.into_inner())));
+        match at {
+            Some(at) => span.end_with_timestamp(at),
+            None => span.end(),
         }
     }
 

@@ -7,6 +7,7 @@ use sentry_core::{
     client_report::{Reason, Recorder},
     protocol::EnvelopeItem,
 };
+use steeple_scrub::Scrubbed;
 use ureq::{
     Agent, Proxy,
     tls::{RootCerts, TlsConfig, TlsProvider},
@@ -56,8 +57,7 @@ impl Http {
         }
     }
 
-    pub(super) fn send(&mut self, envelope: Envelope) {
-        let Some(envelope) = self.keep_allowed(envelope) else { return };
+    pub(super) fn send(&mut self, envelope: Scrubbed<Envelope>) {
         let count = items(&envelope);
         let copy = envelope.clone();
         let Ok(body) = wire::write(envelope) else {
@@ -85,7 +85,7 @@ impl Http {
     }
 
     /// Takes out what Sentry does not want now.
-    fn keep_allowed(&self, envelope: Envelope) -> Option<Envelope> {
+    pub(super) fn keep_allowed(&self, envelope: Envelope) -> Option<Envelope> {
         let now = steeple_core::clock::now();
         if envelope.items().all(|item| self.limits.allow(now, item)) {
             return Some(envelope);

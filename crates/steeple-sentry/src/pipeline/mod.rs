@@ -27,7 +27,7 @@ use sentry_core::{
     client_report::{Reason, Recorder},
     protocol::EnvelopeItem,
 };
-use steeple_scrub::Scrubber;
+use steeple_scrub::{Scrubbed, Scrubber};
 
 use self::queue::{Next, Queue};
 use crate::{
@@ -235,7 +235,7 @@ impl Worker {
                 Next::Time => {
                     sessions_at = steeple_core::clock::now().checked_add(SESSIONS_EVERY);
                     if let Some(envelope) = sessions_envelope(self.sessions.as_deref()) {
-                        self.send(envelope);
+                        self.process(Job { envelope, user_is_approved: false });
                     }
                 }
                 Next::Stop => return,
@@ -244,37 +244,42 @@ impl Worker {
     }
 
     fn process(&mut self, job: Job) {
-        let headers = job.envelope.headers().clone();
-        if job.envelope.items().next().is_none() {
+        let Job { envelope, user_is_approved } = job;
+        if envelope.items().next().is_none() {
             // Raw bytes, which nothing can look into, or nothing at all.
-            return self.lose(&job.envelope, Loss::Internal);
+            return self.lose(&envelope, Loss::Internal);
         }
-        let mut scrubbed = Envelope::new().with_headers(headers);
-        for mut item in job.envelope.into_items() {
-            if let EnvelopeItem::Event(event) = &mut item {
+        let wanted = match &self.out {
+            #[cfg(feature = "transport")]
+            Out::Http(http) => http.keep_allowed(envelope),
+            Out::Other(_) => Some(envelope),
+        };
+        let Some(envelope) = wanted else { return };
+        let scrubbed = scrub::envelope(&self.scrubber, envelope, |scrubber, item| {
+            if let EnvelopeItem::Event(event) = item {
                 symbols::resolve_event(event, &self.frames);
-                let approved = if job.user_is_approved { event.user.take() } else { None };
-                scrub::event(&self.scrubber, &self.headers, event);
+                let approved = if user_is_approved { event.user.take() } else { None };
+                scrub::event(scrubber, &self.headers, event);
                 event.user = approved.or_else(|| event.user.take());
-            } else if let EnvelopeItem::Transaction(transaction) = &mut item {
-                let approved = if job.user_is_approved { transaction.user.take() } else { None };
-                scrub::transaction(&self.scrubber, &self.headers, transaction);
+            } else if let EnvelopeItem::Transaction(transaction) = item {
+                let approved = if user_is_approved { transaction.user.take() } else { None };
+                scrub::transaction(scrubber, &self.headers, transaction);
                 transaction.user = approved.or_else(|| transaction.user.take());
             } else {
-                scrub::item(&self.scrubber, &mut item);
+                scrub::item(scrubber, item);
             }
-            scrubbed.add_item(item);
-        }
+        });
         self.send(scrubbed);
     }
 
-    fn send(&mut self, envelope: Envelope) {
+    /// The one way out.
+    fn send(&mut self, envelope: Scrubbed<Envelope>) {
         match &mut self.out {
             #[cfg(feature = "transport")]
             Out::Http(http) => http.send(envelope),
             Out::Other(inner) => {
                 count_sent(&self.counters, &envelope);
-                inner.send_envelope(envelope);
+                inner.send_envelope(envelope.into_inner());
             }
         }
     }

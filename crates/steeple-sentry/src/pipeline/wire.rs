@@ -6,15 +6,16 @@ use sentry_core::{
     Envelope,
     protocol::{Context, EnvelopeItem, Map, Value, value::to_value},
 };
+use steeple_scrub::Scrubbed;
 
 use crate::event::{EXCHANGE, NAME_SOURCE};
 
-/// Writes an envelope.
-pub(super) fn write(envelope: Envelope) -> io::Result<Vec<u8>> {
+/// Writes an envelope: the place where it becomes bytes that leave.
+pub(super) fn write(envelope: Scrubbed<Envelope>) -> io::Result<Vec<u8>> {
     let headers = envelope.headers().clone().with_sent_at(SystemTime::now());
     let mut out = serde_json::to_vec(&headers)?;
     out.push(b'\n');
-    for item in envelope.into_items() {
+    for item in envelope.into_inner().into_items() {
         let named = if let EnvelopeItem::Event(event) = &item {
             source(&event.contexts).map(|source| Ok(("event", to_value(event)?, source)))
         } else if let EnvelopeItem::Transaction(transaction) = &item {

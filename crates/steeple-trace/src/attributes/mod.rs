@@ -1,9 +1,11 @@
 //! What a span says of its request and its end, in the words of OpenTelemetry's semantic conventions 1.44.0.
 
+mod list;
 mod request;
 mod target;
 
 pub(crate) use self::{
+    list::Attributes,
     request::{Capture, Noted, at_end, at_start, exceptions, headers},
     target::Target,
 };

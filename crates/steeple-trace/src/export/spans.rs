@@ -2,6 +2,7 @@ use opentelemetry_sdk::{
     Resource,
     trace::{SpanData, SpanExporter},
 };
+use steeple_scrub::Scrubbed;
 
 use super::Sender;
 use crate::scrub::Bounds;
@@ -21,9 +22,14 @@ impl<E: SpanExporter> Spans<E> {
 
 impl<E: SpanExporter> Sender for Spans<E> {
     type Item = SpanData;
+    type Ready = SpanData;
 
-    async fn send(&self, spans: Vec<SpanData>) -> bool {
-        let spans = spans.into_iter().map(|span| self.bounds.apply(span)).collect();
+    fn scrub(&self, span: SpanData) -> Scrubbed<SpanData> {
+        self.bounds.apply(span)
+    }
+
+    async fn send(&self, spans: Vec<Scrubbed<SpanData>>) -> bool {
+        let spans = spans.into_iter().map(Scrubbed::into_inner).collect();
         self.exporter.export(spans).await.is_ok()
     }
 

@@ -5,6 +5,7 @@ use std::{
 };
 
 use opentelemetry::Context;
+use steeple_scrub::Scrubbed;
 use tracing::{dispatcher::DefaultGuard, subscriber::NoSubscriber};
 
 use super::Queue;
@@ -12,10 +13,15 @@ use crate::BuildError;
 
 /// Sends batches of one kind: spans, or log records.
 pub(crate) trait Sender {
+    /// As it waits in the queue.
     type Item: Send + 'static;
+    /// As it is sent.
+    type Ready;
+
+    fn scrub(&self, item: Self::Item) -> Scrubbed<Self::Ready>;
 
     /// Whether the receiver took them.
-    async fn send(&self, items: Vec<Self::Item>) -> bool;
+    async fn send(&self, items: Vec<Scrubbed<Self::Ready>>) -> bool;
 
     /// Nothing more will come.
     fn close(&self);
@@ -73,7 +79,8 @@ async fn send_all<S: Sender>(queue: &Queue<S::Item>, sender: &S) {
     // Waiting blocks this runtime; nothing else runs on it but the transport, which has nothing to do meanwhile.
     while let Some(batch) = queue.next() {
         let mut settle = Settle { queue, items: batch.items.len(), accepted: false };
-        settle.accepted = matches!(tokio::time::timeout(batch.timeout, sender.send(batch.items)).await, Ok(true));
+        let ready = batch.items.into_iter().map(|item| sender.scrub(item)).collect();
+        settle.accepted = matches!(tokio::time::timeout(batch.timeout, sender.send(ready)).await, Ok(true));
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
 };
 
 use opentelemetry::{
-    InstrumentationScope,
+    InstrumentationScope, Value,
     logs::{AnyValue, LogRecord, Logger, LoggerProvider, Severity},
     trace::SpanContext,
 };
@@ -12,6 +12,7 @@ use opentelemetry_sdk::{
     Resource,
     logs::{LogBatch, LogExporter, SdkLogRecord, SdkLogger, SdkLoggerProvider},
 };
+use steeple_scrub::Scrubbed;
 use tracing::Level;
 
 use crate::{export::Sender, scrub::Bounds};
@@ -51,50 +52,62 @@ impl<E: LogExporter> Records<E> {
         Self { exporter, logger, scope: InstrumentationScope::default(), bounds }
     }
 
-    fn scrubbed(&self, key: Option<&str>, text: &str) -> String {
-        let scrubbed = match key {
+    fn text(&self, key: Option<&str>, text: &str) -> String {
+        let safe = match key {
             Some(key) => self.bounds.scrubber.field(key, text),
             None => self.bounds.scrubber.text(text),
         };
         // Of a text that was cut when it was formatted, the end may be half of a secret.
         let was_cut = text.len().saturating_add(4) > max_formatted(&self.bounds);
-        let max = if was_cut { scrubbed.len().saturating_sub(MARGIN) } else { scrubbed.len() };
-        crate::scrub::cut(&scrubbed, max.min(self.bounds.max_value)).to_owned()
+        let max = if was_cut { safe.len().saturating_sub(MARGIN) } else { safe.len() };
+        safe.cut(max.min(self.bounds.max_value), "").to_string()
     }
 
-    fn record(&self, event: Record) -> SdkLogRecord {
-        let mut record = self.logger.create_log_record();
+    fn value(&self, key: &str, value: AnyValue) -> AnyValue {
+        let number = |number| crate::scrub::number(&self.bounds.scrubber, key, &number).map(AnyValue::from);
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum: truths, and what no field can be")]
+        match &value {
+            AnyValue::String(text) => self.text(Some(key), text.as_str()).into(),
+            AnyValue::Int(int) => number(Value::I64(*int)).unwrap_or(value),
+            AnyValue::Double(float) => number(Value::F64(*float)).unwrap_or(value),
+            _ => value,
+        }
+    }
+
+    fn fill(&self, record: &mut SdkLogRecord, event: Record) {
         let at = UNIX_EPOCH.checked_add(event.at).unwrap_or(UNIX_EPOCH);
         record.set_timestamp(at);
         record.set_observed_timestamp(at);
         let (number, text) = severity(event.level);
         record.set_severity_number(number);
         record.set_severity_text(text);
-        record.set_target(event.target);
+        record.set_target(match event.target {
+            Cow::Owned(target) => self.text(None, &target).into(),
+            literal @ Cow::Borrowed(_) => literal,
+        });
         if !event.body.is_empty() {
-            record.set_body(self.scrubbed(None, &event.body).into());
+            record.set_body(self.text(None, &event.body).into());
         }
         for (key, value) in event.attributes {
-            #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum: what is no text holds no secret")]
-            let value = match value {
-                AnyValue::String(text) => self.scrubbed(Some(&key), text.as_str()).into(),
-                other => other,
-            };
+            let value = self.value(&key, value);
             record.add_attribute(key, value);
         }
         if let Some(ids) = event.ids {
             record.set_trace_context(ids.trace_id(), ids.span_id(), Some(ids.trace_flags()));
         }
-        record
     }
 }
 
 impl<E: LogExporter> Sender for Records<E> {
     type Item = Record;
+    type Ready = SdkLogRecord;
 
-    async fn send(&self, events: Vec<Record>) -> bool {
-        let records: Vec<_> = events.into_iter().map(|event| self.record(event)).collect();
-        let batch: Vec<_> = records.iter().map(|record| (record, &self.scope)).collect();
+    fn scrub(&self, event: Record) -> Scrubbed<SdkLogRecord> {
+        self.bounds.scrubber.scrub_with(self.logger.create_log_record(), |_, record| self.fill(record, event))
+    }
+
+    async fn send(&self, records: Vec<Scrubbed<SdkLogRecord>>) -> bool {
+        let batch: Vec<_> = records.iter().map(|record| (&**record, &self.scope)).collect();
         self.exporter.export(LogBatch::new(&batch)).await.is_ok()
     }
 
