@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use http::{header::CONTENT_TYPE, request, response};
+use http::request;
 use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, RequestIds, Signal};
 use steeple_scrub::Scrubber;
 use tracing::{Level, level_filters::LevelFilter};
@@ -51,10 +51,7 @@ struct Inner {
 
 /// What a [`Log`] remembers of an exchange until its end.
 #[derive(Debug)]
-pub struct LogState {
-    captured: Captured,
-    is_stream: bool,
-}
+pub struct LogState(Captured);
 
 /// Whoever writes `tracing` events writes to the same place.
 static TRACING: u8 = 0;
@@ -100,7 +97,7 @@ impl Log {
             return;
         }
         let rule = self.0.rules.of(exchange);
-        let level = rule.level(end, state.is_stream);
+        let level = rule.level(end, exchange.is_event_stream());
         if !self.wants(level) {
             return;
         }
@@ -110,7 +107,7 @@ impl Log {
         }
         let Inner { scrubber, user_agents, .. } = &*self.0;
         let snapshot = exchange.snapshot();
-        let access = Access::new(scrubber, user_agents, level, &state.captured, exchange, &snapshot, end);
+        let access = Access::new(scrubber, user_agents, level, &state.0, exchange, &snapshot, end);
         match &self.0.writer {
             Some(writer) => writer.write_access(&access),
             // The subscriber is the user's; whatever it asks of the current exchange is about this one.
@@ -151,18 +148,12 @@ impl Observer for Log {
             return None;
         }
         exchange.trace_or_continue(&request.headers);
-        let captured = Captured::new(take_buffer(), &request.uri, &request.headers);
-        Some(LogState { captured, is_stream: false })
-    }
-
-    fn on_response(&self, state: &mut LogState, _exchange: &Exchange, response: &mut response::Parts) {
-        let content_type = response.headers.get(CONTENT_TYPE);
-        state.is_stream = content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"));
+        Some(LogState(Captured::new(take_buffer(), &request.uri, &request.headers)))
     }
 
     fn on_end(&self, state: LogState, exchange: &Exchange, end: &End) {
         self.write(&state, exchange, end);
-        give_back(state.captured.into_buffer());
+        give_back(state.0.into_buffer());
     }
 }
 

@@ -10,7 +10,7 @@ use steeple_core::{End, GrpcStatus, TraceContext};
 use crate::{
     encode::{Encoder, Kind, Meta, Number, Source},
     folded::{Folded, Label},
-    http::Scratch,
+    http::{Scratch, nanos},
     layout::Layout,
     names::Names,
     series::{Exemplars, HistogramPlace, Labels, Name, OVERFLOW},
@@ -131,7 +131,7 @@ impl Grpc {
         let code = slot.get_or_init(|| Box::new(Code::new(rpc, status, self)));
         let row = code.cells.row();
         row.add(HANDLED, 1);
-        let nanos = u64::try_from(end.duration.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = nanos(end.duration);
         let cell = code.duration.record(&row, nanos);
         if let Some(trace) = trace {
             code.exemplars.offer(&code.duration.layout, cell, nanos, trace, end.is_server_error());

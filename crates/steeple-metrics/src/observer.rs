@@ -1,9 +1,9 @@
-use http::{HeaderMap, HeaderName, header, request, response};
-use steeple_core::{End, Exchange, Identity, NameSource, Observer, Outcome, Signal, Text};
+use http::{HeaderMap, HeaderName, request, response};
+use steeple_core::{End, Exchange, Identity, Observer, Outcome, Signal};
 
 use crate::{
     Measure, Metrics,
-    http::{Ended, Open},
+    http::{Ended, Open, Verb},
     route::RouteMetrics,
 };
 
@@ -12,9 +12,10 @@ static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// What [`Metrics`] remembers of an exchange while it lasts.
 #[derive(Debug)]
 pub struct MetricsState {
+    verb: Verb,
     /// Whether its gRPC method was counted as started.
     grpc_started: bool,
-    /// Whether the response is a stream of events.
+    /// Whether a stream of events was counted as open.
     sse: bool,
     #[cfg(feature = "connection")]
     connection: Option<steeple_core::connection::Connection>,
@@ -29,16 +30,17 @@ impl Observer for Metrics {
 
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<MetricsState> {
         let core = &*self.0.core;
-        core.http.started(exchange.method());
+        let verb = core.http.started(exchange.method());
         // For exemplars, where nobody before us has looked for the caller's trace.
-        if exchange.trace().is_none() && says_sampled(&request.headers) {
+        if exchange.trace().is_none() && may_be_sampled(&request.headers) {
             exchange.trace_or_continue(&request.headers);
         }
         Some(MetricsState {
+            verb,
             grpc_started: exchange.rpc_method().is_some_and(|method| core.grpc.started(method)),
             sse: false,
             #[cfg(feature = "connection")]
-            connection: if exchange.method() == "CONNECT" || request.headers.contains_key(header::UPGRADE) {
+            connection: if exchange.method() == "CONNECT" || request.headers.contains_key(http::header::UPGRADE) {
                 request.extensions.get().cloned()
             } else {
                 None
@@ -46,9 +48,8 @@ impl Observer for Metrics {
         })
     }
 
-    fn on_response(&self, state: &mut MetricsState, _exchange: &Exchange, response: &mut response::Parts) {
-        let kind = response.headers.get(header::CONTENT_TYPE);
-        if kind.is_some_and(|kind| is_event_stream(kind.as_bytes())) {
+    fn on_response(&self, state: &mut MetricsState, exchange: &Exchange, _response: &mut response::Parts) {
+        if exchange.is_event_stream() {
             state.sse = true;
             self.0.core.http.opened(Open::Sse);
         }
@@ -56,7 +57,7 @@ impl Observer for Metrics {
 
     fn on_end(&self, state: MetricsState, exchange: &Exchange, end: &End) {
         let core = &self.0.core;
-        core.http.left_flight(exchange.method());
+        core.http.left_flight(state.verb);
         if state.sse {
             core.http.closed(Open::Sse);
         }
@@ -92,11 +93,10 @@ impl Observer for Metrics {
             }
             return;
         }
-        let route = route_of(exchange);
         let ended = Ended {
-            method: exchange.method(),
-            route: route.as_ref().map(Text::as_str),
-            route_is_fixed: route.as_ref().is_some_and(Text::is_fixed),
+            verb: state.verb,
+            // A rule's name, else the route's template. What a handler called the exchange is no label: it may be anything.
+            route: exchange.rule_name().or_else(|| exchange.route()),
             version: exchange.version_str(),
             timed: !state.sse && end.outcome != Outcome::Upgraded,
             options,
@@ -107,32 +107,17 @@ impl Observer for Metrics {
         let counted_as = core.http.ended(&ended);
         #[cfg(feature = "otel")]
         if let Some(otel) = &core.otel {
-            otel.http(ended.method, core.http.scheme(), counted_as, ended.version, ended.timed, end);
+            otel.http(ended.verb.as_str(), core.http.scheme(), counted_as, ended.version, ended.timed, end);
         }
     }
 }
 
-/// Whether the caller's `traceparent` has the flag for sampled: the last of its digits is odd. The rest is read only then.
-fn says_sampled(headers: &HeaderMap) -> bool {
-    const LAST_DIGIT: usize = 54;
-    let value = headers.get(&TRACEPARENT).map(|value| value.as_bytes().trim_ascii());
-    value.and_then(|value| value.get(LAST_DIGIT)).is_some_and(|digit| b"13579bdf".contains(digit))
-}
-
-/// A rule's name, else the route's template. What a handler called the exchange is no label: it may be anything.
-fn route_of(exchange: &Exchange) -> Option<Text> {
-    let name = exchange.name();
-    match name.source() {
-        NameSource::Unmatched => None,
-        NameSource::Rule | NameSource::Route => Some(name.target_text().clone()),
-        NameSource::Custom | NameSource::Rpc => exchange.rule_name().or_else(|| exchange.route()),
-    }
-}
-
-fn is_event_stream(content_type: &[u8]) -> bool {
-    const EVENT_STREAM: &[u8] = b"text/event-stream";
-    content_type.get(..EVENT_STREAM.len()).is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
-        && matches!(content_type.get(EVENT_STREAM.len()), None | Some(b';' | b' '))
+/// Whether the caller's `traceparent` may have the flag for sampled: the last of its digits is odd, or it is not where it
+/// is written everywhere. Only then is it read.
+fn may_be_sampled(headers: &HeaderMap) -> bool {
+    const UNSAMPLED: &[u8] = b"02468ace";
+    let value = headers.get(&TRACEPARENT).map(http::HeaderValue::as_bytes);
+    value.is_some_and(|value| !matches!(value, [.., last] if value.len() == 55 && UNSAMPLED.contains(last)))
 }
 
 /// An upgraded connection that is open.

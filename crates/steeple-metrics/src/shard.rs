@@ -144,15 +144,13 @@ fn slot() -> Option<usize> {
         .map(usize::from)
 }
 
-/// Two cache lines: processors fetch them in pairs, so that a neighbour's would be fetched along.
-#[repr(align(128))]
-struct Line([AtomicU64; LINE]);
-
-const LINE: usize = 16;
+/// Cells before and after a row that nobody counts in: two cache lines, as processors fetch them in pairs, so that no
+/// neighbour's counters share one with ours.
+const PADDING: usize = 16;
 
 /// A row of counters, once per slot. A slot's row is allocated when its thread first writes here.
 pub(crate) struct Cells {
-    rows: Box<[OnceLock<Box<[Line]>>]>,
+    rows: Box<[OnceLock<Box<[AtomicU64]>>]>,
     len: usize,
 }
 
@@ -167,13 +165,14 @@ impl Cells {
     pub(crate) fn row(&self) -> Row<'_> {
         let shared = self.rows.len().saturating_sub(1);
         let slot = slot().unwrap_or(shared);
-        let lines = self.rows.get(slot).map_or(&[][..], |row| row.get_or_init(|| self.new_row()));
-        Row { lines, owned: slot < shared }
+        let cells = self.rows.get(slot).map_or(&[][..], |row| row.get_or_init(|| self.new_row()));
+        Row { cells, owned: slot < shared }
     }
 
     #[cold]
-    fn new_row(&self) -> Box<[Line]> {
-        (0..self.len.div_ceil(LINE)).map(|_| Line(Default::default())).collect()
+    fn new_row(&self) -> Box<[AtomicU64]> {
+        let len = self.len.saturating_add(PADDING).saturating_add(PADDING);
+        (0..len).map(|_| AtomicU64::new(0)).collect()
     }
 
     /// Adds to one counter.
@@ -184,16 +183,15 @@ impl Cells {
 
     /// The sum of one counter over all slots. Wraps, so that what one thread adds another can take away.
     pub(crate) fn sum(&self, cell: usize) -> u64 {
-        self.rows
-            .iter()
-            .filter_map(|row| row.get()?.get(cell / LINE)?.0.get(cell % LINE))
-            .fold(0, |sum, cell| sum.wrapping_add(cell.load(Relaxed)))
+        let cell = cell.saturating_add(PADDING);
+        let cells = self.rows.iter().filter_map(|row| row.get()?.get(cell));
+        cells.fold(0, |sum, cell| sum.wrapping_add(cell.load(Relaxed)))
     }
 
     /// Adds `out.len()` counters from `first` on to `out`.
     pub(crate) fn sum_into(&self, first: usize, out: &mut [u64]) {
         for row in self.rows.iter().filter_map(OnceLock::get) {
-            let cells = row.iter().flat_map(|line| &line.0).skip(first);
+            let cells = row.get(first.saturating_add(PADDING)..).unwrap_or_default();
             for (sum, cell) in out.iter_mut().zip(cells) {
                 *sum = sum.wrapping_add(cell.load(Relaxed));
             }
@@ -208,14 +206,14 @@ impl Cells {
 
 /// One thread's row of [`Cells`].
 pub(crate) struct Row<'a> {
-    lines: &'a [Line],
+    cells: &'a [AtomicU64],
     owned: bool,
 }
 
 impl Row<'_> {
     #[inline]
     pub(crate) fn add(&self, cell: usize, by: u64) {
-        let Some(cell) = self.lines.get(cell / LINE).and_then(|line| line.0.get(cell % LINE)) else { return };
+        let Some(cell) = self.cells.get(cell.wrapping_add(PADDING)) else { return };
         add(cell, by, self.owned);
     }
 }

@@ -1,6 +1,5 @@
 use std::{
-    cell::RefCell,
-    mem,
+    cell::Cell,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -10,7 +9,7 @@ use pin_project_lite::pin_project;
 use super::Exchange;
 
 thread_local! {
-    static CURRENT: RefCell<Option<Exchange>> = const { RefCell::new(None) };
+    static CURRENT: Cell<Option<Exchange>> = const { Cell::new(None) };
 }
 
 impl Exchange {
@@ -18,7 +17,12 @@ impl Exchange {
     ///
     /// `None` outside of a request, in a spawned task (see [`scope`](Self::scope)) and on a thread that is ending.
     pub fn current() -> Option<Self> {
-        CURRENT.try_with(|current| current.try_borrow().ok()?.clone()).ok()?
+        let clone = |current: &Cell<Option<Self>>| {
+            let exchange = current.take();
+            current.set(exchange.clone());
+            exchange
+        };
+        CURRENT.try_with(clone).ok()?
     }
 
     /// Runs `f` with this exchange as the current one.
@@ -46,30 +50,26 @@ impl Exchange {
 }
 
 /// Makes an exchange the current one; the one before it waits in the slot and comes back on drop.
-///
-/// A swap both ways: no reference count is touched.
-pub(crate) struct CurrentGuard<'a>(&'a mut Option<Exchange>);
+struct CurrentGuard<'a>(&'a mut Option<Exchange>);
 
 impl<'a> CurrentGuard<'a> {
-    pub(crate) fn enter(slot: &'a mut Option<Exchange>) -> Self {
-        swap(slot);
+    fn enter(slot: &'a mut Option<Exchange>) -> Self {
+        swap_current(slot);
         Self(slot)
     }
 }
 
 impl Drop for CurrentGuard<'_> {
     fn drop(&mut self) {
-        swap(self.0);
+        swap_current(self.0);
     }
 }
 
-fn swap(slot: &mut Option<Exchange>) {
+/// Exchanges the current one and the one in the slot: no reference count is touched.
+#[inline]
+pub(crate) fn swap_current(slot: &mut Option<Exchange>) {
     // Fails on a thread that is ending, and then both times: nothing is swapped.
-    let _ending = CURRENT.try_with(|current| {
-        if let Ok(mut current) = current.try_borrow_mut() {
-            mem::swap(&mut *current, slot);
-        }
-    });
+    let _ending = CURRENT.try_with(|current| *slot = current.replace(slot.take()));
 }
 
 pin_project! {

@@ -1,6 +1,8 @@
 mod attribute;
 mod current;
 mod error;
+mod pool;
+mod routes;
 mod snapshot;
 
 use std::{
@@ -15,7 +17,8 @@ use std::{
 
 use http::{HeaderMap, HeaderValue, Method, Version, request};
 
-pub(crate) use self::current::CurrentGuard;
+pub(crate) use self::current::swap_current;
+use self::routes::Routes;
 pub use self::{
     attribute::{AttributeValue, MAX_ATTRIBUTES},
     current::Scoped,
@@ -54,21 +57,24 @@ struct Inner {
     rpc: Option<Arc<str>>,
     rpc_unknown: AtomicBool,
     ended: AtomicBool,
+    event_stream: AtomicBool,
     skipped: AtomicU8,
     request_body_bytes: AtomicU64,
     watched_by: [AtomicUsize; MAX_IDENTITIES],
     request_id: OnceLock<RequestId>,
     trace: OnceLock<TraceContext>,
     privacy: OnceLock<Arc<dyn Privacy>>,
+    rule: OnceLock<Text>,
+    routes: Routes,
+    /// Which of the notes there are: most exchanges have none, and then nobody takes the lock to read them.
+    noted: AtomicU8,
     notes: Mutex<Notes>,
 }
 
-/// What is learned on the way.
+/// What is learned on the way, and may change on it.
 #[derive(Default)]
 struct Notes {
     custom: Option<Text>,
-    rule: Option<Text>,
-    route: Option<Text>,
     user: Option<Arc<Known<User, User>>>,
     address: Option<Known<IpAddr, VisibleAddress>>,
     rare: Option<Box<Rare>>,
@@ -86,6 +92,16 @@ struct Rare {
     errors: Vec<Arc<NoticedError>>,
     attributes: attribute::Attributes,
     extensions: http::Extensions,
+}
+
+/// A kind of [`Notes`], a bit each.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Note {
+    Custom = 1,
+    User = 2,
+    Address = 4,
+    Rare = 8,
 }
 
 /// More observers than this on one exchange, and an inner layer can no longer tell that it is a second one.
@@ -114,7 +130,7 @@ pub enum Signal {
 impl Exchange {
     /// An exchange of its own that nobody watches: for work outside of a request, and for tests.
     pub fn detached() -> Self {
-        Self::new("_OTHER", Version::default(), false, None)
+        Self::new("_OTHER", Version::default(), false, None, None)
     }
 
     /// The exchange of a request that has just arrived.
@@ -122,26 +138,23 @@ impl Exchange {
         // Every gRPC call is a POST; asking that first spares the others a look into their headers.
         let grpc = request.method == Method::POST && is_grpc(&request.headers);
         let rpc = if grpc { rpc_from_path(request.uri.path()).map(Arc::from) } else { None };
-        Self::new(known_method(&request.method), request.version, grpc, rpc)
+        Self::new(known_method(&request.method), request.version, grpc, rpc, matched_route(request))
     }
 
-    fn new(method: &'static str, version: Version, grpc: bool, rpc: Option<Arc<str>>) -> Self {
-        Self(Arc::new(Inner {
-            started: clock::now(),
-            method,
-            version,
-            grpc,
-            rpc,
-            rpc_unknown: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
-            skipped: AtomicU8::new(0),
-            request_body_bytes: AtomicU64::new(0),
-            watched_by: [const { AtomicUsize::new(0) }; MAX_IDENTITIES],
-            request_id: OnceLock::new(),
-            trace: OnceLock::new(),
-            privacy: OnceLock::new(),
-            notes: Mutex::new(Notes::default()),
+    fn new(method: &'static str, version: Version, grpc: bool, rpc: Option<Arc<str>>, route: Option<Text>) -> Self {
+        Self(pool::take(|inner| {
+            inner.started = clock::now();
+            inner.method = method;
+            inner.version = version;
+            inner.grpc = grpc;
+            inner.rpc = rpc;
+            inner.routes = Routes::new(route);
         }))
+    }
+
+    /// Ends this handle. If it is the last one, what it pointed to serves another exchange.
+    pub(crate) fn recycle(self) {
+        pool::give_back(self.0);
     }
 
     /// When the request head arrived.
@@ -211,14 +224,14 @@ impl Exchange {
 
     /// The id that the client sent and that was not taken: at most 128 characters, not checked otherwise.
     pub fn client_request_id(&self) -> Option<Box<str>> {
-        self.notes().rare.as_ref()?.client_request_id.clone()
+        self.rare(|rare| rare.client_request_id.clone()).flatten()
     }
 
     pub(crate) fn set_client_request_id(&self, value: &HeaderValue) {
         let text = String::from_utf8_lossy(value.as_bytes());
         let end = text.char_indices().nth(MAX_CLIENT_REQUEST_ID).map_or(text.len(), |(place, _)| place);
         let kept = text.get(..end).unwrap_or_default().into();
-        self.notes().rare.get_or_insert_default().client_request_id = Some(kept);
+        self.note(Note::Rare).rare.get_or_insert_default().client_request_id = Some(kept);
     }
 
     /// The trace that this exchange belongs to, if anything has looked for one.
@@ -237,8 +250,9 @@ impl Exchange {
     }
 
     /// The template of the route that matched: `/users/{id}`. `None` when no router has told.
-    pub fn route(&self) -> Option<Text> {
-        self.notes().route.clone()
+    #[inline]
+    pub fn route(&self) -> Option<&Text> {
+        self.0.routes.get()
     }
 
     /// Tells the template of the route that matched, as routers and layers inside of them do.
@@ -246,23 +260,21 @@ impl Exchange {
     /// The first one stays, so that an error page routed again does not rename the request; but a template that ends
     /// in a catch-all (`/admin/{*rest}`) gives way to a more precise one from further in.
     pub fn report_route(&self, template: impl Into<Text>) {
-        let mut notes = self.notes();
-        let replace = notes.route.as_ref().is_none_or(|route| is_catch_all(route.as_str()));
-        if replace && !self.has_ended() {
-            notes.route = Some(template.into());
+        if !self.has_ended() {
+            self.0.routes.report(template.into());
         }
     }
 
     /// The name that a rule gave.
-    pub fn rule_name(&self) -> Option<Text> {
-        self.notes().rule.clone()
+    #[inline]
+    pub fn rule_name(&self) -> Option<&Text> {
+        self.0.rule.get()
     }
 
     /// Names the exchange after a rule that matched its path. The first one stays.
     pub fn set_rule_name(&self, name: impl Into<Text>) {
-        let mut notes = self.notes();
-        if notes.rule.is_none() && !self.has_ended() {
-            notes.rule = Some(name.into());
+        if !self.has_ended() && self.0.rule.get().is_none() {
+            let _first = self.0.rule.set(name.into());
         }
     }
 
@@ -270,22 +282,21 @@ impl Exchange {
     ///
     /// Bounded in number is the caller's promise: use a handful of names, never an id.
     pub fn set_name(&self, name: impl Into<Text>) {
-        let mut notes = self.notes();
         if !self.has_ended() {
-            notes.custom = Some(name.into());
+            self.note(Note::Custom).custom = Some(name.into());
         }
     }
 
     /// What the exchange is called: what the handler said, else a rule's name, else the gRPC method, else the route's
     /// template, else `METHOD unmatched`.
     pub fn name(&self) -> TransactionName {
-        self.name_from(&self.notes())
+        self.name_from(self.noted(Note::Custom).and_then(|notes| notes.custom.clone()))
     }
 
-    fn name_from(&self, notes: &Notes) -> TransactionName {
-        if let Some(name) = &notes.custom {
-            TransactionName::new(None, name.clone(), NameSource::Custom)
-        } else if let Some(name) = &notes.rule {
+    fn name_from(&self, custom: Option<Text>) -> TransactionName {
+        if let Some(name) = custom {
+            TransactionName::new(None, name, NameSource::Custom)
+        } else if let Some(name) = self.rule_name() {
             TransactionName::new(Some(self.0.method), name.clone(), NameSource::Rule)
         } else if self.0.grpc {
             let name = match &self.0.rpc {
@@ -293,7 +304,7 @@ impl Exchange {
                 _ => Text::from_static("_OTHER"),
             };
             TransactionName::new(None, name, NameSource::Rpc)
-        } else if let Some(route) = &notes.route {
+        } else if let Some(route) = self.route() {
             TransactionName::new(Some(self.0.method), route.clone(), NameSource::Route)
         } else {
             TransactionName::new(Some(self.0.method), Text::from_static("unmatched"), NameSource::Unmatched)
@@ -307,20 +318,19 @@ impl Exchange {
             None => Some(user.only_id()),
         };
         let known = Known { raw: user, visible: visible.filter(|user| !user.is_empty()) };
-        let mut notes = self.notes();
         if !self.has_ended() {
-            notes.user = Some(Arc::new(known));
+            self.note(Note::User).user = Some(Arc::new(known));
         }
     }
 
     /// The user as the application knows them. For the application: sinks ask for [`visible_user`](Self::visible_user).
     pub fn user(&self) -> Option<User> {
-        self.notes().user.as_ref().map(|known| known.raw.clone())
+        self.noted(Note::User)?.user.as_ref().map(|known| known.raw.clone())
     }
 
     /// What sinks may see of the user.
     pub fn visible_user(&self) -> Option<User> {
-        self.notes().user.as_ref().and_then(|known| known.visible.clone())
+        self.noted(Note::User)?.user.as_ref().and_then(|known| known.visible.clone())
     }
 
     /// Says where the client is: the address behind trusted proxies, not what a header claims.
@@ -329,21 +339,20 @@ impl Exchange {
             Some(privacy) => privacy.address(address),
             None => Some(VisibleAddress::Ip(truncate_address(address))),
         };
-        let mut notes = self.notes();
         if !self.has_ended() {
-            notes.address = Some(Known { raw: address, visible });
+            self.note(Note::Address).address = Some(Known { raw: address, visible });
         }
     }
 
     /// The client's address. For the application: sinks ask for
     /// [`visible_client_address`](Self::visible_client_address).
     pub fn client_address(&self) -> Option<IpAddr> {
-        self.notes().address.as_ref().map(|known| known.raw)
+        self.noted(Note::Address)?.address.as_ref().map(|known| known.raw)
     }
 
     /// What sinks may see of the client's address.
     pub fn visible_client_address(&self) -> Option<VisibleAddress> {
-        self.notes().address.as_ref().and_then(|known| known.visible.clone())
+        self.noted(Note::Address)?.address.as_ref().and_then(|known| known.visible.clone())
     }
 
     /// Decides what sinks may see of the user and the address that are set from now on. The first decision stays.
@@ -361,22 +370,25 @@ impl Exchange {
 
     /// Notices an error that was made into a [`NoticedError`] before, such as one carried in a response's extensions.
     pub fn notice(&self, error: NoticedError) {
-        let mut notes = self.notes();
+        if self.has_ended() {
+            return;
+        }
+        let mut notes = self.note(Note::Rare);
         let errors = &mut notes.rare.get_or_insert_default().errors;
         let known = errors.iter().any(|other| other.is_same(&error));
-        if !known && errors.len() < MAX_ERRORS && !self.has_ended() {
+        if !known && errors.len() < MAX_ERRORS {
             errors.push(Arc::new(error));
         }
     }
 
     /// The first error that was noticed: what the others followed from.
     pub fn error(&self) -> Option<Arc<NoticedError>> {
-        self.notes().rare.as_ref()?.errors.first().cloned()
+        self.rare(|rare| rare.errors.first().cloned()).flatten()
     }
 
     /// The errors that were noticed, first to last.
     pub fn errors(&self) -> Vec<Arc<NoticedError>> {
-        self.notes().rare.as_ref().map_or_else(Vec::new, |rare| rare.errors.clone())
+        self.rare(|rare| rare.errors.clone()).unwrap_or_default()
     }
 
     /// Sets an attribute, for log line, span and event alike. The last value stays.
@@ -385,30 +397,29 @@ impl Exchange {
     /// [`attributes_dropped`](Self::attributes_dropped). Sinks scrub keys and values.
     pub fn attribute(&self, key: impl Into<Text>, value: impl Into<AttributeValue>) {
         let (key, value) = (key.into(), value.into());
-        let mut notes = self.notes();
         if !self.has_ended() {
-            notes.rare.get_or_insert_default().attributes.set(key, value);
+            self.note(Note::Rare).rare.get_or_insert_default().attributes.set(key, value);
         }
     }
 
     /// The attributes, in the order in which they were first set.
     pub fn attributes(&self) -> Vec<(Text, AttributeValue)> {
-        self.notes().rare.as_ref().map_or_else(Vec::new, |rare| rare.attributes.to_vec())
+        self.rare(|rare| rare.attributes.to_vec()).unwrap_or_default()
     }
 
     /// How many attributes found no room.
     pub fn attributes_dropped(&self) -> u32 {
-        self.notes().rare.as_ref().map_or(0, |rare| rare.attributes.dropped())
+        self.rare(|rare| rare.attributes.dropped()).unwrap_or_default()
     }
 
     /// Puts a value of any type beside the exchange, one of each type: for observers that work together.
     pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
-        self.notes().rare.get_or_insert_default().extensions.insert(value)
+        self.note(Note::Rare).rare.get_or_insert_default().extensions.insert(value)
     }
 
     /// A value that was put beside the exchange.
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        self.notes().rare.as_ref()?.extensions.get().cloned()
+        self.rare(|rare| rare.extensions.get().cloned()).flatten()
     }
 
     /// Leaves this exchange out of one kind of record. The in-flight gauge stays exact.
@@ -419,6 +430,16 @@ impl Exchange {
     /// Whether the exchange is left out of this kind of record.
     pub fn is_skipped(&self, signal: Signal) -> bool {
         self.0.skipped.load(Ordering::Relaxed) & signal as u8 != 0
+    }
+
+    /// Whether the response is a stream of server-sent events without an end of its own: how long it lasts says nothing
+    /// of how fast the service is. Known from [`Observer::on_response`](crate::Observer::on_response) on.
+    pub fn is_event_stream(&self) -> bool {
+        self.0.event_stream.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_event_stream(&self) {
+        self.0.event_stream.store(true, Ordering::Relaxed);
     }
 
     /// Bytes of the request body that the service has read so far.
@@ -456,6 +477,27 @@ impl Exchange {
         true
     }
 
+    /// The notes, to write one of this kind down.
+    fn note(&self, kind: Note) -> MutexGuard<'_, Notes> {
+        self.0.noted.fetch_or(kind as u8, Ordering::Relaxed);
+        self.notes()
+    }
+
+    /// The notes, if there may be one of this kind.
+    #[inline]
+    fn noted(&self, kind: Note) -> Option<MutexGuard<'_, Notes>> {
+        (self.0.noted.load(Ordering::Relaxed) & kind as u8 != 0).then(|| self.notes())
+    }
+
+    /// The notes, if there may be any.
+    fn any_notes(&self) -> Option<MutexGuard<'_, Notes>> {
+        (self.0.noted.load(Ordering::Relaxed) != 0).then(|| self.notes())
+    }
+
+    fn rare<T>(&self, read: impl FnOnce(&Rare) -> T) -> Option<T> {
+        self.noted(Note::Rare)?.rare.as_deref().map(read)
+    }
+
     /// A panic of user code cannot happen while this is held: nothing in here calls any.
     fn notes(&self) -> MutexGuard<'_, Notes> {
         self.0.notes.lock().unwrap_or_else(PoisonError::into_inner)
@@ -472,8 +514,13 @@ impl fmt::Debug for Exchange {
     }
 }
 
-fn is_catch_all(template: &str) -> bool {
-    template.rsplit('/').next().is_some_and(|last| last.starts_with("{*"))
+/// What a router has told by the time that the request gets here.
+#[cfg_attr(not(feature = "axum"), expect(unused_variables, reason = "only Axum tells"))]
+fn matched_route(request: &request::Parts) -> Option<Text> {
+    #[cfg(feature = "axum")]
+    return request.extensions.get::<axum::extract::MatchedPath>().cloned().map(Text::from);
+    #[cfg(not(feature = "axum"))]
+    None
 }
 
 /// `application/grpc`, alone or with a subtype (`+proto`) or a parameter; `grpc-web` is another protocol.
@@ -493,7 +540,7 @@ mod tests {
 
     #[test]
     fn the_handlers_name_beats_a_rule_and_a_rule_beats_the_route() {
-        let exchange = Exchange::new("GET", Version::HTTP_11, false, None);
+        let exchange = Exchange::new("GET", Version::HTTP_11, false, None, None);
         assert_eq!(exchange.name().to_string(), "GET unmatched");
         exchange.report_route("/a/{b}");
         assert_eq!(exchange.name().to_string(), "GET /a/{b}");
@@ -514,7 +561,7 @@ mod tests {
 
     #[test]
     fn a_grpc_call_is_named_after_its_method_until_the_service_does_not_know_it() {
-        let exchange = Exchange::new("POST", Version::HTTP_2, true, Some("pkg.S/M".into()));
+        let exchange = Exchange::new("POST", Version::HTTP_2, true, Some("pkg.S/M".into()), None);
         exchange.report_route("/pkg.S/{*rest}");
         assert_eq!(exchange.name().to_string(), "pkg.S/M");
         exchange.fold_rpc_method();

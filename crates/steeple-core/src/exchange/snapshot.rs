@@ -26,13 +26,14 @@ pub struct Snapshot {
 impl Exchange {
     /// What has been told so far: cheaper than asking for three or more of it one by one.
     pub fn snapshot(&self) -> Snapshot {
-        let notes = self.notes();
-        let rare = notes.rare.as_deref();
+        let notes = self.any_notes();
+        let notes = notes.as_deref();
+        let rare = notes.and_then(|notes| notes.rare.as_deref());
         Snapshot {
-            name: self.name_from(&notes),
-            route: notes.route.clone(),
-            user: notes.user.as_ref().and_then(|known| known.visible.clone()),
-            client_address: notes.address.as_ref().and_then(|known| known.visible.clone()),
+            name: self.name_from(notes.and_then(|notes| notes.custom.clone())),
+            route: self.route().cloned(),
+            user: notes.and_then(|notes| notes.user.as_ref()?.visible.clone()),
+            client_address: notes.and_then(|notes| notes.address.as_ref()?.visible.clone()),
             client_request_id: rare.and_then(|rare| rare.client_request_id.clone()),
             error: rare.and_then(|rare| rare.errors.first().cloned()),
             attributes: rare.map_or_else(Vec::new, |rare| rare.attributes.to_vec()),
@@ -56,7 +57,7 @@ mod tests {
         exchange.attribute("plan", "pro");
         let snapshot = exchange.snapshot();
         assert_eq!(snapshot.name, exchange.name());
-        assert_eq!((&snapshot.route, &snapshot.user), (&exchange.route(), &exchange.visible_user()));
+        assert_eq!((&snapshot.route, &snapshot.user), (&exchange.route().cloned(), &exchange.visible_user()));
         assert_eq!(snapshot.user.unwrap().email(), None, "as sinks may see it");
         assert_eq!(snapshot.client_address.unwrap().to_string(), "192.0.2.0");
         assert_eq!(snapshot.client_request_id, exchange.client_request_id());

@@ -67,20 +67,23 @@ where
         let (mut head, body) = request.into_parts();
         let outer = head.extensions.get::<Exchange>().filter(|exchange| !exchange.has_ended()).cloned();
         let joins = outer.is_some();
-        let exchange = outer.unwrap_or_else(|| {
+        let exchange = if let Some(exchange) = outer {
+            #[cfg(feature = "axum")]
+            if let Some(path) = head.extensions.get::<axum::extract::MatchedPath>() {
+                exchange.report_route(path.clone());
+            }
+            exchange
+        } else {
             let exchange = Exchange::of(&head);
             head.extensions.insert(exchange.clone());
             exchange
-        });
-        #[cfg(feature = "axum")]
-        if let Some(path) = head.extensions.get::<axum::extract::MatchedPath>() {
-            exchange.report_route(path.clone());
-        }
+        };
         let mut watch = Watch::start(&self.observer, exchange.clone(), &mut head, !joins);
         // The outermost layer counts, so that a byte counts once.
         let body = CountedBody::new(body, if joins { None } else { Some(exchange) });
-        let inner = &mut self.inner;
-        let future = watch.during_poll(move || inner.call(Request::from_parts(head, body)));
+        let entered = watch.enter();
+        let future = self.inner.call(Request::from_parts(head, body));
+        entered.exit();
         ResponseFuture::new(future, watch)
     }
 }

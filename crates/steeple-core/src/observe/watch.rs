@@ -4,7 +4,7 @@ use http::{HeaderMap, StatusCode, request, response};
 
 use crate::{
     End, Exchange, GrpcStatus, NoticedError, Observer, Outcome, clock,
-    exchange::CurrentGuard,
+    exchange::swap_current,
     observer::{begin, quietly},
 };
 
@@ -44,25 +44,24 @@ impl<O: Observer> Watch<O> {
         Self { exchange: Some(exchange), live, owner }
     }
 
-    /// Runs a poll (or the call) of what is watched: as the current exchange, with the observers entered.
-    ///
-    /// If it unwinds, the exchange has panicked. The caller may catch the panic and drop us much later, so this is
-    /// seen here and not in our own destructor.
+    /// Runs a poll of what is watched: as the current exchange, with the observers entered.
     #[inline]
     pub(super) fn during_poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         if self.live.is_none() && !self.owner {
             return poll();
         }
-        self.each_state(O::on_enter);
-        let mut unwinding = PollGuard { watch: self, armed: true };
-        let value = {
-            let _current = CurrentGuard::enter(&mut unwinding.watch.exchange);
-            poll()
-        };
-        unwinding.armed = false;
-        drop(unwinding);
-        self.each_state(O::on_exit);
+        let entered = self.enter();
+        let value = poll();
+        entered.exit();
         value
+    }
+
+    /// Makes this the current exchange and enters the observers, until [`Entered::exit`].
+    #[inline]
+    pub(super) fn enter(&mut self) -> Entered<'_, O> {
+        self.each_state(O::on_enter);
+        swap_current(&mut self.exchange);
+        Entered { watch: self, unwinds: true }
     }
 
     fn each_state(&mut self, hook: impl FnOnce(&O, &mut O::State, &Exchange)) {
@@ -81,6 +80,8 @@ impl<O: Observer> Watch<O> {
         });
         if exchange.is_grpc() {
             live.grpc_status = GrpcStatus::from_headers(&head.headers);
+        } else if live.expected_bytes.is_none() && is_event_stream(&head.headers) {
+            exchange.set_event_stream();
         }
         if let Some(error) = head.extensions.remove::<NoticedError>() {
             exchange.notice(error);
@@ -178,7 +179,21 @@ impl<O: Observer> Drop for Watch<O> {
             _ => Outcome::Cancelled,
         };
         self.finish(cancelled);
+        if let Some(exchange) = self.exchange.take()
+            && self.owner
+        {
+            exchange.recycle();
+        }
     }
+}
+
+/// `text/event-stream`, alone or with parameters.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    let kind = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    kind.and_then(|kind| kind.split_at_checked(EVENT_STREAM.len())).is_some_and(|(kind, rest)| {
+        kind.eq_ignore_ascii_case(EVENT_STREAM) && matches!(rest.first(), None | Some(b';' | b' '))
+    })
 }
 
 impl<O: Observer> std::fmt::Debug for Watch<O> {
@@ -190,16 +205,29 @@ impl<O: Observer> std::fmt::Debug for Watch<O> {
     }
 }
 
-/// Ends the exchange as panicked if a poll does not come back.
-struct PollGuard<'a, O: Observer> {
+/// While what is watched is being polled, or called.
+///
+/// Dropped without having been [left](Self::exit), it unwinds: the exchange has panicked. The caller may catch the panic
+/// and drop the watch much later, so this is seen here and not in the watch's own destructor.
+pub(super) struct Entered<'a, O: Observer> {
     watch: &'a mut Watch<O>,
-    armed: bool,
+    unwinds: bool,
 }
 
-impl<O: Observer> Drop for PollGuard<'_, O> {
+impl<O: Observer> Entered<'_, O> {
+    /// The poll came back.
+    #[inline]
+    pub(super) fn exit(mut self) {
+        self.unwinds = false;
+    }
+}
+
+impl<O: Observer> Drop for Entered<'_, O> {
+    #[inline]
     fn drop(&mut self) {
-        if self.armed {
-            self.watch.each_state(O::on_exit);
+        swap_current(&mut self.watch.exchange);
+        self.watch.each_state(O::on_exit);
+        if self.unwinds {
             self.watch.finish(Outcome::Panicked);
         }
     }

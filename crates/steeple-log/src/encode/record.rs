@@ -166,19 +166,18 @@ pub(crate) struct Context<'a> {
 /// What an exchange is called and whose it is, taken from it so that a [`Context`] can borrow it.
 pub(crate) struct Names {
     name: TransactionName,
-    route: Option<Text>,
     user: Option<User>,
 }
 
 impl Names {
     pub(crate) fn of(exchange: &Exchange) -> Self {
-        Self { name: exchange.name(), route: exchange.route(), user: exchange.visible_user() }
+        Self { name: exchange.name(), user: exchange.visible_user() }
     }
 }
 
 impl<'a> Context<'a> {
     pub(crate) fn of(scrubber: &Scrubber, exchange: &'a Exchange, names: &'a Names) -> Self {
-        Self::new(scrubber, exchange, &names.name, names.route.as_ref(), names.user.as_ref())
+        Self::new(scrubber, exchange, &names.name, exchange.route(), names.user.as_ref())
     }
 
     fn new(

@@ -7,7 +7,7 @@ use std::sync::{
     atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
 };
 
-use steeple_core::{End, ErrorClass, Outcome, TraceContext};
+use steeple_core::{End, ErrorClass, Outcome, Text, TraceContext};
 
 pub(crate) use self::write::Scratch;
 use crate::{
@@ -27,21 +27,34 @@ pub(crate) const UNMATCHED: &str = "unmatched";
 const METHODS: [&str; 11] =
     ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY", OVERFLOW];
 
-/// The place in [`METHODS`].
-#[inline]
-fn method_index(method: &str) -> usize {
-    match method {
-        "GET" => 0,
-        "POST" => 1,
-        "PUT" => 2,
-        "DELETE" => 3,
-        "HEAD" => 4,
-        "OPTIONS" => 5,
-        "PATCH" => 6,
-        "CONNECT" => 7,
-        "TRACE" => 8,
-        "QUERY" => 9,
-        _ => 10,
+/// A place in [`METHODS`], looked up once per exchange.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Verb(u8);
+
+impl Verb {
+    #[inline]
+    fn of(method: &str) -> Self {
+        Self(match method {
+            "GET" => 0,
+            "POST" => 1,
+            "PUT" => 2,
+            "DELETE" => 3,
+            "HEAD" => 4,
+            "OPTIONS" => 5,
+            "PATCH" => 6,
+            "CONNECT" => 7,
+            "TRACE" => 8,
+            "QUERY" => 9,
+            _ => 10,
+        })
+    }
+
+    fn place(self) -> usize {
+        usize::from(self.0)
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        METHODS.get(self.place()).copied().unwrap_or(OVERFLOW)
     }
 }
 
@@ -149,11 +162,9 @@ const REQUESTS: usize = 0;
 
 /// An exchange that is over.
 pub(crate) struct Ended<'a> {
-    pub(crate) method: &'static str,
+    pub(crate) verb: Verb,
     /// `None`: unmatched.
-    pub(crate) route: Option<&'a str>,
-    /// Whether the route's text was there before any request.
-    pub(crate) route_is_fixed: bool,
+    pub(crate) route: Option<&'a Text>,
     pub(crate) version: &'static str,
     /// Whether its duration says anything about latency.
     pub(crate) timed: bool,
@@ -202,14 +213,17 @@ impl Http {
         http
     }
 
+    /// An exchange has begun. What it returns is told again at the end.
     #[inline]
-    pub(crate) fn started(&self, method: &'static str) {
-        self.in_flight.add(method_index(method), 1);
+    pub(crate) fn started(&self, method: &str) -> Verb {
+        let verb = Verb::of(method);
+        self.in_flight.add(verb.place(), 1);
+        verb
     }
 
     #[inline]
-    pub(crate) fn left_flight(&self, method: &'static str) {
-        self.in_flight.add(method_index(method), 1_u64.wrapping_neg());
+    pub(crate) fn left_flight(&self, verb: Verb) {
+        self.in_flight.add(verb.place(), 1_u64.wrapping_neg());
     }
 
     pub(crate) fn opened(&self, kind: Open) {
@@ -223,7 +237,7 @@ impl Http {
     /// Counts an exchange. Returns the route that it was counted under; `None` where none matched.
     pub(crate) fn ended(&self, ended: &Ended<'_>) -> Option<&str> {
         let route = self.route(ended);
-        let method = self.method(route, ended.method);
+        let method = self.method(route, ended.verb);
         if let Some(options) = &ended.options
             && method.options.get().is_none()
         {
@@ -289,14 +303,15 @@ impl Http {
     }
 
     fn route(&self, ended: &Ended<'_>) -> &Route {
-        let Some(name) = ended.route else { return &self.unmatched };
+        let Some(text) = ended.route else { return &self.unmatched };
+        let name = text.as_str();
         let hash = hash([name]);
         if let Some(route) = self.routes.get(hash, |route| route.name == name) {
             return route;
         }
         // Texts that are made while the program runs have half of the room, so that no stream of made-up ones ever
         // shuts out a route that the router was built with. Looked at first, so that such a stream takes no lock.
-        let fixed = ended.route_is_fixed;
+        let fixed = text.is_fixed();
         let made_up_to = self.limits.routes / 2;
         if fixed || self.made_routes.load(Relaxed) < made_up_to {
             let made = self.routes.get_or_insert(
@@ -317,10 +332,10 @@ impl Http {
         &self.overflow
     }
 
-    fn method<'a>(&self, route: &'a Route, method: &'static str) -> &'a Method {
+    fn method<'a>(&self, route: &'a Route, verb: Verb) -> &'a Method {
         let [.., other] = &route.methods;
-        let slot = route.methods.get(method_index(method)).unwrap_or(other);
-        slot.get_or_init(|| Box::new(Method::new(route, method, self)))
+        let slot = route.methods.get(verb.place()).unwrap_or(other);
+        slot.get_or_init(|| Box::new(Method::new(route, verb.as_str(), self)))
     }
 
     fn status<'a>(&self, route: &Route, method: &'a Method, key: StatusKey) -> &'a Status {
@@ -400,8 +415,9 @@ fn not_negative(value: u64) -> u64 {
     if value > u64::MAX / 2 { 0 } else { value }
 }
 
-fn nanos(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+/// Whole nanoseconds: enough for 584 years, and not a calculation with 128 bits.
+pub(crate) fn nanos(duration: std::time::Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }
 
 impl Route {

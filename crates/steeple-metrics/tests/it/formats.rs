@@ -11,7 +11,10 @@ use http::Response;
 use prometheus::{Registry, core::Collector};
 use proptest::prelude::*;
 use prost::Message;
-use steeple_core::{Exchange, TraceContext};
+use steeple_core::{
+    Exchange, TraceContext,
+    test_util::{ScriptedBody, Step},
+};
 use steeple_metrics::{Metrics, Names};
 
 const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0";
@@ -203,7 +206,9 @@ async fn every_format_is_what_its_scraper_can_read_and_says_the_same() {
 async fn an_empty_native_histogram_says_that_it_is_native() {
     let metrics = Metrics::new().unwrap();
     call(&metrics, request("GET", "/sse"), |_| async {
-        let response = Response::builder().header("content-type", "text/event-stream").body(TestBody::default());
+        // Of no length that anybody knows beforehand, or it would be no stream.
+        let body = ScriptedBody::new([Step::Data(b"data: 1\n\n")]);
+        let response = Response::builder().header("content-type", "text/event-stream").body(body);
         Ok::<_, Infallible>(response.unwrap())
     })
     .await;

@@ -1,0 +1,184 @@
+//! Exchanges that are over make room for new ones without the allocator: an exchange is by far the largest thing that is
+//! allocated for a request.
+
+use std::{
+    cell::RefCell,
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicUsize},
+};
+
+use http::Version;
+
+use super::{Inner, Notes, Routes};
+use crate::clock;
+
+/// How many wait on each thread.
+const MAX_SPARE: usize = 64;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Arc<Inner>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An exchange without anything of its own, of which `begin` makes one.
+#[inline]
+pub(super) fn take(begin: impl FnOnce(&mut Inner)) -> Arc<Inner> {
+    let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
+    let mut taken = spare.ok().flatten().unwrap_or_else(|| Arc::new(Inner::blank()));
+    // Nobody else knows it: one that somebody holds does not come back here.
+    if let Some(inner) = Arc::get_mut(&mut taken) {
+        begin(inner);
+    }
+    taken
+}
+
+/// Takes an exchange back, if this was the last of its handles. All that it was told is dropped here.
+#[inline]
+pub(super) fn give_back(mut used: Arc<Inner>) {
+    let Some(inner) = Arc::get_mut(&mut used) else { return };
+    inner.forget();
+    let _ending = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < MAX_SPARE {
+            spare.push(used);
+        }
+    });
+}
+
+impl Inner {
+    fn blank() -> Self {
+        Self {
+            started: clock::now(),
+            method: "_OTHER",
+            version: Version::default(),
+            grpc: false,
+            rpc: None,
+            rpc_unknown: false.into(),
+            ended: false.into(),
+            event_stream: false.into(),
+            skipped: 0.into(),
+            request_body_bytes: 0.into(),
+            watched_by: [const { AtomicUsize::new(0) }; super::MAX_IDENTITIES],
+            request_id: OnceLock::new(),
+            trace: OnceLock::new(),
+            privacy: OnceLock::new(),
+            rule: OnceLock::new(),
+            routes: Routes::new(None),
+            noted: 0.into(),
+            notes: Mutex::default(),
+        }
+    }
+
+    /// Back to what [`blank`](Self::blank) made, but for what every exchange sets. Each field is named, so that none is
+    /// forgotten: what one request told, no other may see.
+    fn forget(&mut self) {
+        let Self {
+            started: _,
+            method: _,
+            version: _,
+            grpc: _,
+            rpc,
+            rpc_unknown,
+            ended,
+            event_stream,
+            skipped,
+            request_body_bytes,
+            watched_by,
+            request_id,
+            trace,
+            privacy,
+            rule,
+            routes,
+            noted,
+            notes,
+        } = self;
+        *rpc = None;
+        *rpc_unknown.get_mut() = false;
+        *ended.get_mut() = false;
+        *event_stream.get_mut() = false;
+        *skipped.get_mut() = 0;
+        *request_body_bytes.get_mut() = 0;
+        for identity in watched_by {
+            *identity.get_mut() = 0;
+        }
+        *request_id = OnceLock::new();
+        *trace = OnceLock::new();
+        *privacy = OnceLock::new();
+        *rule = OnceLock::new();
+        *routes = Routes::new(None);
+        if std::mem::take(noted.get_mut()) != 0 {
+            *notes.get_mut().unwrap_or_else(PoisonError::into_inner) = Notes::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Exchange, Identity, RequestId, Signal, Text, TraceContext, User};
+
+    fn told(exchange: &Exchange) -> String {
+        let snapshot = exchange.snapshot();
+        format!(
+            "{snapshot:?} {:?} {:?} {:?} {:?} {} {} {} {} {:?} {:?} {:?}",
+            exchange.get_request_id(),
+            exchange.trace(),
+            exchange.rule_name(),
+            exchange.rpc_method(),
+            exchange.has_ended(),
+            exchange.is_event_stream(),
+            exchange.is_skipped(Signal::Log),
+            exchange.request_body_bytes(),
+            exchange.user(),
+            exchange.client_address(),
+            exchange.get::<u8>(),
+        )
+    }
+
+    #[test]
+    fn an_exchange_that_is_used_again_knows_nothing_of_the_one_before() {
+        let fresh = told(&Exchange::detached());
+        let used =
+            Exchange::new("POST", Version::HTTP_2, true, Some("p.S/M".into()), Some(Text::from_static("/a/{*b}")));
+        let address = Arc::as_ptr(&used.0).addr();
+        let observer = 0_u8;
+        assert!(used.admit(Identity::of(&observer)));
+        used.fold_rpc_method();
+        used.set_event_stream();
+        used.skip(Signal::Log);
+        used.add_request_body_bytes(7);
+        used.set_request_id(RequestId::new());
+        used.set_trace(TraceContext::new_root());
+        used.set_rule_name("rule");
+        used.report_route("/a/b");
+        used.set_user(User::new("u-1"));
+        used.set_client_address("192.0.2.1".parse().unwrap());
+        used.notice_error(&std::fmt::Error);
+        used.attribute("plan", "pro");
+        used.insert(7_u8);
+        used.set_name("mine");
+        used.set_ended();
+        used.recycle();
+        let again = Exchange::detached();
+        assert_eq!(Arc::as_ptr(&again.0).addr(), address, "it is the same one");
+        assert_eq!(told(&again), fresh);
+        assert!(again.admit(Identity::of(&observer)), "nobody watches it");
+    }
+
+    #[test]
+    fn an_exchange_that_somebody_holds_is_not_used_again() {
+        let held = Exchange::detached();
+        held.set_user(User::new("u-1"));
+        held.clone().recycle();
+        let other = Exchange::detached();
+        assert!(!other.is_same(&held));
+        assert_eq!((held.user(), other.user()), (Some(User::new("u-1")), None));
+    }
+
+    #[test]
+    fn what_lay_beside_an_exchange_is_dropped_when_it_is_over() {
+        let beside = Arc::new(());
+        let exchange = Exchange::detached();
+        exchange.insert(Arc::clone(&beside));
+        exchange.recycle();
+        assert_eq!(Arc::strong_count(&beside), 1);
+    }
+}
