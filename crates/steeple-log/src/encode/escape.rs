@@ -199,7 +199,7 @@ mod tests {
 
         #[test]
         fn shown_text_has_nothing_hidden(given: String) {
-            prop_assert!(!visible(Scrubbed::from_application(&given).into()).chars().any(is_hidden));
+            prop_assert!(!visible(Scrubbed::from_application(given.as_str()).into()).chars().any(is_hidden));
         }
     }
 }
