@@ -11,11 +11,14 @@ use std::{
     process::ExitCode,
 };
 
-use steeple::{Steeple, serve::Shutdown};
+use steeple::{
+    Steeple,
+    serve::{Shutdown, shutdown_signal},
+};
 use steeple_examples::taskboard::{
     App,
     cli::{self, Command, Config},
-    router, shutdown_signal,
+    router,
     traffic::{self, Tally},
     watch,
 };
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
 
 #[tokio::main]
 async fn run(config: Config) -> Result<(), Box<dyn Error>> {
-    let signal = shutdown_signal()?;
+    let signal = shutdown_signal();
     let options = Steeple::builder_from_env()?;
     let app = App::open(config.db.as_deref())?;
     let steeple = watch(&app, options).build()?;

@@ -123,3 +123,25 @@ async fn a_request_that_does_not_end_does_not_hold_up_the_end() {
     server.steeple.shutdown().begin();
     server.serving.await.unwrap().unwrap();
 }
+
+#[cfg(unix)]
+#[test]
+fn a_signal_that_comes_before_anybody_waits_for_it_is_not_lost() {
+    // In a process of its own, which the signal would end if nobody caught it.
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = again.args(["catches_a_signal_that_it_sends_itself", "--exact", "--ignored"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+#[ignore = "the process of the test before"]
+async fn catches_a_signal_that_it_sends_itself() {
+    for signal in ["-TERM", "-INT"] {
+        let asked = steeple::serve::shutdown_signal();
+        let kill = std::process::Command::new("kill").args([signal, &std::process::id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        tokio::time::timeout(Duration::from_secs(10), asked).await.unwrap();
+    }
+}

@@ -46,7 +46,6 @@ mod grpc;
 mod lab;
 mod measured;
 mod session;
-mod shutdown;
 mod store;
 pub mod traffic;
 mod watch;
@@ -54,7 +53,6 @@ mod watch;
 pub use self::{
     app::{App, router},
     grpc::proto,
-    shutdown::signal as shutdown_signal,
     store::StoreError,
     watch::watch,
 };

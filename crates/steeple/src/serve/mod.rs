@@ -1,6 +1,7 @@
 //! Serving with a graceful end: [`Steeple::serve`](crate::Steeple::serve) is made of these.
 
 mod listener;
+mod server;
 mod signal;
 
 pub use self::{
@@ -8,24 +9,26 @@ pub use self::{
     signal::{Shutdown, shutdown_signal},
 };
 
-use std::{future::IntoFuture, io, pin::pin};
+use std::io;
 
-use axum::{Router, serve::ListenerExt};
+use axum::Router;
 use tokio::net::TcpListener;
 
+use self::server::Server;
 use crate::Steeple;
 
 impl Steeple {
     /// Serves until Ctrl-C, SIGTERM or [`Steeple::shutdown`], then ends gracefully.
     ///
     /// From then on `/readyz` says no, no connection is accepted, and requests have
-    /// [`Builder::drain`](crate::Builder::drain) to end; a second signal ends the wait at once. At last the log is
-    /// written out. HTTP/1.1 and HTTP/2, the latter with prior knowledge.
+    /// [`Builder::drain`](crate::Builder::drain) to end; a second signal ends the wait at once. What has not ended by
+    /// then is cut off, which its log line says (`cancelled`). At last everything is sent and written out. HTTP/1.1 and
+    /// HTTP/2, the latter with prior knowledge.
     ///
-    /// Around `axum::serve`: a server that needs more than this is built from the parts in [`serve`](crate::serve).
+    /// A server that needs more than this is `axum::serve` with the parts in [`serve`](crate::serve), or its like.
     ///
     /// # Errors
-    /// As `axum::serve`: none as things are, since failing to accept a connection is tried again.
+    /// None as things are, since failing to accept a connection is tried again.
     pub async fn serve(&self, listener: TcpListener, app: Router) -> io::Result<()> {
         self.serve_until(listener, app, shutdown_signal()).await
     }
@@ -38,36 +41,23 @@ impl Steeple {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        // Every handler is made into a route once, here, and not at every request.
-        let app = WithConnections::new(app.with_state::<()>(()));
-        // A frame of a stream is not kept back until the client has acknowledged the one before it (40 ms).
-        let listener = listener.tap_io(|stream| {
-            let _slower = stream.set_nodelay(true);
-        });
-        let begun = self.shutdown.clone();
-        let serving = axum::serve(ObservedListener::new(listener), app)
-            .with_graceful_shutdown(async move { begun.begun().await });
-        let mut serving = pin!(serving.into_future());
-        let mut stop = pin!(stop);
-        let early = tokio::select! {
-            result = &mut serving => Some(result),
-            () = &mut stop => None,
-            () = self.shutdown.begun() => None,
-        };
+        let mut server = Server::new(app, self.shutdown.clone());
+        tokio::select! {
+            never = server.accept(listener) => match never {},
+            () = stop => (),
+            () = self.shutdown.begun() => (),
+        }
         self.shutdown.begin();
-        let result = if let Some(result) = early {
-            result
-        } else {
-            tokio::select! {
-                result = &mut serving => result,
-                () = tokio::time::sleep(self.drain) => Ok(()),
-                () = shutdown_signal() => Ok(()),
-            }
-        };
+        tokio::select! {
+            () = server.drained() => (),
+            () = tokio::time::sleep(self.drain) => (),
+            () = shutdown_signal() => (),
+        }
+        server.cut_off().await;
         let steeple = self.clone();
         // Writing waits for a thread, not for a task: this works on a runtime of one thread too.
         let _all_written = tokio::task::spawn_blocking(move || steeple.flush()).await;
-        result
+        Ok(())
     }
 
     /// The switch that begins the shutdown of [`serve`](Self::serve) from within, and tells when it has begun.

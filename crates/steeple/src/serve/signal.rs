@@ -3,29 +3,46 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify};
 
 /// Waits until the process is asked to end: Ctrl-C, and SIGTERM on Unix.
 ///
-/// Where the handlers cannot be installed it waits for ever, and the process ends as it would without them.
-pub async fn shutdown_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-            (Ok(mut interrupt), Ok(mut terminate)) => {
-                tokio::select! {
-                    _ = interrupt.recv() => (),
-                    _ = terminate.recv() => (),
-                }
-            }
-            _ => std::future::pending().await,
+/// A signal counts from this call on, also one that comes before the future is polled. Outside of a runtime it counts
+/// from the first poll on. Where the handlers cannot be installed it waits for ever, and the process ends as it would
+/// without them.
+pub fn shutdown_signal() -> impl Future<Output = ()> + Send + 'static {
+    let caught = Handle::try_current().is_ok().then(catch);
+    async move {
+        match caught.unwrap_or_else(catch) {
+            Some(signal) => signal.await,
+            None => std::future::pending().await,
         }
     }
-    #[cfg(not(unix))]
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
-    }
+}
+
+#[cfg(unix)]
+fn catch() -> Option<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt()).ok()?, signal(SignalKind::terminate()).ok()?);
+    Some(async move {
+        tokio::select! {
+            _ = interrupt.recv() => (),
+            _ = terminate.recv() => (),
+        }
+    })
+}
+
+#[cfg(windows)]
+fn catch() -> Option<impl Future<Output = ()> + Send + 'static> {
+    let mut interrupt = tokio::signal::windows::ctrl_c().ok()?;
+    Some(async move {
+        interrupt.recv().await;
+    })
+}
+
+#[cfg(not(any(unix, windows)))]
+fn catch() -> Option<std::future::Pending<()>> {
+    None
 }
 
 /// Ends a service from within: all clones are one switch.
