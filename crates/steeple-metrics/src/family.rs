@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steeple_core::{Exchange, clock};
+use steeple_core::{Exchange, TraceContext, clock};
 
 use crate::{
     Buckets, BuildError, Metrics,
@@ -56,15 +56,26 @@ enum Data {
 
 impl Family {
     fn new(meta: Meta, layout: Option<Arc<Layout>>, core: &Core) -> Arc<Self> {
+        #[cfg(feature = "otel")]
+        let otel = core.otel.as_ref().and_then(|otel| otel.histogram(&meta));
         Arc::new(Self {
             #[cfg(feature = "otel")]
-            otel: core.otel.as_ref().and_then(|otel| otel.histogram(&meta)),
+            otel,
+            ..Self::of_calls(meta, layout, core, core.max_family_series)
+        })
+    }
+
+    /// A family that the SDK is not told of: it has names of its own for the same.
+    pub(crate) fn of_calls(meta: Meta, layout: Option<Arc<Layout>>, core: &Core, room: usize) -> Self {
+        Self {
+            #[cfg(feature = "otel")]
+            otel: None,
             meta,
-            series: Table::new(core.max_family_series),
+            series: Table::new(room),
             overflow: OnceLock::new(),
             layout,
             folded: Arc::clone(&core.folded),
-        })
+        }
     }
 
     /// The series of these label values; the overflow series if there is no room for another one.
@@ -109,6 +120,11 @@ impl Family {
     pub(crate) fn observe(&self, values: &[&str], duration: Duration) {
         self.series(values).record(nanos(duration));
     }
+
+    /// Records nanoseconds or bytes that belong to this trace.
+    pub(crate) fn record_of(&self, values: &[&str], value: u64, trace: Option<&TraceContext>, failed: bool) {
+        self.series(values).record_of(value, trace, failed);
+    }
 }
 
 /// Comparing two empty texts reads from where nothing is, which some processors take a hundred times as long for.
@@ -136,15 +152,20 @@ impl Series {
     }
 
     fn record(&self, value: u64) {
+        let exchange = Exchange::current();
+        let trace = exchange.as_ref().and_then(Exchange::trace).filter(|trace| trace.is_sampled());
+        self.record_of(value, trace, false);
+    }
+
+    fn record_of(&self, value: u64, trace: Option<&TraceContext>, failed: bool) {
         if let Data::Histogram { cells, place, exemplars } = &self.data {
             let cell = place.record(&cells.row(), value);
             #[cfg(feature = "otel")]
             if let Some(otel) = &self.otel {
                 otel.record(crate::layout::to_f64(value) / place.layout.scale.per_unit());
             }
-            let exchange = Exchange::current();
-            if let Some(trace) = exchange.as_ref().and_then(Exchange::trace).filter(|trace| trace.is_sampled()) {
-                exemplars.offer(&place.layout, cell, value, trace, false);
+            if let Some(trace) = trace {
+                exemplars.offer(&place.layout, cell, value, trace, failed);
             }
         }
     }
@@ -211,7 +232,7 @@ impl Counter {
 
 /// A gauge of your own, told apart by `N` labels. A cheap clone. Made by [`Metrics::gauge`].
 #[derive(Clone)]
-pub struct GaugeFamily<const N: usize>(Arc<Family>);
+pub struct GaugeFamily<const N: usize>(pub(crate) Arc<Family>);
 
 impl<const N: usize> GaugeFamily<N> {
     /// Sets it.

@@ -16,13 +16,15 @@ pub(crate) enum Label {
     GrpcMethod = 2,
     /// The labels of every other family.
     Other = 3,
+    ServerAddress = 4,
 }
 
-const LABELS: [(Label, &str); 4] = [
+const LABELS: [(Label, &str); 5] = [
     (Label::Route, "route"),
     (Label::StatusCode, "status_code"),
     (Label::GrpcMethod, "grpc_method"),
     (Label::Other, "other"),
+    (Label::ServerAddress, "server_address"),
 ];
 
 pub(crate) struct Folded {

@@ -1,8 +1,11 @@
 //! The families about gRPC calls, with the names that go-grpc-middleware made standard.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use steeple_core::{End, GrpcStatus, TraceContext};
@@ -53,13 +56,31 @@ const UNPROVEN: usize = 64;
 
 const CODES: usize = 17;
 
+/// Which end of the calls we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Server,
+    Client,
+}
+
+/// A call that is over.
+pub(crate) struct Handled<'a> {
+    pub(crate) status: GrpcStatus,
+    pub(crate) duration: Duration,
+    pub(crate) trace: Option<&'a TraceContext>,
+    pub(crate) failed: bool,
+}
+
 pub(crate) struct Grpc {
+    side: Side,
     names: Names,
     layout: Arc<Layout>,
     methods: Table<Rpc>,
     overflow: Rpc,
     unproven: AtomicUsize,
     folded: Arc<Folded>,
+    /// What is known of methods that have no series yet.
+    kinds: Vec<(Name, GrpcType)>,
 }
 
 struct Rpc {
@@ -94,18 +115,43 @@ impl Grpc {
     ) -> Self {
         let room = max_methods.max(known.len()).saturating_add(UNPROVEN);
         let grpc = Self {
+            side: Side::Server,
             names,
             layout,
             methods: Table::new(room),
             overflow: Rpc::new(OVERFLOW.into(), GrpcType::Unknown, true),
             unproven: AtomicUsize::new(0),
             folded,
+            kinds: Vec::new(),
         };
         for (name, kind) in known {
             let hash = hash([&*name]);
             grpc.methods.get_or_insert(hash, |rpc| rpc.name == name, |_| Some(Rpc::new(name.clone(), kind, true)));
         }
         grpc
+    }
+
+    /// For calls that we make. Their methods come from our own code, so none has to prove that it exists.
+    pub(crate) fn client(
+        names: Names,
+        layout: Arc<Layout>,
+        max_methods: usize,
+        kinds: Vec<(Name, GrpcType)>,
+        folded: Arc<Folded>,
+    ) -> Self {
+        Self { side: Side::Client, kinds, ..Self::new(names, layout, max_methods, Vec::new(), folded) }
+    }
+
+    /// A call that we make has begun.
+    pub(crate) fn called(&self, method: &str) {
+        self.rpc(method, true).started.add(0, 1);
+    }
+
+    /// Counts a call that we made. Returns the method that it was counted under.
+    pub(crate) fn answered(&self, method: &str, handled: &Handled<'_>) -> &str {
+        let rpc = self.rpc(method, true);
+        self.handled(rpc, handled);
+        &rpc.name
     }
 
     /// A call has begun. Counted now if its method is known; if not, at its end, when more is known of it.
@@ -127,16 +173,25 @@ impl Grpc {
         if !was_counted {
             rpc.started.add(0, 1);
         }
-        let Some(slot) = rpc.codes.get(usize::from(status.code())) else { return &rpc.name };
+        self.handled(rpc, &Handled { status, duration: end.duration, trace, failed: end.is_server_error() });
+        &rpc.name
+    }
+
+    fn handled(&self, rpc: &Rpc, handled: &Handled<'_>) {
+        let status = handled.status;
+        let Some(slot) = rpc.codes.get(usize::from(status.code())) else { return };
         let code = slot.get_or_init(|| Box::new(Code::new(rpc, status, self)));
         let row = code.cells.row();
         row.add(HANDLED, 1);
-        let nanos = nanos(end.duration);
+        let nanos = nanos(handled.duration);
         let cell = code.duration.record(&row, nanos);
-        if let Some(trace) = trace {
-            code.exemplars.offer(&code.duration.layout, cell, nanos, trace, end.is_server_error());
+        if let Some(trace) = handled.trace {
+            code.exemplars.offer(&code.duration.layout, cell, nanos, trace, handled.failed);
         }
-        &rpc.name
+    }
+
+    fn kind_of(&self, method: &str) -> GrpcType {
+        self.kinds.iter().find(|(name, _)| name == method).map_or(GrpcType::Unknown, |(_, kind)| *kind)
     }
 
     fn rpc(&self, method: &str, proven: bool) -> &Rpc {
@@ -158,7 +213,7 @@ impl Grpc {
                     self.unproven.fetch_sub(1, Relaxed);
                     return None;
                 }
-                Some(Rpc::new(method.to_owned().into(), GrpcType::Unknown, proven))
+                Some(Rpc::new(method.to_owned().into(), self.kind_of(method), proven))
             });
             if let Some(rpc) = rpc {
                 return rpc;
@@ -214,7 +269,11 @@ impl Code {
                 ("rpc_method".into(), rpc.name.clone()),
                 ("rpc_status_code".into(), status.as_str().into()),
             ];
-            if status.is_server_error() {
+            let failed = match grpc.side {
+                Side::Server => status.is_server_error(),
+                Side::Client => status != GrpcStatus::OK,
+            };
+            if failed {
                 pairs.push(("error_type".into(), status.as_str().into()));
             }
             Labels::new(pairs)
@@ -258,41 +317,39 @@ const fn go_code(status: GrpcStatus) -> &'static str {
 
 const BY_METHOD: [&str; 3] = ["grpc_type", "grpc_service", "grpc_method"];
 
-fn classic_families() -> [Meta; 3] {
+fn classic_families(side: Side) -> [Meta; 3] {
+    let [started, handled, handling] = match side {
+        Side::Server => ["grpc_server_started_total", "grpc_server_handled_total", "grpc_server_handling_seconds"],
+        Side::Client => ["grpc_client_started_total", "grpc_client_handled_total", "grpc_client_handling_seconds"],
+    };
     [
-        Meta::new(Kind::Counter, "grpc_server_started_total", "Calls that have begun.", &BY_METHOD),
+        Meta::new(Kind::Counter, started, "Calls that have begun.", &BY_METHOD),
         Meta::new(
             Kind::Counter,
-            "grpc_server_handled_total",
+            handled,
             "Calls that have ended, by their status.",
             &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
         ),
-        Meta::new(
-            Kind::Histogram,
-            "grpc_server_handling_seconds",
-            "Time from the call's head to its last byte.",
-            &BY_METHOD,
-        ),
+        Meta::new(Kind::Histogram, handling, "Time from the call's head to its last byte.", &BY_METHOD),
     ]
 }
 
-fn otel_families() -> [Meta; 1] {
-    [Meta::new(
-        Kind::Histogram,
-        "rpc_server_call_duration_seconds",
-        "Duration of RPC server calls.",
-        &["rpc_system_name", "rpc_method", "rpc_status_code", "error_type"],
-    )]
+fn otel_families(side: Side) -> [Meta; 1] {
+    let (name, help) = match side {
+        Side::Server => ("rpc_server_call_duration_seconds", "Duration of RPC server calls."),
+        Side::Client => ("rpc_client_call_duration_seconds", "Duration of RPC client calls."),
+    };
+    [Meta::new(Kind::Histogram, name, help, &["rpc_system_name", "rpc_method", "rpc_status_code", "error_type"])]
 }
 
 impl Source for Grpc {
     fn families(&self) -> Vec<Meta> {
         let mut families = Vec::new();
         if self.names.has_classic() {
-            families.extend(classic_families());
+            families.extend(classic_families(self.side));
         }
         if self.names.has_otel() {
-            families.extend(otel_families());
+            families.extend(otel_families(self.side));
         }
         families
     }
@@ -300,7 +357,7 @@ impl Source for Grpc {
     fn write(&self, to: &mut dyn Encoder) {
         let mut scratch = Scratch::default();
         if self.names.has_classic() {
-            let [started, handled, handling] = classic_families();
+            let [started, handled, handling] = classic_families(self.side);
             to.begin(&started);
             for rpc in self.all() {
                 to.value(&rpc.labels, Number::Whole(rpc.started.sum(0)));
@@ -319,7 +376,7 @@ impl Source for Grpc {
             }
         }
         if self.names.has_otel() {
-            let [duration] = otel_families();
+            let [duration] = otel_families(self.side);
             to.begin(&duration);
             for code in self.all().flat_map(Rpc::codes) {
                 if let Some(labels) = &code.otel {

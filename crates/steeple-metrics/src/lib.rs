@@ -5,6 +5,7 @@ mod accept;
 #[cfg(feature = "axum")]
 mod axum;
 mod beyond;
+mod client;
 mod encode;
 mod error;
 mod family;
@@ -37,6 +38,7 @@ pub use self::{
         cache::{Cache, CacheOperation},
         database::{Database, QueryTimer},
     },
+    client::{ClientCall, ClientCalls},
     error::BuildError,
     family::{Counter, CounterFamily, DurationFamily, DurationSeries, GaugeFamily, GaugeGuard, SizeFamily, Timer},
     grpc::GrpcType,

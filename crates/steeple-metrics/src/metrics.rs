@@ -10,6 +10,7 @@ use steeple_core::{ObserveLayer, clock};
 use crate::{
     Buckets, BuildError, Business, Cache, Database, GrpcType, Names,
     beyond::{build_info::BuildInfo, process::Process, users::ActiveUsers},
+    client::CallOptions,
     encode::Source,
     folded::Folded,
     grpc::Grpc,
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) business: OnceLock<Business>,
     pub(crate) cache: OnceLock<Cache>,
     pub(crate) database: OnceLock<Database>,
+    pub(crate) client: OnceLock<crate::client::ClientCalls>,
     #[cfg(feature = "push")]
     pub(crate) pushes: OnceLock<Arc<crate::family::Family>>,
     #[cfg(feature = "tokio-runtime")]
@@ -66,6 +68,7 @@ pub(crate) struct Core {
     pub(crate) native: bool,
     pub(crate) started: Instant,
     pub(crate) max_family_series: usize,
+    pub(crate) calls: CallOptions,
 }
 
 impl Core {
@@ -144,6 +147,7 @@ pub struct MetricsBuilder {
     known_routes: Vec<Name>,
     grpc_methods: Vec<(Name, GrpcType)>,
     max_family_series: usize,
+    calls: CallOptions,
     active_users: Option<Duration>,
     process: bool,
     build: Option<(String, String)>,
@@ -167,6 +171,7 @@ impl Default for MetricsBuilder {
             known_routes: Vec::new(),
             grpc_methods: Vec::new(),
             max_family_series: 200,
+            calls: CallOptions::default(),
             active_users: Some(Duration::from_mins(5)),
             process: true,
             build: None,
@@ -264,6 +269,18 @@ impl MetricsBuilder {
         self
     }
 
+    /// Most hosts that outgoing calls tell apart, beside [known ones](Self::known_servers). Default: 100.
+    pub fn max_servers(mut self, servers: usize) -> Self {
+        self.calls.max_servers = servers;
+        self
+    }
+
+    /// Hosts that outgoing calls go to and that have their place from the start, whatever comes.
+    pub fn known_servers<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.calls.known_servers.extend(hosts.into_iter().map(|host| host.into().to_ascii_lowercase().into()));
+        self
+    }
+
     /// Over how long users count as active. Default: 5 minutes. 10 KiB of memory, however many users there are.
     pub fn active_users(mut self, window: Duration) -> Self {
         self.active_users = Some(window);
@@ -303,7 +320,7 @@ impl MetricsBuilder {
     /// # Errors
     /// [`BuildError::is_bounds`] for unusable buckets; [`BuildError::is_name_taken`] when the registry has a family of
     /// one of these names already.
-    pub fn build(self) -> Result<Metrics, BuildError> {
+    pub fn build(mut self) -> Result<Metrics, BuildError> {
         let latency = Arc::new(Layout::new(&self.buckets, Scale::Seconds, self.native)?);
         let sizes = Arc::new(Layout::new(&self.size_buckets, Scale::Bytes, self.native)?);
         let folded = Arc::new(Folded::new());
@@ -312,11 +329,18 @@ impl MetricsBuilder {
             scheme: self.scheme,
             limits: self.limits,
             latency: Arc::clone(&latency),
-            sizes,
+            sizes: Arc::clone(&sizes),
             known_routes: self.known_routes,
             folded: Arc::clone(&folded),
         }));
         let (max, known) = (self.max_grpc_methods, self.grpc_methods);
+        self.calls = CallOptions {
+            names: self.names,
+            sizes: Some(Arc::clone(&sizes)),
+            max_grpc_methods: max,
+            grpc_methods: known.clone(),
+            ..self.calls
+        };
         let grpc = Arc::new(Grpc::new(self.names, Arc::clone(&latency), max, known, Arc::clone(&folded)));
         let core = Arc::new(Core {
             http: Arc::clone(&http),
@@ -330,6 +354,7 @@ impl MetricsBuilder {
             native: self.native,
             started: clock::now(),
             max_family_series: self.max_family_series,
+            calls: self.calls,
         });
         let registry = self.registry.unwrap_or_default();
         let own: [Arc<dyn Source>; 3] = [http, grpc, Arc::clone(&core.folded) as _];
@@ -349,6 +374,7 @@ impl MetricsBuilder {
             business: OnceLock::new(),
             cache: OnceLock::new(),
             database: OnceLock::new(),
+            client: OnceLock::new(),
             #[cfg(feature = "push")]
             pushes: OnceLock::new(),
             #[cfg(feature = "tokio-runtime")]

@@ -8,7 +8,10 @@ use opentelemetry::{
     KeyValue, Value,
     metrics::{AsyncInstrument, Histogram, Meter},
 };
-use steeple_core::{End, ErrorClass, GrpcStatus};
+use steeple_core::{
+    End, ErrorClass, GrpcStatus,
+    call::{Call, CallEnd},
+};
 
 use crate::{
     encode::{Encoder, Foreign, HistogramView, Kind, Meta, Number, Source},
@@ -23,6 +26,10 @@ pub(crate) struct Otel {
     request_size: Histogram<u64>,
     response_size: Histogram<u64>,
     rpc_duration: Histogram<f64>,
+    client_duration: Histogram<f64>,
+    client_request_size: Histogram<u64>,
+    client_response_size: Histogram<u64>,
+    client_rpc_duration: Histogram<f64>,
 }
 
 /// A histogram with the attributes of one series.
@@ -51,6 +58,10 @@ impl Otel {
             request_size: bytes("http.server.request.body.size", "Size of HTTP server request bodies."),
             response_size: bytes("http.server.response.body.size", "Size of HTTP server response bodies."),
             rpc_duration: seconds("rpc.server.call.duration", "Duration of RPC server calls."),
+            client_duration: seconds("http.client.request.duration", "Duration of HTTP client requests."),
+            client_request_size: bytes("http.client.request.body.size", "Size of HTTP client request bodies."),
+            client_response_size: bytes("http.client.response.body.size", "Size of HTTP client response bodies."),
+            client_rpc_duration: seconds("rpc.client.call.duration", "Duration of RPC client calls."),
             meter,
         }
     }
@@ -91,6 +102,38 @@ impl Otel {
         ];
         attributes.extend(status.is_server_error().then(|| KeyValue::new("error.type", status.as_str())));
         self.rpc_duration.record(end.duration.as_secs_f64(), &attributes);
+    }
+
+    /// Records one outgoing HTTP call.
+    pub(crate) fn call(&self, call: &Call, server: &str, version: &'static str, timed: bool, end: &CallEnd<'_>) {
+        let mut attributes = vec![KeyValue::new("http.request.method", call.method())];
+        attributes.extend((!server.is_empty()).then(|| KeyValue::new("server.address", server.to_owned())));
+        attributes.extend(call.server_port().map(|port| KeyValue::new("server.port", i64::from(port))));
+        attributes.extend(call.url_template().map(|template| KeyValue::new("url.template", template)));
+        attributes.extend((!version.is_empty()).then(|| KeyValue::new("network.protocol.version", version)));
+        let status = end.status.map(|status| Value::I64(status.as_u16().into()));
+        attributes.extend(status.map(|status| KeyValue::new("http.response.status_code", status)));
+        attributes.extend(end.error_class().map(|class| KeyValue::new("error.type", class.to_owned())));
+        if timed {
+            self.client_duration.record(end.duration.as_secs_f64(), &attributes);
+        }
+        if let Some(bytes) = call.request_body_bytes() {
+            self.client_request_size.record(bytes, &attributes);
+        }
+        if end.status.is_some() {
+            self.client_response_size.record(end.response_body_bytes, &attributes);
+        }
+    }
+
+    /// Records one outgoing gRPC call.
+    pub(crate) fn rpc_call(&self, method: &str, status: GrpcStatus, end: &CallEnd<'_>) {
+        let mut attributes = vec![
+            KeyValue::new("rpc.system.name", "grpc"),
+            KeyValue::new("rpc.method", method.to_owned()),
+            KeyValue::new("rpc.status_code", status.as_str()),
+        ];
+        attributes.extend(end.error_class().map(|class| KeyValue::new("error.type", class.to_owned())));
+        self.client_rpc_duration.record(end.duration.as_secs_f64(), &attributes);
     }
 
     /// A histogram of durations of the application's own.

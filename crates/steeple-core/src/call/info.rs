@@ -147,6 +147,8 @@ pub struct CallEnd<'e> {
     pub grpc_status: Option<GrpcStatus>,
     /// Bytes of the response body that were read.
     pub response_body_bytes: u64,
+    /// Whether the answer was a stream of events: how long it lasted says nothing of latency.
+    pub is_event_stream: bool,
     /// What the client or the response body failed with.
     pub error: Option<CallError<'e>>,
 }

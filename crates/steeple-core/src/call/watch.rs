@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Instant};
 use http::{HeaderMap, StatusCode, header, request, response};
 
 use super::{Call, CallEnd, CallError, CallObserver};
-use crate::{GrpcStatus, Outcome, clock, observer::quietly};
+use crate::{GrpcStatus, Outcome, clock, observe::is_event_stream, observer::quietly};
 
 /// The right to end one call. Dropped unfinished, it ends the call as cancelled.
 pub(crate) struct Watch<O: CallObserver>(Option<Live<O>>);
@@ -18,6 +18,7 @@ struct Live<O: CallObserver> {
     response_body_bytes: u64,
     /// The length that the response declared.
     expected_bytes: Option<u64>,
+    is_event_stream: bool,
 }
 
 impl<O: CallObserver> Watch<O> {
@@ -32,6 +33,7 @@ impl<O: CallObserver> Watch<O> {
             head_at: None,
             response_body_bytes: 0,
             expected_bytes: None,
+            is_event_stream: false,
         }))
     }
 
@@ -68,6 +70,7 @@ impl<O: CallObserver> Watch<O> {
         live.status = Some(head.status);
         live.expected_bytes = exact_size
             .or_else(|| head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()));
+        live.is_event_stream = live.expected_bytes.is_none() && is_event_stream(&head.headers);
         live.read_grpc_status(&head.headers);
         quietly(|| live.observer.on_response(&mut live.state, &live.call, head));
         let (method, status) = (live.call.method(), head.status);
@@ -140,6 +143,7 @@ impl<O: CallObserver> Watch<O> {
             status: live.status,
             grpc_status: live.grpc_status,
             response_body_bytes: live.response_body_bytes,
+            is_event_stream: live.is_event_stream,
             error,
         };
         quietly(|| live.observer.on_end(live.state, &live.call, &end));

@@ -26,6 +26,7 @@ mod layer;
 mod service;
 mod watch;
 
+pub(crate) use self::watch::is_event_stream;
 pub use self::{
     body::{CountedBody, ObservedBody},
     layer::ObserveLayer,

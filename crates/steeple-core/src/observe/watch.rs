@@ -188,7 +188,7 @@ impl<O: Observer> Drop for Watch<O> {
 }
 
 /// `text/event-stream`, alone or with parameters.
-fn is_event_stream(headers: &HeaderMap) -> bool {
+pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
     const EVENT_STREAM: &[u8] = b"text/event-stream";
     let kind = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
     kind.and_then(|kind| kind.split_at_checked(EVENT_STREAM.len())).is_some_and(|(kind, rest)| {

@@ -11,6 +11,8 @@ use http_body_util::Full;
 use steeple_core::test_util::{ScriptedBody, Step};
 use steeple_metrics::{GrpcType, Metrics, Names, push::PushOptions};
 
+use tower::{Layer, ServiceExt, service_fn};
+
 use crate::support::{TestBody, call, request, strict};
 
 /// Kind, labels, unit, meaning.
@@ -37,6 +39,14 @@ async fn everything() -> Metrics {
     rpc.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
     // Without any status: `Unknown`, which is an error.
     call(&metrics, rpc, |_| async { Ok::<_, Infallible>(Response::new(TestBody::default())) }).await;
+    for (call, answer) in [
+        (outgoing(false), Ok(Response::new(TestBody::default()))),
+        (outgoing(false), Err(std::fmt::Error)),
+        (outgoing(true), Ok(Response::new(TestBody::default()))),
+    ] {
+        let client = metrics.client_layer().layer(service_fn(move |_| std::future::ready(answer.clone())));
+        let _answered = client.oneshot(call).await;
+    }
     let business = metrics.business();
     business.user_registered("web");
     business.user_logged_in("password");
@@ -48,6 +58,12 @@ async fn everything() -> Metrics {
     let nowhere = PushOptions::pushgateway("http://127.0.0.1:1", "docs").timeout(Duration::from_millis(50));
     assert!(nowhere.build(&metrics).unwrap().push().await.is_err());
     metrics
+}
+
+fn outgoing(grpc: bool) -> Request<TestBody> {
+    let kind = if grpc { "application/grpc" } else { "text/plain" };
+    let request = Request::post("http://a.example/pkg.S/Get").header("content-type", kind);
+    request.body(TestBody::default()).unwrap()
 }
 
 fn printed(metrics: &Metrics) -> BTreeMap<String, Row> {

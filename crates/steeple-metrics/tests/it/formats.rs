@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::support::{TestBody, call, request, strict};
-use http::Response;
+use http::{Request, Response};
 use prometheus::{Registry, core::Collector};
 use proptest::prelude::*;
 use prost::Message;
@@ -16,6 +16,7 @@ use steeple_core::{
     test_util::{ScriptedBody, Step},
 };
 use steeple_metrics::{Metrics, Names};
+use tower::{Layer, ServiceExt, service_fn};
 
 const OPENMETRICS: &str = "application/openmetrics-text;version=1.0.0";
 const PROTOBUF: &str = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
@@ -157,6 +158,10 @@ async fn some_traffic(metrics: &Metrics) {
         })
         .await;
     }
+    let client = metrics.client_layer().layer(service_fn(|_: Request<TestBody>| {
+        std::future::ready(Ok::<_, Infallible>(Response::new(TestBody::from("x"))))
+    }));
+    client.oneshot(Request::get("http://a.example/").body(TestBody::default()).unwrap()).await.unwrap();
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@
 mod attack;
 mod axum;
 mod beyond;
+mod calls;
 mod cost;
 mod docs;
 mod exactly_once;

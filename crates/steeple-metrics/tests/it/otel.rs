@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, convert::Infallible, time::Duration};
 
-use http::Response;
+use http::{Request, Response};
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::{
     InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
     data::{AggregatedMetrics, MetricData, ScopeMetrics},
 };
 use steeple_metrics::Metrics;
+use tower::{Layer, ServiceExt, service_fn};
 
 use crate::support::{TestBody, call, request};
 
@@ -23,6 +24,10 @@ async fn the_sdk_is_told_of_requests_queries_and_counters() {
         })
         .await;
     }
+    let client = metrics.client_layer().layer(service_fn(|_: Request<TestBody>| {
+        std::future::ready(Ok::<_, Infallible>(Response::builder().status(404).body(TestBody::default()).unwrap()))
+    }));
+    client.oneshot(Request::get("https://a.example/").body(TestBody::default()).unwrap()).await.unwrap();
     metrics.business().user_logged_in("password");
     metrics.database().record_statement("SELECT * FROM users", Duration::from_millis(20));
     provider.force_flush().unwrap();
@@ -63,6 +68,9 @@ async fn the_sdk_is_told_of_requests_queries_and_counters() {
         found["database_query_duration"],
         ("s".to_owned(), vec![("operation=select,table=users".to_owned(), 1.0)])
     );
+    let call = "error.type=404,http.request.method=GET,http.response.status_code=404,network.protocol.version=1.1,server.address=a.example,server.port=443";
+    assert_eq!(found["http.client.request.duration"], ("s".to_owned(), vec![(call.to_owned(), 1.0)]));
+    assert_eq!(found["http_client_requests"].1.len(), 1);
     assert_eq!(found["user_logins"].1, [("method=password".to_owned(), 1.0)]);
     assert_eq!(found["http_requests_in_flight"].1, [(String::new(), 0.0)]);
     assert_eq!(found["process_resident_memory"].0, "By");
