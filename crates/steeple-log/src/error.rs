@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tracing_subscriber::util::TryInitError;
+use tracing::subscriber::SetGlobalDefaultError;
 
 /// The log cannot be set up.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ enum Kind {
     Directory { directory: PathBuf, reason: io::Error },
     Filter { text: String, reason: String },
     Thread(io::Error),
-    Taken(TryInitError),
+    Taken(SetGlobalDefaultError),
 }
 
 impl InitError {
@@ -31,7 +31,7 @@ impl InitError {
         Self(Kind::Thread(reason))
     }
 
-    pub(crate) fn taken(reason: TryInitError) -> Self {
+    pub(crate) fn taken(reason: SetGlobalDefaultError) -> Self {
         Self(Kind::Taken(reason))
     }
 

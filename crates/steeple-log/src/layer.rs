@@ -47,12 +47,22 @@ impl LogLayer {
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let metadata = event.metadata();
+        // A record of the `log` crate comes with its target among the fields.
+        #[cfg(feature = "log-records")]
+        let of_record = tracing_log::NormalizeEvent::normalized_metadata(event);
+        #[cfg(feature = "log-records")]
+        let of_record = of_record.map(|metadata| Line::target(self.scrubber(), metadata.target()));
+        #[cfg(not(feature = "log-records"))]
+        let of_record: Option<Shown<'_>> = None;
         let is_access = metadata.target() == event::ACCESS;
         let business =
             if metadata.target() == event::EVENT { event::fields_on_their_way(self.scrubber()) } else { None };
         let mut visitor = Visitor::new(self.scrubber(), business.is_some());
         event.record(&mut visitor);
         let Visitor { message, mut fields, .. } = visitor;
+        if of_record.is_some() {
+            fields.retain(|field| !field.key.starts_with("log."));
+        }
         fields.extend(business.into_iter().flatten());
         let mut span_name = None;
         for span in ctx.event_scope(event).into_iter().flatten() {
@@ -67,7 +77,7 @@ impl LogLayer {
         self.handle.write_line(&Line {
             at: clock::unix_now(),
             level: *metadata.level(),
-            target: metadata.target(),
+            target: of_record.as_ref().map_or(Scrubbed::from_static(metadata.target()), Scrubbed::as_deref),
             message,
             context: names.as_ref().map(|(exchange, names)| Context::of(self.scrubber(), exchange, names)),
             span: span_name,

@@ -8,13 +8,12 @@ use std::{
 };
 
 use steeple_core::clock;
-use steeple_scrub::Scrubber;
+use steeple_scrub::{Scrubbed, Scrubber};
 use tracing::{Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     filter::EnvFilter,
     layer::{Layer, SubscriberExt},
     registry::{LookupSpan, Registry},
-    util::SubscriberInitExt,
 };
 
 use crate::{
@@ -204,8 +203,7 @@ impl Logging {
     /// As [`build`](Self::build), and [`InitError::is_taken`] when the process has a subscriber already.
     pub fn init(self) -> Result<LogGuard, InitError> {
         let guard = self.build()?;
-        let subscriber = Registry::default().with(guard.layer());
-        subscriber.try_init().map_err(InitError::taken)?;
+        guard.install(Registry::default().with(guard.layer()))?;
         Ok(guard)
     }
 
@@ -289,7 +287,7 @@ fn gap_line(encoder: &Encoder, scrubber: &Scrubber, out: &mut Vec<u8>, lost: u64
         &Line {
             at: clock::unix_now(),
             level: Level::WARN,
-            target: "steeple::log",
+            target: Scrubbed::from_static("steeple::log"),
             message: Line::message(scrubber, &format!("{lost} log lines were lost before this one")),
             context: None,
             span: None,
@@ -333,6 +331,24 @@ impl LogGuard {
     {
         let filter: EnvFilter = self.filter.to_env_filter();
         LogLayer::new(self.handle()).with_filter(filter)
+    }
+
+    /// Makes this the subscriber of the process; with the feature `log-records`, records of the `log` crate come to it as
+    /// well, unless the process has a logger for them already.
+    ///
+    /// # Errors
+    /// [`InitError::is_taken`] when the process has a subscriber already.
+    pub fn install(&self, subscriber: impl Subscriber + Send + Sync) -> Result<(), InitError> {
+        // Not `try_init`: with a feature that any crate may turn on, it says no where only `log` has its logger already.
+        tracing::subscriber::set_global_default(subscriber).map_err(InitError::taken)?;
+        #[cfg(feature = "log-records")]
+        {
+            use tracing_log::AsLog;
+            // After the subscriber, whose most verbose level is the most verbose for records.
+            let level = LevelFilter::current().as_log();
+            let _has_a_logger = tracing_log::LogTracer::builder().with_max_level(level).init();
+        }
+        Ok(())
     }
 
     /// See [`LogHandle::flush`].

@@ -9,7 +9,7 @@ use steeple_scrub::Scrubber;
 use tracing_subscriber::filter::Targets;
 #[cfg(any(feature = "sqlx", feature = "trace"))]
 use tracing_subscriber::{Layer, filter::LevelFilter};
-use tracing_subscriber::{layer::SubscriberExt, registry::Registry, util::SubscriberInitExt};
+use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
 
 use crate::{
     ConfigError,
@@ -110,7 +110,7 @@ impl LogSetup {
         #[cfg(not(feature = "sqlx"))]
         let _ = metrics;
         // Where the process has a subscriber, exchanges' lines go through that.
-        Ok(subscriber.try_init().is_ok().then_some(guard))
+        Ok(guard.install(subscriber).is_ok().then_some(guard))
     }
 
     fn logging(&self, service: &Service) -> Logging {

@@ -75,7 +75,7 @@ pub(super) fn line(out: &mut Vec<u8>, constants: &[u8], line: &Line<'_>) {
     start(out, line.at, line.level);
     text(out, text_key!("message"), line.message.as_deref());
     out.extend_from_slice(constants);
-    text(out, text_key!("log.logger"), Scrubbed::from_static(line.target));
+    text(out, text_key!("log.logger"), line.target);
     if let Some(context) = &line.context {
         ids(out, context);
     }

@@ -105,7 +105,7 @@ pub(super) fn line(out: &mut Vec<u8>, constants: &[u8], line: &Line<'_>) {
     out.extend_from_slice(level_name(line.level).as_bytes());
     out.push(b'"');
     text(out, text_key!("message"), line.message.as_deref());
-    text(out, text_key!("target"), Scrubbed::from_static(line.target));
+    text(out, text_key!("target"), line.target);
     out.extend_from_slice(constants);
     if let Some(context) = &line.context {
         ids(out, context);

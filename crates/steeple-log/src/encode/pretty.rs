@@ -70,7 +70,7 @@ pub(super) fn access(out: &mut Vec<u8>, colors: Colors, access: &Access<'_>) {
 pub(super) fn line(out: &mut Vec<u8>, colors: Colors, line: &Line<'_>) {
     start(out, colors, line.at, line.level);
     colors.paint(out, DIM, |out| {
-        escape::text(out, Scrubbed::from_static(line.target));
+        escape::text(out, line.target);
         out.push(b':');
     });
     out.push(b' ');

@@ -227,7 +227,7 @@ fn named<'t>(scrubber: &Scrubber, name: &'t Text) -> Shown<'t> {
 pub(crate) struct Line<'a> {
     pub(crate) at: Duration,
     pub(crate) level: Level,
-    pub(crate) target: &'static str,
+    pub(crate) target: Scrubbed<&'a str>,
     pub(crate) message: Shown<'static>,
     pub(crate) context: Option<Context<'a>>,
     pub(crate) span: Option<&'static str>,
@@ -237,6 +237,12 @@ pub(crate) struct Line<'a> {
 }
 
 impl Line<'_> {
+    /// The target of a record of the `log` crate, which may be put together at run time.
+    #[cfg(feature = "log-records")]
+    pub(crate) fn target(scrubber: &Scrubber, text: &str) -> Shown<'static> {
+        scrubber.text(text).cut(MAX_VALUE, CUT).into_owned().into()
+    }
+
     pub(crate) fn message(scrubber: &Scrubber, text: &str) -> Shown<'static> {
         scrubber.text(text).cut(MAX_MESSAGE, CUT).into_owned().into()
     }
