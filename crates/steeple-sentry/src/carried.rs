@@ -69,14 +69,14 @@ struct Bound;
 
 impl Bound {
     fn enter(carried: &Carried) -> Self {
-        link::enter(Arc::clone(&carried.hub), carried.link.clone(), false);
+        drop(link::enter(Arc::clone(&carried.hub), carried.link.clone(), false));
         Self
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        link::exit();
+        drop(link::exit());
     }
 }
 

@@ -1,17 +1,30 @@
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, request};
+use http::{HeaderMap, HeaderName, HeaderValue, request};
 use sentry_core::protocol::{Map, Request};
 use steeple_core::{Exchange, TraceContext};
 
-/// What is kept of a request's head: references to its bytes, no copies.
+/// What is kept of a request's head: its texts one behind the other, in a buffer that is used again. A copy of some hundred
+/// bytes costs less than references to them, which other threads would count as well.
 #[derive(Debug, Default)]
 pub(crate) struct Head {
-    uri: Option<Uri>,
+    bytes: Vec<u8>,
+    scheme: Option<Piece>,
+    authority: Option<Piece>,
+    path: Option<Piece>,
+    query: Option<Piece>,
     /// The allowed headers, by their place in the list of allowed names.
-    headers: Vec<(usize, HeaderValue)>,
-    traceparent: Option<HeaderValue>,
-    sentry_trace: Option<HeaderValue>,
-    baggage: Option<HeaderValue>,
+    headers: Vec<(usize, Piece)>,
+    traceparent: Option<Piece>,
+    sentry_trace: Option<Piece>,
+    baggage: Option<Piece>,
 }
+
+/// From where to where a text lies.
+#[derive(Clone, Copy, Debug)]
+struct Piece(usize, usize);
+
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static SENTRY_TRACE: HeaderName = HeaderName::from_static("sentry-trace");
+static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// A baggage longer than W3C wants to be carried is not.
 const MAX_BAGGAGE: usize = 8192;
@@ -21,49 +34,84 @@ const MAX_HEADER: usize = 2048;
 const MAX_PATH: usize = 2048;
 const MAX_QUERY: usize = 8192;
 
+/// A buffer that grew beyond this is not used again.
+const KEPT_BYTES: usize = 4096;
+
 impl Head {
     pub(crate) fn capture(&mut self, request: &request::Parts, allowed: &[HeaderName]) {
-        self.uri = Some(request.uri.clone());
+        let uri = &request.uri;
+        self.path = Some(self.keep(cut(uri.path(), '/', MAX_PATH).as_bytes()));
+        self.query = uri.query().map(|query| self.keep(cut(query, '&', MAX_QUERY).as_bytes()));
+        self.authority = uri.authority().map(|authority| self.keep(authority.host().as_bytes()));
+        self.scheme = uri.scheme_str().map(|scheme| self.keep(scheme.as_bytes()));
         for (place, name) in allowed.iter().enumerate() {
             if let Some(value) = request.headers.get(name)
                 && !value.is_sensitive()
                 && value.len() <= MAX_HEADER
             {
-                self.headers.push((place, value.clone()));
+                let piece = self.keep(value.as_bytes());
+                self.headers.push((place, piece));
             }
         }
-        self.traceparent = request.headers.get("traceparent").cloned();
-        self.sentry_trace = request.headers.get("sentry-trace").cloned();
+        self.traceparent = self.keep_header(&request.headers, &TRACEPARENT, MAX_HEADER);
+        self.sentry_trace = self.keep_header(&request.headers, &SENTRY_TRACE, MAX_HEADER);
         if self.sentry_trace.is_some() {
-            self.baggage = request.headers.get("baggage").filter(|value| value.len() <= MAX_BAGGAGE).cloned();
+            self.baggage = self.keep_header(&request.headers, &BAGGAGE, MAX_BAGGAGE);
         }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Piece {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        Piece(start, self.bytes.len())
+    }
+
+    fn keep_header(&mut self, headers: &HeaderMap, name: &HeaderName, max: usize) -> Option<Piece> {
+        let value = headers.get(name).filter(|value| value.len() <= max)?;
+        Some(self.keep(value.as_bytes()))
+    }
+
+    fn bytes(&self, Piece(start, end): Piece) -> &[u8] {
+        self.bytes.get(start..end).unwrap_or_default()
+    }
+
+    /// The text, if it is one.
+    fn text(&self, piece: Option<Piece>) -> Option<&str> {
+        str::from_utf8(self.bytes(piece?)).ok()
     }
 
     /// Forgets everything but keeps the room.
     pub(crate) fn clear(&mut self) {
-        let mut headers = std::mem::take(&mut self.headers);
+        let Self { mut bytes, mut headers, .. } = std::mem::take(self);
+        bytes.clear();
         headers.clear();
-        *self = Self { headers, ..Self::default() };
+        if bytes.capacity() <= KEPT_BYTES {
+            self.bytes = bytes;
+        }
+        self.headers = headers;
     }
 
     /// The request as Sentry wants it. Not scrubbed yet.
     pub(crate) fn to_request(&self, method: &str, allowed: &[HeaderName]) -> Option<Request> {
-        let uri = self.uri.as_ref()?;
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let path = self.text(self.path)?;
         let headers: Map<String, String> = self
             .headers
             .iter()
-            .filter_map(|(place, value)| Some((allowed.get(*place)?.as_str().to_owned(), text(value))))
+            .filter_map(|(place, value)| {
+                Some((
+                    allowed.get(*place)?.as_str().to_owned(),
+                    String::from_utf8_lossy(self.bytes(*value)).into_owned(),
+                ))
+            })
             .collect();
-        let host =
-            uri.authority().map(|authority| authority.host().to_owned()).or_else(|| headers.get("host").cloned());
-        let scheme = uri.scheme_str().unwrap_or("http");
+        let host = self.text(self.authority).or_else(|| headers.get("host").map(String::as_str)).unwrap_or("localhost");
+        let scheme = self.text(self.scheme).unwrap_or("http");
         // Its query goes separately; Sentry would take it apart again.
-        let url = format!("{scheme}://{}{}", host.as_deref().unwrap_or("localhost"), cut(uri.path(), '/', MAX_PATH));
+        let url = format!("{scheme}://{host}{path}");
         Some(Request {
             url: url.parse().ok(),
             method: Some(method.to_owned()),
-            query_string: uri.query().map(|query| cut(query, '&', MAX_QUERY).to_owned()),
+            query_string: self.text(self.query).map(str::to_owned),
             headers,
             ..Request::default()
         })
@@ -75,8 +123,9 @@ impl Head {
             return *trace;
         }
         let mut headers = HeaderMap::new();
-        if let Some(value) = self.traceparent.clone().or_else(|| self.sentry_trace_as_traceparent()) {
-            headers.insert("traceparent", value);
+        let traceparent = self.text(self.traceparent).and_then(|value| HeaderValue::from_str(value).ok());
+        if let Some(value) = traceparent.or_else(|| self.sentry_trace_as_traceparent()) {
+            headers.insert(&TRACEPARENT, value);
         }
         *exchange.trace_or_continue(&headers)
     }
@@ -85,24 +134,22 @@ impl Head {
     ///
     /// A `traceparent` that is not sampled decides nothing: gateways and browsers send that flag without having decided.
     pub(crate) fn parent_decision(&self) -> Option<bool> {
-        let ending = |value: &HeaderValue, end: &[u8]| value.as_bytes().trim_ascii().ends_with(end);
-        if let Some(value) = &self.sentry_trace {
-            return if ending(value, b"-1") {
+        if let Some(value) = self.text(self.sentry_trace).map(str::trim_ascii) {
+            return if value.ends_with("-1") {
                 Some(true)
-            } else if ending(value, b"-0") {
+            } else if value.ends_with("-0") {
                 Some(false)
             } else {
                 None
             };
         }
-        let flags = self.traceparent.as_ref()?.as_bytes().get(53..55)?;
-        let flags = u8::from_str_radix(str::from_utf8(flags).ok()?, 16).ok()?;
+        let flags = u8::from_str_radix(self.text(self.traceparent)?.get(53..55)?, 16).ok()?;
         (flags & 1 == 1).then_some(true)
     }
 
     /// The `sentry-` members of the caller's baggage: what the trace's first service decided, which is passed on unchanged.
     pub(crate) fn sentry_baggage(&self) -> impl Iterator<Item = (&str, &str)> {
-        let members = self.baggage.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let members = self.text(self.baggage).unwrap_or_default();
         members.split(',').filter_map(|member| {
             let (name, value) = member.split_once('=')?;
             let name = name.trim().strip_prefix("sentry-")?;
@@ -112,7 +159,7 @@ impl Head {
 
     /// `<trace>-<span>[-<decision>]` written as W3C does.
     fn sentry_trace_as_traceparent(&self) -> Option<HeaderValue> {
-        let text = self.sentry_trace.as_ref()?.to_str().ok()?.trim().to_ascii_lowercase();
+        let text = self.text(self.sentry_trace)?.trim().to_ascii_lowercase();
         let mut parts = text.split('-');
         let (trace, span, decision) = (parts.next()?, parts.next()?, parts.next());
         let flags = if decision == Some("1") { "01" } else { "00" };

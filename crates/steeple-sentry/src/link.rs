@@ -42,7 +42,8 @@ struct Entered {
 /// A hub with a scope that knows its exchange.
 pub(crate) struct Cell {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) link: Arc<Link>,
+    /// While the hub is bound to a thread, that thread has it.
+    link: Option<Arc<Link>>,
     /// The hub's scope as it was made.
     scope: Arc<Scope>,
     generation: usize,
@@ -74,20 +75,21 @@ impl Cell {
             scope.clone()
         }));
         let hub = Arc::new(Hub::new(Some(Arc::clone(&shared.client)), Arc::clone(&scope)));
-        Self { hub, link, scope, generation }
+        Self { hub, link: Some(link), scope, generation }
     }
 
     /// Gives the hub back if nothing happened in it and nobody kept it.
     pub(crate) fn give_back(self, shared: &Shared) {
+        let Some(link) = &self.link else { return };
         let untouched = self.generation == shared.generation()
             && Arc::strong_count(&self.hub) == 1
             && Arc::strong_count(&self.scope) == 2
-            && Arc::strong_count(&self.link) == 2
+            && Arc::strong_count(link) == 2
             && self.hub.last_event_id().is_none();
         if !untouched {
             return;
         }
-        self.link.lock().clear();
+        link.lock().clear();
         // On a thread that is ending there is no pool any more.
         let _ending = POOL.try_with(|pool| {
             if let Ok(mut pool) = pool.try_borrow_mut()
@@ -98,28 +100,49 @@ impl Cell {
         });
     }
 
-    pub(crate) fn enter(&self) {
-        enter(Arc::clone(&self.hub), Some(Arc::clone(&self.link)), true);
+    pub(crate) fn enter(&mut self) {
+        self.link = enter(Arc::clone(&self.hub), self.link.take(), true);
+    }
+
+    /// Undoes [`enter`](Self::enter).
+    pub(crate) fn exit(&mut self) {
+        self.link = exit().or_else(|| self.link.take());
+    }
+
+    /// What is known of the exchange. Not while it is entered: then whoever asks for the current one has it.
+    pub(crate) fn lock(&self) -> Option<MutexGuard<'_, Slot>> {
+        self.link.as_deref().map(Link::lock)
+    }
+
+    /// Takes out what the end of the exchange needs.
+    pub(crate) fn end(&self) -> (Sightings, Option<Running>) {
+        let Some(mut slot) = self.lock() else { return Default::default() };
+        let seen = &mut slot.sightings;
+        let left = Sightings { reported: seen.reported, reported_panic: seen.reported_panic, ..Sightings::default() };
+        (mem::replace(seen, left), slot.running.take())
     }
 }
 
 impl fmt::Debug for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watched").field("exchange", &self.link.lock().exchange).finish_non_exhaustive()
+        f.debug_struct("Watched")
+            .field("exchange", &self.lock().and_then(|slot| slot.exchange.clone()))
+            .finish_non_exhaustive()
     }
 }
 
-/// Binds a hub to this thread until [`exit`].
-pub(crate) fn enter(hub: Arc<Hub>, link: Option<Arc<Link>>, is_watched: bool) {
-    let bound = HubSwitchGuard::new(hub);
-    // On a thread that is ending the guard is dropped, and with it the binding undone.
-    let _ending = ENTERED.try_with(|entered| entered.borrow_mut().push(Entered { link, is_watched, _bound: bound }));
+/// Binds a hub to this thread until [`exit`]. On a thread that is ending it cannot, and returns the link.
+pub(crate) fn enter(hub: Arc<Hub>, link: Option<Arc<Link>>, is_watched: bool) -> Option<Arc<Link>> {
+    let mut entering = Some(Entered { link, is_watched, _bound: HubSwitchGuard::new(hub) });
+    let _ending = ENTERED.try_with(|entered| entered.borrow_mut().extend(entering.take()));
+    entering.and_then(|entered| entered.link)
 }
 
-/// Binds the hub that was bound before.
-pub(crate) fn exit() {
-    // Dropped outside of the borrow: a hub's end can run anything.
-    drop(ENTERED.try_with(|entered| entered.borrow_mut().pop()));
+/// Binds the hub that was bound before. Returns what was entered with the one that was bound until now.
+pub(crate) fn exit() -> Option<Arc<Link>> {
+    let entered = ENTERED.try_with(|entered| entered.borrow_mut().pop()).ok().flatten();
+    // The guard is dropped outside of the borrow: a hub's end can run anything.
+    entered.and_then(|entered| entered.link)
 }
 
 /// The exchange whose hub is bound on this thread.
@@ -376,13 +399,5 @@ impl Link {
         crate::scrub::event(&shared.settings.scrubber, &shared.settings.headers, &mut event);
         event.user = approved.or_else(|| event.user.take());
         Some(event)
-    }
-
-    /// Takes out what the end of the exchange needs.
-    pub(crate) fn end(&self) -> (Sightings, Option<Running>) {
-        let mut slot = self.lock();
-        let seen = &mut slot.sightings;
-        let left = Sightings { reported: seen.reported, reported_panic: seen.reported_panic, ..Sightings::default() };
-        (mem::replace(seen, left), slot.running.take())
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     Counts, FlushGuard, SentryOptions,
     counts::Counters,
     event::{self, Finding},
-    link::{self, Cell},
+    link::Cell,
     options::Settings,
     panic_hook,
     pipeline::{Job, Pipeline},
@@ -190,10 +190,10 @@ impl Observer for Sentry {
             return None;
         }
         let cell = Cell::take(&self.0);
-        let mut slot = cell.link.lock();
-        slot.exchange = Some(exchange.clone());
-        slot.head.capture(request, &self.0.settings.headers);
-        drop(slot);
+        if let Some(mut slot) = cell.lock() {
+            slot.exchange = Some(exchange.clone());
+            slot.head.capture(request, &self.0.settings.headers);
+        }
         if let Some(sampler) = &self.0.settings.sampler {
             transaction::start(&self.0, sampler, exchange, &cell);
         }
@@ -204,12 +204,12 @@ impl Observer for Sentry {
         cell.enter();
     }
 
-    fn on_exit(&self, _state: &mut Watched, _exchange: &Exchange) {
-        link::exit();
+    fn on_exit(&self, Watched(cell): &mut Watched, _exchange: &Exchange) {
+        cell.exit();
     }
 
     fn on_end(&self, Watched(cell): Watched, exchange: &Exchange, end: &End) {
-        let (mut seen, running) = cell.link.end();
+        let (mut seen, running) = cell.end();
         let finding = event::find(&self.0.settings, exchange, end, seen.panic.take());
         let failed = matches!(finding, Finding::Failed(_)) || seen.reported;
         if let Some(sessions) = &self.0.sessions {

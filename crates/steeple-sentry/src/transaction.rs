@@ -33,11 +33,13 @@ pub(crate) fn start(shared: &Shared, sampler: &Sampler, exchange: &Exchange, cel
     if exchange.is_skipped(Signal::Traces) {
         return;
     }
-    let decision = Decision { random: fastrand::f64(), parent: cell.link.lock().head.parent_decision() };
+    let Some(slot) = cell.lock() else { return };
+    let decision = Decision { random: fastrand::f64(), parent: slot.head.parent_decision() };
     if !sampler.may_sample(exchange, decision) {
         return;
     }
-    let trace = cell.link.lock().head.trace(exchange);
+    let trace = slot.head.trace(exchange);
+    drop(slot);
     let mut context = TransactionContext::new_with_details(
         &exchange.name().to_string(),
         "http.server",
@@ -51,7 +53,9 @@ pub(crate) fn start(shared: &Shared, sampler: &Sampler, exchange: &Exchange, cel
     let transaction = link::deciding(true, running);
     cell.hub.configure_scope(|scope| scope.set_span(Some(transaction.clone().into())));
     debug_assert!(shared.settings.sampler.is_some(), "started by the sampler");
-    cell.link.lock().running = Some(Running { transaction, decision });
+    if let Some(mut slot) = cell.lock() {
+        slot.running = Some(Running { transaction, decision });
+    }
 }
 
 /// Ends a transaction, and sends it if it is sampled under the name that it has now.
@@ -82,7 +86,7 @@ pub(crate) fn finish(
         set("http.response.status_code", status.as_u16().into());
     }
     set("steeple.outcome", end.outcome.as_str().into());
-    let request = cell.link.lock().head.to_request(exchange.method(), &shared.settings.headers);
+    let request = cell.lock().and_then(|slot| slot.head.to_request(exchange.method(), &shared.settings.headers));
     if let Some(request) = request {
         transaction.set_request(request);
     }
@@ -113,8 +117,9 @@ fn sampling_context(
 ) -> DynamicSamplingContext {
     let mut dsc =
         DynamicSamplingContext::new().with_trace_id(transaction.get_trace_context().trace_id).with_sampled(true);
-    let slot = cell.link.lock();
-    if slot.head.sentry_baggage().next().is_some() {
+    if let Some(slot) = cell.lock()
+        && slot.head.sentry_baggage().next().is_some()
+    {
         for (key, value) in slot.head.sentry_baggage() {
             dsc = match key {
                 "public_key" => dsc.with_public_key(value.to_owned()),
@@ -127,7 +132,6 @@ fn sampling_context(
         }
         return dsc;
     }
-    drop(slot);
     #[expect(clippy::cast_possible_truncation, reason = "a rate; the SDK keeps rates in single precision")]
     let rate = rate as f32;
     dsc = dsc.with_sample_rate(rate).with_transaction(name);
