@@ -1,7 +1,9 @@
 //! W3C `baggage`, bounded: what callers want everybody on the way to know.
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::baggage::Baggage;
+
+static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// Most members that are read and passed on.
 const MAX_MEMBERS: usize = 64;
@@ -10,7 +12,7 @@ const MAX_LEN: usize = 8192;
 
 /// Reads the members; invalid ones and those beyond the bounds are left out, whole. `None` when nothing is left.
 pub(crate) fn read(headers: &HeaderMap) -> Option<Baggage> {
-    let mut lines = headers.get_all("baggage").iter().peekable();
+    let mut lines = headers.get_all(&BAGGAGE).iter().peekable();
     lines.peek()?;
     let mut baggage = Baggage::new();
     let mut room = MAX_LEN;

@@ -1,7 +1,9 @@
 //! W3C `tracestate`, bounded: what vendors on the way passed along.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use opentelemetry::trace::TraceState;
+
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// More members than this, and the whole list is discarded.
 const MAX_MEMBERS: usize = 32;
@@ -12,7 +14,7 @@ const LONG_MEMBER: usize = 128;
 
 /// Reads the list. An invalid one is discarded, as the standard asks; an absent one is empty.
 pub(crate) fn read(headers: &HeaderMap) -> TraceState {
-    let mut lines = headers.get_all("tracestate").iter().peekable();
+    let mut lines = headers.get_all(&TRACESTATE).iter().peekable();
     if lines.peek().is_none() {
         return TraceState::default();
     }
