@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
+mod client;
 mod env;
 mod error;
 mod health;
@@ -31,6 +32,7 @@ pub use steeple_trace as trace;
 
 pub use self::{
     builder::{Builder, Observers},
+    client::{CallObservers, ClientLayer},
     error::ConfigError,
     integration::{Errors, Traces},
     steeple::Steeple,
