@@ -13,7 +13,7 @@ use crate::{
     attributes::Capture,
     doctor::Doctor,
     export::{self, Limits, Processor, Queue, Spans},
-    ids::ExchangeIds,
+    ids::{ExchangeIds, Owner},
     keep::Hold,
     newrelic,
     observer::{Inner, PeerOf},
@@ -272,13 +272,22 @@ impl TraceBuilder {
         match self.export.clone() {
             Export::Nowhere => {
                 let nothing = Self { sampling: Sampling::always_off(), keep: None, ..self };
+                let owner = Owner::new();
                 let provider = SdkTracerProvider::builder()
-                    .with_sampler(Decided(nothing.sampling.clone()))
-                    .with_id_generator(ExchangeIds::default())
+                    .with_sampler(Decided(nothing.sampling.clone(), owner))
+                    .with_id_generator(ExchangeIds::new(owner))
                     .build();
                 let tracer = provider.tracer_with_scope(scope());
                 let resource = nothing.make_resource();
-                nothing.finish(Made { tracer, resource, foreign: false, queue: None, hold: None, receiver: None })
+                nothing.finish(Made {
+                    tracer,
+                    owner,
+                    resource,
+                    foreign: false,
+                    queue: None,
+                    hold: None,
+                    receiver: None,
+                })
             }
             #[cfg(feature = "otlp")]
             Export::Otlp(otlp) => {
@@ -315,7 +324,15 @@ impl TraceBuilder {
         let tracer = provider.tracer_with_scope(scope());
         let shown = Self { show_unsampled: true, keep: None, ..self };
         let resource = shown.make_resource();
-        shown.finish(Made { tracer, resource, foreign: true, queue: None, hold: None, receiver: None })
+        shown.finish(Made {
+            tracer,
+            owner: Owner::new(),
+            resource,
+            foreign: true,
+            queue: None,
+            hold: None,
+            receiver: None,
+        })
     }
 
     fn export_with<E, F>(self, receiver: Option<String>, make: F) -> Result<Trace, BuildError>
@@ -330,15 +347,16 @@ impl TraceBuilder {
         export::start("steeple-trace", Arc::clone(&queue), move || Ok(Spans::new(make()?, &of_process, bounds)))?;
         let processor =
             Processor { queue: Arc::clone(&queue), hold: hold.clone(), timeout: self.limits.export_timeout };
+        let owner = Owner::new();
         let provider = SdkTracerProvider::builder()
             .with_resource(resource.clone())
-            .with_sampler(Decided(self.sampling.clone()))
-            .with_id_generator(ExchangeIds::default())
+            .with_sampler(Decided(self.sampling.clone(), owner))
+            .with_id_generator(ExchangeIds::new(owner))
             .with_max_attributes_per_span(self.max_attributes)
             .with_span_processor(processor)
             .build();
         let tracer = provider.tracer_with_scope(scope());
-        self.finish(Made { tracer, resource, foreign: false, queue: Some(queue), hold, receiver })
+        self.finish(Made { tracer, owner, resource, foreign: false, queue: Some(queue), hold, receiver })
     }
 
     fn bounds(&self) -> Bounds {
@@ -377,6 +395,7 @@ impl TraceBuilder {
         };
         Ok(Trace(Arc::new(Inner {
             tracer: made.tracer,
+            owner: made.owner,
             queue: made.queue,
             hold: made.hold,
             #[cfg(feature = "otlp")]
@@ -400,6 +419,7 @@ impl TraceBuilder {
 /// What a way of exporting comes with.
 struct Made {
     tracer: SdkTracer,
+    owner: Owner,
     #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "the resource of log records"))]
     resource: Resource,
     foreign: bool,

@@ -17,6 +17,7 @@ use tracing_opentelemetry::{OpenTelemetrySpanExt, SetParentError};
 
 use crate::{
     Trace,
+    ids::Owner,
     propagation::span_context,
     span::{OpenSpan, server_span},
 };
@@ -40,7 +41,8 @@ pub enum Problem {
     Filtered,
     /// No layer of `tracing-opentelemetry`, in a version that goes with this crate, is in the subscriber.
     NoLayer,
-    /// The layer in the subscriber sends its spans elsewhere: it was made with another tracer.
+    /// The layer in the subscriber sends its spans elsewhere: it was made with another tracer, such as that of another
+    /// [`Trace`] in this process. Spans of exchanges are made without it.
     OtherTracer,
     /// No trace context is read or passed on.
     NoPropagator,
@@ -68,8 +70,8 @@ impl fmt::Display for Finding {
                  add `Trace::tracing_layer()`"
             }
             Problem::OtherTracer => {
-                "the subscriber's OpenTelemetry layer has another tracer: spans do not come here; \
-                 use `Trace::tracing_layer()`, or build with that tracer"
+                "the subscriber's OpenTelemetry layer has another tracer: spans of `#[instrument]` go there, those of \
+                 exchanges come here; use `Trace::tracing_layer()` of this trace, or build with that tracer's provider"
             }
             Problem::NoPropagator => "no propagator is configured: each service has traces of its own",
             Problem::NothingSampled => "the sampling ratio is 0 and nothing is kept at the end: no trace is recorded",
@@ -102,6 +104,11 @@ impl Doctor {
         if span.is_mirrored() && !has_our_ids && !self.foreign {
             self.other_tracer.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the subscriber's OpenTelemetry layer is ours, as far as is known: else its spans would go elsewhere.
+    pub(crate) fn may_mirror(&self) -> bool {
+        !self.other_tracer.load(Ordering::Relaxed)
     }
 
     /// At the first exchange: checks, and logs what is wrong. Costs later ones a load.
@@ -150,7 +157,10 @@ impl Doctor {
         if trace.exports() || self.foreign {
             problems.extend(subscriber_problem());
         }
-        if self.other_tracer.load(Ordering::Relaxed) || (trace.exports() && has_other_tracer()) {
+        if trace.exports() && has_other_tracer(trace.owner()) {
+            self.other_tracer.store(true, Ordering::Relaxed);
+        }
+        if self.other_tracer.load(Ordering::Relaxed) {
             problems.push(Problem::OtherTracer);
         }
         problems.into_iter().map(|problem| Finding { problem, detail: String::new() }).collect()
@@ -176,7 +186,7 @@ fn subscriber_problem() -> Option<Problem> {
 }
 
 /// Whether a span that was told its id gets another: then it does not come from our provider.
-fn has_other_tracer() -> bool {
+fn has_other_tracer(owner: Owner) -> bool {
     let span = server_span("doctor");
     let trace = TraceContext::new_root();
     let parent =
@@ -184,7 +194,7 @@ fn has_other_tracer() -> bool {
     if span.set_parent(parent).is_err() {
         return false;
     }
-    let _preset = crate::ids::PresetGuard::set_dropped(trace);
+    let _preset = crate::ids::PresetGuard::set_dropped(owner, trace);
     span.context().span().span_context().span_id().to_bytes() != trace.span_id().to_bytes()
 }
 

@@ -1,6 +1,9 @@
 //! Gives the SDK the ids that an exchange already has, so that log lines and spans agree.
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SamplingDecision};
@@ -10,8 +13,21 @@ thread_local! {
     static PRESET: Cell<Option<Preset>> = const { Cell::new(None) };
 }
 
+/// Tells the provider of one [`Trace`](crate::Trace) from those of others in this process: a subscriber has the layer of
+/// one of them only, and takes every span there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner(usize);
+
+impl Owner {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Preset {
+    owner: Owner,
     trace: TraceContext,
     decision: Decision,
 }
@@ -28,19 +44,19 @@ pub(crate) struct PresetGuard(());
 
 impl PresetGuard {
     /// Recorded: for good if it is sampled, else until its end.
-    pub(crate) fn set(trace: TraceContext) -> Self {
+    pub(crate) fn set(owner: Owner, trace: TraceContext) -> Self {
         let decision = if trace.is_sampled() { Decision::RecordAndSample } else { Decision::RecordOnly };
-        Self::set_to(trace, decision)
+        Self::set_to(owner, trace, decision)
     }
 
     /// Not recorded.
-    pub(crate) fn set_dropped(trace: TraceContext) -> Self {
-        Self::set_to(trace, Decision::Drop)
+    pub(crate) fn set_dropped(owner: Owner, trace: TraceContext) -> Self {
+        Self::set_to(owner, trace, Decision::Drop)
     }
 
-    fn set_to(trace: TraceContext, decision: Decision) -> Self {
+    fn set_to(owner: Owner, trace: TraceContext, decision: Decision) -> Self {
         // Fails on a thread that is ending: then the ids are random and the exchange takes them over.
-        let _ending = PRESET.try_with(|preset| preset.set(Some(Preset { trace, decision })));
+        let _ending = PRESET.try_with(|preset| preset.set(Some(Preset { owner, trace, decision })));
         Self(())
     }
 }
@@ -51,12 +67,12 @@ impl Drop for PresetGuard {
     }
 }
 
-fn preset() -> Option<Preset> {
-    PRESET.try_with(Cell::get).ok().flatten()
+fn preset(owner: Owner) -> Option<Preset> {
+    PRESET.try_with(Cell::get).ok().flatten().filter(|preset| preset.owner == owner)
 }
 
-pub(crate) fn preset_decision() -> Option<SamplingDecision> {
-    preset().map(|preset| match preset.decision {
+pub(crate) fn preset_decision(owner: Owner) -> Option<SamplingDecision> {
+    preset(owner).map(|preset| match preset.decision {
         Decision::Drop => SamplingDecision::Drop,
         Decision::RecordOnly => SamplingDecision::RecordOnly,
         Decision::RecordAndSample => SamplingDecision::RecordAndSample,
@@ -69,16 +85,26 @@ pub(crate) fn current_trace() -> Option<TraceContext> {
 }
 
 /// Random ids, except for the spans of exchanges.
-#[derive(Debug, Default)]
-pub(crate) struct ExchangeIds(RandomIdGenerator);
+#[derive(Debug)]
+pub(crate) struct ExchangeIds {
+    owner: Owner,
+    random: RandomIdGenerator,
+}
+
+impl ExchangeIds {
+    pub(crate) fn new(owner: Owner) -> Self {
+        Self { owner, random: RandomIdGenerator::default() }
+    }
+}
 
 impl IdGenerator for ExchangeIds {
     fn new_trace_id(&self) -> TraceId {
-        let known = preset().map(|preset| preset.trace).or_else(current_trace);
-        known.map_or_else(|| self.0.new_trace_id(), |trace| TraceId::from_bytes(trace.trace_id().to_bytes()))
+        let known = preset(self.owner).map(|preset| preset.trace).or_else(current_trace);
+        known.map_or_else(|| self.random.new_trace_id(), |trace| TraceId::from_bytes(trace.trace_id().to_bytes()))
     }
 
     fn new_span_id(&self) -> SpanId {
-        preset().map_or_else(|| self.0.new_span_id(), |preset| SpanId::from_bytes(preset.trace.span_id().to_bytes()))
+        preset(self.owner)
+            .map_or_else(|| self.random.new_span_id(), |preset| SpanId::from_bytes(preset.trace.span_id().to_bytes()))
     }
 }

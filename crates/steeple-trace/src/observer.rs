@@ -18,7 +18,7 @@ use crate::{
     attributes::{self, Attributes, Capture, Noted, Target},
     doctor,
     export::{Queue, UNSET},
-    ids::PresetGuard,
+    ids::{Owner, PresetGuard},
     keep::{Hold, Slot},
     newrelic,
     propagation::{self, Carried, Propagators},
@@ -33,6 +33,7 @@ pub(crate) type PeerOf = Arc<dyn Fn(&request::Parts) -> Option<SocketAddr> + Sen
 /// What all clones of a [`Trace`] share.
 pub(crate) struct Inner {
     pub(crate) tracer: SdkTracer,
+    pub(crate) owner: Owner,
     pub(crate) queue: Option<Arc<Queue<SpanData>>>,
     pub(crate) hold: Option<Arc<Hold>>,
     #[cfg(feature = "otlp")]
@@ -200,6 +201,15 @@ impl Trace {
         &self.0.tracer
     }
 
+    /// Ids and the decision that the next span of ours on this thread gets.
+    pub(crate) fn preset(&self, trace: TraceContext) -> PresetGuard {
+        PresetGuard::set(self.0.owner, trace)
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        self.0.owner
+    }
+
     pub(crate) fn exports(&self) -> bool {
         self.0.queue.is_some()
     }
@@ -309,8 +319,9 @@ impl Trace {
         let kind = (exchange.is_grpc(), false);
         attributes::headers(&mut attributes, kind, captured, &request.headers, &inner.scrubber);
         let name = if exchange.is_grpc() { "grpc" } else { exchange.method() };
-        let preset = PresetGuard::set(trace);
-        let span = OpenSpan::start(Start { parent, link, name, attributes, tracer: &inner.tracer });
+        let preset = self.preset(trace);
+        let mirrored = inner.doctor.may_mirror();
+        let span = OpenSpan::start(Start { parent, link, name, attributes, tracer: &inner.tracer, mirrored });
         drop(preset);
         let found = propagation::trace_context(span.context.span().span_context());
         inner.doctor.saw(&span, found.is_some_and(|found| found.span_id() == trace.span_id()));

@@ -7,7 +7,10 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
 use steeple_core::Exchange;
 
-use crate::{BuildError, ids};
+use crate::{
+    BuildError,
+    ids::{self, Owner},
+};
 
 /// Decides at the start of a trace whether it is recorded. Default: every trace, unless the caller said no.
 ///
@@ -133,7 +136,7 @@ fn in_ratio(ratio: f64, trace_id: [u8; 16]) -> bool {
 
 /// The SDK's sampler: repeats for each span what was decided for its exchange.
 #[derive(Clone, Debug)]
-pub(crate) struct Decided(pub(crate) Sampling);
+pub(crate) struct Decided(pub(crate) Sampling, pub(crate) Owner);
 
 impl ShouldSample for Decided {
     fn should_sample(
@@ -147,7 +150,7 @@ impl ShouldSample for Decided {
     ) -> SamplingResult {
         let span = parent.map(|parent| parent.span());
         let context = span.as_ref().map(SpanRef::span_context).filter(|context| context.is_valid());
-        let decision = if let Some(preset) = ids::preset_decision() {
+        let decision = if let Some(preset) = ids::preset_decision(self.1) {
             preset
         } else if let Some(context) = context {
             if context.is_sampled() {

@@ -3,7 +3,8 @@
 //! By preference it is a `tracing` span that `tracing-opentelemetry` mirrors: then `tracing::Span::current()` and
 //! OpenTelemetry's `Context::current()` both are the exchange's span in the handler, and log events belong to it.
 //! Where the subscriber has no such layer, or filters the span away, it is a span of the SDK alone: it is exported all
-//! the same, and `Context::current()` is it.
+//! the same, and `Context::current()` is it. So it is where the layer has another tracer than ours: that of a second
+//! `Trace` in the same process, or the application's own.
 
 use std::{borrow::Cow, cell::RefCell, time::SystemTime};
 
@@ -39,6 +40,8 @@ pub(crate) struct Start<'t> {
     pub(crate) name: &'static str,
     pub(crate) attributes: Attributes,
     pub(crate) tracer: &'t SdkTracer,
+    /// Whether `tracing` may have it: not where its OpenTelemetry layer is somebody else's, who would export it.
+    pub(crate) mirrored: bool,
 }
 
 /// What a span says at its end.
@@ -51,7 +54,9 @@ pub(crate) struct Ending {
 
 impl OpenSpan {
     pub(crate) fn start(start: Start<'_>) -> Self {
-        if let Some(mirror) = mirror(&start) {
+        if start.mirrored
+            && let Some(mirror) = mirror(&start)
+        {
             return Self::mirrored(start, mirror);
         }
         let mut builder = start

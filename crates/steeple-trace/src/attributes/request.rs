@@ -102,7 +102,7 @@ pub(crate) fn at_end(exchange: &Exchange, end: &End, noted: &Noted, scrubber: &S
         }
     } else {
         if let Some(route) = exchange.route() {
-            attributes.text(key::HTTP_ROUTE, named(scrubber, &route));
+            attributes.text(key::HTTP_ROUTE, named(scrubber, route));
         }
         if let Some(status) = end.status {
             attributes.number(key::HTTP_STATUS, status.as_u16());

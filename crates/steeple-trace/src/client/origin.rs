@@ -65,9 +65,9 @@ impl Origin {
     }
 
     /// A new trace was decided on by its id: the span gets that one.
-    pub(super) fn preset(&self) -> Option<PresetGuard> {
+    pub(super) fn preset(&self, trace: &Trace) -> Option<PresetGuard> {
         match self {
-            Self::New(_, context) => trace_context(context).map(PresetGuard::set),
+            Self::New(_, context) => trace_context(context).map(|ids| trace.preset(ids)),
             Self::Span(..) | Self::Unrecorded(..) => None,
         }
     }

@@ -84,7 +84,7 @@ impl CallObserver for ClientSpans {
             let parent = origin.context();
             let (name, attributes) = describe(trace, request, call);
             let builder = trace.tracer().span_builder(name).with_kind(SpanKind::Client).with_attributes(attributes);
-            let _preset = origin.preset();
+            let _preset = origin.preset(trace);
             let span = builder.start_with_context(trace.tracer(), &parent);
             parent.with_span(span)
         });

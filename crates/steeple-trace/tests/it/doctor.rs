@@ -51,6 +51,29 @@ fn a_layer_with_another_tracer_is_found_out() {
     });
 }
 
+#[tokio::test]
+async fn a_second_trace_in_the_process_gets_its_spans_and_says_whose_the_subscriber_is() {
+    let first = Rig::new(Trace::builder());
+    let second = Rig::without_subscriber(Trace::builder());
+    for rig in [&second, &first, &second] {
+        let app = Router::new().route("/", on_get(instrumented)).layer(rig.trace.layer());
+        ask(&app, get("/")).await;
+    }
+    let named = |rig: &Rig, name: &str| rig.spans().iter().filter(|span| span.name == name).count();
+    assert_eq!((named(&first, "GET /"), named(&second, "GET /")), (1, 2));
+    assert_eq!(problems(&first.trace), []);
+    assert_eq!(problems(&second.trace), [Problem::OtherTracer]);
+    // What the subscriber makes goes where the subscriber's layer sends it, below the right parents.
+    assert_eq!((named(&first, "instrumented"), named(&second, "instrumented")), (3, 0));
+    let parents: Vec<_> = [&first, &second].iter().flat_map(|rig| rig.spans()).map(|span| span.span_context).collect();
+    for span in first.spans().iter().filter(|span| span.name == "instrumented") {
+        assert!(parents.iter().any(|parent| parent.span_id() == span.parent_span_id), "{span:?}");
+    }
+}
+
+#[tracing::instrument]
+async fn instrumented() {}
+
 #[test]
 fn a_receiver_that_is_down_is_found_out() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
