@@ -36,6 +36,7 @@ macro_rules! over_both_protocols {
 
 mod attack;
 mod bytes;
+mod calls;
 mod cut_off;
 mod defects;
 mod ecosystem;

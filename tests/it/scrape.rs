@@ -1,6 +1,6 @@
 //! Read by a real Prometheus, and by `promtool`.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use axum::Router;
 use http_body_util::BodyExt;
@@ -36,7 +36,7 @@ async fn promtool_has_no_complaint() {
 }
 
 /// Asks Prometheus for one number.
-async fn query(prometheus: std::net::SocketAddr, expression: &str) -> Option<f64> {
+pub(crate) async fn query(prometheus: SocketAddr, expression: &str) -> Option<f64> {
     let mut client = Client::try_connect(Protocol::Http1, prometheus).await?;
     let encoded = expression.bytes().fold(String::new(), |encoded, byte| encoded + &format!("%{byte:02X}"));
     let answer = client.get(&format!("/api/v1/query?query={encoded}")).await.ok()?;
@@ -44,11 +44,9 @@ async fn query(prometheus: std::net::SocketAddr, expression: &str) -> Option<f64
     answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_real_prometheus_scrapes_what_was_counted() {
-    let Some(prometheus) = peer::find("prometheus") else { return };
-    let (stack, page) = after_some_traffic().await;
-    let target = page.address();
+/// A Prometheus that has scraped this page. `None`, once that was said, if there is none on this machine.
+pub(crate) async fn scraping(target: SocketAddr) -> Option<Peer> {
+    let prometheus = peer::find("prometheus")?;
     let arguments = |address, directory: &Path| {
         let config = format!(
             "global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: steeple, static_configs: [{{targets: ['{target}']}}]}}]\n"
@@ -64,6 +62,13 @@ async fn a_real_prometheus_scrapes_what_was_counted() {
     let mut prometheus = Peer::start(&prometheus, arguments).unwrap();
     let up = prometheus.until(|address| async move { query(address, "up").await }).await;
     assert_eq!(up, 1.0, "{}", prometheus.log());
+    Some(prometheus)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_prometheus_scrapes_what_was_counted() {
+    let (stack, page) = after_some_traffic().await;
+    let Some(prometheus) = scraping(page.address()).await else { return };
     let address = prometheus.address();
     for name in ["http_requests_total", "http_requests_aborted_total", "grpc_server_handled_total"] {
         let want = stack.page().sum(name, &[]);

@@ -18,7 +18,7 @@ use steeple_examples::taskboard::proto::{GetTaskRequest, WatchTasksRequest, task
 use steeple_tests::{
     board::{Board, with_session},
     client::{Client, Protocol},
-    otlp::{Otlp, Span},
+    otlp::{Otlp, Record, Span},
     peer::{self, Peer},
     process::ran_alone,
     settle::wait_until,
@@ -192,12 +192,50 @@ async fn the_task_boards_spans_arrive_whole_and_its_log_lines_carry_their_ids() 
     assert!(!format!("{spans:?}").contains(&token));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_task_boards_access_lines_arrive_as_log_records_with_the_ids_of_their_spans() {
+    // The log is the process's.
+    if ran_alone("taskboard_traces::the_task_boards_access_lines_arrive_as_log_records_with_the_ids_of_their_spans") {
+        return;
+    }
+    let Some(receiver) = Otlp::start().await else { return };
+    let spans = trace::Otlp::new().endpoint(format!("{}/v1/traces", receiver.endpoint()));
+    let logs = trace::Otlp::new().endpoint(format!("{}/v1/logs", receiver.endpoint()));
+    let traces = trace::Trace::builder().otlp(spans).logs(logs).export_delay(Duration::from_millis(20));
+    let board = Board::start(Steeple::builder().service_name("taskboard").traces(traces)).await;
+    let (user, token) = board.sign_in().await;
+    board.task(&token).await;
+    assert_eq!(board.get("/api/projects/1?token=hunter2", &token).await.unwrap().0, 200);
+    assert_eq!(board.get("/lab/fail", &token).await.unwrap().0, 500);
+    board.stop().await;
+
+    let access =
+        || receiver.records().into_iter().filter(|record| record.scope == "steeple::access").collect::<Vec<_>>();
+    assert!(wait_until(|| access().len() >= 6 && server_spans(&receiver.spans()).count() >= 6).await);
+    let (records, spans) = (access(), receiver.spans());
+    assert_eq!((records.len(), server_spans(&spans).count()), (6, 6), "{records:#?}");
+    for span in server_spans(&spans) {
+        let ids = |record: &&Record| (&record.trace_id, &record.span_id) == (&span.trace_id, &span.span_id);
+        let mut own = records.iter().filter(ids);
+        let (Some(line), None) = (own.next(), own.next()) else { panic!("one line each: {span:?} {records:#?}") };
+        let said = |name: &str| line.attributes.get(name).map_or("", |(_, value)| value);
+        assert_eq!((said("transaction.name"), said("outcome")), (&span.name[..], "completed"));
+        assert_eq!(said("http.response.status_code"), span.attribute("http.response.status_code"));
+        assert_eq!(line.severity, if span.status.is_empty() { "INFO" } else { "ERROR" }, "{line:?}");
+        assert!(line.body.starts_with(&span.name), "{line:?}");
+    }
+    let failed = records.iter().find(|record| record.severity == "ERROR").unwrap();
+    assert_eq!((&failed.attributes["error.type"].1, &failed.attributes["user.id"].1), (&"500".to_owned(), &user));
+    let said = format!("{:?}", receiver.records());
+    assert!(!said.contains("hunter2") && !said.contains(&token), "{said}");
+}
+
 /// Asks another board, over HTTP and over gRPC.
 fn asking(steeple: &Steeple, http: SocketAddr, grpc: SocketAddr) -> Router {
-    let calls = steeple.traces().unwrap().client_layer();
+    let calls = steeple.client_layer();
     let client = calls.clone().layer(legacy::Client::builder(TokioExecutor::new()).build_http::<Body>());
     let channel = Endpoint::from_shared(format!("http://{grpc}")).unwrap().connect_lazy();
-    let mut board = TaskBoardClient::new(calls.server(&grpc.to_string()).layer(channel));
+    let mut board = TaskBoardClient::new(calls.server(grpc.to_string()).layer(channel));
     let ask = async move || {
         let uri: Uri = format!("http://{http}/lab/echo").parse().unwrap();
         let answer = client.oneshot(Request::get(uri).body(Body::empty()).unwrap()).await.unwrap();
@@ -247,6 +285,10 @@ async fn two_task_boards_behind_nginx_make_one_trace() {
     let options = traced("asking", &receiver).without_log_setup();
     let board = Board::start_with(options, |steeple, router| router.merge(asking(steeple, http, grpc))).await;
     assert_eq!(board.get("/ask", "").await.unwrap(), (200, "there is no task 9".into()));
+    // The same layer counts them, and its exemplars are the spans that the receiver gets.
+    let metrics = board.steeple().metrics().clone();
+    let page = metrics.render(Some("application/openmetrics-text;version=1.0.0"), None).body;
+    let page = String::from_utf8(page.to_vec()).unwrap();
     board.stop().await;
     answering.stop().await;
 
@@ -267,6 +309,11 @@ async fn two_task_boards_behind_nginx_make_one_trace() {
         assert_eq!(child.resource["service.name"].1, *service, "{}", child.name);
     }
     assert_eq!(spans.len(), lines.len() + 1, "{spans:#?}");
+    for (family, call) in [("http_client_request_duration_seconds", "GET"), ("grpc_client_handling_seconds", by_grpc)] {
+        let call = only(&spans, call, "SPAN_KIND_CLIENT");
+        let ids = format!("# {{trace_id=\"{}\",span_id=\"{}\"}}", call.trace_id, call.span_id);
+        assert!(page.lines().any(|line| line.starts_with(family) && line.contains(&ids)), "{ids} in\n{page}");
+    }
     for (call, ..) in lines.iter().filter(|(call, ..)| call.name == by_grpc) {
         assert_eq!(call.attribute("rpc.response.status_code"), "NOT_FOUND");
     }

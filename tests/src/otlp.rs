@@ -36,6 +36,23 @@ pub struct Span {
     pub exceptions: Vec<String>,
 }
 
+/// A log record as it arrived.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// What it says.
+    pub body: String,
+    /// `INFO` and the like.
+    pub severity: String,
+    /// Of its scope: the target of the event.
+    pub scope: String,
+    /// Of its trace, in hexadecimal digits; empty where there is none.
+    pub trace_id: String,
+    /// Of its span, in hexadecimal digits; empty where there is none.
+    pub span_id: String,
+    /// By name: the protocol's word for the type, and the value as text.
+    pub attributes: BTreeMap<String, (String, String)>,
+}
+
 impl Span {
     /// The value of an attribute as text; empty where there is none.
     pub fn attribute(&self, name: &str) -> &str {
@@ -69,17 +86,36 @@ impl Otlp {
     /// # Panics
     /// When the receiver said something else than JSON.
     pub fn spans(&self) -> Vec<Span> {
-        let log = self.receiver.log();
         let mut spans = Vec::new();
-        for line in log.lines().skip(1) {
-            let request: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
-            for resource in list(&request["message"]["resourceSpans"]) {
+        for message in self.messages() {
+            for resource in list(&message["resourceSpans"]) {
                 for span in list(&resource["scopeSpans"]).iter().flat_map(|scope| list(&scope["spans"])) {
                     spans.push(span_of(span, &resource["resource"]));
                 }
             }
         }
         spans
+    }
+
+    /// All log records so far.
+    ///
+    /// # Panics
+    /// When the receiver said something else than JSON.
+    pub fn records(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        for message in self.messages() {
+            for scope in list(&message["resourceLogs"]).iter().flat_map(|resource| list(&resource["scopeLogs"])) {
+                records.extend(list(&scope["logRecords"]).iter().map(|record| record_of(record, &scope["scope"])));
+            }
+        }
+        records
+    }
+
+    /// What was sent, request by request.
+    fn messages(&self) -> Vec<Value> {
+        let log = self.receiver.log();
+        let read = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}"));
+        log.lines().skip(1).map(|line| read(line)["message"].take()).collect()
     }
 }
 
@@ -113,6 +149,17 @@ fn span_of(span: &Value, resource: &Value) -> Span {
         attributes: attributes(span),
         resource: attributes(resource),
         exceptions: exceptions.map(|event| attributes(event)["exception.type"].1.clone()).collect(),
+    }
+}
+
+fn record_of(record: &Value, scope: &Value) -> Record {
+    Record {
+        body: text(&record["body"]["stringValue"]),
+        severity: text(&record["severityText"]),
+        scope: text(&scope["name"]),
+        trace_id: id(&record["traceId"]),
+        span_id: id(&record["spanId"]),
+        attributes: attributes(record),
     }
 }
 
