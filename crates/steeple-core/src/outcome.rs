@@ -85,7 +85,7 @@ pub struct End {
     pub head_after: Option<Duration>,
     /// The status that the service answered with. `None` when there was no response head.
     pub status: Option<StatusCode>,
-    /// The gRPC status, from the trailers or the head. `None` when the exchange is not gRPC.
+    /// The gRPC status, from the trailers or the head. `None` when the exchange is not gRPC, or was answered in plain HTTP.
     pub grpc_status: Option<GrpcStatus>,
     /// Bytes of the request body that the service read.
     pub request_body_bytes: u64,
@@ -114,6 +114,14 @@ impl End {
         self.outcome.is_failure()
             || self.status.is_some_and(|status| status.is_server_error())
             || (!self.outcome.is_cancelled() && self.grpc_status.is_some_and(GrpcStatus::is_server_error))
+    }
+
+    /// Whether a gRPC call asked for a method that is not there, which is to gRPC what a 404 is to HTTP.
+    ///
+    /// OpenTelemetry counts it as the server's error, and so does [`is_server_error`](Self::is_server_error). But any client
+    /// can bring it about: where a client must not be able to fill an alert or an error log, ask this first.
+    pub fn is_unknown_method(&self) -> bool {
+        !self.outcome.is_failure() && self.grpc_status == Some(GrpcStatus::UNIMPLEMENTED)
     }
 
     /// The class of the failure, from a bounded set: the outcome's name, the gRPC code's name or the status code.

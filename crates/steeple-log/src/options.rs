@@ -226,7 +226,7 @@ impl Rules {
 impl Rule {
     /// How severe an exchange's line is.
     pub(crate) fn level(&self, end: &End, is_stream: bool) -> Level {
-        if end.is_server_error() {
+        if end.is_server_error() && !end.is_unknown_method() {
             Level::ERROR
         } else if end.outcome.is_cancelled()
             || self.is_slow(end, is_stream)

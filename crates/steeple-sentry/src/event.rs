@@ -83,6 +83,8 @@ fn answered(settings: &Settings, end: &End, noticed: bool, all_expected: bool) -
     if let Some(status) = end.grpc_status {
         return match status {
             GrpcStatus::OK => (noticed, false),
+            // A client can make up methods; what it makes up is no event.
+            _ if end.is_unknown_method() => (noticed, false),
             status if status.is_server_error() => (true, all_expected || settings.expected_grpc.contains(&status)),
             // The caller's doing, like 4xx.
             _ => (false, false),

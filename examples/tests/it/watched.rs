@@ -172,3 +172,35 @@ fn sign_in(program: &Program) -> (String, Value) {
     let session: Value = serde_json::from_str(&session.body).unwrap();
     (session["token"].as_str().unwrap().to_owned(), session["user_id"].to_string().into())
 }
+
+/// Requests that are nobody's fault but the client's, over either protocol.
+#[test]
+fn a_client_cannot_fill_the_error_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = example("taskboard");
+    command.args(["--listen", "127.0.0.1:0"]).env("LOG_DIR", directory.path());
+    let program = Program::start(&mut command);
+    let grpc = ["content-type: application/grpc"];
+    let made_up = [
+        "POST /taskboard.v1.TaskBoard/MadeUp",
+        "POST /made.up.Service/Method",
+        "POST /nowhere",
+        "POST /api/sessions",
+        "POST /healthz",
+        "POST /lab/slow?ms=1",
+    ];
+    for request in made_up {
+        ask(program.address, request, &grpc, "");
+        ask(program.address, request, &[], "");
+    }
+    assert_eq!(ask(program.address, "GET /api/projects/seven", &[], "").status, 400);
+    let ended = program.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let read = |name: &str| std::fs::read_to_string(directory.path().join(name)).unwrap();
+    assert_eq!(read("error.log"), "");
+    let log: Vec<Value> = lines(&read("combined.log")).into_iter().filter(is_access).collect();
+    assert!(log.len() > made_up.len(), "{log:#?}");
+    for line in log.iter().filter(|line| line["rpc.method"].is_string()) {
+        assert_eq!(line.get("http.route"), None, "its method says more: {line:#}");
+    }
+}

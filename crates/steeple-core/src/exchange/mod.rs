@@ -137,8 +137,12 @@ impl Exchange {
     pub(crate) fn of(request: &request::Parts) -> Self {
         // Every gRPC call is a POST; asking that first spares the others a look into their headers.
         let grpc = request.method == Method::POST && is_grpc(&request.headers);
-        let rpc = if grpc { rpc_from_path(request.uri.path()).map(Arc::from) } else { None };
-        Self::new(known_method(&request.method), request.version, grpc, rpc, matched_route(request))
+        let (rpc, route) = if grpc {
+            (rpc_from_path(request.uri.path()).map(Arc::from), None)
+        } else {
+            (None, matched_route(request))
+        };
+        Self::new(known_method(&request.method), request.version, grpc, rpc, route)
     }
 
     fn new(method: &'static str, version: Version, grpc: bool, rpc: Option<Arc<str>>, route: Option<Text>) -> Self {
@@ -258,9 +262,10 @@ impl Exchange {
     /// Tells the template of the route that matched, as routers and layers inside of them do.
     ///
     /// The first one stays, so that an error page routed again does not rename the request; but a template that ends
-    /// in a catch-all (`/admin/{*rest}`) gives way to a more precise one from further in.
+    /// in a catch-all (`/admin/{*rest}`) gives way to a more precise one from further in. A gRPC call has none: what a
+    /// router has for it is a catch-all of its service, and its method says more.
     pub fn report_route(&self, template: impl Into<Text>) {
-        if !self.has_ended() {
+        if !self.has_ended() && !self.0.grpc {
             self.0.routes.report(template.into());
         }
     }
@@ -563,6 +568,7 @@ mod tests {
     fn a_grpc_call_is_named_after_its_method_until_the_service_does_not_know_it() {
         let exchange = Exchange::new("POST", Version::HTTP_2, true, Some("pkg.S/M".into()), None);
         exchange.report_route("/pkg.S/{*rest}");
+        assert_eq!(exchange.route(), None, "a catch-all of the service is no route of the call");
         assert_eq!(exchange.name().to_string(), "pkg.S/M");
         exchange.fold_rpc_method();
         assert_eq!((exchange.name().to_string().as_str(), exchange.rpc_method()), ("_OTHER", Some("_OTHER")));

@@ -4,7 +4,7 @@ use http::{HeaderMap, StatusCode, request, response};
 
 use crate::{
     End, Exchange, GrpcStatus, NoticedError, Observer, Outcome, clock,
-    exchange::swap_current,
+    exchange::{is_grpc, swap_current},
     observer::{begin, quietly},
 };
 
@@ -22,6 +22,8 @@ struct Live<O: Observer> {
     state: Option<O::State>,
     status: Option<StatusCode>,
     grpc_status: Option<GrpcStatus>,
+    /// A gRPC call that was answered without a word of gRPC: it did not reach a service that speaks it.
+    is_plain_answer: bool,
     head_at: Option<Instant>,
     response_body_bytes: u64,
     /// The length that the response declared.
@@ -37,6 +39,7 @@ impl<O: Observer> Watch<O> {
             state,
             status: None,
             grpc_status: None,
+            is_plain_answer: false,
             head_at: None,
             response_body_bytes: 0,
             expected_bytes: None,
@@ -80,6 +83,7 @@ impl<O: Observer> Watch<O> {
         });
         if exchange.is_grpc() {
             live.grpc_status = GrpcStatus::from_headers(&head.headers);
+            live.is_plain_answer = live.grpc_status.is_none() && !is_grpc(&head.headers);
         } else if live.expected_bytes.is_none() && is_event_stream(&head.headers) {
             exchange.set_event_stream();
         }
@@ -146,11 +150,12 @@ impl<O: Observer> Watch<O> {
 
     fn finish_at(&mut self, outcome: Outcome, now: Instant) {
         let (Some(live), Some(exchange)) = (self.live.take(), &self.exchange) else { return };
-        let grpc_status = exchange.is_grpc().then(|| match live.grpc_status {
-            Some(status) => status,
-            None if outcome.is_cancelled() => GrpcStatus::CANCELLED,
-            None => GrpcStatus::UNKNOWN,
-        });
+        let grpc_status = match live.grpc_status {
+            None if !exchange.is_grpc() || live.is_plain_answer => None,
+            None if outcome.is_cancelled() => Some(GrpcStatus::CANCELLED),
+            None => Some(GrpcStatus::UNKNOWN),
+            known => known,
+        };
         if grpc_status == Some(GrpcStatus::UNIMPLEMENTED) {
             exchange.fold_rpc_method();
         }

@@ -53,6 +53,31 @@ fn a_call_that_completes_without_any_status_is_unknown_and_not_ok() {
 }
 
 #[test]
+fn a_call_that_is_answered_in_plain_http_is_judged_by_its_http_status() {
+    // Any client can claim to speak gRPC, to any route: that is no failure of a server that does not.
+    for (status, content_type, is_error) in [
+        (200, Some("application/json"), false),
+        (404, None, false),
+        (415, Some("text/plain"), false),
+        (502, Some("text/html"), true),
+    ] {
+        let response_headers = content_type.map(|content_type| ("content-type", content_type)).into_iter().collect();
+        let end = Replay { response_headers, ..call() }.check(&[Head(status), Frame(b"a")], Outcome::Completed);
+        assert_eq!((end.grpc_status, end.is_server_error()), (None, is_error), "{status}");
+    }
+}
+
+#[test]
+fn a_made_up_method_is_an_error_by_the_conventions_and_known_as_the_clients_doing() {
+    let end = call().check(&[Head(200), Trailers("12")], Outcome::Completed);
+    assert!(end.is_server_error() && end.is_unknown_method());
+    let end = call().check(&[Head(200), Trailers("13")], Outcome::Completed);
+    assert!(end.is_server_error() && !end.is_unknown_method());
+    let end = call().check(&[Head(200), Fail("broken")], Outcome::BodyError);
+    assert!(!end.is_unknown_method());
+}
+
+#[test]
 fn a_status_that_no_specification_knows_is_unknown() {
     for odd in ["17", "-1", "", "OK", "000"] {
         check_status(&call(), &[Head(200), Trailers(odd)], Outcome::Completed, GrpcStatus::UNKNOWN);

@@ -28,6 +28,9 @@ fn model(replay: &Replay, script: &[Step]) -> (Outcome, u64, Option<GrpcStatus>)
             Some(Step::Frame(_) | Step::Trailers(_)) => unreachable!("no frames before the head"),
         }
     };
+    // An answer in plain HTTP says nothing of gRPC, and is not made to.
+    let is_plain = head_status.is_none() && !replay.response_headers.contains(&("content-type", "application/grpc"));
+    let grpc = |status: Option<&str>, none| if is_plain && status.is_none() { None } else { grpc(status, none) };
     let whole = grpc(head_status, GrpcStatus::UNKNOWN);
     if status == 101 || (replay.method == Method::CONNECT && (200..300).contains(&status)) {
         return (Outcome::Upgraded, 0, whole);
@@ -83,12 +86,14 @@ fn replays() -> impl Strategy<Value = Replay> {
     let method = select(vec![Method::GET, Method::GET, Method::POST, Method::HEAD, Method::CONNECT]);
     let length = option::of(select(vec!["0", "1", "3", "7", "1000"]));
     let head_status = option::of(select(vec!["0", "14"]));
+    let content_type = option::of(select(vec!["application/grpc", "application/json"]));
     let size = option::of(select(vec![0_u64, 1, 3, 7, 1000]));
-    (method, any::<bool>(), length, head_status, size, any::<bool>(), any::<bool>()).prop_map(
-        |(method, grpc, length, head_status, size, admits_end, catches_panics)| {
+    (method, any::<bool>(), length, (head_status, content_type), size, any::<bool>(), any::<bool>()).prop_map(
+        |(method, grpc, length, (head_status, content_type), size, admits_end, catches_panics)| {
             let mut response_headers = Vec::new();
             response_headers.extend(length.map(|length| ("content-length", length)));
             response_headers.extend(head_status.map(|status| ("grpc-status", status)));
+            response_headers.extend(content_type.map(|content_type| ("content-type", content_type)));
             let call = if grpc { Replay::grpc("/pkg.S/M") } else { Replay { method, ..Replay::default() } };
             Replay { response_headers, size, admits_end, catches_panics, ..call }
         },

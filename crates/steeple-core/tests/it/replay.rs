@@ -76,6 +76,7 @@ impl Replay {
             method: Method::POST,
             path,
             request_headers: vec![("content-type", "application/grpc+proto")],
+            response_headers: vec![("content-type", "application/grpc")],
             ..Self::default()
         }
     }

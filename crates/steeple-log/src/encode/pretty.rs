@@ -2,6 +2,7 @@
 
 use std::{fmt::Write, time::Duration};
 
+use steeple_core::GrpcStatus;
 use steeple_scrub::Scrubbed;
 use tracing::Level;
 
@@ -43,7 +44,10 @@ pub(super) fn access(out: &mut Vec<u8>, colors: Colors, access: &Access<'_>) {
     start(out, colors, access.at, access.level);
     colors.paint(out, BOLD, |out| name(out, &access.context));
     // The path says more than the name only where the name has a placeholder in it, or is none of the path's.
-    if access.context.name().1 != access.path.as_deref() {
+    let (name, path) = (access.context.name().1.into_inner(), access.path.as_deref().into_inner());
+    // A gRPC method is the path without its slash.
+    let is_said = name == path || (access.rpc_method.is_some() && path.strip_prefix('/') == Some(name));
+    if !is_said {
         out.push(b' ');
         colors.paint(out, DIM, |out| escape::text(out, access.path.as_deref()));
     }
@@ -114,13 +118,15 @@ fn name(out: &mut Vec<u8>, context: &Context<'_>) {
 
 fn status(out: &mut Vec<u8>, colors: Colors, access: &Access<'_>) {
     let color = match access.end.status_code() {
-        _ if access.end.is_server_error() => RED,
+        _ if access.end.is_server_error() && !access.end.is_unknown_method() => RED,
         400.. => YELLOW,
         300..400 => CYAN,
         _ => GREEN,
     };
     colors.paint(out, color, |out| {
         let status = match (access.end.grpc_status, access.end.status) {
+            // The outcome, which says more, is next.
+            (Some(GrpcStatus::CANCELLED), _) if access.end.outcome.is_cancelled() => Vec::new(),
             (Some(grpc), _) => grpc.as_str().as_bytes().to_vec(),
             (None, Some(status)) => status.as_str().as_bytes().to_vec(),
             (None, None) => Vec::new(),

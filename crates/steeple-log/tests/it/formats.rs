@@ -1,10 +1,15 @@
 //! Lines as they are, in each format. Only what differs from run to run is masked.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
-use http::Request;
-use steeple_core::User;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use steeple_core::{
+    User,
+    test_util::{ScriptedBody, Step},
+};
 use steeple_log::{Format, Logging, log_error, log_event};
+use tower::{Layer, ServiceExt};
 use tracing::subscriber::with_default;
 use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
 
@@ -154,6 +159,31 @@ async fn pretty_fits_on_a_line_that_people_read() {
     let request = Request::get("/body-error").header("x-request-id", "req-00000001").body(String::new()).unwrap();
     send(&layer, request, Client::ToTheEnd).await;
     assert_eq!(steady(&book.text()), "ERROR GET unmatched /body-error 200 body_error … 4B #00000001 disk gone");
+}
+
+#[tokio::test]
+async fn pretty_says_the_name_of_a_grpc_call_and_its_end_once() {
+    let book = Book::new(Format::Pretty);
+    let layer = book.guard.log().build().unwrap().layer();
+    let handler = tower::service_fn(|_: Request<crate::support::Body>| async {
+        let body = ScriptedBody::new([Step::Data(b"frame")]);
+        let response = Response::builder().header("content-type", "application/grpc").body(body);
+        Ok::<_, Infallible>(response.unwrap())
+    });
+    for reads in [true, false] {
+        let request = Request::post("/shop.v1.Cart/Get").header("content-type", "application/grpc");
+        let request = request.header("x-request-id", "req-00000001").body(String::new()).unwrap();
+        let response = layer.layer(handler).oneshot(request).await.unwrap();
+        if reads {
+            response.into_body().collect().await.unwrap();
+        }
+    }
+    let text = book.text();
+    let lines: Vec<_> = text.lines().map(steady).collect();
+    assert_eq!(
+        lines,
+        ["ERROR shop.v1.Cart/Get UNKNOWN … 5B #00000001", " WARN shop.v1.Cart/Get cancelled_in_body … 0B #00000001"]
+    );
 }
 
 #[test]

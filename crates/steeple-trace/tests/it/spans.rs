@@ -406,7 +406,8 @@ async fn grpc(path: &str, code: Option<&'static str>) -> opentelemetry_sdk::trac
             trailers.insert("grpc-status", code.parse().unwrap());
         }
         let body = ScriptedBody::new([Step::Data(b"message"), Step::Trailers(trailers)]);
-        Ok::<_, Infallible>(Response::new(body))
+        let response = Response::builder().header("content-type", "application/grpc").body(body);
+        Ok::<_, Infallible>(response.unwrap())
     }));
     let response = service.oneshot(grpc_request(path)).await.unwrap();
     response.into_body().collect().await.unwrap();
