@@ -44,7 +44,7 @@ pub use self::{
     propagation::Propagators,
     response_header::ResponseHeader,
     sampling::Sampling,
-    segment::{Segment, SegmentKind, Segments},
+    segment::{Judge, OfAny, OfResult, Segment, SegmentKind, Segments},
     trust::Trust,
 };
 

@@ -3,16 +3,17 @@
 use std::{
     borrow::Cow,
     fmt,
+    marker::PhantomData,
     pin::Pin,
     task::{Context as TaskContext, Poll},
 };
 
 use opentelemetry::{
     Context, Key, KeyValue, Value,
-    trace::{SpanKind, TraceContextExt, Tracer},
+    trace::{SpanKind, Status, TraceContextExt, Tracer},
 };
 use pin_project_lite::pin_project;
-use steeple_core::Exchange;
+use steeple_core::{Exchange, call::class_of};
 use steeple_scrub::Scrubbed;
 
 use crate::{
@@ -71,13 +72,16 @@ impl From<&str> for SegmentKind {
 ///
 /// # Examples
 /// ```
-/// use steeple_core::Exchange;
+/// use steeple_core::{Exchange, call::class_of};
 /// use steeple_trace::Segments;
 ///
 /// # async fn ask() -> u32 { 1 }
 /// # async fn handler() {
 /// let exchange = Exchange::current().unwrap_or_else(Exchange::detached);
 /// let users = exchange.segment("db", "select users", ask()).with("db.system.name", "postgresql").await;
+/// // An `Err` makes the segment failed.
+/// let row = exchange.try_segment("db", "select users", async { "7".parse::<u32>() }).await;
+/// # drop((users, row));
 /// # }
 /// ```
 pub trait Segments {
@@ -90,6 +94,49 @@ pub trait Segments {
         name: impl Into<Cow<'static, str>>,
         future: F,
     ) -> Segment<F>;
+
+    /// The same for what may fail: an `Err` makes the segment failed, with the error's type as `error.type` (`_OTHER` for
+    /// a boxed one) and with what it says, scrubbed. What becomes of the exchange, its own end says.
+    fn try_segment<F, T, E>(
+        &self,
+        kind: impl Into<SegmentKind>,
+        name: impl Into<Cow<'static, str>>,
+        future: F,
+    ) -> Segment<F, OfResult>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: fmt::Display,
+    {
+        let Segment { future, stage, .. } = self.segment(kind, name, future);
+        Segment { future, stage, judge: PhantomData }
+    }
+}
+
+/// Tells from a segment's output whether it failed.
+pub trait Judge<T> {
+    /// The class of the failure, bounded in number, and what it says. `None`: it did not fail.
+    fn failure(output: &T) -> Option<(&'static str, &dyn fmt::Display)>;
+}
+
+/// Any output is a success.
+#[derive(Clone, Copy, Debug)]
+pub struct OfAny;
+
+/// An `Err` is a failure.
+#[derive(Clone, Copy, Debug)]
+pub struct OfResult;
+
+impl<T> Judge<T> for OfAny {
+    fn failure(_output: &T) -> Option<(&'static str, &dyn fmt::Display)> {
+        None
+    }
+}
+
+impl<T, E: fmt::Display> Judge<Result<T, E>> for OfResult {
+    fn failure(output: &Result<T, E>) -> Option<(&'static str, &dyn fmt::Display)> {
+        let error = output.as_ref().err()?;
+        Some((class_of::<E>(), error))
+    }
 }
 
 impl Segments for Exchange {
@@ -110,17 +157,18 @@ impl Segments for Exchange {
             }
             _ => Stage::Unrecorded,
         };
-        Segment { future, stage: state }
+        Segment { future, stage: state, judge: PhantomData }
     }
 }
 
 pin_project! {
-    /// A future that is a segment of an exchange. Made by [`Segments::segment`].
+    /// A future that is a segment of an exchange. Made by [`Segments::segment`] and [`Segments::try_segment`].
     #[must_use = "futures do nothing unless polled"]
-    pub struct Segment<F> {
+    pub struct Segment<F, J = OfAny> {
         #[pin]
         future: F,
         stage: Stage,
+        judge: PhantomData<J>,
     }
 }
 
@@ -133,13 +181,13 @@ enum Stage {
         name: Scrubbed<Cow<'static, str>>,
         attributes: Attributes,
     },
-    Open(Context),
+    Open(Context, Trace),
 }
 
 /// Most attributes that a segment takes.
 const MAX_ATTRIBUTES: usize = 32;
 
-impl<F> Segment<F> {
+impl<F, J> Segment<F, J> {
     /// Sets an attribute of the segment's span: at most 32, before it is first polled.
     pub fn with(mut self, key: impl Into<Key>, value: impl Into<Value>) -> Self {
         if let Stage::Waiting { bounds, attributes, .. } = &mut self.stage
@@ -152,7 +200,7 @@ impl<F> Segment<F> {
 }
 
 impl Stage {
-    fn open(&mut self) -> Option<&Context> {
+    fn open(&mut self) -> Option<(&Context, &Trace)> {
         if let Self::Waiting { tracing, kind, name, attributes, .. } = self {
             let mut attributes = std::mem::take(attributes);
             let span_kind = match kind {
@@ -170,34 +218,39 @@ impl Stage {
                 .with_kind(span_kind)
                 .with_attributes(attributes.into_vec());
             let span = builder.start_with_context(tracer, &parent);
-            *self = Self::Open(parent.with_span(span));
+            *self = Self::Open(parent.with_span(span), tracing.trace.clone());
         }
         match self {
-            Self::Open(context) => Some(context),
+            Self::Open(context, trace) => Some((context, trace)),
             Self::Unrecorded | Self::Waiting { .. } => None,
         }
     }
 }
 
-impl<F: Future> Future for Segment<F> {
+impl<F: Future, J: Judge<F::Output>> Future for Segment<F, J> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let Some(context) = this.stage.open() else { return this.future.poll(cx) };
+        let Some((context, trace)) = this.stage.open() else { return this.future.poll(cx) };
         let polled = {
             let _current = context.clone().attach();
             this.future.poll(cx)
         };
-        if polled.is_ready() {
-            context.span().end();
+        if let Poll::Ready(output) = &polled {
+            let span = context.span();
+            if let Some((class, error)) = J::failure(output) {
+                span.set_attribute(KeyValue::new(key::ERROR_TYPE, class));
+                span.set_status(Status::error(trace.scrubbed(&error.to_string())));
+            }
+            span.end();
             *this.stage = Stage::Unrecorded;
         }
         polled
     }
 }
 
-impl<F> fmt::Debug for Segment<F> {
+impl<F, J> fmt::Debug for Segment<F, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let recorded = !matches!(self.stage, Stage::Unrecorded);
         f.debug_struct("Segment").field("recorded", &recorded).finish_non_exhaustive()

@@ -176,21 +176,28 @@ impl CallEnd<'_> {
     }
 }
 
+/// The class of an error, as in `error.type`: its type, of which a program has so many and no more; `_OTHER` for a boxed
+/// one, of which nothing is known.
+pub fn class_of<E: ?Sized>() -> &'static str {
+    let name = std::any::type_name::<E>();
+    if name.contains("dyn ") { "_OTHER" } else { name }
+}
+
 /// What a call failed with.
 #[derive(Clone, Copy)]
 pub struct CallError<'e> {
-    type_name: &'static str,
+    class: &'static str,
     message: &'e dyn fmt::Display,
 }
 
 impl<'e> CallError<'e> {
     pub(super) fn of<E: fmt::Display>(error: &'e E) -> Self {
-        Self { type_name: std::any::type_name::<E>(), message: error }
+        Self { class: class_of::<E>(), message: error }
     }
 
-    /// The error's type, which is a class; `_OTHER` for a boxed one, of which nothing is known.
+    /// The error's type, see [`class_of`].
     pub fn class(&self) -> &'static str {
-        if self.type_name.contains("dyn ") { "_OTHER" } else { self.type_name }
+        self.class
     }
 }
 

@@ -59,7 +59,7 @@ mod watch;
 
 pub use self::{
     body::CallBody,
-    info::{Call, CallEnd, CallError, UrlTemplate},
+    info::{Call, CallEnd, CallError, UrlTemplate, class_of},
     layer::CallLayer,
     observer::CallObserver,
     service::Caller,

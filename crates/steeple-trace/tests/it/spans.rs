@@ -276,6 +276,49 @@ async fn a_segment_that_is_dropped_ends_and_one_in_a_spawned_task_is_below_the_e
 }
 
 #[tokio::test]
+async fn a_segment_that_fails_says_its_class_and_the_exchange_goes_on() {
+    let rig = Rig::new(Trace::builder());
+    let app = Router::new()
+        .route(
+            "/",
+            on_get(|exchange: axum::Extension<Exchange>| async move {
+                let parsed = exchange.try_segment("db", "select users", async { "x".parse::<u32>() });
+                assert!(parsed.with("db.system.name", "postgresql").await.is_err());
+                let boxed = async { Err::<(), Box<dyn std::error::Error>>("password=hunter2 is wrong".into()) };
+                assert!(exchange.try_segment("cache", "get session", boxed).await.is_err());
+                let fine = exchange.try_segment("db", "insert users", async { Ok::<_, std::fmt::Error>(1) });
+                assert_eq!(fine.await, Ok(1));
+                // Nobody says that an `Err` of this one is a failure.
+                exchange.segment("db", "delete users", async { Err::<(), _>(std::fmt::Error) }).await.unwrap_err();
+                let never = exchange.try_segment("db", "never", std::future::pending::<Result<(), String>>());
+                assert!(tokio::time::timeout(Duration::from_millis(5), never).await.is_err());
+            }),
+        )
+        .layer(rig.trace.layer());
+    ask(&app, get("/")).await;
+    let spans = rig.spans();
+    let told: Vec<_> = spans
+        .iter()
+        .map(|span| (span.name.as_ref(), is_error(span), attributes(span).get("error.type").cloned()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("select users", true, Some("core::num::error::ParseIntError".to_owned())),
+            ("get session", true, Some("_OTHER".to_owned())),
+            ("insert users", false, None),
+            ("delete users", false, None),
+            ("never", false, None),
+            ("GET /", false, None),
+        ]
+    );
+    assert_eq!(attributes(&spans[0])["db.system.name"], "postgresql");
+    let Status::Error { description } = &spans[0].status else { panic!("{:?}", spans[0]) };
+    assert_eq!(description, "invalid digit found in string");
+    assert!(!format!("{spans:?}").contains("hunter2"));
+}
+
+#[tokio::test]
 async fn without_a_subscriber_the_span_is_there_all_the_same() {
     let rig = Rig::without_subscriber(Trace::builder());
     let app = Router::new()
