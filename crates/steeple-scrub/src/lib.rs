@@ -68,6 +68,7 @@ mod policy;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod property;
+mod scan;
 mod scrubbed;
 mod scrubber;
 mod splice;

@@ -72,6 +72,9 @@ impl Policy {
     pub(crate) fn hit(&self, value: &[u8]) -> Option<Rule> {
         let mut findings = Findings::new();
         text::find(self, value, &mut findings);
+        if findings.is_empty() {
+            return None;
+        }
         text::settle(&mut findings);
         findings.first().map(|finding| finding.rule)
     }

@@ -129,7 +129,7 @@ impl Scrubber {
         &'h self,
         headers: &'h HeaderMap,
     ) -> impl Iterator<Item = (&'h HeaderName, Scrubbed<Cow<'h, str>>)> {
-        headers.iter().filter_map(|(name, value)| Some((name, self.header(name, value).shown()?)))
+        headers.iter().filter_map(|(name, value)| Some((name, header::if_shown(&self.policy, name, value)?)))
     }
 
     /// Scrubs a `Cookie` header: only the values of cookies that were allowed by name stay.

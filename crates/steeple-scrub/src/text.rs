@@ -10,101 +10,21 @@ use crate::{
     detect::{Finding, Findings, add, email, number, pair, pem, random::is_uuid, scheme, token, userinfo},
     marker::Rule,
     policy::{EmailPolicy, Policy},
+    scan::{Scan, kind},
     splice::Splice,
     view::{LAYERS, View},
 };
 
-/// Kinds of bytes.
-mod kind {
-    pub(super) const AT: u16 = 1;
-    /// `:`
-    pub(super) const COLON: u16 = 2;
-    /// `%`, `\`, `&`
-    pub(super) const ESCAPE: u16 = 4;
-    /// Quotes and `<`.
-    pub(super) const QUOTE: u16 = 8;
-    /// White space within a line.
-    pub(super) const GAP: u16 = 16;
-    pub(super) const DASH: u16 = 32;
-    /// Letters, digits, `_`, `-`.
-    pub(super) const WORD: u16 = 64;
-    pub(super) const DIGIT: u16 = 128;
-    pub(super) const UPPER: u16 = 256;
-    pub(super) const SLASH: u16 = 512;
-    pub(super) const EQUALS: u16 = 1024;
-    pub(super) const PLUS: u16 = 2048;
+/// No built-in detector has anything to begin with.
+pub(crate) fn is_clean(scan: Scan) -> bool {
+    !scan.has_run(SCHEME_RUN)
+        && scan.digits < number::FEWEST
+        && !scan.has(kind::AT | kind::COLON | kind::EQUALS | kind::ESCAPE | kind::QUOTE | kind::DASH)
 }
 
-static KINDS: [u16; 256] = kinds();
-
-const fn kinds() -> [u16; 256] {
-    let mut kinds = [0_u16; 256];
-    let mut byte = 0_u8;
-    loop {
-        let kind = match byte {
-            b'@' => kind::AT,
-            b':' => kind::COLON,
-            b'=' => kind::EQUALS,
-            b'+' => kind::PLUS,
-            b'%' | b'\\' | b'&' => kind::ESCAPE,
-            b'"' | b'\'' | b'<' => kind::QUOTE,
-            b' ' | b'\t' => kind::GAP,
-            b'-' => kind::DASH | kind::WORD,
-            b'0'..=b'9' => kind::DIGIT | kind::WORD,
-            b'a'..=b'z' | b'_' => kind::WORD,
-            b'A'..=b'Z' => kind::UPPER | kind::WORD,
-            b'/' => kind::SLASH,
-            _ => 0,
-        };
-        #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
-        {
-            kinds[byte as usize] = kind;
-        }
-        if byte == u8::MAX {
-            return kinds;
-        }
-        byte = byte.wrapping_add(1);
-    }
-}
-
-/// What a text is made of.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Scan {
-    kinds: u16,
-    /// The longest run of letters, digits, `_` and `-`.
-    longest: u32,
-    digits: u32,
-}
-
-impl Scan {
-    pub(crate) fn of(text: &[u8]) -> Self {
-        let (mut kinds, mut run, mut longest, mut digits) = (0_u16, 0_u32, 0_u32, 0_u32);
-        for &byte in text {
-            #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
-            let kind = KINDS[usize::from(byte)];
-            kinds |= kind;
-            run = if kind & kind::WORD == 0 { 0 } else { run.wrapping_add(1) };
-            longest = longest.max(run);
-            digits = digits.wrapping_add(u32::from(kind >> 7 & 1));
-        }
-        Self { kinds, longest, digits }
-    }
-
-    /// The same for a pair of a query, whose `=` is none of the text's.
-    pub(crate) const fn is_calm(self) -> bool {
-        Self { kinds: self.kinds & !kind::EQUALS, ..self }.is_clean() && !self.has(kind::PLUS)
-    }
-
-    const fn has(self, kinds: u16) -> bool {
-        self.kinds & kinds != 0
-    }
-
-    /// No built-in detector has anything to begin with.
-    pub(crate) const fn is_clean(self) -> bool {
-        self.longest < SCHEME_RUN
-            && self.digits < number::FEWEST
-            && !self.has(kind::AT | kind::COLON | kind::EQUALS | kind::ESCAPE | kind::QUOTE | kind::DASH)
-    }
+/// The same for a query, whose `=` and `&` are none of its texts'.
+pub(crate) fn is_calm(scan: Scan) -> bool {
+    is_clean(scan.without(kind::EQUALS | kind::AND)) && !scan.has(kind::PLUS)
 }
 
 /// The shortest run of letters in credentials that follow their scheme.
@@ -174,7 +94,7 @@ pub(crate) fn settle(findings: &mut Findings) {
 pub(crate) fn find(policy: &Policy, text: &[u8], findings: &mut Findings) {
     let scan = Scan::of(text);
     // Ids are the most frequent values that are not clean at first sight.
-    if !scan.is_clean() && !is_uuid(text) {
+    if !is_clean(scan) && !is_uuid(text) {
         detect(policy, text, scan, findings);
     }
     patterns(policy, text, findings);
@@ -196,10 +116,10 @@ pub(crate) fn find(policy: &Policy, text: &[u8], findings: &mut Findings) {
 }
 
 fn detect(policy: &Policy, text: &[u8], scan: Scan, findings: &mut Findings) {
-    if scan.longest >= pem::SHORTEST && scan.has(kind::DASH) {
+    if scan.has_run(pem::SHORTEST) && scan.has(kind::DASH) {
         pem::find(text, findings);
     }
-    if scan.longest >= token::SHORTEST_RUN {
+    if scan.has_run(token::SHORTEST_RUN) {
         token::find(text, findings);
     }
     if scan.digits >= number::FEWEST {
@@ -211,11 +131,11 @@ fn detect(policy: &Policy, text: &[u8], scan: Scan, findings: &mut Findings) {
             email::find(text, findings);
         }
     }
-    if scan.longest >= SCHEME_RUN && scan.has(kind::SLASH) {
+    if scan.has_run(SCHEME_RUN) && scan.has(kind::SLASH) {
         crate::detect::webhook::find(text, findings);
     }
-    let telling = scan.digits > 0 || scan.has(kind::UPPER) || scan.longest >= scheme::LONG_RUN;
-    if scan.has(kind::GAP) && (scan.longest >= SCHEME_RUN && telling || scan.has(kind::COLON | kind::EQUALS)) {
+    let telling = scan.digits > 0 || scan.has(kind::UPPER) || scan.has_run(scheme::LONG_RUN);
+    if scan.has(kind::GAP) && (scan.has_run(SCHEME_RUN) && telling || scan.has(kind::COLON | kind::EQUALS)) {
         scheme::find(text, policy.known(), findings);
     }
     if scan.has(kind::COLON | kind::EQUALS | kind::QUOTE | kind::DASH) {

@@ -9,8 +9,9 @@ use crate::{
     marker::Rule,
     name::Class,
     policy::Policy,
+    scan::Scan,
     splice::Splice,
-    text::{self, Scan},
+    text,
     view::hex,
 };
 
@@ -24,15 +25,16 @@ pub(crate) fn query<'t>(policy: &Policy, query: &'t str) -> Cow<'t, str> {
 /// Scrubs the pairs in `query`, which lies at `base` in the text of `splice`.
 fn pairs(policy: &Policy, query: &[u8], base: usize, splice: &mut Splice<'_>) {
     let mut from = base;
+    // Most queries have nothing to decode and nothing that looks like a secret: only the names can tell.
+    let is_calm = |text| policy.patterns.is_empty() && text::is_calm(Scan::of(text));
+    let all_calm = is_calm(query);
     for pair in query.split(|&byte| matches!(byte, b'&' | b';')) {
         let end = from.saturating_add(pair.len());
         let (name, value) = match memchr::memchr(b'=', pair) {
             Some(sign) => (pair.get(..sign).unwrap_or_default(), pair.get(sign.saturating_add(1)..)),
             None => (pair, None),
         };
-        // Most pairs have nothing to decode and nothing that looks like a secret: only the name can tell.
-        let calm = policy.patterns.is_empty() && Scan::of(pair).is_calm();
-        if calm && value.is_none_or(|value| memchr::memchr(b'=', value).is_none()) {
+        if (all_calm || is_calm(pair)) && value.is_none_or(|value| memchr::memchr(b'=', value).is_none()) {
             let class = policy.classify(name);
             if let Some(value) = value
                 && class > Class::Open
@@ -131,7 +133,7 @@ pub(crate) fn path<'t>(policy: &Policy, path: &'t str) -> Cow<'t, str> {
 }
 
 fn segments(policy: &Policy, path: &[u8], base: usize, splice: &mut Splice<'_>) {
-    if policy.patterns.is_empty() && Scan::of(path).is_clean() {
+    if policy.patterns.is_empty() && text::is_clean(Scan::of(path)) {
         return;
     }
     let mut from = base;
@@ -216,7 +218,7 @@ fn authority(url: &[u8]) -> Option<usize> {
     if url.starts_with(b"//") {
         return Some(2);
     }
-    let scheme = memchr::memmem::find(url, b"://")?;
+    let scheme = userinfo::AFTER_SCHEME.find(url)?;
     let name = url.get(..scheme)?;
     let plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b':'));
     plain.then(|| scheme.saturating_add(3))

@@ -23,15 +23,16 @@ impl View {
     }
 
     fn decode(text: &[u8], origin: impl Fn(usize) -> usize) -> Option<Self> {
-        let first = memchr::memchr3(b'%', b'\\', b'&', text)?;
+        // A `%` or an `&` that escapes nothing is no reason to copy.
+        let escapes =
+            |at: &usize| text.get(*at..).is_some_and(|rest| matches!(rest, [byte, ..] if unescape(*byte, rest).1 > 1));
+        let first = memchr::memchr3_iter(b'%', b'\\', b'&', text).find(escapes)?;
         let mut bytes = Vec::with_capacity(text.len());
         let mut starts = Vec::with_capacity(text.len().saturating_add(1));
-        let mut changed = false;
         let mut at = 0_usize;
         while let Some(&byte) = text.get(at) {
             let rest = text.get(at..).unwrap_or_default();
             let (decoded, len) = if at < first { (Decoded::Byte(byte), 1) } else { unescape(byte, rest) };
-            changed |= len > 1;
             match decoded {
                 Decoded::Byte(byte) => {
                     bytes.push(byte);
@@ -48,7 +49,7 @@ impl View {
             at = at.saturating_add(len);
         }
         starts.push(origin(text.len()));
-        changed.then_some(Self { bytes, starts })
+        Some(Self { bytes, starts })
     }
 
     /// Where `start..end` of the copy lies in the original: all of every escape that has a part in it.

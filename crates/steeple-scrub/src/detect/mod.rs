@@ -46,6 +46,35 @@ pub(crate) fn cut(text: &[u8], start: usize, end: usize) -> &[u8] {
     text.get(start..end).unwrap_or_default()
 }
 
+/// Bytes of some kind, to be asked one by one.
+pub(crate) type Table = [bool; 256];
+
+pub(crate) const fn table(has: &[u8]) -> Table {
+    let mut table = [false; 256];
+    let mut nth = 0_usize;
+    while nth < has.len() {
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks it")]
+        {
+            table[has[nth] as usize] = true;
+        }
+        nth = nth.saturating_add(1);
+    }
+    table
+}
+
+#[inline]
+pub(crate) fn is_in(table: &Table, byte: u8) -> bool {
+    table.get(usize::from(byte)).copied().unwrap_or(false)
+}
+
+static ALNUM: Table = table(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+
+/// The same as [`u8::is_ascii_alphanumeric`], for loops over every byte.
+#[inline]
+pub(crate) fn is_alnum(byte: u8) -> bool {
+    is_in(&ALNUM, byte)
+}
+
 /// Where the bytes from `start` on stop being what `is` accepts.
 #[inline]
 pub(crate) fn run(text: &[u8], start: usize, is: impl Fn(u8) -> bool) -> usize {

@@ -1,6 +1,6 @@
 //! Card numbers, IBANs and social security numbers.
 
-use super::{Findings, add, at, before, cut, run, run_back};
+use super::{Findings, add, at, before, cut, is_alnum, run, run_back};
 use crate::marker::Rule;
 
 /// A social security number has 9 digits, the IBAN with the fewest digits of its own no less.
@@ -9,8 +9,8 @@ pub(crate) const FEWEST: u32 = 9;
 pub(crate) fn find(text: &[u8], findings: &mut Findings) {
     let mut from = 0;
     while from < text.len() {
-        from = run(text, from, |byte| !byte.is_ascii_alphanumeric());
-        let word = run(text, from, |byte| byte.is_ascii_alphanumeric());
+        from = run(text, from, |byte| !is_alnum(byte));
+        let word = run(text, from, is_alnum);
         let byte = at(text, from);
         let end = if byte.is_ascii_digit() {
             number(text, from, word, findings)
@@ -26,6 +26,14 @@ pub(crate) fn find(text: &[u8], findings: &mut Findings) {
 fn number(text: &[u8], start: usize, word: usize, findings: &mut Findings) -> Option<usize> {
     // A card in one piece, or the first group of one: social security numbers begin with three digits.
     if !matches!(word.saturating_sub(start), 3 | 4 | 6 | 8 | 9 | 13..=19) {
+        return None;
+    }
+    let goes_on = match (word.saturating_sub(start), at(text, word)) {
+        (9.., _) => true,
+        (3, separator) => matches!(separator, b' ' | b'-'),
+        (_, separator) => matches!(separator, b' ' | b'-' | b'.'),
+    };
+    if !goes_on || word.saturating_sub(start) < 9 && !at(text, word.saturating_add(1)).is_ascii_digit() {
         return None;
     }
     let (end, rule) = match card(text, start) {

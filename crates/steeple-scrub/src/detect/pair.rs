@@ -2,9 +2,9 @@
 //! `IDENTIFIED BY '…'`.
 
 use super::{
-    Findings, add, at, before, cut, is_blank, is_quote, is_space,
+    Findings, Table, add, at, before, cut, is_blank, is_in, is_quote, is_space,
     random::{is_prose, looks_random},
-    run, run_back, run_max, scheme,
+    run, run_back, run_max, scheme, table,
 };
 use crate::{
     marker::{Rule, marker_len},
@@ -24,10 +24,13 @@ impl Known<'_> {
     }
 }
 
+/// What may stand between a name and its value, or before both.
+static SIGNS: Table = table(b"=:[<-\"'");
+
 pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) {
     let mut from = 0;
     loop {
-        from = run(text, from, |byte| !matches!(byte, b'=' | b':' | b'[' | b'<' | b'-' | b'"' | b'\''));
+        from = run(text, from, |byte| !is_in(&SIGNS, byte));
         if from >= text.len() {
             return;
         }
@@ -44,8 +47,11 @@ pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) {
     }
 }
 
-const fn is_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'$' | b'@' | b'[' | b']')
+static NAME: Table = table(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-.$@[]");
+
+#[inline]
+fn is_name(byte: u8) -> bool {
+    is_in(&NAME, byte)
 }
 
 /// How the name is written.

@@ -1,11 +1,18 @@
 //! Users and passwords in URLs and in the data source names of drivers.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::{Findings, add, at, before, cut, is_blank, is_quote, random::looks_random, run, run_back, run_max};
 use crate::marker::{Rule, marker_len};
 
+/// What stands between a URL's scheme and its authority.
+pub(crate) static AFTER_SCHEME: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"://"));
+
 pub(crate) fn find(text: &[u8], markers: &[Box<str>], findings: &mut Findings) {
     let mut from = 0;
-    while let Some(found) = memchr::memmem::find(text.get(from..).unwrap_or_default(), b"://") {
+    while let Some(found) = AFTER_SCHEME.find(text.get(from..).unwrap_or_default()) {
         let colon = from.saturating_add(found);
         let start = colon.saturating_add(3);
         from = start;

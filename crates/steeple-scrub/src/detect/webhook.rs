@@ -1,5 +1,9 @@
 //! Webhook addresses: whoever knows one may post.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::{Findings, add, cut, is_blank, is_quote, run, run_back};
 use crate::marker::Rule;
 
@@ -16,9 +20,11 @@ const HOOKS: [(&[u8], &[u8]); 9] = [
     (b"chat.googleapis.com", b"/v1/spaces/"),
 ];
 
+static HOST_END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b".com/"));
+
 pub(crate) fn find(text: &[u8], findings: &mut Findings) {
     let mut from = 0;
-    while let Some(found) = memchr::memmem::find(text.get(from..).unwrap_or_default(), b".com/") {
+    while let Some(found) = HOST_END.find(text.get(from..).unwrap_or_default()) {
         let slash = from.saturating_add(found).saturating_add(4);
         from = slash;
         let host = run_back(text, slash, 64, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));

@@ -1,0 +1,389 @@
+//! The words that tell what a name says, in lists that most names leave after one look.
+
+use super::Normal;
+
+/// Words, found by their length and first letter.
+pub(super) struct List {
+    words: &'static [&'static [u8]],
+    /// For each length, a bit for each first and each last letter: `byte & 63`.
+    ends: [(u64, u64); LONGEST],
+}
+
+/// No word is as long.
+const LONGEST: usize = 16;
+
+impl List {
+    const fn new(words: &'static [&'static [u8]]) -> Self {
+        let mut ends = [(0_u64, 0_u64); LONGEST];
+        let mut nth = 0_usize;
+        while nth < words.len() {
+            #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks it")]
+            {
+                let word = words[nth];
+                ends[word.len()].0 |= 1 << (word[0] & 63);
+                ends[word.len()].1 |= 1 << (word[word.len().saturating_sub(1)] & 63);
+            }
+            nth = nth.saturating_add(1);
+        }
+        Self { words, ends }
+    }
+
+    #[inline]
+    pub(super) fn has(&self, word: &[u8]) -> bool {
+        has_ends(&self.ends, word) && self.words.contains(&word)
+    }
+}
+
+/// The ends of all words that say something where they are a name's last.
+static ENDS: [(u64, u64); LONGEST] = union([&LAST, &DIGITS, &SUSPICIOUS, &FILLERS]);
+
+const fn union(lists: [&List; 4]) -> [(u64, u64); LONGEST] {
+    let mut ends = [(0_u64, 0_u64); LONGEST];
+    let mut len = 0_usize;
+    while len < LONGEST {
+        let mut nth = 0_usize;
+        while nth < lists.len() {
+            #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks it")]
+            {
+                ends[len].0 |= lists[nth].ends[len].0;
+                ends[len].1 |= lists[nth].ends[len].1;
+            }
+            nth = nth.saturating_add(1);
+        }
+        len = len.saturating_add(1);
+    }
+    ends
+}
+
+/// May `word`, the last of a name, say anything? Most names have nothing to say, and this tells in one look.
+pub(super) fn may_tell(word: &[u8]) -> bool {
+    has_ends(&ENDS, word)
+        || word.last().is_some_and(u8::is_ascii_digit)
+        || word.ends_with(b"token")
+        || word.ends_with(b"pwd")
+}
+
+#[inline]
+fn has_ends(ends: &[(u64, u64); LONGEST], word: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (word.first(), word.last()) else { return false };
+    let (firsts, lasts) = ends.get(word.len()).copied().unwrap_or_default();
+    firsts >> (first & 63) & lasts >> (last & 63) & 1 != 0
+}
+
+/// For each letter, a bit for each one that follows it where one of [`ANYWHERE`]'s words begins, and after that.
+static PAIRS: [(u32, u32); 32] = pairs();
+
+const fn pairs() -> [(u32, u32); 32] {
+    let mut pairs = [(0_u32, 0_u32); 32];
+    let mut nth = 0_usize;
+    while nth < ANYWHERE.len() {
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks it")]
+        {
+            let word = ANYWHERE[nth];
+            pairs[(word[0] & 31) as usize].0 |= 1 << (word[1] & 31);
+            pairs[(word[1] & 31) as usize].1 |= 1 << (word[2] & 31);
+        }
+        nth = nth.saturating_add(1);
+    }
+    pairs
+}
+
+/// Does one of [`ANYWHERE`] stand in the name?
+pub(super) fn is_anywhere(name: &Normal) -> bool {
+    let all = name.all();
+    for (at, [first, second, third]) in all.array_windows().enumerate() {
+        let follows = |letter: u8| PAIRS.get(usize::from(letter & 31)).copied().unwrap_or_default();
+        if follows(*first).0 >> (second & 31) & follows(*second).1 >> (third & 31) & 1 == 0 {
+            continue;
+        }
+        let rest = all.get(at..).unwrap_or_default();
+        if ANYWHERE.iter().any(|word| rest.starts_with(word)) && !HARMLESS.iter().any(|word| rest.starts_with(word)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Secret wherever they stand in a name.
+const ANYWHERE: &[&[u8]] = &[
+    b"accesskey",
+    b"accesstoken",
+    b"accountkey",
+    b"apikey",
+    b"authkey",
+    b"authtoken",
+    b"authorization",
+    b"authentication",
+    b"backupcode",
+    b"cardnumber",
+    b"clientassertion",
+    b"connectionstring",
+    b"codeverifier",
+    b"credential",
+    b"creditcard",
+    b"csrf",
+    b"devicecode",
+    b"encryptionkey",
+    b"idtoken",
+    b"masterkey",
+    b"mnemonic",
+    b"motdepasse",
+    b"password",
+    b"passwd",
+    b"passphrase",
+    b"passcode",
+    b"passwort",
+    b"privatekey",
+    b"refreshtoken",
+    b"recoverycode",
+    b"samlresponse",
+    b"samlrequest",
+    b"secret",
+    b"sessionid",
+    b"sessid",
+    b"sessiontoken",
+    b"sessionkey",
+    b"securitycode",
+    b"securitytoken",
+    b"seedphrase",
+    b"sharedkey",
+    b"signingkey",
+    b"socialsecurity",
+    b"verificationcode",
+    b"xsrf",
+];
+
+/// `secretary`, `passwordless`: longer words that begin with one of the above.
+const HARMLESS: [&[u8]; 6] =
+    [b"secretar", b"secretion", b"passwordless", b"credentialless", b"authenticationerror", b"authorizationerror"];
+
+/// Secret as a name's last word.
+pub(super) static LAST: List = List::new(&[
+    b"apitoken",
+    b"auth",
+    b"bearer",
+    b"cookie",
+    b"cookies",
+    b"cred",
+    b"creds",
+    b"dsn",
+    b"jwt",
+    b"mfa",
+    b"pass",
+    b"passw",
+    b"pat",
+    b"psw",
+    b"pw",
+    b"pwd",
+    b"saml",
+    b"session",
+    b"sid",
+    b"sig",
+    b"signature",
+    b"sso",
+    b"token",
+    b"xoxb",
+]);
+
+/// Secret digits as a name's last word.
+pub(super) static DIGITS: List = List::new(&[
+    b"csc", b"cvc", b"cvc2", b"cvv", b"cvv2", b"otp", b"otpcode", b"pan", b"pin", b"pincode", b"ssn", b"totp",
+]);
+
+/// Suspicious as a name's last word.
+pub(super) static SUSPICIOUS: List = List::new(&[
+    b"assertion",
+    b"challenge",
+    b"code",
+    b"digest",
+    b"grant",
+    b"hash",
+    b"hmac",
+    b"hook",
+    b"identity",
+    b"key",
+    b"keys",
+    b"licence",
+    b"license",
+    b"nonce",
+    b"otpauth",
+    b"salt",
+    b"seed",
+    b"sessions",
+    b"state",
+    b"ticket",
+    b"tokens",
+    b"verifier",
+]);
+
+/// `api key`, `x-functions-key`: what makes a key secret.
+pub(super) static KEY_MAKERS: List = List::new(&[
+    b"access",
+    b"account",
+    b"admin",
+    b"anthropic",
+    b"api",
+    b"app",
+    b"application",
+    b"auth",
+    b"aws",
+    b"azure",
+    b"cipher",
+    b"client",
+    b"crypt",
+    b"datadog",
+    b"dd",
+    b"deploy",
+    b"encryption",
+    b"function",
+    b"functions",
+    b"gcp",
+    b"gpg",
+    b"hmac",
+    b"integration",
+    b"license",
+    b"master",
+    b"newrelic",
+    b"openai",
+    b"pgp",
+    b"private",
+    b"relic",
+    b"secret",
+    b"sentry",
+    b"server",
+    b"service",
+    b"session",
+    b"shared",
+    b"signing",
+    b"ssh",
+    b"storage",
+    b"stripe",
+    b"subscription",
+    b"webhook",
+]);
+
+/// Words at the end that say nothing.
+pub(super) static FILLERS: List = List::new(&[
+    b"again",
+    b"b64",
+    b"base64",
+    b"confirm",
+    b"confirmation",
+    b"current",
+    b"encrypted",
+    b"field",
+    b"header",
+    b"hex",
+    b"live",
+    b"new",
+    b"old",
+    b"param",
+    b"plain",
+    b"plaintext",
+    b"prod",
+    b"raw",
+    b"repeat",
+    b"str",
+    b"string",
+    b"text",
+    b"v1",
+    b"v2",
+    b"val",
+    b"value",
+]);
+
+/// Words at the end that make a name harmless, unless the value looks random: `token_type`.
+pub(super) static BENIGN_LAST: List = List::new(&[
+    b"age",
+    b"alg",
+    b"algorithm",
+    b"at",
+    b"attempt",
+    b"attempts",
+    b"budget",
+    b"changed",
+    b"consent",
+    b"count",
+    b"count2",
+    b"counts",
+    b"created",
+    b"date",
+    b"disabled",
+    b"domain",
+    b"duration",
+    b"enabled",
+    b"endpoint",
+    b"error",
+    b"errors",
+    b"expiration",
+    b"expire",
+    b"expired",
+    b"expires",
+    b"expiry",
+    b"failed",
+    b"failures",
+    b"file",
+    b"format",
+    b"in",
+    b"index",
+    b"invalid",
+    b"kind",
+    b"len",
+    b"length",
+    b"limit",
+    b"limits",
+    b"manager",
+    b"method",
+    b"ms",
+    b"name",
+    b"names",
+    b"on",
+    b"path",
+    b"policy",
+    b"prefix",
+    b"present",
+    b"provided",
+    b"provider",
+    b"required",
+    b"reset",
+    b"rotation",
+    b"scope",
+    b"scopes",
+    b"seconds",
+    b"size",
+    b"status",
+    b"strength",
+    b"time",
+    b"timeout",
+    b"ttl",
+    b"type",
+    b"types",
+    b"updated",
+    b"uri",
+    b"url",
+    b"usage",
+    b"valid",
+    b"version",
+]);
+
+/// Words at the beginning that do so: `has_password`.
+pub(super) static BENIGN_FIRST: List = List::new(&[
+    b"allow",
+    b"count",
+    b"disable",
+    b"enable",
+    b"forgot",
+    b"has",
+    b"hide",
+    b"is",
+    b"max",
+    b"min",
+    b"missing",
+    b"needs",
+    b"no",
+    b"num",
+    b"require",
+    b"requires",
+    b"show",
+    b"total",
+]);

@@ -1,0 +1,253 @@
+//! One look at a text, sixteen bytes at a time: which kinds of bytes it has, how many digits, how long its words are.
+//!
+//! Written so that the compiler makes vector instructions of it: no branch, no table, arrays of sixteen.
+
+/// Kinds of bytes.
+pub(crate) mod kind {
+    pub(crate) const AT: u16 = 1;
+    /// `:`
+    pub(crate) const COLON: u16 = 2;
+    /// `%`, `\`
+    const BACK: u16 = 4;
+    /// Quotes and `<`.
+    pub(crate) const QUOTE: u16 = 8;
+    /// White space within a line.
+    pub(crate) const GAP: u16 = 16;
+    pub(crate) const DASH: u16 = 32;
+    pub(crate) const SLASH: u16 = 64;
+    pub(crate) const EQUALS: u16 = 128;
+    pub(crate) const PLUS: u16 = 256;
+    /// `&`
+    pub(crate) const AND: u16 = 512;
+    /// A capital. Its bit is the one that tells it from a small letter.
+    pub(crate) const UPPER: u16 = 0x2000;
+    /// `%`, `\`, `&`
+    pub(crate) const ESCAPE: u16 = BACK | AND;
+}
+
+/// What a text is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scan {
+    kinds: u16,
+    /// The longest run of letters, digits, `_` and `-`, at least as far as [`RUNS`] tell it.
+    run: u32,
+    /// At least, where there are thousands.
+    pub(crate) digits: u32,
+}
+
+/// The lengths of runs that anybody asks for.
+const RUNS: [u32; 4] = [8, 10, 16, 24];
+
+const BLOCK: usize = 16;
+
+/// Beside the kinds, in [`KINDS`].
+const WORD: u16 = 0x4000;
+const DIGIT: u16 = 0x8000;
+
+/// For the bytes that make no block.
+static KINDS: [u16; 256] = kinds();
+
+const fn kinds() -> [u16; 256] {
+    let mut kinds = [0_u16; 256];
+    let mut byte = 0_u8;
+    loop {
+        let (word, digit) = (is_word(byte) as u16, (is_digit(byte) & 1) as u16);
+        #[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
+        {
+            kinds[byte as usize] = sign(byte) as u16 | (other(byte) as u16) << 8 | word << 14 | digit << 15;
+        }
+        if byte == u8::MAX {
+            return kinds;
+        }
+        byte = byte.wrapping_add(1);
+    }
+}
+
+impl Scan {
+    pub(crate) fn of(text: &[u8]) -> Self {
+        let (blocks, rest) = text.as_chunks::<BLOCK>();
+        let (mut scan, mut run) = if blocks.is_empty() { (Self::default(), 0) } else { Self::of_blocks(blocks) };
+        for &byte in rest {
+            let kinds = KINDS.get(usize::from(byte)).copied().unwrap_or(0);
+            scan.kinds |= kinds & !(WORD | DIGIT);
+            scan.digits = scan.digits.wrapping_add(u32::from(kinds & DIGIT != 0));
+            run = if kinds & WORD == 0 { 0 } else { u32::wrapping_add(run, 1) };
+            scan.run = scan.run.max(run);
+        }
+        scan
+    }
+
+    /// The same of whole blocks, and how long the run is that they end with.
+    fn of_blocks(blocks: &[[u8; BLOCK]]) -> (Self, u32) {
+        let mut seen = Seen::default();
+        // Which of the last 64 bytes belong to words, the newest on top.
+        let mut words = 0_u64;
+        // Whether there was a run of each length.
+        let mut runs = [0_u64; RUNS.len()];
+        for block in blocks {
+            words = words >> BLOCK | bits(seen.look(block)) << (64 - BLOCK);
+            // A bit in `twos` says that its byte and the one after it are of a word, and so on.
+            let twos = words & words >> 1;
+            let fours = twos & twos >> 2;
+            let eights = fours & fours >> 4;
+            let sixteens = eights & eights >> 8;
+            let found = [eights, eights & twos >> 8, sixteens, sixteens & eights >> 16];
+            runs.iter_mut().zip(found).for_each(|(runs, found)| *runs |= found);
+        }
+        let signs = seen.signs.into_iter().fold(0, |all, lane| all | lane);
+        let others = seen.others.into_iter().fold(0, |all, lane| all | lane);
+        let run = RUNS.iter().zip(runs).fold(0, |run, (len, found)| if found == 0 { run } else { *len });
+        let digits = seen.digits.into_iter().map(u32::from).sum();
+        (Self { kinds: u16::from(signs) | u16::from(others) << 8, run, digits }, words.leading_ones())
+    }
+
+    pub(crate) const fn has(self, kinds: u16) -> bool {
+        self.kinds & kinds != 0
+    }
+
+    /// Whether there is a run of letters, digits, `_` and `-` of that length: one of [`RUNS`].
+    pub(crate) const fn has_run(self, len: u32) -> bool {
+        self.run >= len
+    }
+
+    /// The same text without these.
+    pub(crate) const fn without(self, kinds: u16) -> Self {
+        Self { kinds: self.kinds & !kinds, ..self }
+    }
+}
+
+/// What was seen, lane by lane.
+#[derive(Default)]
+struct Seen {
+    /// The first eight kinds.
+    signs: [u8; BLOCK],
+    /// The others.
+    others: [u8; BLOCK],
+    digits: [u8; BLOCK],
+}
+
+impl Seen {
+    /// Notes a block, and says which of its bytes are of words. A function of its own: as a part of the loop, the compiler
+    /// makes no vectors of it.
+    #[inline(never)]
+    fn look(&mut self, block: &[u8; BLOCK]) -> [u8; BLOCK] {
+        let mut words = [0_u8; BLOCK];
+        let Self { signs, others, digits } = self;
+        let lanes = block.iter().zip(&mut words).zip(digits).zip(signs).zip(others);
+        for ((((&byte, word), digits), signs), others) in lanes {
+            *signs |= sign(byte);
+            *others |= other(byte);
+            *word = is_word(byte);
+            *digits = digits.saturating_add(is_digit(byte) & 1);
+        }
+        words
+    }
+}
+
+#[inline]
+const fn is_digit(byte: u8) -> u8 {
+    lane(byte.wrapping_sub(b'0') < 10)
+}
+
+#[inline]
+const fn is_letter(byte: u8) -> u8 {
+    lane((byte | 0x20).wrapping_sub(b'a') < 26)
+}
+
+/// 1 for a part of a word.
+#[inline]
+const fn is_word(byte: u8) -> u8 {
+    (is_digit(byte) | is_letter(byte) | lane(byte == b'-') | lane(byte == b'_')) & 1
+}
+
+/// The first eight kinds.
+#[inline]
+const fn sign(byte: u8) -> u8 {
+    lane(byte == b'@') & 1
+        | lane(byte == b':') & 2
+        | (lane(byte == b'%') | lane(byte == b'\\')) & 4
+        | (lane(byte == b'"') | lane(byte == b'\'') | lane(byte == b'<')) & 8
+        | (lane(byte == b' ') | lane(byte == b'\t')) & 16
+        | lane(byte == b'-') & 32
+        | lane(byte == b'/') & 64
+        | lane(byte == b'=') & 128
+}
+
+/// The others.
+#[inline]
+const fn other(byte: u8) -> u8 {
+    lane(byte == b'+') & 1 | lane(byte == b'&') & 2 | is_letter(byte) & !byte & 0x20
+}
+
+/// All ones or none.
+#[inline]
+const fn lane(is: bool) -> u8 {
+    if is { u8::MAX } else { 0 }
+}
+
+/// A bit for each lane, which is 0 or 1.
+#[inline]
+fn bits(lanes: [u8; BLOCK]) -> u64 {
+    /// Moves the lowest bits of eight bytes together, to the top.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let (eights, _) = lanes.as_chunks();
+    let byte = |lanes: &[u8; 8]| u64::from_le_bytes(*lanes).wrapping_mul(GATHER) >> 56;
+    eights.iter().rev().fold(0, |bits, lanes| bits << 8 | byte(lanes))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same, byte by byte.
+    fn slowly(text: &[u8]) -> Scan {
+        let mut scan = Scan::default();
+        let (mut run, mut longest) = (0, 0);
+        for &byte in text {
+            scan.kinds |= match byte {
+                b'@' => kind::AT,
+                b':' => kind::COLON,
+                b'%' | b'\\' => kind::ESCAPE & !kind::AND,
+                b'&' => kind::AND,
+                b'"' | b'\'' | b'<' => kind::QUOTE,
+                b' ' | b'\t' => kind::GAP,
+                b'-' => kind::DASH,
+                b'/' => kind::SLASH,
+                b'=' => kind::EQUALS,
+                b'+' => kind::PLUS,
+                b'A'..=b'Z' => kind::UPPER,
+                _ => 0,
+            };
+            scan.digits = scan.digits.saturating_add(byte.is_ascii_digit().into());
+            run = if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') {
+                u32::saturating_add(run, 1)
+            } else {
+                0
+            };
+            longest = run.max(longest);
+        }
+        scan.run = longest;
+        scan
+    }
+
+    #[track_caller]
+    fn check(text: &[u8]) {
+        let (one, other) = (Scan::of(text), slowly(text));
+        assert_eq!((one.kinds, one.digits), (other.kinds, other.digits), "{text:?}");
+        assert_eq!(RUNS.map(|len| one.has_run(len)), RUNS.map(|len| other.has_run(len)), "{text:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn sixteen_at_a_time_see_what_one_at_a_time_sees(text in "[a-z0-9A-Z_-]{0,40}[ -~\\t\u{e9}]{0,3}[a-z0-9-]{0,70}") {
+            check(text.as_bytes());
+        }
+
+        #[test]
+        fn so_they_do_of_any_bytes(bytes: Vec<u8>) {
+            check(&bytes);
+        }
+    }
+}
