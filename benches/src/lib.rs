@@ -9,6 +9,8 @@ pub mod output;
 #[cfg(feature = "peers")]
 pub mod peers;
 pub mod rows;
+#[cfg(feature = "facade")]
+pub mod socket;
 pub mod stacks;
 pub mod timing;
 pub mod workload;

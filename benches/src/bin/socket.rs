@@ -1,0 +1,142 @@
+//! Measures servers over a socket: throughput, processor time per request, latency at a fixed rate.
+//!
+//! `cargo build --release -p steeple-benches --features facade,peers && target/release/socket [--results] [--seconds N]`.
+//! Each server is a process on core 0, the load comes from core 1; servers take turns, N seconds each (2 unless told
+//! otherwise). Needs `taskset`, and `wrk` and `h2load` (Debian: `wrk`, `nghttp2-client`): what is absent is said and left
+//! out. Latency tails come from a generator of our own, which asks at a fixed rate and omits nothing.
+#![expect(clippy::print_stderr, reason = "a program that measures and prints")]
+
+use std::{process::ExitCode, time::Duration};
+
+use steeple_benches::{
+    output::{Part, arguments, median, number},
+    rows::{BARE, EVERYTHING, FIVE, rows},
+    socket::{Generator, Load, Server, Sink, Tails, at_rate},
+};
+
+const ROUNDS: usize = 7;
+const TAIL_ROUNDS: usize = 5;
+/// Well below what the slowest of the two can take: tails of a server that is not overloaded.
+const RATE: u32 = 20_000;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let seconds = arguments().iter().skip_while(|a| *a != "--seconds").nth(1).and_then(|n| n.parse().ok()).unwrap_or(2);
+    let mut part = Part::new("socket");
+    // Before the sink's threads are there: all that is not a server keeps off the servers' core.
+    let pid = std::process::id().to_string();
+    let pinned = std::process::Command::new("taskset").args(["-pc", "1", &pid]).output();
+    pinned.map_err(|error| format!("cannot run taskset: {error}"))?;
+    let sink = Sink::start().map_err(|error| error.to_string())?;
+    let wanted = [BARE, "core", FIVE, EVERYTHING, "hand-prom", "full", "full-tuned"];
+    let known: Vec<&'static str> = rows().iter().map(|row| row.name).collect();
+    let names: Vec<&'static str> = wanted.into_iter().filter(|name| known.contains(name)).collect();
+    throughput(&mut part, Generator::Wrk, &names, &sink, seconds)?;
+    throughput(&mut part, Generator::H2load, &[BARE, EVERYTHING], &sink, seconds)?;
+    tails(&mut part, &sink, seconds)?;
+    if sink.taken() == 0 {
+        return Err("no spans have arrived at the sink: everything was not everything".to_owned());
+    }
+    part.finish().map_err(|error| error.to_string())
+}
+
+/// One run of one server.
+struct Run {
+    load: Load,
+    cpu_micros: f64,
+}
+
+fn throughput(
+    part: &mut Part,
+    generator: Generator,
+    names: &[&'static str],
+    sink: &Sink,
+    seconds: u64,
+) -> Result<(), String> {
+    if !generator.is_there() {
+        let absent = format!("{} is not installed (Debian: {}): not measured.", generator.name(), generator.package());
+        eprintln!("{absent}");
+        part.line(format!("{absent}\n"));
+        return Ok(());
+    }
+    let mut servers = Vec::new();
+    for name in names {
+        let server = Server::start(name, sink.port())?;
+        generator.run(server.port(), 1)?;
+        servers.push((name, server, Vec::new()));
+    }
+    for _ in 0..ROUNDS {
+        for (_, server, runs) in &mut servers {
+            let before = server.cpu_seconds();
+            let load = generator.run(server.port(), seconds)?;
+            runs.push(Run { load, cpu_micros: (server.cpu_seconds() - before) * 1e6 / load.requests });
+        }
+    }
+    let typical = if generator == Generator::Wrk { "p50 µs" } else { "mean µs" };
+    let what = if generator == Generator::Wrk { "HTTP/1.1, wrk" } else { "HTTP/2, h2load" };
+    part.head(&[what, "requests/s", "× bare", "server CPU µs/request", "× bare", typical]);
+    let bare = servers.first().map(|(_, _, runs)| runs.iter().map(|run| (run.load.rate, run.cpu_micros)));
+    let bare: Vec<(f64, f64)> = bare.into_iter().flatten().collect();
+    for (name, _, runs) in &servers {
+        let rate = middle(runs.iter().map(|run| run.load.rate));
+        let cpu = middle(runs.iter().map(|run| run.cpu_micros));
+        let share = middle(runs.iter().zip(&bare).map(|(run, (rate, _))| run.load.rate / rate));
+        let times = middle(runs.iter().zip(&bare).map(|(run, (_, cpu))| run.cpu_micros / cpu));
+        let typical = middle(runs.iter().map(|run| run.load.typical_micros));
+        part.figure(name, &format!("{}-throughput", generator.name()), share);
+        part.figure(name, &format!("{}-cpu", generator.name()), times);
+        part.row(&[
+            (**name).to_owned(),
+            number(rate, 0),
+            number(share, 2),
+            number(cpu, 2),
+            number(times, 2),
+            number(typical, 0),
+        ]);
+    }
+    part.line("");
+    Ok(())
+}
+
+fn tails(part: &mut Part, sink: &Sink, seconds: u64) -> Result<(), String> {
+    let mut servers = Vec::new();
+    for name in [BARE, EVERYTHING] {
+        servers.push((name, Server::start(name, sink.port())?, Vec::<Tails>::new()));
+    }
+    for _ in 0..TAIL_ROUNDS {
+        for (_, server, runs) in &mut servers {
+            let tails = at_rate(server.port(), RATE, Duration::from_secs(seconds));
+            runs.push(tails.map_err(|error| error.to_string())?);
+        }
+    }
+    part.head(&["at 20,000 requests/s", "p50 µs", "p99 µs", "p99.9 µs", "p99.9 µs, lowest and highest round"]);
+    for (name, _, runs) in &servers {
+        let range = |pick: fn(f64, f64) -> f64, from| runs.iter().map(|tails| tails.p999).fold(from, pick);
+        part.row(&[
+            (*name).to_owned(),
+            number(middle(runs.iter().map(|tails| tails.p50)), 0),
+            number(middle(runs.iter().map(|tails| tails.p99)), 0),
+            number(middle(runs.iter().map(|tails| tails.p999)), 0),
+            format!(
+                "{} to {}",
+                number(range(f64::min, f64::INFINITY), 0),
+                number(range(f64::max, f64::NEG_INFINITY), 0)
+            ),
+        ]);
+    }
+    part.line("");
+    Ok(())
+}
+
+fn middle(values: impl Iterator<Item = f64>) -> f64 {
+    median(&mut values.collect::<Vec<_>>())
+}
