@@ -114,15 +114,17 @@ pub(crate) fn traces(
 pub(crate) fn logs_layer<S>(
     traces: Option<&steeple_trace::Trace>,
     filter: &str,
-) -> Option<impl tracing_subscriber::Layer<S> + Send + Sync + use<S>>
+) -> impl tracing_subscriber::Layer<S> + Send + Sync + use<S>
 where
     S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
 {
     use tracing_subscriber::{EnvFilter, Layer};
-    let layer = traces?.logs_layer()?;
+    let layer = traces.and_then(steeple_trace::Trace::logs_layer);
+    // Without the layer the filter is still there, for the reason that the layers' place gives.
+    let filter = if layer.is_some() { filter } else { "off" };
     // The log has found it to be a filter already, but takes spaces between its items.
     let plain = filter.split(',').map(str::trim).filter(|item| !item.is_empty()).collect::<Vec<_>>().join(",");
-    Some(layer.with_filter(EnvFilter::builder().parse(plain).unwrap_or_default()))
+    layer.with_filter(EnvFilter::builder().parse(plain).unwrap_or_default())
 }
 
 /// Whether lines of exchanges are to be log records as well.
