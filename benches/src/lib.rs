@@ -9,6 +9,7 @@ pub mod output;
 #[cfg(feature = "peers")]
 pub mod peers;
 pub mod rows;
+pub mod shapes;
 #[cfg(feature = "facade")]
 pub mod socket;
 pub mod stacks;

@@ -21,10 +21,10 @@ use http::Request;
 use crate::workload::{App, answer};
 
 /// An app and what makes a batch of requests for it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Timed {
     app: App,
-    requests: fn() -> Vec<Request<Body>>,
+    requests: Arc<dyn Fn() -> Vec<Request<Body>> + Send + Sync>,
 }
 
 /// What one slice of time showed.
@@ -36,10 +36,16 @@ pub struct Slice {
     pub quiet: bool,
 }
 
+impl std::fmt::Debug for Timed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Timed").finish_non_exhaustive()
+    }
+}
+
 impl Timed {
     /// Times this app with these requests.
-    pub fn new(app: App, requests: fn() -> Vec<Request<Body>>) -> Self {
-        Self { app, requests }
+    pub fn new(app: App, requests: impl Fn() -> Vec<Request<Body>> + Send + Sync + 'static) -> Self {
+        Self { app, requests: Arc::new(requests) }
     }
 
     /// One batch: the sum of nanoseconds and how many requests they were. Making requests is off the clock.

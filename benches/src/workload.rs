@@ -46,7 +46,7 @@ pub enum Sampled {
 }
 
 impl Sampled {
-    const fn is(self, number: u64) -> bool {
+    pub(crate) const fn is(self, number: u64) -> bool {
         match self {
             Self::Never => false,
             Self::Tenth => number % 10 == 3,

@@ -9,7 +9,7 @@ use steeple_benches::{
     output::{Part, arguments, number, signed},
     rows::{BARE, IDENTITY, Row, rows},
     timing::{Partner, Rounds, Timed},
-    workload::{App, BATCH, Sampled, measured_request, requests},
+    workload::{App, BATCH, measured_request, requests},
 };
 
 const ROUNDS: usize = 301;
@@ -21,7 +21,7 @@ fn main() -> std::io::Result<()> {
     let rounds = take_rounds(&mut wanted);
     let is_wanted = |row: &Row| wanted.is_empty() || row.name == BARE || wanted.iter().any(|name| name == row.name);
     let rows: Vec<Row> = rows().into_iter().filter(is_wanted).collect();
-    let mut apps: Vec<Timed> = rows.iter().map(|row| Timed::new(row.app(), maker(row.sampled))).collect();
+    let mut apps: Vec<Timed> = rows.iter().map(timed).collect();
     let partner = Partner::start(apps.clone(), BATCHES)?;
     for app in &mut apps {
         for _ in 0..WARM_UP {
@@ -81,19 +81,16 @@ fn report(rows: &[Row], alone: &Rounds, beside: &Rounds) -> std::io::Result<()> 
     part.finish()
 }
 
+fn timed(row: &Row) -> Timed {
+    let sampled = row.sampled;
+    Timed::new(row.app(), move || requests(sampled))
+}
+
 /// Takes `--rounds N` out of the arguments.
 fn take_rounds(arguments: &mut Vec<String>) -> usize {
     let Some(at) = arguments.iter().position(|argument| argument == "--rounds") else { return ROUNDS };
     let taken: Vec<String> = arguments.drain(at..at.saturating_add(2).min(arguments.len())).collect();
     taken.get(1).and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS)
-}
-
-fn maker(sampled: Sampled) -> fn() -> Vec<http::Request<axum::body::Body>> {
-    match sampled {
-        Sampled::Never => || requests(Sampled::Never),
-        Sampled::Tenth => || requests(Sampled::Tenth),
-        Sampled::Always => || requests(Sampled::Always),
-    }
 }
 
 fn allocations(row: &Row) -> (f64, f64) {
