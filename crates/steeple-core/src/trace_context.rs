@@ -10,8 +10,12 @@ pub struct TraceContext {
     trace_id: [u8; 16],
     span_id: [u8; 8],
     parent_id: Option<[u8; 8]>,
-    sampled: bool,
+    /// Those that W3C knows: [`SAMPLED`] and [`RANDOM`].
+    flags: u8,
 }
+
+const SAMPLED: u8 = 1;
+const RANDOM: u8 = 2;
 
 impl TraceContext {
     /// Starts a new trace: random ids, not sampled.
@@ -20,7 +24,7 @@ impl TraceContext {
             trace_id: nonzero(|| fastrand::u128(..).to_be_bytes()),
             span_id: new_span_id(),
             parent_id: None,
-            sampled: false,
+            flags: RANDOM,
         }
     }
 
@@ -28,7 +32,12 @@ impl TraceContext {
     ///
     /// `None` when an id is all zeros, which W3C Trace Context calls invalid.
     pub fn from_ids(trace_id: [u8; 16], span_id: [u8; 8], sampled: bool) -> Option<Self> {
-        (trace_id != [0; 16] && span_id != [0; 8]).then_some(Self { trace_id, span_id, parent_id: None, sampled })
+        (trace_id != [0; 16] && span_id != [0; 8]).then_some(Self {
+            trace_id,
+            span_id,
+            parent_id: None,
+            flags: u8::from(sampled),
+        })
     }
 
     /// A new span below a caller's whose ids came in another form than `traceparent`, such as B3.
@@ -36,7 +45,7 @@ impl TraceContext {
     /// `None` when an id is all zeros.
     pub fn child_of(trace_id: [u8; 16], parent_id: [u8; 8], sampled: bool) -> Option<Self> {
         let valid = trace_id != [0; 16] && parent_id != [0; 8];
-        valid.then(|| Self { trace_id, span_id: new_span_id(), parent_id: Some(parent_id), sampled })
+        valid.then(|| Self { trace_id, span_id: new_span_id(), parent_id: Some(parent_id), flags: u8::from(sampled) })
     }
 
     /// Continues the caller's trace from its `traceparent` header: the same trace id, a new span id, the caller's
@@ -48,13 +57,20 @@ impl TraceContext {
         let mut values = headers.get_all(&TRACEPARENT).iter();
         let (value, None) = (values.next()?, values.next()) else { return None };
         let (trace_id, parent_id, flags) = parse_traceparent(value.as_bytes().trim_ascii())?;
-        Some(Self { trace_id, span_id: new_span_id(), parent_id: Some(parent_id), sampled: flags & 1 == 1 })
+        Some(Self { trace_id, span_id: new_span_id(), parent_id: Some(parent_id), flags: flags & (SAMPLED | RANDOM) })
     }
 
     /// The same trace with another decision on sampling.
     #[must_use]
     pub fn with_sampled(mut self, sampled: bool) -> Self {
-        self.sampled = sampled;
+        self.flags = (self.flags & RANDOM) | u8::from(sampled);
+        self
+    }
+
+    /// The same trace, with another word on whether [its id is random](Self::has_random_id).
+    #[must_use]
+    pub fn with_random_id(mut self, random: bool) -> Self {
+        self.flags = (self.flags & SAMPLED) | if random { RANDOM } else { 0 };
         self
     }
 
@@ -75,12 +91,20 @@ impl TraceContext {
 
     /// Whether spans of this trace are recorded.
     pub fn is_sampled(&self) -> bool {
-        self.sampled
+        self.flags & SAMPLED != 0
+    }
+
+    /// Whether who began the trace says that the last seven bytes of its id are random, so that all can sample by them.
+    ///
+    /// # Source
+    /// W3C Trace Context, level 2, the `random-trace-id` flag.
+    pub fn has_random_id(&self) -> bool {
+        self.flags & RANDOM != 0
     }
 
     /// The `traceparent` to send with a call to another service: this exchange's span is the parent.
     pub fn traceparent(&self) -> String {
-        format!("00-{}-{}-{:02x}", self.trace_id(), self.span_id(), u8::from(self.sampled))
+        format!("00-{}-{}-{:02x}", self.trace_id(), self.span_id(), self.flags)
     }
 }
 
@@ -278,6 +302,12 @@ mod tests {
         );
         assert!(!read(&["00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-02"]).unwrap().is_sampled());
         assert!(read(&[&format!("\t {GOOD} ")]).is_some(), "white space around it is tolerated");
+        for (flags, passed_on) in [("00", "00"), ("01", "01"), ("02", "02"), ("03", "03"), ("fc", "00"), ("ff", "03")] {
+            let context = read(&[&format!("{}{flags}", &GOOD[..53])]).unwrap();
+            assert!(context.traceparent().ends_with(passed_on), "{flags}");
+            assert_eq!(context.has_random_id(), passed_on > "01", "{flags}");
+        }
+        assert!(TraceContext::new_root().has_random_id() && !TraceContext::new_root().is_sampled());
     }
 
     #[test]
@@ -303,7 +333,7 @@ mod tests {
         fn what_is_written_is_read_back(trace: [u8; 16], span: [u8; 8], sampled: bool) {
             if let Some(context) = TraceContext::from_ids(trace, span, sampled) {
                 let (t, p, flags) = parse_traceparent(context.traceparent().as_bytes()).unwrap();
-                prop_assert_eq!((t, p, flags == 1), (trace, span, sampled));
+                prop_assert_eq!((t, p, flags), (trace, span, u8::from(sampled)));
             }
         }
     }

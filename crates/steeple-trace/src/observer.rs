@@ -275,7 +275,9 @@ impl Trace {
         if let Some((context, span)) = local {
             // Another layer's span is open around us: ours goes below it.
             let ids = (span.trace_id().to_bytes(), span.span_id().to_bytes());
-            let trace = TraceContext::child_of(ids.0, ids.1, span.is_sampled()).unwrap_or_else(TraceContext::new_root);
+            let trace = TraceContext::child_of(ids.0, ids.1, span.is_sampled());
+            let trace = trace.map(|trace| trace.with_random_id(propagation::is_random(&span)));
+            let trace = trace.unwrap_or_else(TraceContext::new_root);
             return Decision { trace, parent: context, link: None, carried: Carried::default() };
         }
         let trust = inner.trust.of(peer.map(|peer| peer.ip()));

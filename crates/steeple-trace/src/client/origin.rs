@@ -4,19 +4,19 @@ use opentelemetry::{
     baggage::BaggageExt,
     trace::{SpanContext, TraceContextExt},
 };
-use steeple_core::Exchange;
+use steeple_core::{Exchange, TraceContext};
 
 use crate::{
     Trace,
     ids::PresetGuard,
-    propagation::{Carried, span_context, trace_context},
+    propagation::{Carried, as_random, is_random, span_context, trace_context},
     segment::Tracing,
 };
 
 /// Which trace a call belongs to.
 pub(super) enum Origin {
-    /// Below this span.
-    Span(Context, Carried),
+    /// Below this span. Whether the trace's id is random, the exchange knows and the span may not.
+    Span(Context, Carried, bool),
     /// To an exchange without a span.
     Unrecorded(SpanContext, Carried),
     /// To nothing yet.
@@ -27,14 +27,15 @@ impl Origin {
     pub(super) fn here(trace: &Trace) -> Self {
         let exchange = Exchange::current();
         if let Some(tracing) = exchange.as_ref().and_then(Exchange::get::<Tracing>) {
-            return Self::Span(tracing.parent(), tracing.carried);
+            let random = exchange.as_ref().and_then(Exchange::trace).is_some_and(TraceContext::has_random_id);
+            return Self::Span(tracing.parent(), tracing.carried, random);
         }
         let current = Context::map_current(|current| {
             let span = current.span();
             span.span_context().is_valid().then(|| (current.clone(), span.is_recording()))
         });
         match (current, exchange.as_ref().and_then(Exchange::trace)) {
-            (Some((context, true)), _) => Self::Span(context, Carried::default()),
+            (Some((context, true)), _) => Self::Span(context, Carried::default(), false),
             (_, Some(known)) => {
                 let carried = exchange.as_ref().and_then(Exchange::get::<Carried>).unwrap_or_default();
                 Self::Unrecorded(span_context(known, carried.trace_state()), carried)
@@ -51,7 +52,7 @@ impl Origin {
 
     pub(super) fn records(&self) -> bool {
         match self {
-            Self::Span(context, _) => context.span().is_recording(),
+            Self::Span(context, ..) => context.span().is_recording(),
             Self::Unrecorded(..) => false,
             Self::New(sampled, _) => *sampled,
         }
@@ -59,7 +60,7 @@ impl Origin {
 
     pub(super) fn context(&self) -> Context {
         match self {
-            Self::Span(context, _) => context.clone(),
+            Self::Span(context, ..) => context.clone(),
             Self::Unrecorded(..) | Self::New(..) => Context::new(),
         }
     }
@@ -74,9 +75,18 @@ impl Origin {
 
     pub(super) fn passed_on(&self) -> SpanContext {
         match self {
-            Self::Span(context, _) => context.span().span_context().clone(),
+            Self::Span(context, ..) => context.span().span_context().clone(),
             Self::Unrecorded(context, _) | Self::New(_, context) => context.clone(),
         }
+    }
+
+    /// What is sent of a span: with the flag of level 2, if the trace has it.
+    pub(super) fn sent(&self, own: &SpanContext) -> SpanContext {
+        let random = match self {
+            Self::Span(_, _, random) => *random,
+            Self::Unrecorded(context, _) | Self::New(_, context) => is_random(context),
+        };
+        if random { as_random(own) } else { own.clone() }
     }
 
     pub(super) fn write_baggage(&self, trace: &Trace, headers: &mut HeaderMap) {
@@ -84,7 +94,7 @@ impl Origin {
         let current = Context::current();
         let current = current.baggage();
         let carried = match self {
-            Self::Span(_, carried) | Self::Unrecorded(_, carried) => carried.baggage(),
+            Self::Span(_, carried, _) | Self::Unrecorded(_, carried) => carried.baggage(),
             Self::New(..) => None,
         };
         if !current.is_empty() {

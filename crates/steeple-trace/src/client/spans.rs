@@ -88,7 +88,7 @@ impl CallObserver for ClientSpans {
             let span = builder.start_with_context(trace.tracer(), &parent);
             parent.with_span(span)
         });
-        let own = context.as_ref().map(|context| context.span().span_context().clone());
+        let own = context.as_ref().map(|context| origin.sent(context.span().span_context()));
         let sent = own.filter(SpanContext::is_valid).unwrap_or_else(|| origin.passed_on());
         if let Some(ids) = trace_context(&sent) {
             call.set_trace(ids);

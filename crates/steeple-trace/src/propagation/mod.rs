@@ -172,9 +172,7 @@ impl Propagators {
     pub(crate) fn write(self, context: &SpanContext, headers: &mut HeaderMap) {
         let Some(trace) = trace_context(context) else { return };
         if self.trace_context {
-            let flags = context.trace_flags().to_u8();
-            let value = format!("00-{}-{}-{flags:02x}", trace.trace_id(), trace.span_id());
-            insert(headers, "traceparent", HeaderValue::from_str(&value));
+            insert(headers, "traceparent", HeaderValue::from_str(&trace.traceparent()));
             headers.remove("tracestate");
             let state = context.trace_state().header();
             if !state.is_empty() {
@@ -206,21 +204,41 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: Result<HeaderValue
 
 /// The trace as the SDK sees it: this span, on another machine or here.
 pub(crate) fn span_context(trace: &TraceContext, state: TraceState) -> SpanContext {
-    let flags = TraceFlags::default().with_sampled(trace.is_sampled());
+    let flags = flags(trace, trace.is_sampled());
     let ids = (TraceId::from_bytes(trace.trace_id().to_bytes()), SpanId::from_bytes(trace.span_id().to_bytes()));
     SpanContext::new(ids.0, ids.1, flags, false, state)
 }
 
 /// The caller's span as the SDK sees it.
 pub(crate) fn remote_parent(trace: &TraceContext, sampled: bool, state: TraceState) -> Option<SpanContext> {
-    let flags = TraceFlags::default().with_sampled(sampled);
+    let flags = flags(trace, sampled);
     let parent = SpanId::from_bytes(trace.parent_id()?.to_bytes());
     Some(SpanContext::new(TraceId::from_bytes(trace.trace_id().to_bytes()), parent, flags, true, state))
 }
 
 /// The SDK's span as an exchange sees it.
 pub(crate) fn trace_context(context: &SpanContext) -> Option<TraceContext> {
-    TraceContext::from_ids(context.trace_id().to_bytes(), context.span_id().to_bytes(), context.is_sampled())
+    let trace =
+        TraceContext::from_ids(context.trace_id().to_bytes(), context.span_id().to_bytes(), context.is_sampled());
+    trace.map(|trace| trace.with_random_id(is_random(context)))
+}
+
+/// W3C's flag of level 2, which the API has no word for.
+const RANDOM: u8 = 2;
+
+fn flags(trace: &TraceContext, sampled: bool) -> TraceFlags {
+    TraceFlags::new(if trace.has_random_id() { RANDOM } else { 0 }).with_sampled(sampled)
+}
+
+pub(crate) fn is_random(context: &SpanContext) -> bool {
+    context.trace_flags().to_u8() & RANDOM != 0
+}
+
+/// The same with the flag. The SDK keeps the flags of a parent, and gives the first span of a trace none.
+pub(crate) fn as_random(context: &SpanContext) -> SpanContext {
+    let flags = TraceFlags::new(context.trace_flags().to_u8() | RANDOM);
+    let (ids, state) = ((context.trace_id(), context.span_id()), context.trace_state().clone());
+    SpanContext::new(ids.0, ids.1, flags, context.is_remote(), state)
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ async fn a_call_is_described_in_the_words_of_the_convention_without_its_secrets(
     assert!(said["url.full"].contains("api.example/users/7") && said["url.full"].contains("page=2"), "{said:?}");
     assert!(!format!("{span:?}").contains("hunter2") && !format!("{span:?}").contains("abc123"));
     let context = &span.span_context;
-    assert_eq!(sent["traceparent"], format!("00-{}-{}-01", context.trace_id(), context.span_id()).as_str());
+    assert_eq!(sent["traceparent"], format!("00-{}-{}-03", context.trace_id(), context.span_id()).as_str());
     assert_eq!(span.status, Status::Unset);
 }
 
@@ -173,6 +173,19 @@ async fn two_services_make_one_trace_with_the_right_parents() {
 }
 
 #[tokio::test]
+async fn what_a_caller_says_of_its_ids_is_passed_on_and_unknown_flags_are_not() {
+    for (came, goes) in [("01", "01"), ("03", "03"), ("02", "02"), ("fd", "01"), ("ff", "03"), ("fe", "02")] {
+        let caller = format!("{}{came}", &CALLER[..53]);
+        let request = first().header("traceparent", caller).body(Body::empty()).unwrap();
+        let (_, sent) = through_two(Trace::builder(), request).await;
+        let passed = sent["traceparent"].to_str().unwrap();
+        assert!(passed.starts_with(&CALLER[..36]) && passed.ends_with(goes), "{came}: {passed}");
+    }
+    let (_, sent) = through_two(Trace::builder(), first().body(Body::empty()).unwrap()).await;
+    assert!(sent["traceparent"].to_str().unwrap().ends_with("-03"), "ids of our own are random: {sent:?}");
+}
+
+#[tokio::test]
 async fn a_trace_that_is_not_sampled_is_passed_on_without_spans() {
     let not_sampled = format!("{}00", &CALLER[..53]);
     let request = first().header("traceparent", not_sampled).body(Body::empty()).unwrap();
@@ -188,7 +201,7 @@ async fn calls_of_a_held_exchange_are_held_with_it() {
     let builder = Trace::builder().sampling(Sampling::always_off()).keep(Keep::new().slow(std::time::Duration::ZERO));
     let (spans, sent) = through_two(builder, first().body(Body::empty()).unwrap()).await;
     assert_eq!(spans.len(), 3, "each exchange was worth keeping");
-    assert!(sent["traceparent"].to_str().unwrap().ends_with("-00"));
+    assert!(sent["traceparent"].to_str().unwrap().ends_with("-02"));
 }
 
 #[tokio::test]
@@ -213,5 +226,5 @@ async fn a_call_outside_of_any_exchange_begins_a_trace() {
     assert_eq!(rig.span().parent_span_id, SpanId::INVALID);
     let none = Rig::new(Trace::builder().sampling(Sampling::always_off()));
     let sent = call(&none, none.trace.client_layer(), to("http://a.example/"), answer(200)).await;
-    assert!(none.spans().is_empty() && sent["traceparent"].to_str().unwrap().ends_with("-00"));
+    assert!(none.spans().is_empty() && sent["traceparent"].to_str().unwrap().ends_with("-02"));
 }

@@ -127,7 +127,7 @@ async fn the_response_says_which_trace_it_was_sampled_or_not() {
         (ResponseHeader::TraceResponse, Sampling::always_off()),
         (ResponseHeader::ServerTiming, Sampling::always_on()),
     ] {
-        let flag = if sampling == Sampling::always_on() { "01" } else { "00" };
+        let flag = if sampling == Sampling::always_on() { "03" } else { "02" };
         let rig = Rig::new(Trace::builder().sampling(sampling).response_header(header));
         let response = ask(&app(&rig.trace), get("/")).await;
         let trace = response.body().split(' ').next().unwrap().to_owned();
