@@ -8,10 +8,12 @@
 pub mod output;
 #[cfg(feature = "peers")]
 pub mod peers;
+pub mod picture;
 pub mod rows;
 pub mod shapes;
 #[cfg(feature = "facade")]
 pub mod socket;
 pub mod stacks;
+pub mod targets;
 pub mod timing;
 pub mod workload;

@@ -99,6 +99,11 @@ impl Figures {
         Self(text.lines().filter_map(figure).collect())
     }
 
+    /// Whether the program has saved none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// One figure.
     pub fn get(&self, row: &str, what: &str) -> Option<f64> {
         self.0.get(&(row.to_owned(), what.to_owned())).copied()

@@ -1,14 +1,17 @@
 //! Prints how long `/metrics` takes to render: 200 routes × 5 statuses, every family with data, in each format.
 //!
-//! `cargo run --release -p steeple-benches --bin scrape`. A figure is the median of 301 interleaved renders. Measure on an
+//! `cargo run --release -p steeple-benches --bin scrape [-- --results]`. A figure is the median of 301 interleaved renders. Measure on an
 //! otherwise idle machine.
-#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a program that measures and prints")]
+#![expect(clippy::disallowed_methods, reason = "a program that measures and prints")]
 
 use std::{hint::black_box, process::ExitCode, time::Instant};
 
 use axum::{Router, body::Body, extract::Path, routing::get};
 use http::{Request, StatusCode};
-use steeple_benches::workload::block_on;
+use steeple_benches::{
+    output::{Part, number},
+    workload::block_on,
+};
 use steeple_metrics::Metrics;
 use tower::ServiceExt;
 
@@ -35,14 +38,18 @@ fn main() -> ExitCode {
             *bytes = page.body.len();
         }
     }
-    println!("| format | ms | bytes |");
-    println!("|---|--:|--:|");
+    let mut part = Part::new("scrape");
+    part.head(&["format", "ms", "bytes"]);
+    let mut slowest = 0.0_f64;
     for (((name, _), times), bytes) in FORMATS.iter().zip(&mut times).zip(bytes) {
         times.sort();
         let median = times.get(ROUNDS / 2).copied().unwrap_or_default();
-        println!("| {name} | {:.2} | {bytes} |", median.as_secs_f64() * 1e3);
+        let millis = median.as_secs_f64() * 1e3;
+        slowest = slowest.max(millis);
+        part.row(&[(*name).to_owned(), number(millis, 2), bytes.to_string()]);
     }
-    ExitCode::SUCCESS
+    part.figure("slowest", "ms", slowest);
+    if part.finish().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Answers each route with each status once.

@@ -101,8 +101,8 @@ fn cases() -> Vec<Case> {
     let mut agent = HeaderMap::new();
     agent.extend(headers.get("user-agent").map(|value| (http::header::USER_AGENT, value.clone())));
     let document = serde_json::json!({
-        "items": (0..12).map(|id| serde_json::json!({
-            "id": 4_711 + id, "title": "A kettle of steel, 1.7 litres", "price": 39.9, "tags": ["kitchen", "new"],
+        "items": (4_711..4_723).map(|id| serde_json::json!({
+            "id": id, "title": "A kettle of steel, 1.7 litres", "price": 39.9, "tags": ["kitchen", "new"],
         })).collect::<Vec<_>>(),
         "page": 2, "currency": "EUR",
     });
