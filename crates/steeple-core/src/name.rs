@@ -1,4 +1,7 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use http::Method;
 
@@ -162,8 +165,36 @@ impl fmt::Display for TransactionName {
     }
 }
 
+/// The methods that count as known in this process, where somebody has said so.
+static KNOWN_METHODS: OnceLock<Vec<Box<str>>> = OnceLock::new();
+
+/// Most methods that may be known.
+const MAX_METHODS: usize = 64;
+
+/// Says which methods are known in this process, in place of the default ones: for services with methods of their own
+/// (`PURGE`, `PROPFIND`). Call it before anything is served; nothing can be said twice, but the same.
+///
+/// Returns whether these methods are the known ones now. They are not when there are none or more than 64, when one is no
+/// method, or when others were said before.
+///
+/// # Source
+/// OpenTelemetry semantic conventions, `http.request.method`: a list that replaces the default one, case-sensitive.
+#[must_use = "it may not have worked"]
+pub fn set_known_methods<M: AsRef<str>>(methods: impl IntoIterator<Item = M>) -> bool {
+    let methods: Vec<Box<str>> =
+        methods.into_iter().take(MAX_METHODS + 1).map(|method| method.as_ref().into()).collect();
+    let is_method = |text: &str| text.len() <= 32 && Method::from_bytes(text.as_bytes()).is_ok();
+    (1..=MAX_METHODS).contains(&methods.len())
+        && methods.iter().all(|method| is_method(method))
+        && KNOWN_METHODS.get_or_init(|| methods.clone()) == &methods
+}
+
 /// The method's name if RFC 9110, RFC 5789 or the QUERY draft knows it, else `_OTHER`: a client cannot invent values.
+/// Where the process has [a list of its own](set_known_methods), that one counts.
 pub fn known_method(method: &Method) -> &'static str {
+    if let Some(known) = KNOWN_METHODS.get() {
+        return known.iter().find(|known| ***known == *method.as_str()).map_or("_OTHER", |known| known);
+    }
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",

@@ -44,6 +44,7 @@ pub struct Builder {
     pub(crate) users: UsersOptions,
     /// What the environment says of proxies; it stays when the code sets other options for users.
     pub(crate) proxies: Option<TrustedProxies>,
+    pub(crate) known_methods: Option<Vec<String>>,
     pub(crate) request_ids: RequestIds,
     pub(crate) scrubber: Scrubber,
     pub(crate) drain: Duration,
@@ -68,6 +69,7 @@ impl Default for Builder {
             naming: NamingRules::new(),
             users: UsersOptions::new(),
             proxies: None,
+            known_methods: None,
             request_ids: RequestIds::new(),
             scrubber: Scrubber::default(),
             drain: Duration::from_secs(30),
@@ -88,6 +90,7 @@ impl Builder {
             log_setup: LogSetup::from_lookup(env)?,
             slow_after: env::slow_after(env)?,
             proxies: env::trusted_proxies(env)?,
+            known_methods: env::known_methods(env)?,
             #[cfg(feature = "sentry")]
             sentry: integration::sentry_options(env)?,
             #[cfg(feature = "trace")]
@@ -218,6 +221,13 @@ impl Builder {
         self
     }
 
+    /// The HTTP methods that are known in this process, in place of those of the standards: all others are `_OTHER`. In
+    /// metrics, those that no standard knows stay `_OTHER`.
+    pub fn known_methods<M: Into<String>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
+        self.known_methods = Some(methods.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// How request ids are made. Default: a client's is taken if it is short and plain.
     pub fn request_ids(mut self, ids: RequestIds) -> Self {
         self.request_ids = ids;
@@ -273,6 +283,7 @@ impl Builder {
     /// # Errors
     /// When a setting cannot be used. The error names it, what it holds and what it may hold.
     pub fn build(self) -> Result<Steeple, ConfigError> {
+        env::set_known_methods(self.known_methods)?;
         let naming = self.naming.build().map_err(|error| ConfigError::part("the naming rules", error))?;
         let users = match self.proxies {
             Some(proxies) => self.users.trusted_proxies(proxies),

@@ -112,6 +112,27 @@ pub(crate) fn log_format(env: &impl Lookup) -> Result<Option<Format>, ConfigErro
     }
 }
 
+/// OpenTelemetry's variable of methods that are known.
+pub(crate) const KNOWN_METHODS: &str = "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS";
+
+/// The methods that count as known, where others do than by default.
+pub(crate) fn known_methods(env: &impl Lookup) -> Result<Option<Vec<String>>, ConfigError> {
+    let Some(value) = env.text(KNOWN_METHODS)? else { return Ok(None) };
+    let methods = value.split(',').map(str::trim).filter(|method| !method.is_empty());
+    Ok(Some(methods.map(str::to_owned).collect()))
+}
+
+/// Makes them the process's.
+pub(crate) fn set_known_methods(methods: Option<Vec<String>>) -> Result<(), ConfigError> {
+    const EXPECTED: &str = "1 to 64 methods such as `GET,POST,PURGE`, the same for the whole process";
+    match methods {
+        Some(methods) if !steeple_core::set_known_methods(&methods) => {
+            Err(ConfigError::variable_value(KNOWN_METHODS, methods.join(","), EXPECTED))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `TRUSTED_PROXIES`: whose forwarding headers are believed.
 pub(crate) fn trusted_proxies(env: &impl Lookup) -> Result<Option<TrustedProxies>, ConfigError> {
     const NAME: &str = "TRUSTED_PROXIES";
@@ -182,6 +203,15 @@ pub(crate) mod tests {
     #[test]
     fn an_empty_variable_is_unset() {
         assert_eq!(service(&HashMap::from([("SERVICE_NAME", " ")])).unwrap(), Service::default());
+    }
+
+    #[test]
+    fn methods_are_a_list() {
+        let found = known_methods(&HashMap::from([(KNOWN_METHODS, "GET, PURGE,,post")])).unwrap();
+        assert_eq!(found.unwrap(), ["GET", "PURGE", "post"]);
+        assert_eq!(known_methods(&HashMap::new()).unwrap(), None);
+        let error = set_known_methods(Some(vec!["not a method".to_owned()])).unwrap_err();
+        assert_eq!(error.variable(), Some(KNOWN_METHODS));
     }
 
     #[test]
