@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -11,7 +12,7 @@ use std::{
 
 use opentelemetry::{Array, KeyValue, Value, trace::SpanContext};
 use opentelemetry_sdk::trace::SpanData;
-use steeple_core::{End, Exchange, SpanId};
+use steeple_core::{End, Exchange, SpanId, Text};
 
 use crate::export::{Counters, Queue};
 
@@ -39,6 +40,7 @@ use crate::export::{Counters, Queue};
 pub struct Keep {
     slow: Duration,
     slow_routes: Vec<(String, Duration)>,
+    unusual: Option<(f64, Duration)>,
     max_bytes: usize,
     max_spans: usize,
 }
@@ -46,7 +48,13 @@ pub struct Keep {
 impl Keep {
     /// Keeps failures, panics, cancellations and what takes longer than a second; holds at most 32 MiB.
     pub fn new() -> Self {
-        Self { slow: Duration::from_secs(1), slow_routes: Vec::new(), max_bytes: 32 << 20, max_spans: 512 }
+        Self {
+            slow: Duration::from_secs(1),
+            slow_routes: Vec::new(),
+            unusual: None,
+            max_bytes: 32 << 20,
+            max_spans: 512,
+        }
     }
 
     /// What counts as slow. Default: 1 second.
@@ -58,6 +66,16 @@ impl Keep {
     /// What counts as slow for one route's template or one gRPC method.
     pub fn slow_route(mut self, template: impl Into<String>, threshold: Duration) -> Self {
         self.slow_routes.push((template.into(), threshold));
+        self
+    }
+
+    /// Counts as slow, beside what takes as long as is said elsewhere, what takes this many times as long as its route or
+    /// gRPC method usually does, and at least this long. Default: nothing is compared.
+    ///
+    /// What is usual is a moving average over held exchanges that did not fail, of the last 32 or so, known once there
+    /// were 32. At most 512 routes are told apart, in 12 KiB; for more, and where none matched, nothing is unusual.
+    pub fn slow_for_its_route(mut self, times: f64, at_least: Duration) -> Self {
+        self.unusual = Some((times, at_least));
         self
     }
 
@@ -76,11 +94,16 @@ impl Keep {
     }
 
     /// Whether this exchange is worth keeping.
-    pub(crate) fn wants(&self, exchange: &Exchange, end: &End) -> bool {
-        end.is_server_error()
-            || end.outcome.is_cancelled()
-            || exchange.error().is_some()
-            || end.duration >= self.slow_for(exchange)
+    fn wants(&self, usual: &Usual, exchange: &Exchange, end: &End) -> bool {
+        if end.is_server_error() || end.outcome.is_cancelled() || exchange.error().is_some() {
+            return true;
+        }
+        let unusual = self.unusual.is_some_and(|(times, at_least)| {
+            let name = exchange.rpc_method().or_else(|| exchange.route().map(Text::as_str));
+            let usual = name.and_then(|name| usual.of(exchange.method(), name, end.duration));
+            usual.is_some_and(|usual| end.duration >= at_least && end.duration.as_secs_f64() >= times * usual)
+        });
+        unusual || end.duration >= self.slow_for(exchange)
     }
 
     fn slow_for(&self, exchange: &Exchange) -> Duration {
@@ -99,6 +122,61 @@ impl Keep {
 impl Default for Keep {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// How many routes have a place in [`Usual`].
+const ROUTES: usize = 512;
+/// Over how many exchanges, about, an average goes.
+const AVERAGED: u64 = 32;
+
+/// How long exchanges of each route take, on average.
+#[derive(Debug)]
+struct Usual {
+    hasher: RandomState,
+    routes: Box<[UsualOfRoute]>,
+}
+
+#[derive(Debug, Default)]
+struct UsualOfRoute {
+    /// The hash of its name; 0: nobody's yet.
+    name: AtomicU64,
+    nanos: AtomicU64,
+    seen: AtomicU64,
+}
+
+impl Usual {
+    fn new(max_routes: usize) -> Self {
+        Self { hasher: RandomState::new(), routes: (0..max_routes).map(|_| UsualOfRoute::default()).collect() }
+    }
+
+    /// How many seconds are usual, as far as is known before this one.
+    fn of(&self, method: &str, name: &str, took: Duration) -> Option<f64> {
+        let hash = self.hasher.hash_one((method, name)).max(1);
+        let route = self.place(hash)?;
+        let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        // Two ends at once may lose one of them from the average, which does it no harm.
+        let (seen, nanos) = (route.seen.load(Ordering::Relaxed), route.nanos.load(Ordering::Relaxed));
+        let weight = seen.saturating_add(1).min(AVERAGED);
+        let part = |nanos: u64| nanos.checked_div(weight).unwrap_or_default();
+        let next = nanos.saturating_sub(part(nanos)).saturating_add(part(took));
+        route.nanos.store(next, Ordering::Relaxed);
+        route.seen.store(seen.saturating_add(1), Ordering::Relaxed);
+        (seen >= AVERAGED).then(|| Duration::from_nanos(nanos).as_secs_f64())
+    }
+
+    /// The place of a name, which it keeps for good.
+    fn place(&self, hash: u64) -> Option<&UsualOfRoute> {
+        let first = usize::try_from(hash.checked_rem(self.routes.len() as u64)?).ok()?;
+        self.routes.iter().cycle().skip(first).take(self.routes.len().min(16)).find(|route| {
+            let taken = route.name.load(Ordering::Relaxed);
+            taken == hash
+                || (taken == 0
+                    && match route.name.compare_exchange(0, hash, Ordering::Relaxed, Ordering::Relaxed) {
+                        Ok(_) => true,
+                        Err(now) => now == hash,
+                    })
+        })
     }
 }
 
@@ -132,6 +210,7 @@ struct Held {
 /// The spans that wait for the end of their exchange.
 #[derive(Debug)]
 pub(crate) struct Hold {
+    usual: Usual,
     keep: Keep,
     next: AtomicU64,
     bytes: AtomicUsize,
@@ -143,6 +222,7 @@ pub(crate) struct Hold {
 impl Hold {
     pub(crate) fn new(keep: Keep, queue: Arc<Queue<SpanData>>) -> Self {
         Self {
+            usual: Usual::new(if keep.unusual.is_some() { ROUTES } else { 0 }),
             keep,
             next: AtomicU64::new(0),
             bytes: AtomicUsize::new(0),
@@ -203,7 +283,7 @@ impl Hold {
 
     /// The exchange is over and its own span has ended: all are exported, or none.
     pub(crate) fn end(&self, slot: Slot, exchange: &Exchange, end: &End) {
-        let keep = !exchange.is_skipped(steeple_core::Signal::Traces) && self.keep.wants(exchange, end);
+        let keep = !exchange.is_skipped(steeple_core::Signal::Traces) && self.keep.wants(&self.usual, exchange, end);
         let spans = self.shard(slot).remove(&slot).map_or_else(Vec::new, |held| held.spans);
         self.bytes.fetch_sub(spans.iter().map(size_of).sum(), Ordering::Relaxed);
         if keep {
@@ -258,4 +338,35 @@ fn size_of_attribute(attribute: &KeyValue) -> usize {
         _ => 0,
     };
     size_of_val(attribute).saturating_add(attribute.key.as_str().len()).saturating_add(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn what_is_usual_is_known_after_a_while_and_follows_what_comes() {
+        let usual = Usual::new(ROUTES);
+        for _ in 0..AVERAGED {
+            assert_eq!(usual.of("GET", "/a", 10 * MS), None);
+        }
+        let near = |found: Option<f64>, want: f64| (found.unwrap() - want).abs() < 0.002;
+        assert!(near(usual.of("GET", "/a", 1_000 * MS), 0.010));
+        assert!(near(usual.of("GET", "/a", 10 * MS), 0.041), "one does not make the rule");
+        for _ in 0..300 {
+            usual.of("GET", "/a", 50 * MS);
+        }
+        assert!(near(usual.of("GET", "/a", 50 * MS), 0.050));
+        assert_eq!(usual.of("POST", "/a", 50 * MS), None, "another method is another matter");
+    }
+
+    #[test]
+    fn more_routes_than_there_is_room_for_are_not_told_apart_and_nothing_grows() {
+        let usual = Usual::new(8);
+        let known = (0..1_000).filter(|n| usual.place(usual.hasher.hash_one(n).max(1)).is_some()).count();
+        assert_eq!(known, 8);
+        assert!(Usual::new(0).of("GET", "/a", MS).is_none());
+    }
 }

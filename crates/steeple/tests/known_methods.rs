@@ -1,7 +1,5 @@
 //! The known methods are the process's, so this is a process of its own.
 
-#![expect(clippy::unwrap_used, reason = "a test that panics is a test that failed")]
-
 use http::{Method, Request};
 use steeple::{Steeple, core::Exchange};
 use tower::{Layer, ServiceExt, service_fn};

@@ -49,6 +49,22 @@ fn keeping() -> Keep {
     Keep::new().slow(Duration::from_millis(50)).slow_route("/report", Duration::from_secs(5))
 }
 
+#[tokio::test]
+async fn what_is_slow_for_its_route_alone_is_kept_once_it_is_known_what_is_usual() {
+    let keep = Keep::new().slow_for_its_route(3.0, Duration::from_millis(300));
+    let keep = keep.slow(Duration::from_secs(60));
+    let rig = Rig::without_subscriber(Trace::builder().sampling(Sampling::always_off()).keep(keep));
+    let app = app(&rig.trace);
+    ask(&app, get("/work/slower")).await;
+    for _ in 0..100 {
+        ask(&app, get("/work/fast")).await;
+    }
+    assert!(rig.spans().is_empty(), "nothing was known of it yet, or nothing was unusual");
+    ask(&app, get("/work/slower")).await;
+    let spans = rig.spans();
+    assert_eq!(spans.iter().map(|span| span.name.as_ref()).collect::<Vec<_>>(), ["select work", "GET /work/{kind}"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_failed_and_every_slow_one_of_ten_thousand_is_there_in_full() {
     let builder = Trace::builder().sampling(Sampling::ratio(0.01)).keep(Keep::new().slow(Duration::from_millis(400)));
