@@ -1,6 +1,12 @@
 //! Lines as `tracing` events, for whatever subscriber there is.
 
-use std::{borrow::Cow, cell::RefCell, error::Error, fmt, sync::LazyLock};
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    error::Error,
+    fmt,
+    sync::LazyLock,
+};
 
 use steeple_core::{AttributeValue, GrpcStatus, NoticedError, Text};
 use steeple_scrub::{Scrubbed, Scrubber};
@@ -27,6 +33,31 @@ pub(crate) fn wants_access(level: Level) -> bool {
         Level::WARN => tracing::event_enabled!(target: ACCESS, Level::WARN),
         _ => tracing::event_enabled!(target: ACCESS, Level::INFO),
     }
+}
+
+thread_local! {
+    static IS_WRITTEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the exchange's line that is on its way to the subscriber is in the outputs already.
+pub(crate) fn is_written() -> bool {
+    IS_WRITTEN.try_with(Cell::get).unwrap_or_default()
+}
+
+/// The same as [`access`], for a line that is in the outputs already.
+pub(crate) fn written_access(line: &Access<'_>) {
+    struct Reset;
+
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            let _ending = IS_WRITTEN.try_with(|is_written| is_written.set(false));
+        }
+    }
+
+    let _ending = IS_WRITTEN.try_with(|is_written| is_written.set(true));
+    // Also when a layer of the user's panics.
+    let _reset = Reset;
+    access(line);
 }
 
 /// Hands an exchange's line to the current subscriber. What is unknown is not recorded.

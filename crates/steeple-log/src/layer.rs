@@ -55,6 +55,9 @@ impl LogLayer {
         #[cfg(not(feature = "log-records"))]
         let of_record: Option<Shown<'_>> = None;
         let is_access = metadata.target() == event::ACCESS;
+        if is_access && event::is_written() {
+            return;
+        }
         let business =
             if metadata.target() == event::EVENT { event::fields_on_their_way(self.scrubber()) } else { None };
         let mut visitor = Visitor::new(self.scrubber(), business.is_some());

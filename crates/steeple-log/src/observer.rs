@@ -45,6 +45,7 @@ struct Inner {
     rules: Rules,
     scrubber: Scrubber,
     writer: Option<LogHandle>,
+    also_events: bool,
     sampled_out: AtomicU64,
     user_agents: Memo,
 }
@@ -62,8 +63,9 @@ impl Log {
         LogOptions::default()
     }
 
-    pub(crate) fn with_rules(rules: Rules, scrubber: Scrubber, writer: Option<LogHandle>) -> Self {
-        Self(Arc::new(Inner { rules, scrubber, writer, sampled_out: AtomicU64::new(0), user_agents: Memo::new() }))
+    pub(crate) fn with_rules(rules: Rules, scrubber: Scrubber, writer: Option<LogHandle>, also_events: bool) -> Self {
+        let (sampled_out, user_agents) = (AtomicU64::new(0), Memo::new());
+        Self(Arc::new(Inner { rules, scrubber, writer, also_events, sampled_out, user_agents }))
     }
 
     /// A layer that gives every exchange an id and logs it: all that is needed where this crate is used alone.
@@ -109,7 +111,12 @@ impl Log {
         let snapshot = exchange.snapshot();
         let access = Access::new(scrubber, user_agents, level, &state.0, exchange, &snapshot, end);
         match &self.0.writer {
-            Some(writer) => writer.write_access(&access),
+            Some(writer) => {
+                writer.write_access(&access);
+                if self.0.also_events && event::wants_access(level) {
+                    exchange.in_scope(|| event::written_access(&access));
+                }
+            }
             // The subscriber is the user's; whatever it asks of the current exchange is about this one.
             None => exchange.in_scope(|| event::access(&access)),
         }
@@ -119,7 +126,7 @@ impl Log {
 impl Default for Log {
     /// Every exchange, as a `tracing` event.
     fn default() -> Self {
-        Self::with_rules(Rules::default(), Scrubber::default(), None)
+        Self::with_rules(Rules::default(), Scrubber::default(), None, false)
     }
 }
 

@@ -29,6 +29,7 @@ use crate::{Log, LogHandle};
 #[derive(Clone, Debug)]
 pub struct LogOptions {
     pub(crate) writer: Option<LogHandle>,
+    also_events: bool,
     scrubber: Option<Scrubber>,
     slow_after: Duration,
     keep: f64,
@@ -40,6 +41,7 @@ impl Default for LogOptions {
     fn default() -> Self {
         Self {
             writer: None,
+            also_events: false,
             scrubber: None,
             slow_after: Rule::default().slow_after,
             keep: Rule::default().keep,
@@ -54,6 +56,13 @@ impl LogOptions {
     /// events, for whatever subscriber there is.
     pub fn writer(mut self, handle: LogHandle) -> Self {
         self.writer = Some(handle);
+        self
+    }
+
+    /// Where there is a [writer](Self::writer), hands each line to `tracing` as well: for a layer that exports it.
+    /// [`LogGuard::layer`](crate::LogGuard::layer) does not write it a second time.
+    pub fn also_events(mut self) -> Self {
+        self.also_events = true;
         self
     }
 
@@ -126,7 +135,7 @@ impl LogOptions {
             (None, Some(writer)) => writer.shared().scrubber.clone(),
             (None, None) => Scrubber::default(),
         };
-        Ok(Log::with_rules(Rules { all, routes }, scrubber, self.writer))
+        Ok(Log::with_rules(Rules { all, routes }, scrubber, self.writer, self.also_events))
     }
 }
 

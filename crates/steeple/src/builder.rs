@@ -302,11 +302,12 @@ impl Builder {
         let traces = ();
         let guard = self.log_setup.set_up(&self.service, &self.scrubber, &traces, &metrics)?;
         let handle = guard.as_ref().map(LogGuard::handle);
-        // What is exported as log records goes through `tracing`; else lines are written straight into the outputs.
-        let writer = handle.clone().filter(|_| !integration::exports_logs(&traces));
         let mut log = self.log.scrubber(self.scrubber.clone());
-        if let Some(writer) = writer {
-            log = log.writer(writer);
+        if let Some(writer) = &handle {
+            log = log.writer(writer.clone());
+        }
+        if integration::exports_logs(&traces) {
+            log = log.also_events();
         }
         if let Some(slow_after) = self.slow_after {
             log = log.slow_after(slow_after);

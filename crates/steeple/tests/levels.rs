@@ -1,6 +1,5 @@
 //! What the process's subscriber lets through: alone in its process, because there is one subscriber.
 #![cfg(feature = "trace")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use steeple::{
     Steeple,

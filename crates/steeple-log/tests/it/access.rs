@@ -1,4 +1,11 @@
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -9,6 +16,8 @@ use steeple_core::{
 };
 use steeple_log::{Format, Log, LogOptions, Logging, RouteOptions};
 use tower::{Layer, ServiceExt};
+use tracing::instrument::WithSubscriber;
+use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
 
 use crate::support::{Book, Client, get, send, send_through};
 
@@ -326,4 +335,29 @@ async fn a_users_pseudonym_is_no_secret_but_a_token_in_its_place_is() {
     }
     let ids: Vec<_> = book.lines().iter().map(|line| line["user.id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids, [pseudonym, "0199a7b0-5c1e-7d2f-9d3c-2f6e8a41b7c5", "4711", "[redacted:jwt]"]);
+}
+
+#[tokio::test]
+async fn a_line_that_is_exported_as_well_is_written_once() {
+    struct Exported(Arc<AtomicUsize>);
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Exported {
+        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            self.0.fetch_add(usize::from(event.metadata().target() == "steeple::access"), Ordering::Relaxed);
+        }
+    }
+
+    let (book, exported) = (Book::new(Format::Pretty), Arc::new(AtomicUsize::new(0)));
+    let subscriber = Registry::default().with(book.guard.layer()).with(Exported(Arc::clone(&exported)));
+    let layer = book.guard.log().also_events().build().unwrap().layer();
+    let seen = async {
+        send(&layer, get("/x"), Client::ToTheEnd).await;
+        // What nobody has written is not left out.
+        send(&Log::default().layer(), get("/y"), Client::ToTheEnd).await;
+    };
+    seen.with_subscriber(subscriber).await;
+    assert_eq!(exported.load(Ordering::Relaxed), 2);
+    let text = book.text();
+    assert_eq!((text.lines().count(), text.matches(" /x ").count()), (2, 1), "{text}");
+    assert!(text.contains("INFO GET unmatched /x 200"), "for people, not field by field: {text}");
 }
