@@ -18,5 +18,6 @@ if ! python3 -c 'import ensurepip' 2>/dev/null; then
   apt-get install -y -qq --no-install-recommends python3-venv
 fi
 mkdir -p "$STEEPLE_PEERS_DIR"
-install bugsink bugsink
-install sentry-relay sentry-relay
+# Pinned: 2.6.2 wants a certifi that not every index has.
+install bugsink bugsink==2.6.1
+install sentry-relay sentry-relay==0.10.1

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use steeple::{Steeple, sentry::SentryOptions};
-use steeple_examples::taskboard::proto::WatchTasksRequest;
+use steeple_examples::taskboard::proto::{GetTaskRequest, WatchTasksRequest};
 use steeple_tests::{
     board::{Board, with_session},
     bugsink::Bugsink,
@@ -77,4 +77,40 @@ async fn each_failure_of_the_task_board_is_one_event_with_its_route_and_its_user
         ["no space left on the report disk", "page 3 could not be rendered", "the monthly report could not be written"]
     );
     assert_eq!(found["GET /lab/fail"]["transaction_info"]["source"], "route");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_fails_a_grpc_call_is_one_event_with_its_method_and_its_causes() {
+    if ran_alone("taskboard_errors::a_database_that_fails_a_grpc_call_is_one_event_with_its_method_and_its_causes") {
+        return;
+    }
+    let Some(bugsink) = Bugsink::start().await else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let database = directory.path().join("board.db");
+    let options = Steeple::builder().without_log_setup().sentry(SentryOptions::new(bugsink.dsn()));
+    let board = Board::start_on(&database, options).await;
+    let (user, token) = board.sign_in().await;
+    board.task(&token).await;
+    let call = || with_session(GetTaskRequest { id: 1, end_with_code: None }, &token);
+    let mut client = board.grpc().await;
+    assert!(client.get_task(call()).await.is_ok());
+
+    // Somebody else's migration.
+    rusqlite::Connection::open(&database).unwrap().execute_batch("ALTER TABLE tasks RENAME TO tasks_old").unwrap();
+    let status = client.get_task(call()).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Internal, "something went wrong on our side"));
+
+    let steeple = board.steeple().clone();
+    drop(client);
+    board.stop().await;
+    let counts = steeple.sentry().unwrap().counts();
+    assert_eq!(counts.events, 1, "{counts:?}");
+    let event = bugsink.issues(1).await.remove(0).remove(0);
+    assert_eq!(event["transaction"], "taskboard.v1.TaskBoard/GetTask");
+    assert_eq!(event["transaction_info"]["source"], "route");
+    assert_eq!(event["user"]["id"], user);
+    let chain = event["exception"]["values"].as_array().unwrap().iter();
+    let chain: Vec<_> = chain.map(|one| one["value"].as_str().unwrap()).collect();
+    // The innermost cause comes first.
+    assert_eq!(chain, ["Error code 1: SQL logic error", "no such table: tasks", "the database could not select tasks"]);
 }

@@ -1,6 +1,6 @@
 //! The examples' task board on a loopback socket, watched through the facade as its program has it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use axum::Router;
 use bytes::Bytes;
@@ -31,7 +31,15 @@ impl Board {
 
     /// The same, with more routes.
     pub async fn start_with(options: Builder, more: impl FnOnce(&Steeple, Router) -> Router) -> Self {
-        let app = App::open(None).unwrap();
+        Self::start_app(App::open(None).unwrap(), options, more).await
+    }
+
+    /// Serves what is kept in this database.
+    pub async fn start_on(database: &Path, options: Builder) -> Self {
+        Self::start_app(App::open(Some(database)).unwrap(), options, |_, router| router).await
+    }
+
+    async fn start_app(app: App, options: Builder, more: impl FnOnce(&Steeple, Router) -> Router) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let steeple = watch(&app, options).build().unwrap();

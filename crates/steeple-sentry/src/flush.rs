@@ -4,7 +4,9 @@ use crate::Sentry;
 
 /// Flushes when it is dropped. Made by [`Sentry::flush_on_drop`].
 ///
-/// [`std::process::exit`] drops nothing: call [`Sentry::flush`] before it.
+/// [`std::process::exit`] and [`std::process::abort`] drop nothing: call [`Sentry::flush`] before them. It sends what log
+/// bridges made of lines as well, which otherwise waits for the end of its exchange. What a panic in an exchange says waits
+/// too, and is lost if a hook of one's own ends the process there and then; with `panic = "abort"` it is sent at once.
 #[derive(Debug)]
 #[must_use = "it flushes when it is dropped: keep it in `main`"]
 pub struct FlushGuard {

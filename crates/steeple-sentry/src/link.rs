@@ -247,8 +247,8 @@ pub(crate) enum Verdict {
         envelope: Envelope,
         user_is_approved: bool,
     },
-    /// It waits for its exchange.
-    Held,
+    /// It waits for its exchange, there.
+    Held(Weak<Link>),
     /// Another event says it already.
     Duplicate,
 }
@@ -345,7 +345,8 @@ pub(crate) fn judge(envelope: Envelope) -> Verdict {
         Kind::Log if seen.reported => Verdict::Duplicate,
         Kind::Log if seen.held.is_none() => {
             seen.held = Some(Job { envelope, user_is_approved });
-            Verdict::Held
+            drop(slot);
+            Verdict::Held(Arc::downgrade(&link))
         }
         Kind::Log => {
             if seen.folded.len() < MAX_FOLDED
@@ -362,6 +363,20 @@ impl Link {
     /// A panic of user code cannot happen while this is held: nothing in here calls any.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Slot> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an event waits here for its exchange.
+    pub(crate) fn holds(&self) -> bool {
+        self.0.try_lock().is_ok_and(|slot| slot.sightings.held.is_some())
+    }
+
+    /// Takes out the event that waits for its exchange: the process may not last as long. What the exchange's end has to
+    /// say of it, it then says already. Never waits: the panic hook may flush.
+    pub(crate) fn release(&self) -> Option<Job> {
+        let mut slot = self.0.try_lock().ok()?;
+        let job = slot.sightings.held.take()?;
+        slot.sightings.reported = true;
+        Some(job)
     }
 
     /// Keeps what a panic said. Called by the panic hook, where waiting for a lock could be waiting for oneself.

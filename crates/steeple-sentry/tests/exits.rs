@@ -38,6 +38,21 @@ fn child() {
             assert!(sentry.flush(TIMEOUT));
             std::process::exit(0);
         }
+        "exit in an exchange" => {
+            use tracing_subscriber::layer::SubscriberExt;
+            #[expect(
+                deprecated,
+                reason = "what teams have today: lines at error are events, those below are breadcrumbs"
+            )]
+            let bridge = tracing_subscriber::registry().with(sentry::integrations::tracing::layer());
+            tracing::subscriber::set_global_default(bridge).unwrap();
+            let leaving = sentry.clone();
+            let handler = route(move || async move { leave(&leaving) });
+            let app = Router::new().route("/", handler).layer(sentry.layer());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let request = Request::get("/").body(axum::body::Body::empty()).unwrap();
+            let _never = runtime.block_on(tower::ServiceExt::oneshot(app, request));
+        }
         "panic in main" => {
             let _flushed = sentry.flush_on_drop(TIMEOUT);
             panic!("main is over");
@@ -66,6 +81,12 @@ fn child() {
         }
         other => panic!("no such way: {other}"),
     }
+}
+
+fn leave(sentry: &Sentry) -> StatusCode {
+    tracing::error!("cannot go on");
+    sentry.flush(TIMEOUT);
+    std::process::exit(0)
 }
 
 fn fail_once(sentry: &Sentry) {
@@ -124,6 +145,11 @@ async fn a_guard_in_main_sends_what_is_left() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn flushing_before_exit_sends_what_is_left() {
     assert!(run("exit").await.contains("HTTP 500"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flushing_before_exit_sends_a_log_line_whose_exchange_is_not_over() {
+    assert!(run("exit in an exchange").await.contains("cannot go on"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -58,6 +58,16 @@ fn app() -> Router {
             }),
         )
         .route("/panic", route(panics))
+        .route("/logged-and-stuck", route(logs_and_waits))
+}
+
+/// Where `/logged-and-stuck` goes on from.
+static GO_ON: tokio::sync::Notify = tokio::sync::Notify::const_new();
+
+async fn logs_and_waits() -> StatusCode {
+    tracing::error!("cannot reach the database");
+    GO_ON.notified().await;
+    StatusCode::INTERNAL_SERVER_ERROR
 }
 
 async fn captures_then_panics() -> StatusCode {
@@ -124,6 +134,29 @@ async fn a_log_line_without_a_failure_is_an_event_as_it_was() {
         (event.transaction.as_deref(), event.tags["outcome"].as_str()),
         (Some("GET /logged-and-survived"), "completed")
     );
+}
+
+#[tokio::test]
+async fn flushing_sends_a_log_line_that_waits_for_its_exchange_and_its_end_says_nothing_more() {
+    let receiver = Receiver::new();
+    let address = serve_logging(&receiver.sentry).await;
+    let stuck = tokio::spawn(get(address, "/logged-and-stuck"));
+    let events = async {
+        loop {
+            // As a process does that is told to end while it still serves.
+            let events = receiver.events();
+            if !events.is_empty() {
+                return events;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let events = tokio::time::timeout(std::time::Duration::from_secs(20), events).await.expect("an event");
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].message.as_deref(), Some("cannot reach the database"));
+    GO_ON.notify_one();
+    assert_eq!(stuck.await.unwrap().unwrap().status(), 500);
+    assert_eq!(receiver.events().len(), 0, "one failure is one event");
 }
 
 #[tokio::test]

@@ -14,9 +14,10 @@ mod wire;
 
 use std::{
     cell::Cell,
+    mem,
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, OnceLock, atomic::Ordering},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak, atomic::Ordering},
     thread,
     time::Duration,
 };
@@ -32,10 +33,13 @@ use steeple_scrub::{Scrubbed, Scrubber};
 use self::queue::{Next, Queue};
 use crate::{
     counts::{Counters, Loss},
-    link::{self, Verdict},
+    link::{self, Link, Verdict},
     scrub,
     session::Sessions,
 };
+
+/// Events that wait for their exchanges beyond this many are not sent by flushing, but at the exchanges' ends.
+const MAX_HELD: usize = 1024;
 
 /// How long the counters of release health gather before they are sent.
 const SESSIONS_EVERY: Duration = Duration::from_mins(1);
@@ -68,6 +72,8 @@ pub(crate) struct Pipeline {
     recorder: Recorder,
     sessions: Option<Arc<Sessions>>,
     sink: Sink,
+    /// Where events wait for the end of their exchange.
+    held: Mutex<Vec<Weak<Link>>>,
 }
 
 /// Where envelopes go at the end of the queue.
@@ -156,6 +162,7 @@ impl TransportFactory for Factory {
             recorder,
             sessions: self.sessions.clone(),
             sink,
+            held: Mutex::default(),
         });
         let made = self.made.get_or_init(|| Arc::clone(&pipeline));
         if Arc::ptr_eq(made, &pipeline) { pipeline } else { Arc::clone(made) as Arc<dyn Transport> }
@@ -178,19 +185,38 @@ impl Pipeline {
             self.recorder.record_lost_data(&job.envelope, Reason::QueueOverflow);
         }
     }
+
+    /// Knows where an event waits, so that flushing sends it before its exchange is over.
+    fn remember(&self, link: Weak<Link>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.len() >= MAX_HELD {
+            held.retain(|link| link.upgrade().is_some_and(|link| link.holds()));
+        }
+        if held.len() < MAX_HELD {
+            held.push(link);
+        }
+    }
+
+    fn release(&self) {
+        let held = self.held.try_lock().map(|mut held| mem::take(&mut *held)).unwrap_or_default();
+        for job in held.iter().filter_map(|link| link.upgrade()?.release()) {
+            self.push(job);
+        }
+    }
 }
 
 impl Transport for Pipeline {
     fn send_envelope(&self, envelope: Envelope) {
         match link::judge(envelope) {
             Verdict::Send { envelope, user_is_approved } => self.push(Job { envelope, user_is_approved }),
-            Verdict::Held => {}
+            Verdict::Held(link) => self.remember(link),
             Verdict::Duplicate => self.counters.duplicate(),
         }
     }
 
     fn flush(&self, timeout: Duration) -> bool {
         let until = steeple_core::clock::now().checked_add(timeout);
+        self.release();
         if let Some(envelope) = sessions_envelope(self.sessions.as_deref()) {
             self.push(Job { envelope, user_is_approved: false });
         }

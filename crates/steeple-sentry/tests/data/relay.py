@@ -22,8 +22,10 @@ def child(value, key):
 
 def is_known(rule, path, value):
     """Findings that are not of a secret."""
-    # Relay takes a whole sentence for a secret that has the word password in it, and whatever follows the word bearer.
-    # One from which the secret itself was removed has nothing left to find.
+    # Relay takes a whole text for a secret that has a word such as password in it ("password mismatch" as well), and
+    # whatever follows the word bearer. Another marker changes nothing ("password=[Filtered]", "[redacted:password]" and
+    # "bearer [Filtered]" are found all the same); only without the word is the text let through, and then nobody knows any
+    # more what was removed. One from which the secret itself was removed has nothing left to find.
     if rule.startswith(("@password:", "@bearer:")):
         return "[redacted:" in value
     # An address in a sentence is a machine's that the team runs; the client's must not be where it would be found.
