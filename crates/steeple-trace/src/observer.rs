@@ -1,10 +1,10 @@
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Uri, request, response};
+use http::{HeaderMap, HeaderValue, request, response};
 use opentelemetry::{
     Context,
     baggage::Baggage,
-    trace::{SpanContext, TraceContextExt},
+    trace::{SpanContext, Status, TraceContextExt},
 };
 use opentelemetry_sdk::trace::{SdkTracer, SpanData};
 use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, Signal, TraceContext, clock};
@@ -242,12 +242,14 @@ impl Trace {
         Bounds { scrubber: self.0.scrubber.clone(), max_value: usize::MAX }
     }
 
-    pub(crate) fn scrubbed(&self, text: &str) -> String {
-        crate::scrub::cut(&self.0.scrubber.text(text), attributes::MAX_TEXT).to_owned()
+    pub(crate) fn scrubber(&self) -> &Scrubber {
+        &self.0.scrubber
     }
 
-    pub(crate) fn scrubbed_url(&self, uri: &Uri) -> String {
-        crate::scrub::cut(&self.0.scrubber.uri(uri), attributes::MAX_TEXT).to_owned()
+    /// The status of what failed and said this.
+    pub(crate) fn failed(&self, error: &dyn fmt::Display) -> Status {
+        let said = error.to_string();
+        Status::error(self.0.scrubber.text(&said).cut(attributes::MAX_TEXT, "").into_inner().into_owned())
     }
 
     fn peer(&self, request: &request::Parts) -> Option<SocketAddr> {

@@ -10,7 +10,7 @@ use std::{
 
 use opentelemetry::{
     Context, Key, KeyValue, Value,
-    trace::{SpanKind, Status, TraceContextExt, Tracer},
+    trace::{SpanKind, TraceContextExt, Tracer},
 };
 use pin_project_lite::pin_project;
 use steeple_core::{Exchange, call::class_of};
@@ -241,7 +241,7 @@ impl<F: Future, J: Judge<F::Output>> Future for Segment<F, J> {
             let span = context.span();
             if let Some((class, error)) = J::failure(output) {
                 span.set_attribute(KeyValue::new(key::ERROR_TYPE, class));
-                span.set_status(Status::error(trace.scrubbed(&error.to_string())));
+                span.set_status(trace.failed(error));
             }
             span.end();
             *this.stage = Stage::Unrecorded;

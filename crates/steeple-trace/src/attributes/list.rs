@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use opentelemetry::{Array, Key, KeyValue, StringValue, Value};
-use steeple_core::{AttributeValue, ErrorClass, VisibleAddress};
+use steeple_core::{AttributeValue, ErrorClass, VisibleAddress, call::CallEnd};
 use steeple_scrub::{Scrubbed, Scrubber};
 
 use super::MAX_TEXT;
@@ -48,6 +48,13 @@ impl Attributes {
     /// What kind of failure it was: an outcome's name or a status code.
     pub(crate) fn class(&mut self, key: &'static str, class: ErrorClass) {
         self.0.push(KeyValue::new(key, class.to_string()));
+    }
+
+    /// What kind of failure it was of a call: the error's type, a code's name or a status.
+    pub(crate) fn class_of_call(&mut self, key: &'static str, end: &CallEnd<'_>) -> bool {
+        let class = end.error_class();
+        self.0.extend(class.map(|class| KeyValue::new(key, class.to_owned())));
+        class.is_some()
     }
 
     /// An attribute that the application named.

@@ -10,9 +10,8 @@ use steeple_core::call::{Call, CallEnd, CallObserver};
 use super::origin::Origin;
 use crate::{
     Trace,
-    attributes::{MAX_TEXT, key},
+    attributes::{Attributes, key},
     propagation::trace_context,
-    scrub::cut,
     span,
 };
 
@@ -83,7 +82,8 @@ impl CallObserver for ClientSpans {
         let context = origin.records().then(|| {
             let parent = origin.context();
             let (name, attributes) = describe(trace, request, call);
-            let builder = trace.tracer().span_builder(name).with_kind(SpanKind::Client).with_attributes(attributes);
+            let builder =
+                trace.tracer().span_builder(name).with_kind(SpanKind::Client).with_attributes(attributes.into_vec());
             let _preset = origin.preset(trace);
             let span = builder.start_with_context(trace.tracer(), &parent);
             parent.with_span(span)
@@ -119,48 +119,52 @@ impl CallObserver for ClientSpans {
 
     fn on_end(&self, ClientSpan(context): ClientSpan, call: &Call, end: &CallEnd<'_>) {
         let span = context.span();
-        let mut attributes = Vec::with_capacity(2);
-        if call.rpc_method().is_some() {
-            attributes.extend(end.grpc_status.map(|grpc| KeyValue::new(key::RPC_STATUS, grpc.as_str())));
-        } else {
-            let status = end.status.map(|status| i64::from(status.as_u16()));
-            attributes.extend(status.map(|status| KeyValue::new(key::HTTP_STATUS, status)));
+        let mut attributes = Attributes::with_capacity(2);
+        if call.rpc_method().is_none() {
+            if let Some(status) = end.status {
+                attributes.number(key::HTTP_STATUS, status.as_u16());
+            }
+        } else if let Some(status) = end.grpc_status {
+            attributes.word(key::RPC_STATUS, status.as_str());
         }
-        if let Some(class) = end.error_class() {
-            attributes.push(KeyValue::new(key::ERROR_TYPE, class.to_owned()));
-            let said = end.error.map(|error| self.trace.scrubbed(&error.to_string()));
-            span.set_status(Status::error(said.unwrap_or_default()));
+        if attributes.class_of_call(key::ERROR_TYPE, end) {
+            span.set_status(end.error.map_or_else(|| Status::error(""), |error| self.trace.failed(&error)));
         }
-        span.set_attributes(attributes);
+        span.set_attributes(attributes.into_vec());
         span.end();
     }
 }
 
-fn describe(trace: &Trace, request: &request::Parts, call: &Call) -> (Cow<'static, str>, Vec<KeyValue>) {
-    let mut attributes = Vec::with_capacity(8);
+fn describe(trace: &Trace, request: &request::Parts, call: &Call) -> (Cow<'static, str>, Attributes) {
+    let scrubber = trace.scrubber();
+    let mut attributes = Attributes::with_capacity(8);
     let name: Cow<'static, str> = if let Some(rpc) = call.rpc_method() {
-        attributes.push(KeyValue::new(key::RPC_SYSTEM, "grpc"));
-        attributes.push(KeyValue::new(key::RPC_METHOD, rpc.to_owned()));
-        rpc.to_owned().into()
+        attributes.word(key::RPC_SYSTEM, "grpc");
+        let rpc = scrubber.text(rpc).into_owned();
+        attributes.text(key::RPC_METHOD, rpc.clone());
+        rpc.into_inner().into()
     } else {
         let method = call.method();
-        attributes.push(KeyValue::new(key::HTTP_METHOD, method));
+        attributes.word(key::HTTP_METHOD, method);
         if method == "_OTHER" {
-            let original = cut(request.method.as_str(), MAX_TEXT).to_owned();
-            attributes.push(KeyValue::new(key::HTTP_METHOD_ORIGINAL, original));
+            attributes.text(key::HTTP_METHOD_ORIGINAL, scrubber.text(request.method.as_str()));
         }
-        attributes.push(KeyValue::new(key::URL_FULL, trace.scrubbed_url(&request.uri)));
+        attributes.text(key::URL_FULL, scrubber.uri(&request.uri));
         let shown = if method == "_OTHER" { "HTTP" } else { method };
         match call.url_template() {
             Some(template) => {
-                attributes.push(KeyValue::new(key::URL_TEMPLATE, template));
+                attributes.word(key::URL_TEMPLATE, template);
                 format!("{shown} {template}").into()
             }
             None => shown.into(),
         }
     };
-    attributes.extend(call.server_address().map(|host| KeyValue::new(key::SERVER_ADDRESS, host.to_owned())));
-    attributes.extend(call.server_port().map(|port| KeyValue::new(key::SERVER_PORT, i64::from(port))));
+    if let Some(host) = call.server_address() {
+        attributes.text(key::SERVER_ADDRESS, scrubber.text(host));
+    }
+    if let Some(port) = call.server_port() {
+        attributes.number(key::SERVER_PORT, port);
+    }
     (name, attributes)
 }
 

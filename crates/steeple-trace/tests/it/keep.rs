@@ -52,7 +52,7 @@ fn keeping() -> Keep {
 #[tokio::test]
 async fn what_is_slow_for_its_route_alone_is_kept_once_it_is_known_what_is_usual() {
     let keep = Keep::new().slow_for_its_route(3.0, Duration::from_millis(300));
-    let keep = keep.slow(Duration::from_secs(60));
+    let keep = keep.slow(Duration::from_mins(1));
     let rig = Rig::without_subscriber(Trace::builder().sampling(Sampling::always_off()).keep(keep));
     let app = app(&rig.trace);
     ask(&app, get("/work/slower")).await;
