@@ -219,7 +219,7 @@ pub(crate) struct Sightings {
     /// An event of a panic is on its way.
     pub(crate) reported_panic: bool,
     /// A log line that became an event. It waits: what it is about may turn up, and says more.
-    pub(crate) held: Option<Job>,
+    pub(crate) held: Option<Box<Job>>,
     /// Log lines that would have become further events.
     pub(crate) folded: Vec<Breadcrumb>,
     pub(crate) panic: Option<Box<Panicked>>,
@@ -344,7 +344,7 @@ pub(crate) fn judge(envelope: Envelope) -> Verdict {
         }
         Kind::Log if seen.reported => Verdict::Duplicate,
         Kind::Log if seen.held.is_none() => {
-            seen.held = Some(Job { envelope, user_is_approved });
+            seen.held = Some(Box::new(Job { envelope, user_is_approved }));
             drop(slot);
             Verdict::Held(Arc::downgrade(&link))
         }
@@ -374,7 +374,7 @@ impl Link {
     /// say of it, it then says already. Never waits: the panic hook may flush.
     pub(crate) fn release(&self) -> Option<Job> {
         let mut slot = self.0.try_lock().ok()?;
-        let job = slot.sightings.held.take()?;
+        let job = *slot.sightings.held.take()?;
         slot.sightings.reported = true;
         Some(job)
     }

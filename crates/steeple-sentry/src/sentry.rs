@@ -232,7 +232,7 @@ impl Observer for Sentry {
                 }
             }
             Finding::Well => match seen.held {
-                Some(held) if !seen.reported => self.release(held, end),
+                Some(held) if !seen.reported => self.release(*held, end),
                 Some(_) => self.0.counters.duplicate(),
                 None => {}
             },

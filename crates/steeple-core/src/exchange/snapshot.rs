@@ -9,8 +9,6 @@ use crate::{Text, TransactionName, User, VisibleAddress};
 pub struct Snapshot {
     /// [`Exchange::name`].
     pub name: TransactionName,
-    /// [`Exchange::route`].
-    pub route: Option<Text>,
     /// [`Exchange::visible_user`].
     pub user: Option<User>,
     /// [`Exchange::visible_client_address`].
@@ -31,7 +29,6 @@ impl Exchange {
         let rare = notes.and_then(|notes| notes.rare.as_deref());
         Snapshot {
             name: self.name_from(notes.and_then(|notes| notes.custom.clone())),
-            route: self.route().cloned(),
             user: notes.and_then(|notes| notes.user.as_ref()?.visible.clone()),
             client_address: notes.and_then(|notes| notes.address.as_ref()?.visible.clone()),
             client_request_id: rare.and_then(|rare| rare.client_request_id.clone()),
@@ -57,7 +54,7 @@ mod tests {
         exchange.attribute("plan", "pro");
         let snapshot = exchange.snapshot();
         assert_eq!(snapshot.name, exchange.name());
-        assert_eq!((&snapshot.route, &snapshot.user), (&exchange.route().cloned(), &exchange.visible_user()));
+        assert_eq!(snapshot.user, exchange.visible_user());
         assert_eq!(snapshot.user.unwrap().email(), None, "as sinks may see it");
         assert_eq!(snapshot.client_address.unwrap().to_string(), "192.0.2.0");
         assert_eq!(snapshot.client_request_id, exchange.client_request_id());

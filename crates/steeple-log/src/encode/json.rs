@@ -1,6 +1,6 @@
 //! JSON with OpenTelemetry's names.
 
-use std::{fmt::Write, net::IpAddr};
+use std::{fmt::Write, net::IpAddr, ops::Range};
 
 use steeple_core::{ErrorClass, Hex, VisibleAddress};
 use steeple_scrub::Scrubbed;
@@ -60,12 +60,22 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     out.extend_from_slice(b"\",\"level\":\"");
     out.extend_from_slice(level_name(access.level).as_bytes());
     out.extend_from_slice(b"\",\"message\":\"");
-    message(out, access);
+    let name = message(out, access);
     out.extend_from_slice(b"\",\"target\":\"steeple::access\"");
     out.extend_from_slice(constants);
     ids(out, &access.context);
     optional(out, text_key!("client_request_id"), borrowed(access.client_request_id.as_ref()));
-    names(out, &access.context, Some(access.method));
+    out.extend_from_slice(text_key!("transaction.name").as_bytes());
+    out.extend_from_within(name.whole());
+    out.push(b'"');
+    plain(out, text_key!("http.request.method"), access.method);
+    if access.context.is_named_after_route() {
+        out.extend_from_slice(text_key!("http.route").as_bytes());
+        out.extend_from_within(name.target());
+        out.push(b'"');
+    } else {
+        optional(out, text_key!("http.route"), access.context.route());
+    }
     text(out, text_key!("url.path"), access.path.as_deref());
     optional(out, text_key!("url.query"), borrowed(access.query.as_ref()));
     if let Some(status) = access.end.status {
@@ -109,7 +119,10 @@ pub(super) fn line(out: &mut Vec<u8>, constants: &[u8], line: &Line<'_>) {
     out.extend_from_slice(constants);
     if let Some(context) = &line.context {
         ids(out, context);
-        names(out, context, None);
+        out.extend_from_slice(text_key!("transaction.name").as_bytes());
+        name(out, context);
+        out.push(b'"');
+        optional(out, text_key!("http.route"), context.route());
         optional(out, text_key!("user.id"), context.user());
     }
     optional(out, text_key!("span.name"), line.span.map(Scrubbed::from_static));
@@ -118,9 +131,27 @@ pub(super) fn line(out: &mut Vec<u8>, constants: &[u8], line: &Line<'_>) {
     out.push(b'}');
 }
 
+/// Where a name was written, to be copied from there: a line says it three times.
+pub(super) struct Written {
+    start: usize,
+    target: usize,
+    end: usize,
+}
+
+impl Written {
+    pub(super) fn whole(&self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    /// Without the method.
+    fn target(&self) -> Range<usize> {
+        self.target..self.end
+    }
+}
+
 /// What the message of an exchange says: its name, its status, and what was odd about its end.
-pub(super) fn message(out: &mut Vec<u8>, access: &Access<'_>) {
-    name(out, &access.context);
+pub(super) fn message(out: &mut Vec<u8>, access: &Access<'_>) -> Written {
+    let name = name(out, &access.context);
     if let Some(status) = access.end.grpc_status {
         out.push(b' ');
         out.extend_from_slice(status.as_str().as_bytes());
@@ -132,16 +163,20 @@ pub(super) fn message(out: &mut Vec<u8>, access: &Access<'_>) {
         out.push(b' ');
         out.extend_from_slice(oddity.as_bytes());
     }
+    name
 }
 
 /// The inside of a string: `GET /users/{id}`.
-pub(super) fn name(out: &mut Vec<u8>, context: &Context<'_>) {
+pub(super) fn name(out: &mut Vec<u8>, context: &Context<'_>) -> Written {
+    let start = out.len();
     let (method, target) = context.name();
     if let Some(method) = method {
         out.extend_from_slice(method.as_bytes());
         out.push(b' ');
     }
+    let written = out.len();
     escape::json(out, target);
+    Written { start, target: written, end: out.len() }
 }
 
 fn ids(out: &mut Vec<u8>, context: &Context<'_>) {
@@ -154,16 +189,6 @@ fn ids(out: &mut Vec<u8>, context: &Context<'_>) {
         hex(out, text_key!("trace_id"), trace.trace_id());
         hex(out, text_key!("span_id"), trace.span_id());
     }
-}
-
-fn names(out: &mut Vec<u8>, context: &Context<'_>, method: Option<&'static str>) {
-    out.extend_from_slice(text_key!("transaction.name").as_bytes());
-    name(out, context);
-    out.push(b'"');
-    if let Some(method) = method {
-        plain(out, text_key!("http.request.method"), method);
-    }
-    optional(out, text_key!("http.route"), context.route());
 }
 
 /// One of our own words: it needs neither scrubber nor escapes.

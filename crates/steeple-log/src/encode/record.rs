@@ -2,7 +2,7 @@ use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, Uri, header::USER_AGENT};
 use steeple_core::{
-    End, Exchange, RequestId, Snapshot, Text, TraceContext, TransactionName, User, VisibleAddress, clock,
+    End, Exchange, NameSource, RequestId, Snapshot, Text, TraceContext, TransactionName, User, VisibleAddress, clock,
 };
 use steeple_scrub::{Scrubbed, Scrubber};
 use tracing::Level;
@@ -108,11 +108,11 @@ impl<'a> Access<'a> {
         snapshot: &'a Snapshot,
         end: &'a End,
     ) -> Self {
-        let Snapshot { name, route, user, client_address, client_request_id, error, attributes, .. } = snapshot;
+        let Snapshot { name, user, client_address, client_request_id, error, attributes, .. } = snapshot;
         let error = error.as_ref().map(|error| Line::message(scrubber, &error.to_string()));
         let started = exchange.started();
         let at = clock::unix_at(started.checked_add(end.duration).unwrap_or(started));
-        let context = Context::new(scrubber, exchange, name, route.as_ref(), user.as_ref());
+        let context = Context::new(scrubber, exchange, name, exchange.route(), user.as_ref());
         let rpc_method = exchange.rpc_method().map(|method| match context.target.vouch_for(method) {
             Some(method) => method.into(),
             None => scrubber.text(method).cut(MAX_VALUE, CUT),
@@ -160,6 +160,7 @@ pub(crate) struct Context<'a> {
     method: Option<&'static str>,
     target: Shown<'a>,
     route: Option<Shown<'a>>,
+    is_named_after_route: bool,
     user: Option<Shown<'a>>,
 }
 
@@ -193,6 +194,7 @@ impl<'a> Context<'a> {
             method: name.method(),
             target: named(scrubber, name.target_text()),
             route: route.map(|route| named(scrubber, route)),
+            is_named_after_route: name.source() == NameSource::Route,
             user: user.and_then(User::id).map(|id| scrubber.text(id).cut(MAX_VALUE, CUT)),
         }
     }
@@ -204,6 +206,11 @@ impl<'a> Context<'a> {
     /// The parts of the name: method and target.
     pub(crate) fn name(&self) -> (Option<&'static str>, Scrubbed<&str>) {
         (self.method, self.target.as_deref())
+    }
+
+    /// Whether the name's target is the route's template.
+    pub(crate) fn is_named_after_route(&self) -> bool {
+        self.is_named_after_route
     }
 
     /// The template of the route.
