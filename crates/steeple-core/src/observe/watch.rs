@@ -67,6 +67,7 @@ impl<O: Observer> Watch<O> {
         Entered { watch: self, unwinds: true }
     }
 
+    #[inline]
     fn each_state(&mut self, hook: impl FnOnce(&O, &mut O::State, &Exchange)) {
         if let (Some(Live { observer, state: Some(state), .. }), Some(exchange)) = (&mut self.live, &self.exchange) {
             quietly(|| hook(observer, state, exchange));
