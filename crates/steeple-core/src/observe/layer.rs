@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::Observe;
+use super::{Apart, Observe};
 use crate::Observer;
 
 /// Watches every exchange of a service. See the [module docs](crate::observe).
@@ -24,18 +24,18 @@ use crate::Observer;
 #[derive(Debug)]
 #[must_use = "a layer does nothing until a service is wrapped in it"]
 pub struct ObserveLayer<O> {
-    observer: Arc<O>,
+    observer: Arc<Apart<O>>,
 }
 
 impl<O: Observer> ObserveLayer<O> {
     /// Watches with this observer, or with these: a tuple of observers is one.
     pub fn new(observer: O) -> Self {
-        Self { observer: Arc::new(observer) }
+        Self { observer: Arc::new(Apart(observer)) }
     }
 
     /// The observer.
     pub fn observer(&self) -> &O {
-        &self.observer
+        &self.observer.0
     }
 }
 

@@ -32,3 +32,9 @@ pub use self::{
     layer::ObserveLayer,
     service::Observe,
 };
+
+/// An observer in cache lines of its own: every exchange counts a reference to it, on whichever thread, and whoever reads
+/// the observer would wait for those counts. Two lines, as processors fetch them in pairs.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Apart<O>(pub(crate) O);

@@ -8,18 +8,18 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{CountedBody, ObservedBody, future::ResponseFuture, watch::Watch};
+use super::{Apart, CountedBody, ObservedBody, future::ResponseFuture, watch::Watch};
 use crate::{Exchange, Observer};
 
 /// A service whose exchanges are watched. See the [module docs](crate::observe).
 #[derive(Debug)]
 pub struct Observe<S, O> {
     inner: S,
-    observer: Arc<O>,
+    observer: Arc<Apart<O>>,
 }
 
 impl<S, O> Observe<S, O> {
-    pub(super) fn new(inner: S, observer: Arc<O>) -> Self {
+    pub(super) fn new(inner: S, observer: Arc<Apart<O>>) -> Self {
         Self { inner, observer }
     }
 

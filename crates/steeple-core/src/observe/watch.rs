@@ -2,6 +2,7 @@ use std::{sync::Arc, time::Instant};
 
 use http::{HeaderMap, StatusCode, request, response};
 
+use super::Apart;
 use crate::{
     End, Exchange, GrpcStatus, NoticedError, Observer, Outcome, clock,
     exchange::{is_grpc, swap_current},
@@ -18,7 +19,7 @@ pub(crate) struct Watch<O: Observer> {
 }
 
 struct Live<O: Observer> {
-    observer: Arc<O>,
+    observer: Arc<Apart<O>>,
     state: Option<O::State>,
     status: Option<StatusCode>,
     grpc_status: Option<GrpcStatus>,
@@ -31,8 +32,8 @@ struct Live<O: Observer> {
 }
 
 impl<O: Observer> Watch<O> {
-    pub(super) fn start(observer: &Arc<O>, exchange: Exchange, head: &mut request::Parts, owner: bool) -> Self {
-        let state = quietly(|| begin(&**observer, &exchange, head)).flatten();
+    pub(super) fn start(observer: &Arc<Apart<O>>, exchange: Exchange, head: &mut request::Parts, owner: bool) -> Self {
+        let state = quietly(|| begin(&observer.0, &exchange, head)).flatten();
         // Not watched: still the current exchange while it is polled, and it still ends.
         let live = (owner || state.is_some()).then(|| Live {
             observer: Arc::clone(observer),
@@ -70,7 +71,7 @@ impl<O: Observer> Watch<O> {
     #[inline]
     fn each_state(&mut self, hook: impl FnOnce(&O, &mut O::State, &Exchange)) {
         if let (Some(Live { observer, state: Some(state), .. }), Some(exchange)) = (&mut self.live, &self.exchange) {
-            quietly(|| hook(observer, state, exchange));
+            quietly(|| hook(&observer.0, state, exchange));
         }
     }
 
@@ -92,7 +93,7 @@ impl<O: Observer> Watch<O> {
             exchange.notice(error);
         }
         if let Some(state) = &mut live.state {
-            quietly(|| live.observer.on_response(state, exchange, head));
+            quietly(|| live.observer.0.on_response(state, exchange, head));
         }
     }
 
@@ -173,7 +174,7 @@ impl<O: Observer> Watch<O> {
             exchange.set_ended();
         }
         if let Some(state) = live.state {
-            quietly(|| live.observer.on_end(state, exchange, &end));
+            quietly(|| live.observer.0.on_end(state, exchange, &end));
         }
     }
 }
