@@ -12,12 +12,13 @@ use steeple_examples::taskboard::proto::{GetTaskRequest, WatchTasksRequest, task
 use steeple_tests::{
     board::{Board, with_session},
     client::Protocol,
+    grpc::channel,
     page::Page,
     peer,
     server::Server,
     settle::wait_until,
 };
-use tonic::{Code, transport::Endpoint};
+use tonic::Code;
 use tower::{Layer, ServiceExt};
 
 use crate::scrape::{query, scraping};
@@ -72,11 +73,10 @@ async fn call(
 
 /// Calls over gRPC: what goes well, what fails, what is given up, and what nobody answers.
 async fn call_grpc(steeple: &Steeple, board: SocketAddr, token: &str) {
-    let channel = |address: SocketAddr| {
-        let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-        TaskBoardClient::new(steeple.client_layer().server(address.to_string()).layer(channel))
+    let to = |address: SocketAddr| {
+        TaskBoardClient::new(steeple.client_layer().server(address.to_string()).layer(channel(address)))
     };
-    let mut client = channel(board);
+    let mut client = to(board);
     let get = || GetTaskRequest { id: 1, end_with_code: None };
     client.get_task(with_session(get(), token)).await.unwrap();
     let none = GetTaskRequest { id: 9, end_with_code: None };
@@ -85,7 +85,7 @@ async fn call_grpc(steeple: &Steeple, board: SocketAddr, token: &str) {
     let mut messages = client.watch_tasks(watch).await.unwrap().into_inner();
     messages.message().await.unwrap();
     drop(messages);
-    assert_eq!(channel(peer::free_address()).get_task(get()).await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(to(peer::free_address()).get_task(get()).await.unwrap_err().code(), Code::Unavailable);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

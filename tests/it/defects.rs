@@ -286,7 +286,7 @@ async fn d05_the_client_is_who_the_trusted_proxy_says_and_not_who_the_client_say
 async fn d06_a_grpc_status_in_the_trailers_is_the_calls_status() {
     let stack = Stack::new();
     let server = Server::start(stack.layer().layer(GrpcLab)).await;
-    let client = GrpcClient::connect(server.address()).await;
+    let client = GrpcClient::to(server.address());
     let messages = client.server_streaming("/lab.v1.Lab/Count", "1 fail 13").await.unwrap();
     assert_eq!(messages.count().await, 2);
     for _ in 0..4 {

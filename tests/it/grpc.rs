@@ -20,7 +20,7 @@ impl Watched {
     async fn start() -> Self {
         let observer = RecordingObserver::new();
         let server = Server::start(ObserveLayer::new(observer.clone()).layer(GrpcLab)).await;
-        Self { observer, client: GrpcClient::connect(server.address()).await, _server: server }
+        Self { observer, client: GrpcClient::to(server.address()), _server: server }
     }
 
     async fn check(&self, outcome: Outcome, status: GrpcStatus) -> (Exchange, End) {

@@ -27,7 +27,7 @@ async fn each_failure_of_the_task_board_is_one_event_with_its_route_and_its_user
     assert!(board.get("/lab/panic", &token).await.is_none());
     assert!(board.get("/lab/body-error", &token).await.is_none());
     let call = WatchTasksRequest { project_id: 0, end_after: 2, end_with_code: Some(13), heartbeat_ms: 1 };
-    let mut stream = board.grpc().await.watch_tasks(with_session(call, &token)).await.unwrap().into_inner();
+    let mut stream = board.grpc().watch_tasks(with_session(call, &token)).await.unwrap().into_inner();
     let mut messages = 0;
     let status = loop {
         match stream.message().await {
@@ -92,7 +92,7 @@ async fn a_database_that_fails_a_grpc_call_is_one_event_with_its_method_and_its_
     let (user, token) = board.sign_in().await;
     board.task(&token).await;
     let call = || with_session(GetTaskRequest { id: 1, end_with_code: None }, &token);
-    let mut client = board.grpc().await;
+    let mut client = board.grpc();
     assert!(client.get_task(call()).await.is_ok());
 
     // Somebody else's migration.

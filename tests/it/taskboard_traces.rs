@@ -18,13 +18,14 @@ use steeple_examples::taskboard::proto::{GetTaskRequest, WatchTasksRequest, task
 use steeple_tests::{
     board::{Board, with_session},
     client::{Client, Protocol},
+    grpc::channel,
     otlp::{Otlp, Record, Span},
     peer::{self, Peer},
     process::ran_alone,
     settle::wait_until,
 };
 use tokio::net::TcpStream;
-use tonic::{Code, transport::Endpoint};
+use tonic::Code;
 use tower::{Layer, ServiceExt};
 
 fn traced(name: &str, receiver: &Otlp) -> Builder {
@@ -65,7 +66,7 @@ async fn use_it(board: &Board, token: &str) {
     assert_eq!(board.get("/admin/users/1", "").await.unwrap().0, 200);
     assert_eq!(board.get("/lab/fail", token).await.unwrap().0, 500);
     assert!(board.get("/lab/body-error", "").await.is_none());
-    let mut grpc = board.grpc().await;
+    let mut grpc = board.grpc();
     grpc.get_task(with_session(GetTaskRequest { id: 1, end_with_code: None }, token)).await.unwrap();
     for (end_after, code) in [(3, Code::Ok), (1, Code::Internal)] {
         let call = WatchTasksRequest { project_id: 0, end_after, end_with_code: Some(code.into()), heartbeat_ms: 1 };
@@ -234,8 +235,7 @@ async fn the_task_boards_access_lines_arrive_as_log_records_with_the_ids_of_thei
 fn asking(steeple: &Steeple, http: SocketAddr, grpc: SocketAddr) -> Router {
     let calls = steeple.client_layer();
     let client = calls.clone().layer(legacy::Client::builder(TokioExecutor::new()).build_http::<Body>());
-    let channel = Endpoint::from_shared(format!("http://{grpc}")).unwrap().connect_lazy();
-    let mut board = TaskBoardClient::new(calls.server(grpc.to_string()).layer(channel));
+    let mut board = TaskBoardClient::new(calls.server(grpc.to_string()).layer(channel(grpc)));
     let ask = async move || {
         let uri: Uri = format!("http://{http}/lab/echo").parse().unwrap();
         let answer = client.oneshot(Request::get(uri).body(Body::empty()).unwrap()).await.unwrap();

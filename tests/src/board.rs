@@ -10,9 +10,12 @@ use serde_json::{Value, json};
 use steeple::{Builder, Steeple};
 use steeple_examples::taskboard::{App, proto::task_board_client::TaskBoardClient, router, watch};
 use tokio::{net::TcpListener, task::JoinHandle};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
-use crate::client::{Client, Protocol, full};
+use crate::{
+    client::{Client, Protocol, full},
+    grpc::channel,
+};
 
 /// A task board that serves until it is told to stop.
 #[derive(Debug)]
@@ -100,9 +103,8 @@ impl Board {
     }
 
     /// A gRPC client.
-    pub async fn grpc(&self) -> TaskBoardClient<Channel> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
-        TaskBoardClient::new(endpoint.connect().await.expect("the board listens"))
+    pub fn grpc(&self) -> TaskBoardClient<Channel> {
+        TaskBoardClient::new(channel(self.address))
     }
 
     /// Ends it as a signal would: it answers what it has begun, then sends and writes all that it knows.

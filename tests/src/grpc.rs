@@ -147,15 +147,19 @@ where
     }
 }
 
+/// A channel to this server, which connects with its first call.
+pub fn channel(address: SocketAddr) -> Channel {
+    Endpoint::from_shared(format!("http://{address}")).expect("a URL").connect_lazy()
+}
+
 /// A tonic client of [`GrpcLab`].
 #[derive(Clone, Debug)]
 pub struct GrpcClient(Channel);
 
 impl GrpcClient {
-    /// Connects.
-    pub async fn connect(address: SocketAddr) -> Self {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("a URL");
-        Self(endpoint.connect().await.expect("the server listens"))
+    /// A client that connects with its first call.
+    pub fn to(address: SocketAddr) -> Self {
+        Self(channel(address))
     }
 
     async fn ready(&self) -> Grpc<Channel> {
