@@ -90,7 +90,7 @@ impl Place {
         let facade = feature.map_or_else(String::new, |feature| {
             let path = workspace().join("crates/steeple");
             let features = if feature.is_empty() { String::new() } else { format!("\"{feature}\"") };
-            format!("steeple = {{ path = {path:?}, features = [{features}] }}\n")
+            format!("steeple = {{ path = \"{}\", features = [{features}] }}\n", path.display())
         });
         let manifest = format!(
             "[package]\nname = \"hello\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\naxum = \"0.8\"\n\
