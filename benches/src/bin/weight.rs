@@ -1,6 +1,6 @@
 //! Weighs the facade: clean build seconds, crates and binary bytes of a hello world without it, with it, with each feature.
 //!
-//! `cargo run --release -p steeple-benches --bin weight [-- --results]`. A release build each, from clean, in a directory of its
+//! `cargo run --release -p steeple-benches --bin weight [-- [--results] FEATURE…]`. A release build each, from clean, in a directory of its
 //! own, with the versions of the workspace's lock file and all cores. Minutes. What is downloaded already is not
 //! downloaded again. "Crates" are those that `cargo tree` names for this machine, build and procedural macros included.
 #![expect(clippy::print_stderr, clippy::disallowed_methods, reason = "a program that measures and prints")]
@@ -14,7 +14,7 @@ use std::{
 };
 
 use steeple_benches::{
-    output::{Part, number, signed},
+    output::{Part, arguments, number, signed},
     targets::is_of_vendor,
 };
 
@@ -29,7 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     part.figure("default", "seconds", default.seconds);
     let vendors = default.names.iter().filter(|name| is_of_vendor(name)).count();
     part.figure("default", "vendors", f64::from(u32::try_from(vendors)?));
-    for feature in features()? {
+    let wanted = arguments();
+    for feature in features()?.into_iter().filter(|feature| wanted.is_empty() || wanted.contains(feature)) {
         eprintln!("{feature}");
         add(&mut part, &format!("… and `{feature}`"), &place.weigh(Some(&feature))?, &default);
     }
