@@ -104,7 +104,9 @@ fn where_to_look(address: SocketAddr, config: &Config) -> String {
         None => writeln!(text, "  database  temporary, removed at the end; --db keeps one"),
     }
     .ok();
-    writeln!(text, "  traffic   {} requests a second", config.traffic).ok();
+    // Who sees the first panic go by should know that it was asked for.
+    let kind = if config.traffic > 0 { "; some fail, hang up or panic, as asked" } else { "" };
+    writeln!(text, "  traffic   {} requests a second{kind}", config.traffic).ok();
     let places =
         [("metrics", "/metrics"), ("health", "/readyz"), ("a project", "/api/projects/1"), ("an error", "/lab/fail")];
     for (what, path) in places {
