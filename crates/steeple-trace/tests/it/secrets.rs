@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use axum::{Extension, Router, body::Body, routing::get};
+use http::{Request, StatusCode};
+use opentelemetry_sdk::trace::{InMemorySpanExporterBuilder, SdkTracerProvider};
+use steeple_core::{Exchange, User};
 use steeple_scrub::corpus::{self, Place, Secret};
-use steeple_trace::{Otlp, Trace};
+use steeple_trace::{Otlp, Segments, Trace};
+use tower::ServiceExt;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -61,4 +66,47 @@ fn no_secret_of_the_corpus_leaves_in_a_log_record() {
         let seen = format!("{} {}", record["body"], record["attributes"]);
         assert!(!secret.leaks_into(&seen), "{secret:?} leaks: {seen}");
     }
+}
+
+/// One that is found whatever stands around it.
+const TOKEN: &str = "ghp_16C7e42F292c6912E7710c838347Ae178B4a";
+
+#[tokio::test]
+async fn a_provider_that_scrubs_nothing_gets_no_secret_from_us() {
+    let exporter = InMemorySpanExporterBuilder::new().build();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    let trace = Trace::builder().request_header("referer").build_with_provider(&provider).unwrap();
+    let app = Router::new()
+        .route(
+            "/users/{id}",
+            get(|exchange: Extension<Exchange>| async move {
+                exchange.set_user(User::new(TOKEN));
+                exchange.set_name(format!("user {TOKEN}"));
+                exchange.attribute("note", TOKEN);
+                exchange.attribute("card", 4_111_111_111_111_111_i64);
+                exchange.segment("db", format!("select {TOKEN}"), async {}).with("db.query.text", TOKEN).await;
+                exchange.notice_error(&std::io::Error::other(TOKEN));
+                StatusCode::INTERNAL_SERVER_ERROR
+            }),
+        )
+        .layer(trace.layer());
+    let request = Request::get(format!("/users/{TOKEN}?q={TOKEN}"))
+        .header("host", format!("{TOKEN}.example"))
+        .header("user-agent", TOKEN)
+        .header("referer", format!("/?{TOKEN}"))
+        .body(Body::empty())
+        .unwrap();
+    let answer = app.oneshot(request).await.unwrap();
+    axum::body::to_bytes(answer.into_body(), 1024).await.unwrap();
+    let spans = exporter.get_finished_spans().unwrap();
+    assert_eq!(spans.len(), 2);
+    let seen = format!("{spans:?}");
+    assert!(!seen.contains(TOKEN), "{seen}");
+    assert!(!seen.contains("4111111111111111"), "{seen}");
+    // It was all there.
+    for what in ["[redacted:card]", "user [redacted:github]", "select [redacted:github]"] {
+        assert!(seen.contains(what), "{what} in {seen}");
+    }
+    let found = seen.matches("[redacted:github]").count();
+    assert!(found >= 11, "{found} in {seen}");
 }
