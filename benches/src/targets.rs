@@ -62,9 +62,11 @@ pub fn targets() -> String {
         Goal {
             what: "over a socket: processor time a request",
             limit: "1.12 × bare",
-            measured: socket
-                .get(EVERYTHING, "wrk-cpu")
-                .map(|times| (format!("{} × bare", number(times, 2)), times <= 1.12)),
+            measured: (|| {
+                let (loaded, at_rate) = (socket.get(EVERYTHING, "wrk-cpu")?, socket.get(EVERYTHING, "rate-cpu")?);
+                let text = format!("{} × under full load, {} × at one rate", number(loaded, 2), number(at_rate, 2));
+                Some((text, loaded <= 1.12 && at_rate <= 1.12))
+            })(),
         },
         Goal {
             what: "over a socket: throughput",

@@ -3,7 +3,8 @@
 //! `cargo build --release -p steeple-benches --features facade,peers && target/release/socket [--results] [--seconds N]`.
 //! Each server is a process on core 0, the load comes from core 1; servers take turns, N seconds each (2 unless told
 //! otherwise). Needs `taskset`, and `wrk` and `h2load` (Debian: `wrk`, `nghttp2-client`): what is absent is said and left
-//! out. Latency tails come from a generator of our own, which asks at a fixed rate and omits nothing.
+//! out. Latency tails and processor time at one rate for all come from a generator of our own, which omits nothing and never
+//! sleeps.
 #![expect(clippy::print_stderr, reason = "a program that measures and prints")]
 
 use std::{process::ExitCode, time::Duration};
@@ -15,8 +16,8 @@ use steeple_benches::{
 };
 
 const ROUNDS: usize = 7;
-const TAIL_ROUNDS: usize = 5;
-/// Well below what the slowest of the two can take: tails of a server that is not overloaded.
+const RATE_ROUNDS: usize = 5;
+/// What each server can take with room to spare: tails of one that is not overloaded.
 const RATE: u32 = 20_000;
 
 fn main() -> ExitCode {
@@ -42,7 +43,7 @@ fn run() -> Result<(), String> {
     let names: Vec<&'static str> = wanted.into_iter().filter(|name| known.contains(name)).collect();
     throughput(&mut part, Generator::Wrk, &names, &sink, seconds)?;
     throughput(&mut part, Generator::H2load, &[BARE, EVERYTHING], &sink, seconds)?;
-    tails(&mut part, &sink, seconds)?;
+    at_fixed_rate(&mut part, &names, &sink, seconds)?;
     if sink.taken() == 0 {
         return Err("no spans have arrived at the sink: everything was not everything".to_owned());
     }
@@ -107,25 +108,35 @@ fn throughput(
     Ok(())
 }
 
-fn tails(part: &mut Part, sink: &Sink, seconds: u64) -> Result<(), String> {
+fn at_fixed_rate(part: &mut Part, names: &[&'static str], sink: &Sink, seconds: u64) -> Result<(), String> {
+    let requests = f64::from(RATE) * Duration::from_secs(seconds).as_secs_f64();
     let mut servers = Vec::new();
-    for name in [BARE, EVERYTHING] {
-        servers.push((name, Server::start(name, sink.port())?, Vec::<Tails>::new()));
+    for name in names {
+        servers.push((name, Server::start(name, sink.port())?, Vec::<(Tails, f64)>::new()));
     }
-    for _ in 0..TAIL_ROUNDS {
+    for _ in 0..RATE_ROUNDS {
         for (_, server, runs) in &mut servers {
-            let tails = at_rate(server.port(), RATE, Duration::from_secs(seconds));
-            runs.push(tails.map_err(|error| error.to_string())?);
+            let before = server.cpu_seconds();
+            let tails =
+                at_rate(server.port(), RATE, Duration::from_secs(seconds)).map_err(|error| error.to_string())?;
+            runs.push((tails, (server.cpu_seconds() - before) * 1e6 / requests));
         }
     }
-    part.head(&["at 20,000 requests/s", "p50 µs", "p99 µs", "p99.9 µs", "p99.9 µs, lowest and highest round"]);
+    let columns =
+        ["server CPU µs/request", "× bare", "p50 µs", "p99 µs", "p99.9 µs", "p99.9 µs, lowest and highest round"];
+    part.head(&[&["at 20,000 requests/s"], &columns[..]].concat());
+    let bare: Vec<f64> = servers.first().into_iter().flat_map(|(_, _, runs)| runs.iter().map(|run| run.1)).collect();
     for (name, _, runs) in &servers {
-        let range = |pick: fn(f64, f64) -> f64, from| runs.iter().map(|tails| tails.p999).fold(from, pick);
+        let range = |pick: fn(f64, f64) -> f64, from| runs.iter().map(|(tails, _)| tails.p999).fold(from, pick);
+        let times = middle(runs.iter().zip(&bare).map(|((_, cpu), bare)| cpu / bare));
+        part.figure(name, "rate-cpu", times);
         part.row(&[
-            (*name).to_owned(),
-            number(middle(runs.iter().map(|tails| tails.p50)), 0),
-            number(middle(runs.iter().map(|tails| tails.p99)), 0),
-            number(middle(runs.iter().map(|tails| tails.p999)), 0),
+            (**name).to_owned(),
+            number(middle(runs.iter().map(|(_, cpu)| *cpu)), 2),
+            number(times, 2),
+            number(middle(runs.iter().map(|(tails, _)| tails.p50)), 0),
+            number(middle(runs.iter().map(|(tails, _)| tails.p99)), 0),
+            number(middle(runs.iter().map(|(tails, _)| tails.p999)), 0),
             format!(
                 "{} to {}",
                 number(range(f64::min, f64::INFINITY), 0),

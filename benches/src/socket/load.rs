@@ -79,7 +79,8 @@ impl Generator {
             Self::Wrk => Some(Load {
                 requests: before(text, " requests in ")?.parse().ok()?,
                 rate: after(text, "Requests/sec:")?.parse().ok()?,
-                typical_micros: micros(after(text, "50%")?)?,
+                // The line of the median: a share of `95.50%` may stand above it.
+                typical_micros: micros(text.lines().find_map(|line| line.trim().strip_prefix("50%"))?.trim())?,
             }),
             Self::H2load => Some(Load {
                 requests: before(text, " succeeded")?.parse().ok()?,
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn what_wrk_says_is_read() {
-        let text = "Running 2s test\n  Latency Distribution\n     50%  235.50us\n     75%    1.02ms\n  \
+        let text = "Running 2s test\n    Latency   395.30us  314.76us   3.04ms   95.50%\n  Latency Distribution\n     50%  235.50us\n     75%    1.02ms\n  \
                     249822 requests in 2.00s, 30.10MB read\nRequests/sec: 124911.12\nTransfer/sec: 15.05MB\n";
         let load = Generator::Wrk.read(text).unwrap();
         assert_eq!(format!("{load:?}"), "Load { requests: 249822.0, rate: 124911.12, typical_micros: 235.5 }");
