@@ -50,6 +50,10 @@ enum Rest {
 /// How long the writer collects before it writes.
 const NAP: Duration = Duration::from_millis(5);
 
+/// With so many bytes the writer collects no more: a buffer that had to grow further would make requests wait, for it grows
+/// under the lock, into memory that no cache holds.
+const PLENTY: usize = 256 * 1024;
+
 /// Naps without a line before the writer sleeps.
 const IDLE_NAPS: u32 = 20;
 
@@ -96,7 +100,7 @@ impl Queue {
         state.accepted = state.accepted.saturating_add(line.len() as u64);
         let wake = match state.rest {
             Rest::Awake => false,
-            Rest::Napping => filled > self.capacity / 2,
+            Rest::Napping => filled > PLENTY.min(self.capacity / 2),
             Rest::Asleep => true,
         };
         if wake {
@@ -225,6 +229,18 @@ mod tests {
         assert_eq!((queue.take(&mut batch), &batch[..], queue.lost()), (Taken::Lines, &b"abc\nabc\n"[..], 4));
         batch.clear();
         assert_eq!(queue.take(&mut batch), Taken::Closed);
+    }
+
+    #[test]
+    fn a_nap_ends_when_there_is_plenty_to_write() {
+        for (capacity, enough) in [(16 * PLENTY, PLENTY), (100, 50)] {
+            let queue = Queue::new(capacity);
+            queue.state().rest = Rest::Napping;
+            queue.push(&vec![b'\n'; enough]);
+            assert!(queue.state().rest == Rest::Napping, "{enough} of {capacity}");
+            queue.push(b"\n");
+            assert!(queue.state().rest == Rest::Awake, "{enough} of {capacity} and a line");
+        }
     }
 
     #[test]
