@@ -445,7 +445,9 @@ fn instance_id() -> String {
 
 fn header_names(names: &[String]) -> Result<Vec<HeaderName>, BuildError> {
     let parse = |name: &String| {
-        name.parse::<HeaderName>().map_err(|_not_a_name| BuildError::setting("header to capture", name.clone()))
+        name.parse::<HeaderName>().map_err(|_not_a_name| {
+            BuildError::setting("a header to capture", name.clone(), "the name of a header, such as `x-tenant`")
+        })
     };
     names.iter().map(parse).collect()
 }

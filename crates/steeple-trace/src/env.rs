@@ -40,9 +40,11 @@ impl TraceBuilder {
         let get = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let mut builder = Self::default();
         builder.service_name = get("OTEL_SERVICE_NAME");
-        for pair in get("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default().split(',').filter(|pair| !pair.is_empty()) {
+        for pair in
+            get("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default().split(',').filter(|pair| !pair.trim().is_empty())
+        {
             let (key, value) =
-                pair.split_once('=').ok_or_else(|| BuildError::setting("OTEL_RESOURCE_ATTRIBUTES", pair))?;
+                pair.split_once('=').ok_or_else(|| BuildError::setting("OTEL_RESOURCE_ATTRIBUTES", pair, PAIRS))?;
             builder = builder.resource(key.trim(), percent_decoded(value.trim()));
         }
         let has_name = builder.service_name.is_some()
@@ -55,7 +57,6 @@ impl TraceBuilder {
         }
         if let Some(sampler) = get("OTEL_TRACES_SAMPLER") {
             builder.sampling = Sampling::from_names(&sampler, get("OTEL_TRACES_SAMPLER_ARG").as_deref())?;
-            builder.sampling.check()?;
         }
         builder.limits.read("OTEL_BSP", &get)?;
         builder.limits_from(&get)?;
@@ -125,7 +126,7 @@ impl Receiver {
             None => false,
             Some("otlp") => true,
             Some("none") => return Ok(None),
-            Some(other) => return Err(BuildError::setting(exporter, other)),
+            Some(other) => return Err(BuildError::setting(exporter, other, "`otlp` or `none`")),
         };
         let has_endpoint = of_signal(signal, "ENDPOINT", get).is_some();
         Ok(match get("NEW_RELIC_LICENSE_KEY") {
@@ -139,47 +140,65 @@ impl Receiver {
 impl Otlp {
     fn from_lookup(signal: Signal, get: &impl Fn(&str) -> Option<String>) -> Result<Self, BuildError> {
         let mut otlp = Self::new();
-        if let Some(protocol) = of_signal(signal, "PROTOCOL", get) {
-            otlp.protocol = protocol.parse()?;
+        if let Some((variable, protocol)) = of_signal(signal, "PROTOCOL", get) {
+            otlp.protocol = protocol.parse().map_err(|error: BuildError| error.of(variable))?;
         }
-        // The address for all signals gets a path; the one for a signal is used as it is.
-        if let Some(endpoint) = get(&format!("OTEL_EXPORTER_OTLP_{}_ENDPOINT", signal.name())) {
-            otlp = otlp.endpoint(endpoint);
-        } else if let Some(endpoint) = get("OTEL_EXPORTER_OTLP_ENDPOINT") {
+        if let Some((variable, endpoint)) = of_signal(signal, "ENDPOINT", get) {
+            check_endpoint(&variable, &endpoint, otlp.protocol)?;
+            // The address for all signals gets a path; the one for a signal is used as it is.
+            let of_all = variable == "OTEL_EXPORTER_OTLP_ENDPOINT";
             otlp = match otlp.protocol {
-                Protocol::HttpProtobuf => otlp.endpoint(format!("{}{}", endpoint.trim_end_matches('/'), signal.path())),
-                Protocol::Grpc => otlp.endpoint(endpoint),
+                Protocol::HttpProtobuf if of_all => {
+                    otlp.endpoint(format!("{}{}", endpoint.trim_end_matches('/'), signal.path()))
+                }
+                Protocol::HttpProtobuf | Protocol::Grpc => otlp.endpoint(endpoint),
             };
         }
-        let headers = of_signal(signal, "HEADERS", get).unwrap_or_default();
+        let (variable, headers) = of_signal(signal, "HEADERS", get).unwrap_or_default();
         for pair in headers.split(',').filter(|pair| !pair.trim().is_empty()) {
             // The value is a secret: the error does not show it.
-            let (name, value) =
-                pair.split_once('=').ok_or_else(|| BuildError::setting("OTEL_EXPORTER_OTLP_HEADERS", "…"))?;
+            let (name, value) = pair.split_once('=').ok_or_else(|| BuildError::setting(&variable, "…", PAIRS))?;
             otlp = otlp.header(name.trim(), percent_decoded(value.trim()));
         }
-        if let Some(millis) = of_signal(signal, "TIMEOUT", get) {
-            otlp.timeout = Duration::from_millis(parsed("OTEL_EXPORTER_OTLP_TIMEOUT", &millis)?);
+        if let Some((variable, millis)) = of_signal(signal, "TIMEOUT", get) {
+            otlp.timeout = Duration::from_millis(parsed(&variable, &millis)?);
         }
-        match of_signal(signal, "COMPRESSION", get).as_deref() {
-            None | Some("none") => Ok(otlp),
-            Some("gzip") => Ok(otlp.gzip()),
-            Some(other) => Err(BuildError::setting("OTEL_EXPORTER_OTLP_COMPRESSION", other)),
+        match of_signal(signal, "COMPRESSION", get) {
+            Some((_, gzip)) if gzip == "gzip" => Ok(otlp.gzip()),
+            Some((variable, other)) if other != "none" => Err(BuildError::setting(variable, other, "`gzip` or `none`")),
+            Some(_) | None => Ok(otlp),
         }
     }
 }
 
-/// The variable for the signal, else the one for all signals.
-fn of_signal(signal: Signal, name: &str, get: &impl Fn(&str) -> Option<String>) -> Option<String> {
-    get(&format!("OTEL_EXPORTER_OTLP_{}_{name}", signal.name())).or_else(|| get(&format!("OTEL_EXPORTER_OTLP_{name}")))
+/// The variable for the signal, else the one for all signals, with its name.
+fn of_signal(signal: Signal, name: &str, get: &impl Fn(&str) -> Option<String>) -> Option<(String, String)> {
+    let names = [format!("OTEL_EXPORTER_OTLP_{}_{name}", signal.name()), format!("OTEL_EXPORTER_OTLP_{name}")];
+    names.into_iter().find_map(|name| get(&name).map(|value| (name, value)))
 }
+
+/// A receiver's address. Over gRPC it may be without a scheme.
+fn check_endpoint(variable: &str, endpoint: &str, protocol: Protocol) -> Result<(), BuildError> {
+    let uri = endpoint.parse::<http::Uri>().ok().filter(|uri| uri.authority().is_some());
+    match uri.as_ref().map(http::Uri::scheme_str) {
+        Some(Some("http" | "https")) => Ok(()),
+        Some(None) if protocol == Protocol::Grpc => Ok(()),
+        _ => {
+            // Who puts a password into an address does not want to read it in an error.
+            let shown = if endpoint.contains('@') { "…" } else { endpoint };
+            Err(BuildError::setting(variable, shown, "a URL such as `http://collector:4318`"))
+        }
+    }
+}
+
+const PAIRS: &str = "pairs such as `name=value`, with commas between";
 
 fn number<N: std::str::FromStr>(name: &str, get: &impl Fn(&str) -> Option<String>) -> Result<Option<N>, BuildError> {
     get(name).map(|value| parsed(name, &value)).transpose()
 }
 
 fn parsed<N: std::str::FromStr>(name: &str, value: &str) -> Result<N, BuildError> {
-    value.parse().map_err(|_no_number| BuildError::setting(name, value))
+    value.parse().map_err(|_no_number| BuildError::setting(name, value, "a whole number, 0 or more"))
 }
 
 /// Values are percent-encoded as in baggage.
@@ -302,15 +321,35 @@ mod tests {
 
     #[test]
     fn a_value_that_means_nothing_is_an_error() {
-        for (name, value) in [
-            ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
-            ("OTEL_TRACES_SAMPLER", "sometimes"),
-            ("OTEL_PROPAGATORS", "smoke"),
-            ("OTEL_TRACES_EXPORTER", "zipkin"),
-            ("OTEL_RESOURCE_ATTRIBUTES", "team"),
+        let receiver = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+        let ratio = ("OTEL_TRACES_SAMPLER", "traceidratio");
+        for (name, value, may_hold) in [
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "a whole number"),
+            ("OTEL_TRACES_SAMPLER", "sometimes", "parentbased_"),
+            ("OTEL_TRACES_SAMPLER_ARG", "2", "from 0 to 1"),
+            ("OTEL_TRACES_SAMPLER_ARG", "half", "from 0 to 1"),
+            ("OTEL_PROPAGATORS", "smoke", "tracecontext"),
+            ("OTEL_TRACES_EXPORTER", "zipkin", "`otlp` or `none`"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "team", "name=value"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "nonsense", "http://"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "collector:4318", "http://"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://c", "http://"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json", "`grpc`"),
+            ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd", "`gzip`"),
+            ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "1s", "a whole number"),
         ] {
-            let error = from(&[(name, value)]).unwrap_err();
-            assert!(error.is_setting() && error.to_string().contains(name), "{error}");
+            let error = from(&[(name, value), receiver, ratio]).unwrap_err();
+            let text = error.to_string();
+            assert!(error.is_setting() && text.starts_with(&format!("{name} holds {value:?}; it may hold ")), "{text}");
+            assert!(text.contains(may_hold), "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_for_grpc_may_be_without_a_scheme_and_a_password_in_one_is_not_told() {
+        let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        assert_eq!(otlp_of(&[grpc, ("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4317")]).address(Signal::Traces), "c:4317");
+        let error = from(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "ann:s3cret@c:4318")]).unwrap_err().to_string();
+        assert!(error.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT") && !error.contains("s3cret"), "{error}");
     }
 }

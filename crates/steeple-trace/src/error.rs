@@ -9,16 +9,24 @@ pub struct BuildError {
 
 #[derive(Debug)]
 enum Kind {
-    Setting { name: String, value: String },
+    Setting { name: String, value: String, expected: &'static str },
     Exporter,
     Thread,
 }
 
 impl BuildError {
-    pub(crate) fn setting(name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub(crate) fn setting(name: impl Into<String>, value: impl Into<String>, expected: &'static str) -> Self {
         let mut value = value.into();
         value.truncate(value.floor_char_boundary(64));
-        Self { kind: Kind::Setting { name: name.into(), value }, source: None }
+        Self { kind: Kind::Setting { name: name.into(), value, expected }, source: None }
+    }
+
+    /// Says which variable it was, where several hold the same thing.
+    pub(crate) fn of(mut self, variable: String) -> Self {
+        if let Kind::Setting { name, .. } = &mut self.kind {
+            *name = variable;
+        }
+        self
     }
 
     #[cfg(feature = "otlp")]
@@ -49,7 +57,9 @@ impl BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Setting { name, value } => write!(f, "`{name}` cannot be {value:?}"),
+            Kind::Setting { name, value, expected } => {
+                write!(f, "{name} holds {value:?}; it may hold {expected}")
+            }
             Kind::Exporter => f.write_str("the exporter could not be made"),
             Kind::Thread => f.write_str("the thread that exports could not be started"),
         }

@@ -67,7 +67,7 @@ impl FromStr for Protocol {
         match text {
             "http/protobuf" => Ok(Self::HttpProtobuf),
             "grpc" => Ok(Self::Grpc),
-            _ => Err(BuildError::setting("OTEL_EXPORTER_OTLP_PROTOCOL", text)),
+            _ => Err(BuildError::setting("OTEL_EXPORTER_OTLP_PROTOCOL", text, "`http/protobuf` or `grpc`")),
         }
     }
 }

@@ -34,6 +34,13 @@ pub struct Sampling {
     routes: Vec<(String, f64)>,
 }
 
+const RATIO: &str = "a number from 0 to 1";
+const SAMPLERS: &str = "`always_on`, `always_off` or `traceidratio`, or one of them after `parentbased_`";
+
+fn is_ratio(ratio: f64) -> bool {
+    (0.0..=1.0).contains(&ratio)
+}
+
 impl Sampling {
     /// Every trace.
     pub fn always_on() -> Self {
@@ -71,7 +78,8 @@ impl Sampling {
         let ratio = || match argument {
             None => Ok(1.0),
             Some(text) => {
-                text.parse::<f64>().map_err(|_no_number| BuildError::setting("OTEL_TRACES_SAMPLER_ARG", text))
+                let ratio = text.parse().ok().filter(|ratio| is_ratio(*ratio));
+                ratio.ok_or_else(|| BuildError::setting("OTEL_TRACES_SAMPLER_ARG", text, RATIO))
             }
         };
         Ok(match sampler {
@@ -81,7 +89,7 @@ impl Sampling {
             "parentbased_always_on" => Self::always_on().parent_based(),
             "parentbased_always_off" => Self::always_off().parent_based(),
             "parentbased_traceidratio" => Self::ratio(ratio()?).parent_based(),
-            _ => return Err(BuildError::setting("OTEL_TRACES_SAMPLER", sampler)),
+            _ => return Err(BuildError::setting("OTEL_TRACES_SAMPLER", sampler, SAMPLERS)),
         })
     }
 
@@ -91,9 +99,9 @@ impl Sampling {
     }
 
     pub(crate) fn check(&self) -> Result<(), BuildError> {
-        let bad = |ratio: &f64| !(0.0..=1.0).contains(ratio);
-        match std::iter::once(&self.ratio).chain(self.routes.iter().map(|(_, ratio)| ratio)).find(|ratio| bad(ratio)) {
-            Some(ratio) => Err(BuildError::setting("sampling ratio", ratio.to_string())),
+        let mut ratios = std::iter::once(self.ratio).chain(self.routes.iter().map(|(_, ratio)| *ratio));
+        match ratios.find(|ratio| !is_ratio(*ratio)) {
+            Some(ratio) => Err(BuildError::setting("the ratio of the sampling", ratio.to_string(), RATIO)),
             None => Ok(()),
         }
     }

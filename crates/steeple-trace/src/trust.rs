@@ -44,7 +44,13 @@ impl TrustPolicy {
             .iter()
             .map(|(text, trust)| {
                 let network = text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)));
-                network.map(|network| (network, *trust)).ok_or_else(|| BuildError::setting("trust_from", text.clone()))
+                network.map(|network| (network, *trust)).ok_or_else(|| {
+                    BuildError::setting(
+                        "trust_from",
+                        text.clone(),
+                        "an address (`10.0.0.7`) or a network (`10.0.0.0/8`)",
+                    )
+                })
             })
             .collect::<Result<_, _>>()?;
         Ok(())

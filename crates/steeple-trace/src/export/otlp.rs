@@ -60,8 +60,8 @@ fn over_grpc<B: WithExportConfig + WithTonicConfig>(builder: B, otlp: &Otlp, add
         .with_metadata(MetadataMap::from_headers(headers))
         .with_retry_policy(retries());
     #[cfg(feature = "otlp-tls")]
-    if address.starts_with("https:") {
-        // By default the exporter knows no authority at all.
+    if !address.starts_with("http:") {
+        // An address without a scheme is one for TLS too. By default the exporter knows no authority at all.
         use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
         builder = builder.with_tls_config(ClientTlsConfig::new().with_native_roots());
     }

@@ -91,7 +91,10 @@ impl FromStr for Propagators {
                 "b3" => all.b3(),
                 "b3multi" => all.b3_multi(),
                 "none" => all,
-                _ => return Err(crate::BuildError::setting("OTEL_PROPAGATORS", name)),
+                _ => {
+                    let expected = "`tracecontext`, `baggage`, `b3`, `b3multi`, with commas between, or `none`";
+                    return Err(crate::BuildError::setting("OTEL_PROPAGATORS", text, expected));
+                }
             };
         }
         Ok(all)
