@@ -30,11 +30,12 @@ fn pairs(policy: &Policy, query: &[u8], base: usize, splice: &mut Splice<'_>) {
     let all_calm = is_calm(query);
     for pair in query.split(|&byte| matches!(byte, b'&' | b';')) {
         let end = from.saturating_add(pair.len());
-        let (name, value) = match memchr::memchr(b'=', pair) {
+        // Names are short: to call `memchr` would take longer than it takes to look.
+        let (name, value) = match pair.iter().position(|&byte| byte == b'=') {
             Some(sign) => (pair.get(..sign).unwrap_or_default(), pair.get(sign.saturating_add(1)..)),
             None => (pair, None),
         };
-        if (all_calm || is_calm(pair)) && value.is_none_or(|value| memchr::memchr(b'=', value).is_none()) {
+        if (all_calm || is_calm(pair)) && value.is_none_or(|value| !value.contains(&b'=')) {
             let class = policy.classify(name);
             if let Some(value) = value
                 && class > Class::Open

@@ -54,8 +54,9 @@ fn classify_short(name: &[u8], names: &Names) -> Class {
         let denied = byte.is_some_and(|byte| names.denied.iter().any(|denied| **denied == [byte]));
         return if denied { Class::Strong } else { Class::Open };
     }
-    let name = Normal::of(name);
-    let all = name.all();
+    let mut room = [0; MAX];
+    let name = Normal::of(name, &mut room);
+    let all = name.all;
     let denied = names.denied.iter().any(|denied| memchr::memmem::find(all, denied).is_some());
     let class = if denied { Class::Strong } else { built_in(&name) };
     // Asked last: most names need no exception.
@@ -84,43 +85,43 @@ const fn lower() -> [u8; 256] {
 }
 
 /// A name in lower case, with where its words begin.
-struct Normal {
-    bytes: [u8; MAX],
-    len: usize,
+struct Normal<'n> {
+    all: &'n [u8],
     /// A bit for each byte that begins a word.
     begins: u64,
 }
 
-impl Normal {
-    fn of(name: &[u8]) -> Self {
+impl<'n> Normal<'n> {
+    fn of(name: &'n [u8], room: &'n mut [u8; MAX]) -> Self {
+        let lower = |byte: u8| LOWER.get(usize::from(byte)).copied().unwrap_or(0);
+        // Most names are one word in lower case.
+        if name.iter().all(|&byte| lower(byte) == byte && byte != 0) {
+            return Self { all: name, begins: 1 };
+        }
         // Locals, which live in registers.
-        let (mut bytes, mut len, mut begins) = ([0; MAX], 0_usize, 0_u64);
+        let (mut len, mut begins) = (0_usize, 0_u64);
         let mut fresh = true;
         let mut last_lower = false;
         for &byte in name {
-            let lower = LOWER.get(usize::from(byte)).copied().unwrap_or(0);
+            let lower = lower(byte);
             if lower == 0 {
                 fresh = true;
                 continue;
             }
             let upper = byte != lower;
             begins |= u64::from(fresh || upper && last_lower) << (len % MAX);
-            if let Some(slot) = bytes.get_mut(len) {
+            if let Some(slot) = room.get_mut(len) {
                 *slot = lower;
                 len = len.saturating_add(1);
             }
             fresh = false;
             last_lower = !upper;
         }
-        Self { bytes, len, begins }
-    }
-
-    fn all(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        Self { all: room.get(..len).unwrap_or_default(), begins }
     }
 
     fn word(&self, range: &Range<usize>) -> &[u8] {
-        self.bytes.get(range.clone()).unwrap_or_default()
+        self.all.get(range.clone()).unwrap_or_default()
     }
 
     /// The word that ends at `end`.
@@ -132,25 +133,25 @@ impl Normal {
     }
 }
 
-fn built_in(name: &Normal) -> Class {
+fn built_in(name: &Normal<'_>) -> Class {
     let class = secret_words(name);
     if class <= Class::Weak {
         return class;
     }
-    let last = name.word_before(name.len);
-    let first_end = usize::try_from((name.begins & !1).trailing_zeros()).unwrap_or(MAX).min(name.len);
+    let last = name.word_before(name.all.len());
+    let first_end = usize::try_from((name.begins & !1).trailing_zeros()).unwrap_or(MAX).min(name.all.len());
     let benign = BENIGN_LAST.has(name.word(&last)) || BENIGN_FIRST.has(name.word(&(0..first_end)));
     if benign { Class::Weak } else { class }
 }
 
-fn secret_words(name: &Normal) -> Class {
-    let all = name.all();
+fn secret_words(name: &Normal<'_>) -> Class {
+    let all = name.all;
     if words::is_anywhere(name) {
         // On its own, a name that prose uses too.
         let word = all == b"secret" || all == b"secrets" || all.starts_with(b"credential") || all.starts_with(b"auth");
         return if word { Class::Word } else { Class::Strong };
     }
-    let mut last = name.word_before(name.len);
+    let mut last = name.word_before(name.all.len());
     if !words::may_tell(name.word(&last)) {
         return Class::Open;
     }
@@ -158,7 +159,7 @@ fn secret_words(name: &Normal) -> Class {
         last = name.word_before(last.start);
     }
     let word = name.word(&last);
-    let lone = last == (0..name.len);
+    let lone = last == (0..name.all.len());
     // `usertoken`, `dbpwd`, `nextauthsecret`: written in one.
     if LAST.has(word) || word.ends_with(b"token") || word.ends_with(b"pwd") {
         return if lone && !word.ends_with(b"pwd") { Class::Word } else { Class::Strong };

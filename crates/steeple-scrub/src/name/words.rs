@@ -30,44 +30,37 @@ impl List {
 
     #[inline]
     pub(super) fn has(&self, word: &[u8]) -> bool {
-        has_ends(&self.ends, word) && self.words.contains(&word)
+        let (Some(first), Some(last)) = (word.first(), word.last()) else { return false };
+        let (firsts, lasts) = self.ends.get(word.len()).copied().unwrap_or_default();
+        firsts >> (first & 63) & lasts >> (last & 63) & 1 != 0 && self.words.contains(&word)
     }
 }
 
-/// The ends of all words that say something where they are a name's last.
-static ENDS: [(u64, u64); LONGEST] = union([&LAST, &DIGITS, &SUSPICIOUS, &FILLERS]);
+/// For each length and first letter, a bit for each last letter, of all words that say something where they are a name's
+/// last: `byte & 31`.
+static ENDS: [[u32; 32]; LONGEST] = union([&LAST, &DIGITS, &SUSPICIOUS, &FILLERS]);
 
-const fn union(lists: [&List; 4]) -> [(u64, u64); LONGEST] {
-    let mut ends = [(0_u64, 0_u64); LONGEST];
-    let mut len = 0_usize;
-    while len < LONGEST {
+const fn union(lists: [&List; 4]) -> [[u32; 32]; LONGEST] {
+    let mut ends = [[0_u32; 32]; LONGEST];
+    let mut list = 0_usize;
+    while list < lists.len() {
         let mut nth = 0_usize;
-        while nth < lists.len() {
-            #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks it")]
-            {
-                ends[len].0 |= lists[nth].ends[len].0;
-                ends[len].1 |= lists[nth].ends[len].1;
-            }
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks it")]
+        while nth < lists[list].words.len() {
+            let word = lists[list].words[nth];
+            ends[word.len()][(word[0] & 31) as usize] |= 1 << (word[word.len().saturating_sub(1)] & 31);
             nth = nth.saturating_add(1);
         }
-        len = len.saturating_add(1);
+        list = list.saturating_add(1);
     }
     ends
 }
 
 /// May `word`, the last of a name, say anything? Most names have nothing to say, and this tells in one look.
 pub(super) fn may_tell(word: &[u8]) -> bool {
-    has_ends(&ENDS, word)
-        || word.last().is_some_and(u8::is_ascii_digit)
-        || word.ends_with(b"token")
-        || word.ends_with(b"pwd")
-}
-
-#[inline]
-fn has_ends(ends: &[(u64, u64); LONGEST], word: &[u8]) -> bool {
     let (Some(first), Some(last)) = (word.first(), word.last()) else { return false };
-    let (firsts, lasts) = ends.get(word.len()).copied().unwrap_or_default();
-    firsts >> (first & 63) & lasts >> (last & 63) & 1 != 0
+    let lasts = ENDS.get(word.len()).and_then(|ends| ends.get(usize::from(first & 31))).copied().unwrap_or_default();
+    lasts >> (last & 31) & 1 != 0 || last.is_ascii_digit() || word.ends_with(b"token") || word.ends_with(b"pwd")
 }
 
 /// For each letter, a bit for each one that follows it where one of [`ANYWHERE`]'s words begins, and after that.
@@ -80,6 +73,7 @@ const fn pairs() -> [(u32, u32); 32] {
         #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks it")]
         {
             let word = ANYWHERE[nth];
+            assert!(word.len() >= 4, "shorter ones are not looked for");
             pairs[(word[0] & 31) as usize].0 |= 1 << (word[1] & 31);
             pairs[(word[1] & 31) as usize].1 |= 1 << (word[2] & 31);
         }
@@ -89,9 +83,10 @@ const fn pairs() -> [(u32, u32); 32] {
 }
 
 /// Does one of [`ANYWHERE`] stand in the name?
-pub(super) fn is_anywhere(name: &Normal) -> bool {
-    let all = name.all();
-    for (at, [first, second, third]) in all.array_windows().enumerate() {
+pub(super) fn is_anywhere(name: &Normal<'_>) -> bool {
+    let all = name.all;
+    // No word is shorter than four letters.
+    for (at, [first, second, third, _]) in all.array_windows().enumerate() {
         let follows = |letter: u8| PAIRS.get(usize::from(letter & 31)).copied().unwrap_or_default();
         if follows(*first).0 >> (second & 31) & follows(*second).1 >> (third & 31) & 1 == 0 {
             continue;
@@ -387,3 +382,20 @@ pub(super) static BENIGN_FIRST: List = List::new(&[
     b"show",
     b"total",
 ]);
+
+#[cfg(test)]
+mod tests {
+    use super::{super::*, *};
+
+    #[test]
+    fn no_word_is_lost_on_the_way_past_the_lists() {
+        let listed = [&LAST, &DIGITS, &SUSPICIOUS].into_iter().flat_map(|list| list.words);
+        for word in listed.chain(ANYWHERE) {
+            let upper = word.to_ascii_uppercase();
+            for name in [word.to_vec(), upper.clone(), [b"x_", &upper[..]].concat()] {
+                let class = classify(&name, &Names::default());
+                assert!(class > Class::Open, "{}: {class:?}", name.escape_ascii());
+            }
+        }
+    }
+}
