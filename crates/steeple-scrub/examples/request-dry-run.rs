@@ -1,4 +1,4 @@
-//! Prints the policy, and what a sink would get to see of a request.
+//! Prints the policy, and what a sink would get to see of a request: `cargo run -p steeple-scrub --example request-dry-run`
 
 use std::io::Write as _;
 

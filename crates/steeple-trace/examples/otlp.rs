@@ -1,7 +1,7 @@
 //! Spans of a small service, sent by OTLP to whatever the standard variables name:
 //!
 //! ```text
-//! OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 cargo run --example otlp
+//! OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 cargo run -p steeple-trace --example otlp
 //! curl -i http://127.0.0.1:3000/users/7
 //! ```
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::{Extension, Router, extract::Path, routing::get};
 use steeple_core::Exchange;
 use steeple_trace::{Keep, ResponseHeader, Segments, Trace, TraceBuilder};
-use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,7 +20,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .keep(Keep::new().slow(Duration::from_millis(250)))
         .response_header(ResponseHeader::TraceResponse)
         .build()?;
-    tracing_subscriber::registry().with(tracing_subscriber::fmt::layer()).with(trace.tracing_layer()).init();
+    let lines = tracing_subscriber::fmt::layer().with_filter(LevelFilter::INFO);
+    tracing_subscriber::registry().with(lines).with(trace.tracing_layer()).init();
     for finding in trace.doctor() {
         tracing::warn!("{finding}");
     }
@@ -30,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     axum::serve(listener, app).with_graceful_shutdown(until_interrupted()).await?;
 
     let report = trace.shutdown(Duration::from_secs(5)).await;
-    tracing::info!(exported = report.exported, lost = trace.stats().lost(), "spans");
+    tracing::info!(?report, "spans");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! One service calls another: one trace.
 //!
 //! ```text
-//! OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 cargo run --example outgoing-calls
+//! OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 cargo run -p steeple-trace --example outgoing-calls
 //! curl http://127.0.0.1:3001/greet/7
 //! ```
 //!
@@ -16,13 +16,14 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use steeple_trace::{TraceBuilder, UrlTemplate};
 use tokio::net::TcpListener;
 use tower::{ServiceBuilder, ServiceExt};
-use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     #[expect(clippy::disallowed_methods, reason = "an application may read its own environment")]
     let trace = TraceBuilder::from_env(|name| std::env::var(name).ok())?.build()?;
-    tracing_subscriber::registry().with(tracing_subscriber::fmt::layer()).with(trace.tracing_layer()).init();
+    let lines = tracing_subscriber::fmt::layer().with_filter(LevelFilter::INFO);
+    tracing_subscriber::registry().with(lines).with(trace.tracing_layer()).init();
 
     let names = Router::new().route("/names/{id}", get(|| async { "Ann" })).layer(trace.layer());
     let listener = TcpListener::bind("127.0.0.1:3002").await?;

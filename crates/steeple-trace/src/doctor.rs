@@ -151,7 +151,8 @@ impl Doctor {
         if !trace.propagates() {
             problems.push(Problem::NoPropagator);
         }
-        if trace.records_nothing() {
+        // What goes nowhere is not sampled either: that was nobody's choice.
+        if (trace.exports() || self.foreign) && trace.records_nothing() {
             problems.push(Problem::NothingSampled);
         }
         if trace.exports() || self.foreign {

@@ -1,6 +1,10 @@
 //! The README at the top says what is so.
 
-use std::{ffi::OsString, fs, path::Path};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Map, Value};
 use steeple_examples::taskboard::cli;
@@ -103,9 +107,30 @@ fn shape(value: &Value) -> String {
     text.chars().map(|c| if c.is_ascii_hexdigit() { '0' } else { c }).collect()
 }
 
-/// The examples of this package, not those that a crate has of its own (`-p crate … name`).
+/// The examples of this package, not those that a crate has of its own.
 fn own_examples(readme: &str) -> Vec<String> {
     table(readme, "Examples").into_iter().filter(|name| !name.starts_with("-p ")).collect()
+}
+
+/// The names in a directory.
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The examples that crates have of their own, as `cargo run` is told of them.
+fn examples_of_crates() -> Vec<(String, PathBuf)> {
+    let mut examples = Vec::new();
+    for name in names_in(&root().join("crates")) {
+        let directory = root().join("crates").join(&name).join("examples");
+        for file in names_in(&directory) {
+            let command = format!("-p {name} … {}", file.strip_suffix(".rs").unwrap());
+            examples.push((command, directory.join(file)));
+        }
+    }
+    examples
 }
 
 #[test]
@@ -131,17 +156,15 @@ fn the_three_lines_are_those_of_the_example_that_is_run() {
 #[test]
 fn every_crate_and_every_example_is_in_its_table_and_every_link_leads_somewhere() {
     let readme = readme();
-    let mut crates: Vec<_> = fs::read_dir(root().join("crates"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    crates.sort();
-    assert_eq!(table(&readme, "Crates"), crates);
+    assert_eq!(table(&readme, "Crates"), names_in(&root().join("crates")));
     let manifest = fs::read_to_string(root().join("examples/Cargo.toml")).unwrap();
     let examples = manifest.split("[[example]]\nname = \"").skip(1);
     let mut examples: Vec<_> = examples.map(|rest| rest.split('"').next().unwrap().to_owned()).collect();
     examples.sort();
     assert_eq!(own_examples(&readme), examples);
+    let shown = table(&readme, "Examples").into_iter().filter(|name| name.starts_with("-p "));
+    let shown: Vec<_> = shown.map(|name| name.split(" --features").next().unwrap().to_owned()).collect();
+    assert_eq!(shown, examples_of_crates().into_iter().map(|(command, _)| command).collect::<Vec<_>>());
     for link in readme.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
         assert!(root().join(link).exists(), "{link}");
     }
@@ -149,8 +172,10 @@ fn every_crate_and_every_example_is_in_its_table_and_every_link_leads_somewhere(
 
 #[test]
 fn the_smaller_examples_are_small() {
-    for name in own_examples(&readme()).iter().filter(|name| *name != "taskboard") {
-        let source = fs::read_to_string(root().join(format!("examples/{name}/main.rs"))).unwrap();
-        assert!(source.lines().count() < 60, "{name} has {} lines", source.lines().count());
+    let own = own_examples(&readme()).into_iter().filter(|name| name != "taskboard");
+    let own = own.map(|name| root().join(format!("examples/{name}/main.rs")));
+    for path in own.chain(examples_of_crates().into_iter().map(|(_, path)| path)) {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines < 60, "{} has {lines} lines", path.display());
     }
 }
