@@ -260,7 +260,8 @@ impl Builder {
         self
     }
 
-    /// How long the log may take to be written at the very end. Default: 5 seconds.
+    /// How long Sentry, the traces and the log may each take at the very end to send or write what is queued. Default: 5
+    /// seconds.
     pub fn flush(mut self, deadline: Duration) -> Self {
         self.flush = deadline;
         self

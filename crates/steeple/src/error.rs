@@ -37,7 +37,8 @@ impl ConfigError {
         Self(Kind::Part { what, source: source.into() })
     }
 
-    /// The environment variable whose value is unusable, if it was one.
+    /// The environment variable whose value is unusable, if it was one that the facade reads by itself. Those of Sentry and
+    /// of the traces are named by the source.
     pub fn variable(&self) -> Option<&'static str> {
         match &self.0 {
             Kind::Variable { name, .. } | Kind::Refused { name, .. } => Some(name),

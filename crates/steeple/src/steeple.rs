@@ -103,7 +103,8 @@ impl Steeple {
         self.layer.observer().4.as_ref()
     }
 
-    /// Sends and writes what is still queued, each for as long as [`Builder::flush`] says. Says whether that was all.
+    /// Sends and writes what is still queued, each for as long as [`Builder::flush`] says. Says whether that was all, and
+    /// what does not get through, the log says too.
     ///
     /// Blocks the thread: `serve` calls it where that is allowed.
     pub fn flush(&self) -> bool {
@@ -111,11 +112,21 @@ impl Steeple {
         let mut all_sent = true;
         #[cfg(feature = "sentry")]
         if let Some(sentry) = self.sentry() {
-            all_sent &= sentry.flush(self.flush);
+            let sent = sentry.flush(self.flush);
+            if !sent {
+                tracing::warn!("Sentry has not taken everything within {:?}", self.flush);
+            }
+            all_sent &= sent;
         }
         #[cfg(feature = "trace")]
         if let Some(traces) = self.traces() {
-            all_sent &= traces.flush_blocking(self.flush).is_complete();
+            let report = traces.flush_blocking(self.flush);
+            if !report.is_complete() {
+                // At the end of a process nobody reads its metrics any more.
+                let (lost, unsent) = (report.lost, report.pending);
+                tracing::warn!(lost, unsent, "spans and log records have not reached their receiver");
+            }
+            all_sent &= report.is_complete();
         }
         // The log comes last: what goes wrong before is still written.
         let all_written = self.guard.as_ref().is_none_or(|guard| guard.flush(self.flush));

@@ -1,6 +1,8 @@
 //! Settings that cannot be used.
 
-use crate::process::{example, run};
+use std::net::TcpListener;
+
+use crate::process::{Program, example, run};
 
 /// Ends with 1, after one line that says all of this.
 #[track_caller]
@@ -9,7 +11,10 @@ fn refused(variable: &str, value: &str, says: &[&str]) {
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{variable}={value}: {error}");
     assert_eq!(error.lines().count(), 1, "{variable}={value}: {error}");
-    assert!(error.starts_with(&format!("taskboard: {variable}")), "{error}");
+    let rest = error.strip_prefix("taskboard: ").unwrap();
+    let named =
+        rest.strip_prefix("cannot set up traces: ").or(rest.strip_prefix("cannot set up Sentry: `")).unwrap_or(rest);
+    assert!(named.starts_with(variable), "{error}");
     for part in says {
         assert!(error.contains(part), "{variable}={value}: no {part:?} in {error}");
     }
@@ -27,6 +32,9 @@ fn a_variable_that_cannot_be_used_is_named_with_what_it_holds_and_may_hold() {
     refused("SLOW_REQUEST_MS", "fast", &["holds \"fast\"", "milliseconds"]);
     refused("SLOW_REQUEST_MS", "0", &["from 1"]);
     refused("OTEL_RESOURCE_ATTRIBUTES", "service.name", &["holds \"service.name\"", "`service.version=1.2.3`"]);
+    refused("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense", &["holds \"nonsense\"", "it may hold a URL such as `http://"]);
+    refused("OTEL_TRACES_EXPORTER", "zipkin", &["holds \"zipkin\"", "it may hold `otlp` or `none`"]);
+    refused("SENTRY_DSN", "nonsense", &["holds `nonsense`", "it may hold `https://<key>@<host>/<project>`"]);
 }
 
 #[test]
@@ -38,4 +46,23 @@ fn a_log_directory_that_cannot_be_written_is_named() {
     // No right to write is no right for root either, where the file system itself has none.
     #[cfg(target_os = "linux")]
     refused("LOG_DIR", "/proc/steeple", &["cannot write logs to the directory /proc/steeple"]);
+}
+
+#[test]
+fn spans_that_do_not_get_through_at_the_end_are_told_by_the_log() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = example("taskboard");
+    let receiver = [
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", format!("http://{nobody}/v1/traces")),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "100".to_owned()),
+    ];
+    let program = Program::start(command.args(["--listen", "127.0.0.1:0"]).envs(receiver));
+    for project in 1..=3 {
+        assert_eq!(program.get(&format!("/api/projects/{project}")).status, 404);
+    }
+    let lines = program.stop().lines();
+    let told = lines.iter().find(|line| line["message"] == "spans and log records have not reached their receiver");
+    let told = told.unwrap_or_else(|| panic!("{lines:?}"));
+    // Each request's own, and one of its query.
+    assert_eq!((&told["level"], &told["lost"], &told["unsent"]), (&"warn".into(), &6.into(), &0.into()), "{told}");
 }
