@@ -115,10 +115,12 @@ impl<'t> Scrubbed<Cow<'t, str>> {
     ///
     /// assert_eq!(Scrubber::default().text("grüße").cut(3, "…"), "gr…");
     /// ```
+    #[inline]
     pub fn cut(self, max: usize, mark: &'static str) -> Scrubbed<Cow<'t, str>> {
-        if self.0.len() <= max {
-            return self;
-        }
+        if self.0.len() <= max { self } else { self.cut_off(max, mark) }
+    }
+
+    fn cut_off(self, max: usize, mark: &'static str) -> Scrubbed<Cow<'t, str>> {
         let end = self.0.floor_char_boundary(max);
         Scrubbed(match self.0 {
             Cow::Borrowed(text) if mark.is_empty() => Cow::Borrowed(text.get(..end).unwrap_or_default()),

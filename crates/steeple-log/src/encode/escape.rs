@@ -38,7 +38,7 @@ pub(crate) fn json(out: &mut Vec<u8>, text: Scrubbed<&str>) {
     if is_plain(text.as_bytes()) {
         out.extend_from_slice(text.as_bytes());
     } else {
-        json_from(out, text, plain_prefix(text.as_bytes()));
+        escaped(out, text);
     }
 }
 
@@ -49,23 +49,24 @@ fn is_plain(bytes: &[u8]) -> bool {
         // The last eight overlap the ones before them: cheaper than up to seven one by one.
         Some(last) => {
             let (words, _) = bytes.as_chunks::<8>();
-            words.iter().chain([last]).all(|word| is_plain_ascii(u64::from_le_bytes(*word)))
+            words.iter().chain([last]).fold(0, |all, word| all | oddities(u64::from_le_bytes(*word))) & HIGH == 0
         }
         None => bytes.iter().all(|byte| PLAIN.get(usize::from(*byte)).copied().unwrap_or(false)),
     }
 }
 
-/// The same for a text that is plain up to some byte and no further.
-fn json_from(out: &mut Vec<u8>, text: &str, clean: usize) {
-    let (mut rest, mut clean) = (text, clean);
+/// The same for a text that may need it.
+#[cold]
+fn escaped(out: &mut Vec<u8>, text: &str) {
+    let mut rest = text;
     loop {
+        let clean = plain_prefix(rest.as_bytes());
         let (head, tail) = rest.split_at_checked(clean).unwrap_or((rest, ""));
         out.extend_from_slice(head.as_bytes());
         let mut chars = tail.chars();
         let Some(char) = chars.next() else { return };
         json_char(out, char);
         rest = chars.as_str();
-        clean = plain_prefix(rest.as_bytes());
     }
 }
 
@@ -89,14 +90,21 @@ fn plain_prefix(bytes: &[u8]) -> usize {
 /// Eight bytes at once: all in 0x20..0x7f, none a quote or a backslash.
 #[inline]
 const fn is_plain_ascii(word: u64) -> bool {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGH: u64 = ONES << 7;
+    oddities(word) & HIGH == 0
+}
+
+const ONES: u64 = u64::MAX / 255;
+const HIGH: u64 = ONES << 7;
+
+/// Has a high bit unless the word is plain ASCII.
+#[inline]
+const fn oddities(word: u64) -> u64 {
     // The classic tests for a byte below n and for a zero byte; right whenever no byte has its high bit set.
     let control = word.wrapping_sub(ONES.wrapping_mul(0x20));
     let quote = (word ^ ONES.wrapping_mul(b'"' as u64)).wrapping_sub(ONES);
     let backslash = (word ^ ONES.wrapping_mul(b'\\' as u64)).wrapping_sub(ONES);
-    let delete = (word ^ ONES.wrapping_mul(0x7f)).wrapping_sub(ONES);
-    (word | control | quote | backslash | delete) & HIGH == 0
+    let delete = word.wrapping_add(ONES);
+    word | control | quote | backslash | delete
 }
 
 fn json_char(out: &mut Vec<u8>, char: char) {

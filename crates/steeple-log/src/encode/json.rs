@@ -79,7 +79,8 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     text(out, text_key!("url.path"), access.path.as_deref());
     optional(out, text_key!("url.query"), borrowed(access.query.as_ref()));
     if let Some(status) = access.end.status {
-        number(out, key!("http.response.status_code"), status.as_u16());
+        out.extend_from_slice(key!("http.response.status_code").as_bytes());
+        out.extend_from_slice(status.as_str().as_bytes());
     }
     optional(out, text_key!("rpc.method"), borrowed(access.rpc_method.as_ref()));
     if let Some(status) = access.end.grpc_status {

@@ -104,6 +104,5 @@ const fn level_name(level: Level) -> &'static str {
 fn millis(out: &mut Vec<u8>, duration: Duration) {
     let whole = duration.as_secs().saturating_mul(1_000).saturating_add(duration.subsec_millis().into());
     out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
-    out.push(b'.');
-    time::padded::<3>(out, duration.subsec_micros() % 1_000);
+    out.extend_from_slice(&time::fraction::<4>(duration.subsec_micros()));
 }

@@ -12,8 +12,7 @@ thread_local! {
 /// Appends `2026-11-23T20:13:24.123456Z`.
 pub(crate) fn rfc3339_micros(out: &mut Vec<u8>, since_epoch: Duration) {
     out.extend_from_slice(&seconds(since_epoch.as_secs()));
-    out.push(b'.');
-    padded::<6>(out, since_epoch.subsec_micros());
+    out.extend_from_slice(&fraction::<7>(since_epoch.subsec_micros()));
     out.push(b'Z');
 }
 
@@ -21,8 +20,7 @@ pub(crate) fn rfc3339_micros(out: &mut Vec<u8>, since_epoch: Duration) {
 pub(crate) fn clock_millis(out: &mut Vec<u8>, since_epoch: Duration) {
     let seconds = seconds(since_epoch.as_secs());
     out.extend_from_slice(seconds.get(11..).unwrap_or_default());
-    out.push(b'.');
-    padded::<3>(out, since_epoch.subsec_millis());
+    out.extend_from_slice(&fraction::<4>(since_epoch.subsec_millis()));
 }
 
 fn seconds(since_epoch: u64) -> Seconds {
@@ -39,14 +37,14 @@ fn render(since_epoch: u64) -> Seconds {
     let (year, month, day) = date(since_epoch);
     let second = since_epoch % 86_400;
     let mut out = Vec::with_capacity(19);
-    padded::<4>(&mut out, year);
+    out.extend_from_slice(&digits::<4>(year));
     for (mark, number) in [(b'-', month), (b'-', day)] {
         out.push(mark);
-        padded::<2>(&mut out, number);
+        out.extend_from_slice(&digits::<2>(number));
     }
     for (mark, number) in [(b'T', second / 3600), (b':', second / 60 % 60), (b':', second % 60)] {
         out.push(mark);
-        padded::<2>(&mut out, u32::try_from(number).unwrap_or(0));
+        out.extend_from_slice(&digits::<2>(u32::try_from(number).unwrap_or(0)));
     }
     out.try_into().unwrap_or([b'0'; 19])
 }
@@ -67,14 +65,30 @@ pub(crate) fn date(since_epoch: u64) -> (u32, u32, u32) {
     (narrow(year), narrow(month), narrow(day))
 }
 
-/// Appends exactly `N` digits.
-pub(crate) fn padded<const N: usize>(out: &mut Vec<u8>, mut number: u32) {
-    let mut digits = [b'0'; N];
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0'.saturating_add(u8::try_from(number % 10).unwrap_or(0));
+/// A point and the last `N - 1` digits of a number.
+#[inline]
+pub(crate) fn fraction<const N: usize>(number: u32) -> [u8; N] {
+    let mut text = [b'.'; N];
+    if let [_, places @ ..] = text.as_mut_slice() {
+        fill(places, number);
+    }
+    text
+}
+
+/// The last `N` digits of a number.
+fn digits<const N: usize>(number: u32) -> [u8; N] {
+    let mut text = [0; N];
+    fill(&mut text, number);
+    text
+}
+
+#[inline]
+fn fill(places: &mut [u8], mut number: u32) {
+    for place in places.iter_mut().rev() {
+        let [digit, ..] = (number % 10).to_le_bytes();
+        *place = b'0' | digit;
         number /= 10;
     }
-    out.extend_from_slice(&digits);
 }
 
 #[cfg(test)]
