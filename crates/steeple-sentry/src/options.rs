@@ -55,7 +55,7 @@ const HEADERS: [HeaderName; 5] =
 #[must_use = "options do nothing until they are built"]
 pub struct SentryOptions {
     dsn: Cow<'static, str>,
-    environment: Cow<'static, str>,
+    environment: Option<Cow<'static, str>>,
     release: Option<Cow<'static, str>>,
     rates: Rates,
     scrubber: Scrubber,
@@ -101,7 +101,7 @@ impl SentryOptions {
     pub fn new(dsn: impl Into<Cow<'static, str>>) -> Self {
         Self {
             dsn: dsn.into(),
-            environment: Cow::Borrowed(if cfg!(debug_assertions) { "development" } else { "production" }),
+            environment: None,
             release: None,
             rates: Rates::default(),
             scrubber: Scrubber::default(),
@@ -152,7 +152,7 @@ impl SentryOptions {
         }
         let mut options = Self::new(dsn);
         if let Some(environment) = get("SENTRY_ENVIRONMENT") {
-            if environment.len() > 64 || environment.contains(['/', '\n', '\r', ' ']) {
+            if !is_environment(&environment) {
                 return Err(OptionsError::variable(
                     "SENTRY_ENVIRONMENT",
                     &environment,
@@ -162,8 +162,7 @@ impl SentryOptions {
             options = options.environment(environment);
         }
         if let Some(release) = get("SENTRY_RELEASE") {
-            if release.len() > 200 || release.contains(['/', '\\', '\n', '\r', '\t']) || matches!(&*release, "." | "..")
-            {
+            if !is_release(&release) {
                 return Err(OptionsError::variable(
                     "SENTRY_RELEASE",
                     &release,
@@ -183,13 +182,27 @@ impl SentryOptions {
 
     /// The environment. Default: `production`, or `development` in a debug build.
     pub fn environment(mut self, environment: impl Into<Cow<'static, str>>) -> Self {
-        self.environment = environment.into();
+        self.environment = Some(environment.into());
+        self
+    }
+
+    /// The environment, unless one was said already. One that Sentry would refuse counts for nothing.
+    pub fn environment_or(mut self, environment: impl Into<Cow<'static, str>>) -> Self {
+        let environment = Some(environment.into()).filter(|environment| is_environment(environment));
+        self.environment = self.environment.or(environment);
         self
     }
 
     /// The release: `name@1.2.3`. Release health needs one.
     pub fn release(mut self, release: impl Into<Cow<'static, str>>) -> Self {
         self.release = Some(release.into());
+        self
+    }
+
+    /// The release, unless one was said already. One that Sentry would refuse counts for nothing.
+    pub fn release_or(mut self, release: impl Into<Cow<'static, str>>) -> Self {
+        let release = Some(release.into()).filter(|release| is_release(release));
+        self.release = self.release.or(release);
         self
     }
 
@@ -306,7 +319,7 @@ impl SentryOptions {
         let sessions = self.release.clone().filter(|_| self.sessions).map(|release| {
             Arc::new(Sessions::new(SessionAttributes {
                 release,
-                environment: Some(self.environment.clone()),
+                environment: Some(self.said_environment()),
                 ip_address: None,
                 user_agent: None,
             }))
@@ -340,10 +353,16 @@ impl SentryOptions {
         Ok(Sentry(Arc::new(Shared::new(client, settings, Arc::default(), None, Arc::default()))))
     }
 
+    fn said_environment(&self) -> Cow<'static, str> {
+        let default = if cfg!(debug_assertions) { "development" } else { "production" };
+        self.environment.clone().unwrap_or(Cow::Borrowed(default))
+    }
+
     #[expect(clippy::type_complexity, reason = "taken apart at once")]
     fn settings(self) -> Result<(Settings, Cow<'static, str>, Option<Cow<'static, str>>), OptionsError> {
+        let environment = self.said_environment();
         let settings = Settings {
-            sampler: self.rates.build(&self.environment)?.map(Arc::new),
+            sampler: self.rates.build(&environment)?.map(Arc::new),
             scrubber: self.scrubber,
             headers: self.headers,
             expected_statuses: self.expected.statuses,
@@ -351,8 +370,21 @@ impl SentryOptions {
             expected_errors: self.expected.errors,
             client_address: self.client_address,
         };
-        Ok((settings, self.environment, self.release))
+        Ok((settings, environment, self.release))
     }
+}
+
+/// What Sentry takes for an environment.
+fn is_environment(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && !text.contains(['/', '\n', '\r', ' '])
+}
+
+/// What Sentry takes for a release.
+fn is_release(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 200
+        && !text.contains(['/', '\\', '\n', '\r', '\t'])
+        && !matches!(text, "." | "..")
 }
 
 /// The rate of a transaction that somebody starts: as its exchange decided, else as its caller did, else the general one.
@@ -428,6 +460,21 @@ mod tests {
         let options = sentry.client().options();
         assert_eq!((options.environment.as_deref(), options.release.as_deref()), (Some("staging"), Some("shop@1.2.3")));
         assert_eq!(sentry.0.settings.sampler.as_ref().map(|sampler| sampler.general()), Some(0.25));
+    }
+
+    #[test]
+    fn what_else_is_known_fills_in_where_nothing_was_said_if_sentry_takes_it() {
+        let client = |options: SentryOptions| {
+            let sentry = options.transport(sentry_core::test::TestTransport::new()).build().unwrap();
+            let options = sentry.client().options();
+            (options.environment.as_deref().map(str::to_owned), options.release.as_deref().map(str::to_owned))
+        };
+        let known = |options: SentryOptions| client(options.environment_or("eu").release_or("shop@1"));
+        assert_eq!(known(SentryOptions::new(DSN)), (Some("eu".to_owned()), Some("shop@1".to_owned())));
+        let said = SentryOptions::new(DSN).environment("us").release("shop@2");
+        assert_eq!(known(said), (Some("us".to_owned()), Some("shop@2".to_owned())));
+        let refused = SentryOptions::new(DSN).environment_or("the cellar").release_or("shop/1");
+        assert_eq!(client(refused), client(SentryOptions::new(DSN)));
     }
 
     #[test]

@@ -234,7 +234,8 @@ impl Builder {
         self
     }
 
-    /// Sends failures to Sentry. Default: what the environment says, else not.
+    /// Sends failures to Sentry. Default: what the environment says, else not. Where the options say no environment or no
+    /// release, they are those of the service: `production`, `shop@1.2.3`.
     #[cfg(feature = "sentry")]
     pub fn sentry(mut self, options: steeple_sentry::SentryOptions) -> Self {
         self.sentry = Some(options);
@@ -324,7 +325,7 @@ impl Builder {
         )]
         let mut own = integration::own_metrics(handle, log.clone());
         #[cfg(feature = "sentry")]
-        let errors = integration::sentry(self.sentry, &self.scrubber, &mut own)?;
+        let errors = integration::sentry(self.sentry, &self.service, &self.scrubber, &mut own)?;
         #[cfg(not(feature = "sentry"))]
         let errors = ();
         #[cfg(feature = "trace")]

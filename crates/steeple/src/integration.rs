@@ -169,14 +169,23 @@ pub(crate) fn trace_metrics(own: &mut OwnMetrics, traces: steeple_trace::Trace) 
     });
 }
 
-/// Starts sending, where a DSN says whereto. What the environment says of the service is said to Sentry as well.
+/// Starts sending, where a DSN says whereto. Who the service is, is said to Sentry as well, unless it was told otherwise.
 #[cfg(feature = "sentry")]
 pub(crate) fn sentry(
     options: Option<steeple_sentry::SentryOptions>,
+    service: &crate::env::Service,
     scrubber: &steeple_scrub::Scrubber,
     own: &mut OwnMetrics,
 ) -> Result<Errors, crate::ConfigError> {
-    let Some(options) = options else { return Ok(None) };
+    let Some(mut options) = options else { return Ok(None) };
+    if let Some(environment) = &service.environment {
+        options = options.environment_or(environment.clone());
+    }
+    match (&service.name, &service.version) {
+        (Some(name), Some(version)) => options = options.release_or(format!("{name}@{version}")),
+        (None, Some(version)) => options = options.release_or(version.clone()),
+        (_, None) => (),
+    }
     let sentry = options
         .scrubber(scrubber.clone())
         .build()

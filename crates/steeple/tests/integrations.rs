@@ -9,7 +9,7 @@ use std::{
 
 use axum::{Router, body::Body, routing::get};
 use http::{Request, StatusCode};
-use steeple::Steeple;
+use steeple::{Steeple, sentry::SentryOptions};
 use tower::ServiceExt;
 
 /// An address at which nobody listens.
@@ -31,7 +31,7 @@ async fn receivers_that_are_down_harm_no_request_and_are_counted() {
     let address = nobody();
     let steeple = Steeple::builder()
         .without_log_setup()
-        .sentry(steeple::sentry::SentryOptions::new(format!("http://public@{address}/1")))
+        .sentry(SentryOptions::new(format!("http://public@{address}/1")))
         .traces(
             steeple::trace::TraceBuilder::default()
                 .otlp(steeple::trace::Otlp::new().endpoint(format!("http://{address}")))
@@ -64,4 +64,17 @@ async fn receivers_that_are_down_harm_no_request_and_are_counted() {
         assert!(Instant::now() < deadline, "losses do not show: {page}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[test]
+fn sentry_is_told_who_the_service_is_unless_it_was_told_otherwise() {
+    let sentry = |options: fn(SentryOptions) -> SentryOptions| {
+        let shop = Steeple::builder().service_name("shop").service_version("1.2.3").environment("staging");
+        let options = options(SentryOptions::new(format!("http://public@{}/1", nobody())));
+        let steeple = shop.without_log_setup().sentry(options).build().unwrap();
+        let client = steeple.sentry().unwrap().client();
+        (client.options().environment.clone().unwrap(), client.options().release.clone().unwrap())
+    };
+    assert_eq!(sentry(|options| options), ("staging".into(), "shop@1.2.3".into()));
+    assert_eq!(sentry(|options| options.environment("test").release("shop@2")), ("test".into(), "shop@2".into()));
 }
