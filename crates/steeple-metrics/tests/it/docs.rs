@@ -103,7 +103,9 @@ async fn every_family_is_documented_as_it_is_printed() {
     let printed = printed(&metrics);
     let page =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md")).unwrap_or_default();
-    let documented = documented(&page);
+    // What only the facade counts, its own test looks at.
+    let parts: Vec<_> = page.split("\n## ").filter(|part| !part.starts_with("What Steeple loses\n")).collect();
+    let documented = documented(&parts.join("\n## "));
     for (name, row) in &printed {
         let (kind, labels, unit, meaning) = row;
         let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();

@@ -1,0 +1,66 @@
+//! What the facade adds to `/metrics` is what `docs/metrics.md` says: alone in its process, because it sets up the log.
+#![cfg(all(feature = "sentry", feature = "trace"))]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use steeple::{
+    Steeple,
+    sentry::{Loss, SentryOptions},
+    trace::{Otlp, TraceBuilder},
+};
+
+/// Of each family: kind, labels, meaning.
+type Families = BTreeMap<String, (String, BTreeSet<String>, String)>;
+
+fn printed(page: &str) -> Families {
+    let mut families = Families::new();
+    for line in page.lines() {
+        let words: Vec<_> = line.splitn(4, ' ').collect();
+        match words[..] {
+            ["#", "HELP", name, meaning] => families.entry(name.to_owned()).or_default().2 = meaning.to_owned(),
+            ["#", "TYPE", name, kind] => families.entry(name.to_owned()).or_default().0 = kind.to_owned(),
+            [series, _value] => {
+                let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+                let labels =
+                    labels.split(',').filter_map(|label| label.split_once('=')).map(|(label, _)| label.to_owned());
+                families.entry(name.to_owned()).or_default().1.extend(labels);
+            }
+            _ => (),
+        }
+    }
+    families
+}
+
+fn documented(page: &str) -> Families {
+    let row = |line: &str| {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(|cell| cell.trim().replace('`', "")).collect();
+        let labels = cells[2].split(", ").filter(|label| !label.is_empty()).map(str::to_owned).collect();
+        (cells[0].clone(), (cells[1].clone(), labels, cells[4].clone()))
+    };
+    page.lines().filter(|line| line.starts_with("| `")).map(row).collect()
+}
+
+#[test]
+fn what_the_facade_counts_of_its_own_work_is_documented_as_it_is_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    let steeple = Steeple::builder()
+        .log_directory(directory.path())
+        .sentry(SentryOptions::new("http://public@127.0.0.1:9/1"))
+        .traces(TraceBuilder::default().otlp(Otlp::new()))
+        .build()
+        .unwrap();
+    let printed = printed(&String::from_utf8(steeple.metrics().render(None, None).body.to_vec()).unwrap());
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md")).unwrap();
+    let (elsewhere, section) = page.split_once("\n## What Steeple loses\n").unwrap();
+    let (section, elsewhere_too) = section.split_once("\n## ").unwrap();
+    let own: Families = printed
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("steeple_") && !name.starts_with("steeple_metrics_"))
+        .collect();
+    assert_eq!(own, documented(section));
+    assert!(!elsewhere.contains("`steeple_log") && !elsewhere_too.contains("`steeple_log"));
+    for reason in Loss::ALL {
+        assert!(section.contains(&format!("`{}`", reason.as_str())), "{reason:?}");
+    }
+}
