@@ -7,10 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Body, routing::get};
-use http::{Request, StatusCode};
-use steeple::{Steeple, sentry::SentryOptions};
-use tower::ServiceExt;
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    routing::get,
+};
+use http::{HeaderMap, HeaderName, Request, StatusCode};
+use steeple::{Exchange, Steeple, sentry::SentryOptions};
+use tower::{Layer, ServiceExt, service_fn};
 
 /// An address at which nobody listens.
 fn nobody() -> String {
@@ -77,4 +81,40 @@ fn sentry_is_told_who_the_service_is_unless_it_was_told_otherwise() {
     };
     assert_eq!(sentry(|options| options), ("staging".into(), "shop@1.2.3".into()));
     assert_eq!(sentry(|options| options.environment("test").release("shop@2")), ("test".into(), "shop@2".into()));
+}
+
+#[tokio::test]
+async fn a_call_of_an_exchange_passes_its_trace_on_without_a_receiver() {
+    let steeple = Steeple::builder().without_log_setup().build().unwrap();
+    let called = |request: Request<Body>| async move {
+        let sent = request.headers().get("traceparent").map(|sent| sent.to_str().unwrap().to_owned());
+        Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(sent.unwrap_or_default())))
+    };
+    let to = |host: &str| Request::get(format!("http://{host}/")).body(Body::empty()).unwrap();
+    let client = steeple.client_layer().only_to("*.internal").layer(service_fn(called));
+    let watched = client.clone();
+    let answer = |host: &'static str| {
+        let client = watched.clone();
+        get(async move |exchange: Exchange| {
+            let ours = exchange.trace().unwrap().traceparent();
+            let theirs = client.oneshot(to(host)).await.unwrap().into_body();
+            assert_eq!(exchange.trace().unwrap().traceparent(), ours);
+            (HeaderMap::from_iter([(HeaderName::from_static("ours"), ours.parse().unwrap())]), Body::new(theirs))
+        })
+    };
+    let app: Router = Router::new()
+        .route("/ours", answer("stock.internal"))
+        .route("/theirs", answer("bank.example"))
+        .layer(steeple.layer());
+    let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let ask = |path: &str| Request::get(path).header("traceparent", caller).body(Body::empty()).unwrap();
+
+    let response = app.clone().oneshot(ask("/ours")).await.unwrap();
+    let ours = response.headers()["ours"].to_str().unwrap().to_owned();
+    assert!(ours.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && ours.ends_with("-01"), "{ours}");
+    assert_eq!(to_bytes(response.into_body(), 100).await.unwrap(), ours);
+    let response = app.oneshot(ask("/theirs")).await.unwrap();
+    assert_eq!(to_bytes(response.into_body(), 100).await.unwrap(), "", "only to those who were named");
+    let response = client.oneshot(to("stock.internal")).await.unwrap();
+    assert_eq!(to_bytes(Body::new(response.into_body()), 100).await.unwrap(), "", "no exchange makes this call");
 }

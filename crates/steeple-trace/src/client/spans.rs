@@ -5,7 +5,10 @@ use opentelemetry::{
     Context, KeyValue,
     trace::{SpanContext, SpanKind, Status, TraceContextExt, Tracer},
 };
-use steeple_core::call::{Call, CallEnd, CallObserver};
+use steeple_core::{
+    Exchange,
+    call::{Call, CallEnd, CallObserver},
+};
 
 use super::origin::Origin;
 use crate::{
@@ -31,6 +34,7 @@ pub struct ClientSpans {
 struct Options {
     baggage_to: Vec<String>,
     only_to: Option<Vec<String>>,
+    of_exchanges: bool,
 }
 
 impl Options {
@@ -61,6 +65,12 @@ impl ClientSpans {
         Arc::make_mut(&mut self.options).only_to.get_or_insert_default().push(host.into());
         self
     }
+
+    /// Leaves calls alone that no exchange makes: they get no span and pass nothing on.
+    pub fn of_exchanges_only(mut self) -> Self {
+        Arc::make_mut(&mut self.options).of_exchanges = true;
+        self
+    }
 }
 
 impl fmt::Debug for ClientSpans {
@@ -78,6 +88,9 @@ impl CallObserver for ClientSpans {
 
     fn on_request(&self, call: &mut Call, request: &mut request::Parts) -> Option<ClientSpan> {
         let Self { trace, options } = self;
+        if options.of_exchanges && Exchange::current().is_none() {
+            return None;
+        }
         let origin = Origin::here(trace);
         let context = origin.records().then(|| {
             let parent = origin.context();
