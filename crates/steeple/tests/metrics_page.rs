@@ -18,8 +18,8 @@ fn printed(page: &str) -> Families {
     for line in page.lines() {
         let words: Vec<_> = line.splitn(4, ' ').collect();
         match words[..] {
-            ["#", "HELP", name, meaning] => families.entry(name.to_owned()).or_default().2 = meaning.to_owned(),
-            ["#", "TYPE", name, kind] => families.entry(name.to_owned()).or_default().0 = kind.to_owned(),
+            ["#", "HELP", name, meaning] => meaning.clone_into(&mut families.entry(name.to_owned()).or_default().2),
+            ["#", "TYPE", name, kind] => kind.clone_into(&mut families.entry(name.to_owned()).or_default().0),
             [series, _value] => {
                 let (name, labels) = series.split_once('{').unwrap_or((series, ""));
                 let labels =
