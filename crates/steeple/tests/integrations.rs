@@ -86,12 +86,12 @@ fn sentry_is_told_who_the_service_is_unless_it_was_told_otherwise() {
 #[tokio::test]
 async fn a_call_of_an_exchange_passes_its_trace_on_without_a_receiver() {
     let steeple = Steeple::builder().without_log_setup().build().unwrap();
-    let called = |request: Request<Body>| async move {
+    let echo = |request: Request<Body>| async move {
         let sent = request.headers().get("traceparent").map(|sent| sent.to_str().unwrap().to_owned());
         Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(sent.unwrap_or_default())))
     };
     let to = |host: &str| Request::get(format!("http://{host}/")).body(Body::empty()).unwrap();
-    let client = steeple.client_layer().only_to("*.internal").layer(service_fn(called));
+    let client = steeple.client_layer().only_to("*.internal").layer(service_fn(echo));
     let watched = client.clone();
     let answer = |host: &'static str| {
         let client = watched.clone();
