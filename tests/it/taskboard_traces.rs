@@ -9,10 +9,10 @@ use std::{
 
 use axum::{Router, body::Body, routing::get};
 use futures_util::StreamExt;
-use http::{Request, Uri};
+use http::{Method, Request, Uri};
 use http_body_util::BodyExt;
 use hyper_util::{client::legacy, rt::TokioExecutor};
-use serde_json::Value;
+use serde_json::{Value, json};
 use steeple::{Builder, Steeple, log::Format, trace};
 use steeple_examples::taskboard::proto::{GetTaskRequest, WatchTasksRequest, task_board_client::TaskBoardClient};
 use steeple_tests::{
@@ -63,6 +63,8 @@ fn check_listed(types: &Value, name: &str, kind: &str) {
 async fn use_it(board: &Board, token: &str) {
     assert_eq!(board.get("/api/projects/1?page=2", token).await.unwrap().0, 200);
     assert_eq!(board.get("/api/projects/9", token).await.unwrap().0, 404);
+    let again = json!({ "email": "ada@example.com", "name": "Ada", "source": "web" });
+    assert_eq!(board.ask(Method::POST, "/api/users", "", again).await.unwrap().0, 409);
     assert_eq!(board.get("/admin/users/1", "").await.unwrap().0, 200);
     assert_eq!(board.get("/lab/fail", token).await.unwrap().0, 500);
     assert!(board.get("/lab/body-error", "").await.is_none());
@@ -114,7 +116,7 @@ async fn the_task_boards_spans_arrive_whole_and_its_log_lines_carry_their_ids() 
     board.stop().await;
 
     // What signing in, a project and a task took, and what was asked for then.
-    let want = 4 + 10;
+    let want = 4 + 11;
     assert!(wait_until(|| server_spans(&receiver.spans()).count() >= want).await, "{:#?}", receiver.spans());
     let spans = receiver.spans();
     assert_eq!(server_spans(&spans).count(), want, "{spans:#?}");
@@ -144,6 +146,7 @@ async fn the_task_boards_spans_arrive_whole_and_its_log_lines_carry_their_ids() 
             "POST /api/projects/{id}/tasks 201||",
             "POST /api/sessions 201||",
             "POST /api/users 201||",
+            "POST /api/users 409||",
             "taskboard.v1.TaskBoard/GetTask OK||",
             "taskboard.v1.TaskBoard/WatchTasks INTERNAL|STATUS_CODE_ERROR|INTERNAL",
             "taskboard.v1.TaskBoard/WatchTasks OK||",
@@ -186,6 +189,10 @@ async fn the_task_boards_spans_arrive_whole_and_its_log_lines_carry_their_ids() 
     assert_eq!(below("GET /admin/users/{id}"), ["select users"]);
     assert_eq!(below("POST /api/projects"), ["select sessions", "insert projects"]);
     assert_eq!(below("taskboard.v1.TaskBoard/GetTask"), ["select sessions", "select tasks"]);
+    let inserts = spans.iter().filter(|span| span.name == "insert users");
+    let inserts: BTreeSet<_> = inserts.map(|span| (&*span.status, span.attribute("error.type"))).collect();
+    let refused = "steeple_examples::taskboard::store::error::StoreError";
+    assert_eq!(inserts, BTreeSet::from([("", ""), ("STATUS_CODE_ERROR", refused)]), "the second was one too many");
     let failed = only(&spans, "GET /lab/fail", "SPAN_KIND_SERVER");
     assert_eq!(failed.attribute("user.id"), user);
     assert_eq!(failed.exceptions.len(), 1, "{failed:?}");

@@ -87,8 +87,8 @@ impl Store {
         };
         let exchange = Exchange::current().unwrap_or_else(Exchange::detached);
         let name = format!("{} {table}", operation.as_str());
-        let work = exchange.segment("db", name, tokio::task::spawn_blocking(work)).with("db.system.name", "sqlite");
-        work.await.map_err(StoreError::lost)?
+        let work = async { tokio::task::spawn_blocking(work).await.map_err(StoreError::lost)? };
+        exchange.try_segment("db", name, work).with("db.system.name", "sqlite").await
     }
 
     pub(super) async fn ping(&self) -> Result<(), StoreError> {
