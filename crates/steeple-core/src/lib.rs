@@ -21,7 +21,7 @@ mod user;
 
 pub use self::{
     exchange::{AttributeValue, Exchange, MAX_ATTRIBUTES, NoticedError, Scoped, Signal, Snapshot},
-    name::{NameSource, Text, TransactionName, known_method, set_known_methods},
+    name::{NameSource, Text, TransactionName, known_method, known_methods, set_known_methods},
     observe::{CountedBody, Observe, ObserveLayer, ObservedBody},
     observer::{Identity, Observer, observer_panics},
     outcome::{End, ErrorClass, GrpcStatus, Outcome},

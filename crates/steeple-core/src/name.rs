@@ -171,6 +171,17 @@ static KNOWN_METHODS: OnceLock<Vec<Box<str>>> = OnceLock::new();
 /// Most methods that may be known.
 const MAX_METHODS: usize = 64;
 
+/// Those of RFC 9110, RFC 5789 and the QUERY draft.
+const STANDARD_METHODS: [&str; 10] =
+    ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY"];
+
+/// The methods that are known in this process: those of the standards, unless [others were said](set_known_methods).
+pub fn known_methods() -> impl Iterator<Item = &'static str> {
+    let said = KNOWN_METHODS.get();
+    let standard = STANDARD_METHODS.into_iter().filter(move |_| said.is_none());
+    said.into_iter().flatten().map(|method| &**method).chain(standard)
+}
+
 /// Says which methods are known in this process, in place of the default ones: for services with methods of their own
 /// (`PURGE`, `PROPFIND`). Call it before anything is served; nothing can be said twice, but the same.
 ///

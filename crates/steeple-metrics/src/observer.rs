@@ -107,7 +107,7 @@ impl Observer for Metrics {
         let counted_as = core.http.ended(&ended);
         #[cfg(feature = "otel")]
         if let Some(otel) = &core.otel {
-            otel.http(ended.verb.as_str(), core.http.scheme(), counted_as, ended.version, ended.timed, end);
+            otel.http(core.http.verb_name(ended.verb), core.http.scheme(), counted_as, ended.version, ended.timed, end);
         }
     }
 }

@@ -221,8 +221,7 @@ impl Builder {
         self
     }
 
-    /// The HTTP methods that are known in this process, in place of those of the standards: all others are `_OTHER`. In
-    /// metrics, those that no standard knows stay `_OTHER`.
+    /// The HTTP methods that are known in this process, in place of those of the standards: all others are `_OTHER`.
     pub fn known_methods<M: Into<String>>(mut self, methods: impl IntoIterator<Item = M>) -> Self {
         self.known_methods = Some(methods.into_iter().map(Into::into).collect());
         self

@@ -21,5 +21,11 @@ async fn methods_of_the_applications_own_are_known_and_those_that_it_left_out_ar
         service.oneshot(request).await.unwrap();
     }
     let page = steeple.metrics().render(None, None).body;
-    assert!(!String::from_utf8_lossy(&page).contains("PURGE"), "metrics have places for those of the standards");
+    let page = String::from_utf8_lossy(&page);
+    let total =
+        |method| format!("\nhttp_requests_total{{method=\"{method}\",route=\"unmatched\",status_code=\"200\"}} 1\n");
+    for method in ["PURGE", "_OTHER"] {
+        assert!(page.contains(&total(method)), "{method}: {page}");
+    }
+    assert!(page.contains("\nhttp_requests_in_flight 0\n") && !page.contains("POST"), "{page}");
 }

@@ -1,5 +1,6 @@
 //! The families about HTTP exchanges.
 
+mod verb;
 mod write;
 
 use std::sync::{
@@ -9,7 +10,8 @@ use std::sync::{
 
 use steeple_core::{End, ErrorClass, Outcome, Text, TraceContext};
 
-pub(crate) use self::write::Scratch;
+use self::verb::{METHODS, Verbs};
+pub(crate) use self::{verb::Verb, write::Scratch};
 use crate::{
     Objective,
     folded::{Folded, Label},
@@ -23,40 +25,6 @@ use crate::{
 };
 
 pub(crate) const UNMATCHED: &str = "unmatched";
-
-const METHODS: [&str; 11] =
-    ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY", OVERFLOW];
-
-/// A place in [`METHODS`], looked up once per exchange.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Verb(u8);
-
-impl Verb {
-    #[inline]
-    fn of(method: &str) -> Self {
-        Self(match method {
-            "GET" => 0,
-            "POST" => 1,
-            "PUT" => 2,
-            "DELETE" => 3,
-            "HEAD" => 4,
-            "OPTIONS" => 5,
-            "PATCH" => 6,
-            "CONNECT" => 7,
-            "TRACE" => 8,
-            "QUERY" => 9,
-            _ => 10,
-        })
-    }
-
-    fn place(self) -> usize {
-        usize::from(self.0)
-    }
-
-    pub(crate) fn as_str(self) -> &'static str {
-        METHODS.get(self.place()).copied().unwrap_or(OVERFLOW)
-    }
-}
 
 /// Versions of HTTP, as OpenTelemetry writes them. The first is for where nobody asks.
 const VERSIONS: [&str; 6] = ["", "1.0", "1.1", "2", "3", "0.9"];
@@ -98,6 +66,7 @@ pub(crate) struct Http {
     in_flight: Cells,
     connections: Cells,
     folded: Arc<Folded>,
+    verbs: Verbs,
 }
 
 /// What outlives its exchange, or does not end on its own.
@@ -112,6 +81,8 @@ pub(crate) struct Route {
     /// How many series it has.
     series: AtomicU32,
     methods: [OnceLock<Box<Method>>; METHODS.len()],
+    /// Of the application's own methods, from the first request with one of them on.
+    own_methods: OnceLock<Box<[OnceLock<Box<Method>>]>>,
 }
 
 /// What is kept of one method of one route.
@@ -187,6 +158,7 @@ impl Http {
     pub(crate) fn new(options: HttpOptions) -> Self {
         let HttpOptions { names, scheme, limits, latency, sizes, known_routes, folded } = options;
         let room = limits.routes.max(known_routes.len());
+        let verbs = Verbs::of_process();
         let http = Self {
             names,
             scheme,
@@ -199,9 +171,10 @@ impl Http {
             made_routes: AtomicUsize::new(0),
             series: AtomicUsize::new(0),
             making: Mutex::new(()),
-            in_flight: Cells::new(METHODS.len()),
+            in_flight: Cells::new(verbs.len()),
             connections: Cells::new(2),
             folded,
+            verbs,
         };
         for route in known_routes {
             http.routes.get_or_insert(
@@ -216,9 +189,14 @@ impl Http {
     /// An exchange has begun. What it returns is told again at the end.
     #[inline]
     pub(crate) fn started(&self, method: &str) -> Verb {
-        let verb = Verb::of(method);
+        let verb = self.verbs.of(method);
         self.in_flight.add(verb.place(), 1);
         verb
+    }
+
+    #[cfg(feature = "otel")]
+    pub(crate) fn verb_name(&self, verb: Verb) -> &'static str {
+        self.verbs.name(verb)
     }
 
     #[inline]
@@ -334,8 +312,11 @@ impl Http {
 
     fn method<'a>(&self, route: &'a Route, verb: Verb) -> &'a Method {
         let [.., other] = &route.methods;
-        let slot = route.methods.get(verb.place()).unwrap_or(other);
-        slot.get_or_init(|| Box::new(Method::new(route, verb.as_str(), self)))
+        let slot = match route.methods.get(verb.place()) {
+            Some(slot) => slot,
+            None => route.own_method(verb, self.verbs.own()).unwrap_or(other),
+        };
+        slot.get_or_init(|| Box::new(Method::new(route, self.verbs.name(verb), self)))
     }
 
     fn status<'a>(&self, route: &Route, method: &'a Method, key: StatusKey) -> &'a Status {
@@ -379,7 +360,10 @@ impl Http {
 
     fn methods(&self) -> impl Iterator<Item = (&Route, &Method)> {
         let routes = [&self.unmatched].into_iter().chain(self.routes.iter()).chain([&self.overflow]);
-        routes.flat_map(|route| route.methods.iter().filter_map(move |method| Some((route, &**method.get()?))))
+        routes.flat_map(|route| {
+            let own = route.own_methods.get().into_iter().flatten();
+            route.methods.iter().chain(own).filter_map(move |method| Some((route, &**method.get()?)))
+        })
     }
 
     /// What there is now, by method and route.
@@ -405,7 +389,7 @@ impl Http {
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
-        let sum = (0..METHODS.len()).fold(0_u64, |sum, method| sum.wrapping_add(self.in_flight.sum(method)));
+        let sum = (0..self.verbs.len()).fold(0_u64, |sum, method| sum.wrapping_add(self.in_flight.sum(method)));
         not_negative(sum)
     }
 }
@@ -422,7 +406,13 @@ pub(crate) fn nanos(duration: std::time::Duration) -> u64 {
 
 impl Route {
     fn new(name: Name) -> Self {
-        Self { name, series: AtomicU32::new(0), methods: [const { OnceLock::new() }; METHODS.len()] }
+        let methods = [const { OnceLock::new() }; METHODS.len()];
+        Self { name, series: AtomicU32::new(0), methods, own_methods: OnceLock::new() }
+    }
+
+    #[cold]
+    fn own_method(&self, verb: Verb, count: usize) -> Option<&OnceLock<Box<Method>>> {
+        self.own_methods.get_or_init(|| (0..count).map(|_| OnceLock::new()).collect()).get(verb.own_place())
     }
 }
 

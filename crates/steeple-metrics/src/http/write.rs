@@ -1,6 +1,6 @@
 //! What the families are called, and how they are read from the cells.
 
-use super::{Http, METHODS, Method, Open, REQUESTS, Status, not_negative, otel_pairs};
+use super::{Http, Method, Open, REQUESTS, Status, not_negative, otel_pairs};
 use crate::{
     encode::{Encoder, HistogramView, Kind, Meta, Number, Source},
     layout::Layout,
@@ -191,8 +191,8 @@ impl Http {
             }
         }
         to.begin(&active);
-        for (place, method) in METHODS.iter().enumerate() {
-            let labels = [("http_request_method".into(), (*method).into()), ("url_scheme".into(), self.scheme.clone())];
+        for (place, method) in self.verbs.names().enumerate() {
+            let labels = [("http_request_method".into(), method.into()), ("url_scheme".into(), self.scheme.clone())];
             to.value(&Labels::new(labels), Number::Whole(not_negative(self.in_flight.sum(place))));
         }
     }
