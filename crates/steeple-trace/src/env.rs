@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+
 use crate::{BuildError, NewRelic, Otlp, Protocol, Sampling, TraceBuilder, export::Limits, otlp::Signal};
 
 impl TraceBuilder {
@@ -157,8 +159,12 @@ impl Otlp {
         let (variable, headers) = of_signal(signal, "HEADERS", get).unwrap_or_default();
         for pair in headers.split(',').filter(|pair| !pair.trim().is_empty()) {
             // The value is a secret: the error does not show it.
-            let (name, value) = pair.split_once('=').ok_or_else(|| BuildError::setting(&variable, "…", PAIRS))?;
-            otlp = otlp.header(name.trim(), percent_decoded(value.trim()));
+            let header = pair.split_once('=').map(|(name, value)| (name.trim(), percent_decoded(value.trim())));
+            let is_header = |(name, value): &(&str, String)| {
+                name.parse::<HeaderName>().is_ok() && HeaderValue::from_str(value).is_ok()
+            };
+            let header = header.filter(is_header).ok_or_else(|| BuildError::setting(&variable, "…", PAIRS))?;
+            otlp = otlp.header(header.0, header.1);
         }
         if let Some((variable, millis)) = of_signal(signal, "TIMEOUT", get) {
             otlp.timeout = Duration::from_millis(parsed(&variable, &millis)?);
@@ -284,8 +290,12 @@ mod tests {
         assert_eq!(otlp.headers, [("api-key".to_owned(), "s3cret=".to_owned()), ("x".to_owned(), "1".to_owned())]);
         assert!(otlp.gzip && otlp.timeout == Duration::from_millis(250));
         assert!(!format!("{otlp:?}").contains("s3cret"));
-        let bad = from(&[("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_HEADERS", "s3cret")]).unwrap_err();
-        assert!(bad.is_setting() && !bad.to_string().contains("s3cret"));
+        for bad in ["s3cret", "api key=s3cret", "api-key=s3cret%0A", "=s3cret"] {
+            let bad = from(&[("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_HEADERS", bad)]).unwrap_err();
+            let text = bad.to_string();
+            assert!(bad.is_setting() && text.starts_with("OTEL_EXPORTER_OTLP_HEADERS"), "{text}");
+            assert!(!text.contains("s3cret"), "{text}");
+        }
     }
 
     #[test]

@@ -41,7 +41,10 @@ impl Lookup for ProcessEnv {
             Ok(value) => Ok(Some(value)),
             Err(std::env::VarError::NotPresent) => Ok(None),
             Err(std::env::VarError::NotUnicode(value)) => {
-                Err(ConfigError::variable_value(name, value.to_string_lossy(), "text in UTF-8"))
+                // A key that was mistyped is a key still.
+                let is_secret = name.ends_with("_KEY") || name.ends_with("_DSN");
+                let shown = if is_secret { "…".into() } else { value.to_string_lossy() };
+                Err(ConfigError::variable_value(name, shown, "text in UTF-8"))
             }
         }
     }

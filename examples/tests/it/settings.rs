@@ -48,6 +48,18 @@ fn a_log_directory_that_cannot_be_written_is_named() {
     refused("LOG_DIR", "/proc/steeple", &["cannot write logs to the directory /proc/steeple"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_key_that_is_no_text_is_named_and_not_told() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+    for variable in ["NEW_RELIC_LICENSE_KEY", "SENTRY_DSN"] {
+        let value = OsStr::from_bytes(b"s3cr3t\xff");
+        let output = run(example("taskboard").args(["--listen", "127.0.0.1:0"]).env(variable, value));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(error, format!("taskboard: {variable} holds \"…\"; it may hold text in UTF-8\n"));
+    }
+}
+
 #[test]
 fn spans_that_do_not_get_through_at_the_end_are_told_by_the_log() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
