@@ -164,8 +164,11 @@ impl Observer for RequestIds {
     }
 
     fn on_response(&self, state: &mut Self::State, _exchange: &Exchange, response: &mut response::Parts) {
-        if let Some(value) = state.take() {
-            response.headers.entry(X_REQUEST_ID).or_insert(value);
+        // A response has few headers: to compare their names costs less than to hash ours.
+        if let Some(value) = state.take()
+            && !response.headers.keys().any(|name| *name == NAME)
+        {
+            response.headers.insert(X_REQUEST_ID, value);
         }
     }
 
