@@ -17,6 +17,7 @@ pub struct MetricsState {
     grpc_started: bool,
     /// Whether a stream of events was counted as open.
     sse: bool,
+    /// Where the exchange may become an upgraded connection. To look for `upgrade` among the headers would cost more.
     #[cfg(feature = "connection")]
     connection: Option<steeple_core::connection::Connection>,
 }
@@ -40,7 +41,7 @@ impl Observer for Metrics {
             grpc_started: exchange.rpc_method().is_some_and(|method| core.grpc.started(method)),
             sse: false,
             #[cfg(feature = "connection")]
-            connection: if exchange.method() == "CONNECT" || request.headers.contains_key(http::header::UPGRADE) {
+            connection: if exchange.method() == "CONNECT" || exchange.version() <= http::Version::HTTP_11 {
                 request.extensions.get().cloned()
             } else {
                 None
