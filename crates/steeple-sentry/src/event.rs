@@ -40,6 +40,11 @@ pub(crate) enum Finding {
     Failed(Failure),
 }
 
+/// Whether there is a reason to look closer: where there is none, [`find`] says that all went well, unless there was a panic.
+pub(crate) fn may_have_failed(exchange: &Exchange, end: &End) -> bool {
+    end.error_class().is_some() || exchange.error().is_some()
+}
+
 /// Decides whether an exchange failed, and how.
 pub(crate) fn find(settings: &Settings, exchange: &Exchange, end: &End, panic: Option<Box<Panicked>>) -> Finding {
     if exchange.is_skipped(Signal::Errors) {

@@ -80,16 +80,34 @@ impl Cell {
 
     /// Gives the hub back if nothing happened in it and nobody kept it.
     pub(crate) fn give_back(self, shared: &Shared) {
-        let Some(link) = &self.link else { return };
-        let untouched = self.generation == shared.generation()
+        if let Some(link) = self.untouched(shared) {
+            link.lock().clear();
+            self.put_back();
+        }
+    }
+
+    /// The same for an exchange that ended well, at less cost. `Some`: something was seen in it, or somebody keeps the hub.
+    pub(crate) fn give_back_unseen(self, shared: &Shared) -> Option<Self> {
+        let is_cleared = self.untouched(shared).is_some_and(|link| link.lock().clear_unseen());
+        if !is_cleared {
+            return Some(self);
+        }
+        self.put_back();
+        None
+    }
+
+    /// The link, if all is as it was made: then nobody else can come by it.
+    fn untouched(&self, shared: &Shared) -> Option<&Link> {
+        let link = self.link.as_ref()?;
+        let is_untouched = self.generation == shared.generation()
             && Arc::strong_count(&self.hub) == 1
             && Arc::strong_count(&self.scope) == 2
             && Arc::strong_count(link) == 2
             && self.hub.last_event_id().is_none();
-        if !untouched {
-            return;
-        }
-        link.lock().clear();
+        is_untouched.then_some(link)
+    }
+
+    fn put_back(self) {
         // On a thread that is ending there is no pool any more.
         let _ending = POOL.try_with(|pool| {
             if let Ok(mut pool) = pool.try_borrow_mut()
@@ -225,6 +243,13 @@ pub(crate) struct Sightings {
     pub(crate) panic: Option<Box<Panicked>>,
 }
 
+impl Sightings {
+    fn has_any(&self) -> bool {
+        // What is folded follows upon what was reported or is held.
+        self.reported || self.held.is_some() || self.panic.is_some()
+    }
+}
+
 /// Further log lines of one failure are kept up to this many.
 const MAX_FOLDED: usize = 16;
 
@@ -234,9 +259,18 @@ impl Slot {
         self.exchange = None;
         self.head.clear();
         self.running = None;
-        if self.sightings.reported || self.sightings.held.is_some() || self.sightings.panic.is_some() {
+        if self.sightings.has_any() {
             self.sightings = Sightings::default();
         }
+    }
+
+    /// The same, if nothing was seen that the end has to tell.
+    fn clear_unseen(&mut self) -> bool {
+        let is_unseen = self.running.is_none() && !self.sightings.has_any();
+        if is_unseen {
+            self.clear();
+        }
+        is_unseen
     }
 }
 

@@ -209,12 +209,23 @@ impl Observer for Sentry {
     }
 
     fn on_end(&self, Watched(cell): Watched, exchange: &Exchange, end: &End) {
+        if event::may_have_failed(exchange, end) {
+            return self.tell(cell, exchange, end);
+        }
+        match cell.give_back_unseen(&self.0) {
+            Some(cell) => self.tell(cell, exchange, end),
+            None => self.count_session(end, false),
+        }
+    }
+}
+
+impl Sentry {
+    /// Tells what there is to tell of an exchange that is over.
+    fn tell(&self, cell: Cell, exchange: &Exchange, end: &End) {
         let (mut seen, running) = cell.end();
         let finding = event::find(&self.0.settings, exchange, end, seen.panic.take());
         let failed = matches!(finding, Finding::Failed(_)) || seen.reported;
-        if let Some(sessions) = &self.0.sessions {
-            sessions.count(Health::of(end, failed));
-        }
+        self.count_session(end, failed);
         match finding {
             Finding::Failed(failure) => {
                 // A panic is a failure of its own, whatever else was captured before it.
@@ -243,6 +254,12 @@ impl Observer for Sentry {
             transaction::finish(running, &self.0, sampler, exchange, end, &cell);
         }
         cell.give_back(&self.0);
+    }
+
+    fn count_session(&self, end: &End, failed: bool) {
+        if let Some(sessions) = &self.0.sessions {
+            sessions.count(Health::of(end, failed));
+        }
     }
 }
 
