@@ -107,8 +107,9 @@ impl Log {
             self.0.sampled_out.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        let Inner { scrubber, user_agents, .. } = &*self.0;
         let snapshot = exchange.snapshot();
-        let access = Access::new(&self.0.scrubber, level, &state.0, exchange, &snapshot, end);
+        let access = Access::new(scrubber, user_agents, level, &state.0, exchange, &snapshot, end);
         match &self.0.writer {
             Some(writer) => {
                 writer.write_access(&access);
@@ -154,8 +155,7 @@ impl Observer for Log {
             return None;
         }
         exchange.trace_or_continue(&request.headers);
-        let Inner { scrubber, user_agents, .. } = &*self.0;
-        Some(LogState(Captured::new(take_buffer(), &request.uri, &request.headers, scrubber, user_agents)))
+        Some(LogState(Captured::new(take_buffer(), &request.uri, &request.headers)))
     }
 
     fn on_end(&self, state: LogState, exchange: &Exchange, end: &End) {

@@ -6,8 +6,7 @@ use steeple_core::{ErrorClass, Hex, VisibleAddress};
 use steeple_scrub::Scrubbed;
 
 use super::{
-    Access, Context, Field, Line, Service, UserAgent, Value, escape, level_name, millis, record::borrowed,
-    time::rfc3339_micros,
+    Access, Context, Field, Line, Service, Value, escape, level_name, millis, record::borrowed, time::rfc3339_micros,
 };
 
 /// `,"key":`, put together by the compiler.
@@ -97,7 +96,7 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     number(out, key!("http.request.body.size"), access.end.request_body_bytes);
     number(out, key!("http.response.body.size"), access.end.response_body_bytes);
     plain(out, text_key!("network.protocol.version"), access.version);
-    user_agent(out, access);
+    optional(out, text_key!("user_agent.original"), borrowed(access.user_agent.as_ref()));
     if let Some(address) = &access.address {
         visible_address(out, text_key!("client.address"), address);
     }
@@ -211,17 +210,6 @@ pub(super) fn optional(out: &mut Vec<u8>, key: &str, value: Option<Scrubbed<&str
     if let Some(value) = value {
         text(out, key, value);
     }
-}
-
-/// One that is known has its escapes already.
-pub(super) fn user_agent(out: &mut Vec<u8>, access: &Access<'_>) {
-    let Some(user_agent) = &access.user_agent else { return };
-    out.extend_from_slice(text_key!("user_agent.original").as_bytes());
-    match user_agent {
-        UserAgent::Known(known) => out.extend_from_slice(known.json()),
-        UserAgent::New(shown) => escape::json(out, shown.as_deref()),
-    }
-    out.push(b'"');
 }
 
 /// What the operator says of the service.

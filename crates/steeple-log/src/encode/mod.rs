@@ -15,7 +15,7 @@ use tracing::Level;
 
 pub(crate) use self::{
     memo::Memo,
-    record::{Access, Captured, Context, Line, Names, Shown, UserAgent},
+    record::{Access, Captured, Context, Line, Names, Shown},
     value::{Field, MAX_FIELDS, MAX_VALUE, Value},
 };
 

@@ -1,4 +1,4 @@
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderMap, Uri, header::USER_AGENT};
 use steeple_core::{
@@ -10,13 +10,12 @@ use tracing::Level;
 use super::{
     Memo,
     escape::clamp,
-    memo::Known,
     value::{Field, MAX_VALUE},
 };
 
 const MAX_PATH: usize = 2048;
 const MAX_QUERY: usize = 1024;
-pub(super) const MAX_USER_AGENT: usize = 1024;
+const MAX_USER_AGENT: usize = 1024;
 const MAX_MESSAGE: usize = 8 * 1024;
 
 /// What of the request's head the line will need, copied: the head goes into the service.
@@ -30,18 +29,14 @@ pub(crate) struct Captured {
     /// Where the query ends. The same as `path`: there is none.
     query: usize,
     has_query: bool,
-    /// The user agent, if it came before; else it is the rest of the text.
-    known: Option<Arc<Known>>,
 }
 
 impl Captured {
-    pub(crate) fn new(mut text: String, uri: &Uri, headers: &HeaderMap, scrubber: &Scrubber, memo: &Memo) -> Self {
+    pub(crate) fn new(mut text: String, uri: &Uri, headers: &HeaderMap) -> Self {
         text.clear();
         let path = clamp(uri.path(), MAX_PATH.saturating_mul(2));
         let query = uri.query().map(|query| clamp(query, MAX_QUERY.saturating_mul(2)));
         let user_agent = headers.get(USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
-        let known = memo.find(scrubber, user_agent);
-        let user_agent = if known.is_some() { &[] } else { user_agent };
         let user_agent = user_agent.get(..MAX_USER_AGENT.saturating_mul(2)).unwrap_or(user_agent);
         let total = path.len().saturating_add(query.map_or(0, str::len)).saturating_add(user_agent.len());
         text.reserve_exact(total);
@@ -53,7 +48,7 @@ impl Captured {
             Ok(user_agent) => text.push_str(user_agent),
             Err(_) => text.push_str(&String::from_utf8_lossy(user_agent)),
         }
-        Self { text, path, query: end_of_query, has_query: query.is_some(), known }
+        Self { text, path, query: end_of_query, has_query: query.is_some() }
     }
 
     fn path(&self) -> &str {
@@ -64,12 +59,8 @@ impl Captured {
         self.has_query.then(|| self.text.get(self.path..self.query))?
     }
 
-    fn user_agent(&self, scrubber: &Scrubber) -> Option<UserAgent<'_>> {
-        if let Some(known) = &self.known {
-            return Some(UserAgent::Known(known));
-        }
-        let text = self.text.get(self.query..).filter(|text| !text.is_empty())?;
-        Some(UserAgent::New(scrubber.text(text).cut(MAX_USER_AGENT, CUT)))
+    fn user_agent(&self) -> Option<&str> {
+        self.text.get(self.query..).filter(|user_agent| !user_agent.is_empty())
     }
 
     pub(crate) fn into_buffer(self) -> String {
@@ -78,7 +69,7 @@ impl Captured {
 }
 
 /// What marks a text that was cut.
-pub(super) const CUT: &str = "…";
+const CUT: &str = "…";
 
 /// What an exchange's line says. Every text in it is scrubbed, as its type says, and bounded.
 #[derive(Debug)]
@@ -92,7 +83,7 @@ pub(crate) struct Access<'a> {
     pub(crate) rpc_method: Option<Shown<'a>>,
     pub(crate) path: Shown<'a>,
     pub(crate) query: Option<Shown<'a>>,
-    pub(crate) user_agent: Option<UserAgent<'a>>,
+    pub(crate) user_agent: Option<Shown<'a>>,
     pub(crate) client_request_id: Option<Shown<'a>>,
     pub(crate) address: Option<&'a VisibleAddress>,
     pub(crate) error: Option<Shown<'a>>,
@@ -102,22 +93,6 @@ pub(crate) struct Access<'a> {
 /// Text that a line may show.
 pub(crate) type Shown<'a> = Scrubbed<Cow<'a, str>>;
 
-/// A user agent.
-#[derive(Debug)]
-pub(crate) enum UserAgent<'a> {
-    Known(&'a Known),
-    New(Shown<'a>),
-}
-
-impl UserAgent<'_> {
-    pub(crate) fn text(&self) -> Scrubbed<&str> {
-        match self {
-            Self::Known(known) => known.text(),
-            Self::New(shown) => shown.as_deref(),
-        }
-    }
-}
-
 /// What is there of it, borrowed.
 pub(crate) fn borrowed<'s>(shown: Option<&'s Shown<'_>>) -> Option<Scrubbed<&'s str>> {
     shown.map(Scrubbed::as_deref)
@@ -126,6 +101,7 @@ pub(crate) fn borrowed<'s>(shown: Option<&'s Shown<'_>>) -> Option<Scrubbed<&'s 
 impl<'a> Access<'a> {
     pub(crate) fn new(
         scrubber: &Scrubber,
+        memo: &Memo,
         level: Level,
         captured: &'a Captured,
         exchange: &'a Exchange,
@@ -151,7 +127,7 @@ impl<'a> Access<'a> {
             rpc_method,
             path: scrubber.path(captured.path()).cut(MAX_PATH, CUT),
             query: captured.query().map(|query| scrubber.query(query).cut(MAX_QUERY, CUT)),
-            user_agent: captured.user_agent(scrubber),
+            user_agent: captured.user_agent().map(|text| memo.text(scrubber, text).cut(MAX_USER_AGENT, CUT)),
             client_request_id: client_request_id.as_deref().map(|id| scrubber.text(id).cut(MAX_VALUE, CUT)),
             address: client_address.as_ref(),
             error,

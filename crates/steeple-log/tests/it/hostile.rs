@@ -95,25 +95,6 @@ proptest! {
     }
 
     #[test]
-    fn a_user_agent_looks_the_same_on_its_first_line_and_on_later_ones(user_agent in nasty()) {
-        // Others make no header.
-        let user_agent = format!("bot{}", user_agent.replace(|char: char| char.is_ascii_control(), ""));
-        let secret = format!("{user_agent} Authorization: Bearer abcdef0123456789");
-        for (format, raw) in [(Format::Json, &user_agent), (Format::Ecs, &user_agent), (Format::Json, &secret)] {
-            let book = Book::new(format);
-            let layer = book.guard.log().build().unwrap().layer();
-            for _ in 0..3 {
-                let Some(request) = request(b"", b"", raw.as_bytes(), b"") else { continue };
-                run(send(&layer, request, Client::ToTheEnd));
-            }
-            let text = check(&book, 3);
-            prop_assert!(!text.contains("abcdef0123456789"));
-            let shown: Vec<_> = text.lines().map(|line| read(line).get("user_agent.original").cloned()).collect();
-            prop_assert!(shown[0].is_some() && shown.iter().all(|later| *later == shown[0]), "{:?}", shown);
-        }
-    }
-
-    #[test]
     fn whatever_an_exchange_is_told_its_line_is_one_line(
         user in nasty(), name in nasty(), route in nasty(), key in nasty(), value in nasty(), error in nasty()
     ) {
