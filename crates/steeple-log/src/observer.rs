@@ -16,7 +16,7 @@ use tracing::{Level, level_filters::LevelFilter};
 
 use crate::{
     LogHandle, LogOptions,
-    encode::{Access, Captured, Memo},
+    encode::{Access, Captured},
     event,
     options::Rules,
 };
@@ -47,7 +47,6 @@ struct Inner {
     writer: Option<LogHandle>,
     also_events: bool,
     sampled_out: AtomicU64,
-    user_agents: Memo,
 }
 
 /// What a [`Log`] remembers of an exchange until its end.
@@ -64,8 +63,7 @@ impl Log {
     }
 
     pub(crate) fn with_rules(rules: Rules, scrubber: Scrubber, writer: Option<LogHandle>, also_events: bool) -> Self {
-        let (sampled_out, user_agents) = (AtomicU64::new(0), Memo::new());
-        Self(Arc::new(Inner { rules, scrubber, writer, also_events, sampled_out, user_agents }))
+        Self(Arc::new(Inner { rules, scrubber, writer, also_events, sampled_out: AtomicU64::new(0) }))
     }
 
     /// A layer that gives every exchange an id and logs it: all that is needed where this crate is used alone.
@@ -107,9 +105,8 @@ impl Log {
             self.0.sampled_out.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let Inner { scrubber, user_agents, .. } = &*self.0;
         let snapshot = exchange.snapshot();
-        let access = Access::new(scrubber, user_agents, level, &state.0, exchange, &snapshot, end);
+        let access = Access::new(&self.0.scrubber, level, &state.0, exchange, &snapshot, end);
         match &self.0.writer {
             Some(writer) => {
                 writer.write_access(&access);

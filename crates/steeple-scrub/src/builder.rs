@@ -1,6 +1,9 @@
 //! How a scrubber is configured.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use regex::bytes::RegexBuilder;
 
@@ -152,6 +155,7 @@ impl ScrubberBuilder {
 
     /// Puts what was checked on top of the defaults.
     fn assemble(self, patterns: Vec<Pattern>, allowed: Vec<String>, denied: Vec<String>, mut names: Names) -> Scrubber {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let standard: &[&str] = if self.only_allowed_headers { &[] } else { ALLOWED };
         let allowed = standard.iter().map(|&name| name.to_owned()).chain(allowed);
         let denied = DENIED.iter().map(|&name| name.to_owned()).chain(denied).map(String::into_boxed_str).collect();
@@ -159,6 +163,7 @@ impl ScrubberBuilder {
         let excepted = self.excepted_keys.iter().map(|name| name.to_ascii_lowercase().into()).collect();
         let cookies = self.allowed_cookies.into_iter().map(String::into_boxed_str).collect();
         Scrubber::from_policy(Arc::new(Policy {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             email: self.email,
             names,
             markers: patterns.iter().map(|pattern| format!("[redacted:{}]", pattern.name).into()).collect(),

@@ -63,6 +63,7 @@ mod header;
 #[cfg(feature = "json")]
 mod json;
 mod marker;
+mod memo;
 mod name;
 mod policy;
 #[cfg(feature = "test-util")]

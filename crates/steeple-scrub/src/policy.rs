@@ -29,6 +29,8 @@ pub(crate) struct Pattern {
 
 #[derive(Debug)]
 pub(crate) struct Policy {
+    /// Tells what this policy made of a text from what another one did.
+    pub(crate) id: u64,
     pub(crate) email: EmailPolicy,
     pub(crate) names: Names,
     pub(crate) patterns: Vec<Pattern>,

@@ -11,6 +11,7 @@ use crate::{
     builder::ScrubberBuilder,
     explain::{DryRun, Explanation},
     header::{self, HeaderVerdict},
+    memo,
     policy::Policy,
     scrubbed::Scrubbed,
     text, url,
@@ -53,6 +54,13 @@ impl Scrubber {
     #[must_use = "the text itself is not changed"]
     pub fn text<'t>(&self, text: &'t str) -> Scrubbed<Cow<'t, str>> {
         Scrubbed::new(text::scrub(&self.policy, text))
+    }
+
+    /// [`text`](Self::text) for what comes again and again and is one of a few: a user agent, the name of a host. What was made of
+    /// it is remembered on this thread.
+    #[must_use = "the text itself is not changed"]
+    pub fn repeated_text<'t>(&self, text: &'t str) -> Scrubbed<Cow<'t, str>> {
+        memo::text(self, self.policy.id, text)
     }
 
     /// Scrubs `name=value&…` as a URL has it after its `?`. A value goes whole if its name is on a list or if anything in it is secret;

@@ -3,7 +3,6 @@
 mod ecs;
 pub(crate) mod escape;
 mod json;
-mod memo;
 mod pretty;
 mod record;
 pub(crate) mod time;
@@ -14,7 +13,6 @@ use std::time::Duration;
 use tracing::Level;
 
 pub(crate) use self::{
-    memo::Memo,
     record::{Access, Captured, Context, Line, Names, Shown},
     value::{Field, MAX_FIELDS, MAX_VALUE, Value},
 };

@@ -8,7 +8,6 @@ use steeple_scrub::{Scrubbed, Scrubber};
 use tracing::Level;
 
 use super::{
-    Memo,
     escape::clamp,
     value::{Field, MAX_VALUE},
 };
@@ -101,7 +100,6 @@ pub(crate) fn borrowed<'s>(shown: Option<&'s Shown<'_>>) -> Option<Scrubbed<&'s 
 impl<'a> Access<'a> {
     pub(crate) fn new(
         scrubber: &Scrubber,
-        memo: &Memo,
         level: Level,
         captured: &'a Captured,
         exchange: &'a Exchange,
@@ -127,7 +125,7 @@ impl<'a> Access<'a> {
             rpc_method,
             path: scrubber.path(captured.path()).cut(MAX_PATH, CUT),
             query: captured.query().map(|query| scrubber.query(query).cut(MAX_QUERY, CUT)),
-            user_agent: captured.user_agent().map(|text| memo.text(scrubber, text).cut(MAX_USER_AGENT, CUT)),
+            user_agent: captured.user_agent().map(|text| scrubber.repeated_text(text).cut(MAX_USER_AGENT, CUT)),
             client_request_id: client_request_id.as_deref().map(|id| scrubber.text(id).cut(MAX_VALUE, CUT)),
             address: client_address.as_ref(),
             error,

@@ -151,7 +151,7 @@ fn json(scrubber: &Scrubber, text: &str) -> String {
     value.to_string()
 }
 
-/// Without the feature `json`, a document is text like any other.
+/// In unit tests without the feature `json`, a document is text like any other.
 #[cfg(not(feature = "json"))]
 fn json(scrubber: &Scrubber, text: &str) -> String {
     scrubber.text(text).to_string()

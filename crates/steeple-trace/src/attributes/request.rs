@@ -77,11 +77,11 @@ pub(crate) fn at_start(
         }
         attributes.word(key::PROTOCOL_VERSION, exchange.version_str());
         if let Some(agent) = request.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok()) {
-            attributes.text(key::USER_AGENT, scrubber.text(agent));
+            attributes.text(key::USER_AGENT, scrubber.repeated_text(agent));
         }
     }
     if let Some(host) = target.host {
-        attributes.text(key::SERVER_ADDRESS, scrubber.text(host));
+        attributes.text(key::SERVER_ADDRESS, scrubber.repeated_text(host));
         if let Some(port) = target.port {
             attributes.number(key::SERVER_PORT, port);
         }
@@ -93,7 +93,7 @@ pub(crate) fn at_start(
 pub(crate) fn at_end(exchange: &Exchange, end: &End, noted: &Noted, scrubber: &Scrubber) -> Ending {
     let mut attributes = Attributes::with_capacity(16);
     if let Some(rpc) = exchange.rpc_method() {
-        attributes.text(key::RPC_METHOD, scrubber.text(rpc));
+        attributes.text(key::RPC_METHOD, scrubber.repeated_text(rpc));
         if let Some(original) = noted.original_method.as_deref().filter(|original| *original != rpc) {
             attributes.text(key::RPC_METHOD_ORIGINAL, scrubber.path(original));
         }

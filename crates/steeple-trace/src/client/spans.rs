@@ -153,7 +153,7 @@ fn describe(trace: &Trace, request: &request::Parts, call: &Call) -> (Cow<'stati
     let mut attributes = Attributes::with_capacity(8);
     let name: Cow<'static, str> = if let Some(rpc) = call.rpc_method() {
         attributes.word(key::RPC_SYSTEM, "grpc");
-        let rpc = scrubber.text(rpc).into_owned();
+        let rpc = scrubber.repeated_text(rpc).into_owned();
         attributes.text(key::RPC_METHOD, rpc.clone());
         rpc.into_inner().into()
     } else {
@@ -173,7 +173,7 @@ fn describe(trace: &Trace, request: &request::Parts, call: &Call) -> (Cow<'stati
         }
     };
     if let Some(host) = call.server_address() {
-        attributes.text(key::SERVER_ADDRESS, scrubber.text(host));
+        attributes.text(key::SERVER_ADDRESS, scrubber.repeated_text(host));
     }
     if let Some(port) = call.server_port() {
         attributes.number(key::SERVER_PORT, port);

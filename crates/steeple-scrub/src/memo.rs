@@ -1,0 +1,124 @@
+//! Texts that come again and again need to be scrubbed once: user agents, names of hosts, of which a service sees few.
+//!
+//! Bounded: 64 texts of at most 512 bytes a thread. A text is remembered when it comes a second time, so that texts that
+//! a client makes up drive out the others without a single allocation.
+
+use std::{borrow::Cow, cell::RefCell};
+
+use crate::{Scrubbed, Scrubber};
+
+struct Entry {
+    /// By whose policy: another one makes something else of the text.
+    policy: u64,
+    fingerprint: u64,
+    /// `None`: seen once.
+    known: Option<Known>,
+}
+
+struct Known {
+    /// `None`: nothing was found in it.
+    raw: Option<Box<str>>,
+    /// What it became.
+    scrubbed: Scrubbed<String>,
+}
+
+const SLOTS: usize = 64;
+const MAX_LEN: usize = 512;
+
+thread_local! {
+    static ENTRIES: RefCell<Vec<Option<Entry>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The same as [`Scrubber::text`].
+pub(crate) fn text<'t>(scrubber: &Scrubber, policy: u64, text: &'t str) -> Scrubbed<Cow<'t, str>> {
+    if text.len() > MAX_LEN {
+        return scrubber.text(text);
+    }
+    let remembered =
+        ENTRIES.try_with(|entries| remembered(&mut *entries.try_borrow_mut().ok()?, scrubber, policy, text));
+    remembered.ok().flatten().unwrap_or_else(|| scrubber.text(text))
+}
+
+fn remembered<'t>(
+    entries: &mut Vec<Option<Entry>>,
+    scrubber: &Scrubber,
+    policy: u64,
+    text: &'t str,
+) -> Option<Scrubbed<Cow<'t, str>>> {
+    if entries.is_empty() {
+        entries.resize_with(SLOTS, || None);
+    }
+    let fingerprint = fingerprint(text.as_bytes());
+    let slot = entries.get_mut(usize::try_from(fingerprint >> 58).unwrap_or(0))?;
+    match slot {
+        Some(entry) if entry.policy == policy && entry.fingerprint == fingerprint => {
+            let known = entry.known.get_or_insert_with(|| {
+                let safe = scrubber.text(text);
+                Known { raw: (!safe.is_clean()).then(|| text.into()), scrubbed: safe.into_owned() }
+            });
+            match &known.raw {
+                None => known.scrubbed.vouch_for(text).map(Into::into),
+                Some(raw) => (**raw == *text).then(|| known.scrubbed.clone().into()),
+            }
+        }
+        _ => {
+            *slot = Some(Entry { policy, fingerprint, known: None });
+            None
+        }
+    }
+}
+
+/// Tells texts apart, mostly; who is taken for another is found out by comparing.
+fn fingerprint(bytes: &[u8]) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(ODD).rotate_left(29);
+    let len = bytes.len() as u64;
+    let hash = match bytes.last_chunk::<8>() {
+        // The last eight overlap the ones before them: cheaper than up to seven one by one.
+        Some(last) => {
+            let (words, _) = bytes.as_chunks::<8>();
+            words.iter().chain([last]).fold(len, |hash, word| mix(hash, u64::from_le_bytes(*word)))
+        }
+        None => bytes.iter().fold(len, |hash, byte| mix(hash, u64::from(*byte))),
+    };
+    mix(hash, hash >> 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_comes_again_is_scrubbed_the_same_each_time() {
+        let scrubber = Scrubber::default();
+        for text in ["curl/8.5", "bot Authorization: Bearer abcdef0123456789", ""] {
+            for _ in 0..4 {
+                assert_eq!(scrubber.repeated_text(text), scrubber.text(text));
+            }
+        }
+    }
+
+    #[test]
+    fn what_one_policy_leaves_another_may_remove() {
+        let lenient = Scrubber::builder().email(crate::EmailPolicy::Keep).build().unwrap();
+        let strict = Scrubber::default();
+        let text = "crawler (+mailto:bot@example.org)";
+        assert_ne!(lenient.text(text), strict.text(text));
+        for _ in 0..3 {
+            assert_eq!(lenient.repeated_text(text), lenient.text(text));
+            assert_eq!(strict.repeated_text(text), strict.text(text));
+        }
+    }
+
+    #[test]
+    fn texts_that_never_come_again_are_not_kept() {
+        let scrubber = Scrubber::default();
+        for text in (0..10_000).map(|number| format!("made up {number}")) {
+            assert_eq!(scrubber.repeated_text(&text), text.as_str());
+        }
+        ENTRIES.with_borrow(|entries| {
+            assert_eq!(entries.len(), SLOTS);
+            assert!(entries.iter().flatten().all(|entry| entry.known.is_none()));
+        });
+    }
+}
