@@ -6,7 +6,7 @@ use tower_layer::Layer;
 
 use crate::Steeple;
 
-/// What watches outgoing calls: spans where there is a receiver, else the exchange's trace passed on; metrics always.
+/// What watches outgoing calls: spans where there is a receiver, else the caller's trace passed on; metrics always.
 #[cfg(feature = "trace")]
 pub type CallObservers = (Option<steeple_trace::ClientSpans>, ClientCalls);
 /// What watches outgoing calls: metrics.
@@ -78,17 +78,17 @@ impl Steeple {
     /// The layer for a client: a span for each call where there is a receiver, the trace passed on, and the metrics
     /// that the server has.
     ///
-    /// Without a receiver, calls of an exchange pass its trace on all the same, as its caller has sampled it, so that the
-    /// log lines of both services have one `trace_id`; [`ClientLayer::only_to`] says to whom. Other calls pass on nothing.
-    /// Without the feature `trace` none does.
+    /// Without a receiver, calls of an exchange pass on the trace that its caller sent, as it came, so that the log lines
+    /// of all three have one `trace_id`; [`ClientLayer::only_to`] says to whom. A trace that begins here is not passed on
+    /// then: whom it calls decides for itself what to sample. Without the feature `trace` nothing is.
     pub fn client_layer(&self) -> ClientLayer {
         let calls = self.metrics().client_calls().clone();
         #[cfg(feature = "trace")]
         let observers = {
-            let without_spans = || steeple_trace::Trace::builder().build().ok();
+            let nothing_recorded = || steeple_trace::Trace::builder().build().ok();
             let spans = match self.traces() {
                 Some(traces) => Some(traces.client_spans()),
-                None => without_spans().map(|trace| trace.client_spans().of_exchanges_only()),
+                None => nothing_recorded().map(|trace| trace.client_spans().without_spans()),
             };
             (spans, calls)
         };

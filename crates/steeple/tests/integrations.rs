@@ -12,7 +12,7 @@ use axum::{
     body::{Body, to_bytes},
     routing::get,
 };
-use http::{HeaderMap, HeaderName, Request, StatusCode};
+use http::{Request, StatusCode};
 use steeple::{Exchange, Steeple, sentry::SentryOptions};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -84,37 +84,42 @@ fn sentry_is_told_who_the_service_is_unless_it_was_told_otherwise() {
 }
 
 #[tokio::test]
-async fn a_call_of_an_exchange_passes_its_trace_on_without_a_receiver() {
+async fn without_a_receiver_a_call_passes_on_what_the_exchanges_caller_sent() {
     let steeple = Steeple::builder().without_log_setup().build().unwrap();
-    let echo = |request: Request<Body>| async move {
+    let called = |request: Request<Body>| async move {
         let sent = request.headers().get("traceparent").map(|sent| sent.to_str().unwrap().to_owned());
         Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(sent.unwrap_or_default())))
     };
-    let to = |host: &str| Request::get(format!("http://{host}/")).body(Body::empty()).unwrap();
-    let client = steeple.client_layer().only_to("*.internal").layer(service_fn(echo));
+    let client = steeple.client_layer().only_to("*.internal").layer(service_fn(called));
     let watched = client.clone();
-    let answer = |host: &'static str| {
+    let call = |host: &'static str, own: Option<&'static str>| {
         let client = watched.clone();
         get(async move |exchange: Exchange| {
-            let ours = exchange.trace().unwrap().traceparent();
-            let theirs = client.oneshot(to(host)).await.unwrap().into_body();
-            assert_eq!(exchange.trace().unwrap().traceparent(), ours);
-            (HeaderMap::from_iter([(HeaderName::from_static("ours"), ours.parse().unwrap())]), Body::new(theirs))
+            assert!(exchange.trace().is_some(), "it has ids in any case");
+            let request = Request::get(format!("http://{host}/"));
+            let request = own.into_iter().fold(request, |request, own| request.header("traceparent", own));
+            Body::new(client.oneshot(request.body(Body::empty()).unwrap()).await.unwrap().into_body())
         })
     };
     let app: Router = Router::new()
-        .route("/ours", answer("stock.internal"))
-        .route("/theirs", answer("bank.example"))
+        .route("/ours", call("stock.internal", None))
+        .route("/theirs", call("bank.example", None))
+        .route("/own", call("stock.internal", Some("own")))
         .layer(steeple.layer());
-    let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let ask = |path: &str| Request::get(path).header("traceparent", caller).body(Body::empty()).unwrap();
-
-    let response = app.clone().oneshot(ask("/ours")).await.unwrap();
-    let ours = response.headers()["ours"].to_str().unwrap().to_owned();
-    assert!(ours.starts_with("00-0af7651916cd43dd8448eb211c80319c-") && ours.ends_with("-01"), "{ours}");
-    assert_eq!(to_bytes(response.into_body(), 100).await.unwrap(), ours);
-    let response = app.oneshot(ask("/theirs")).await.unwrap();
-    assert_eq!(to_bytes(response.into_body(), 100).await.unwrap(), "", "only to those who were named");
-    let response = client.oneshot(to("stock.internal")).await.unwrap();
-    assert_eq!(to_bytes(Body::new(response.into_body()), 100).await.unwrap(), "", "no exchange makes this call");
+    let ask = async |path: &str, caller: Option<&str>| {
+        let request = caller.into_iter().fold(Request::get(path), |request, sent| request.header("traceparent", sent));
+        let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        String::from_utf8(to_bytes(response.into_body(), 100).await.unwrap().to_vec()).unwrap()
+    };
+    for caller in [
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
+    ] {
+        assert_eq!(ask("/ours", Some(caller)).await, caller);
+        assert_eq!(ask("/theirs", Some(caller)).await, "", "only to those who were named");
+        assert_eq!(ask("/own", Some(caller)).await, "own");
+    }
+    assert_eq!(ask("/ours", None).await, "", "whom we call decides for itself");
+    let alone = client.oneshot(Request::get("http://stock.internal/").body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(to_bytes(Body::new(alone.into_body()), 100).await.unwrap(), "", "no exchange makes this call");
 }

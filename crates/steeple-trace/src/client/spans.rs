@@ -1,9 +1,9 @@
 use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 
-use http::{Version, request, response};
+use http::{HeaderMap, Version, request, response};
 use opentelemetry::{
     Context, KeyValue,
-    trace::{SpanContext, SpanKind, Status, TraceContextExt, Tracer},
+    trace::{SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer},
 };
 use steeple_core::{
     Exchange,
@@ -14,7 +14,7 @@ use super::origin::Origin;
 use crate::{
     Trace,
     attributes::{Attributes, key},
-    propagation::trace_context,
+    propagation::{self, trace_context},
     span,
 };
 
@@ -34,7 +34,7 @@ pub struct ClientSpans {
 struct Options {
     baggage_to: Vec<String>,
     only_to: Option<Vec<String>>,
-    of_exchanges: bool,
+    without_spans: bool,
 }
 
 impl Options {
@@ -66,10 +66,26 @@ impl ClientSpans {
         self
     }
 
-    /// Leaves calls alone that no exchange makes: they get no span and pass nothing on.
-    pub fn of_exchanges_only(mut self) -> Self {
-        Arc::make_mut(&mut self.options).of_exchanges = true;
+    /// Makes no spans, and passes on what an exchange's caller sent, as it came: whom it calls is a child of the caller
+    /// then. For services that record nothing.
+    ///
+    /// A trace that begins in this process is not passed on: its "not sampled" would silence those who record. Nor is one
+    /// where the call has a `traceparent` already.
+    pub fn without_spans(mut self) -> Self {
+        Arc::make_mut(&mut self.options).without_spans = true;
         self
+    }
+
+    fn pass_through(&self, call: &Call, headers: &mut HeaderMap) {
+        let continued = Exchange::current().and_then(|exchange| exchange.trace().copied());
+        let sent = continued
+            .and_then(|trace| propagation::remote_parent(&trace, trace.is_sampled(), TraceState::default()))
+            .filter(|_| self.options.gets_trace(call.server_address().unwrap_or_default()));
+        if let Some(sent) = sent
+            && !headers.contains_key("traceparent")
+        {
+            self.trace.pass_on(&sent, headers);
+        }
     }
 }
 
@@ -88,7 +104,8 @@ impl CallObserver for ClientSpans {
 
     fn on_request(&self, call: &mut Call, request: &mut request::Parts) -> Option<ClientSpan> {
         let Self { trace, options } = self;
-        if options.of_exchanges && Exchange::current().is_none() {
+        if options.without_spans {
+            self.pass_through(call, &mut request.headers);
             return None;
         }
         let origin = Origin::here(trace);
