@@ -20,7 +20,7 @@ use steeple_benches::{
 };
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
-const ROUNDS: usize = 61;
+const ROUNDS: usize = 301;
 const BATCHES: usize = 20;
 const PATHS: u64 = 1_000_000;
 

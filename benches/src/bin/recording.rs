@@ -20,7 +20,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
 use steeple_benches::output::{Part, median, number};
 use steeple_metrics::{Buckets, Metrics};
 
-const ROUNDS: usize = 101;
+const ROUNDS: usize = 501;
 const RECORDINGS: u32 = 20_000;
 const LABELS: [&str; 3] = ["method", "route", "status_code"];
 const VALUES: [&str; 3] = ["GET", "/users/{id}", "200"];

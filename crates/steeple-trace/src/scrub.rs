@@ -1,5 +1,7 @@
 //! The last station before the exporter: secrets out, lengths bounded. Runs on the exporter's thread.
 
+use std::borrow::Cow;
+
 use opentelemetry::{Array, KeyValue, StringValue, Value, trace::Status};
 use opentelemetry_sdk::trace::SpanData;
 use steeple_scrub::{Scrubbed, Scrubber};
@@ -18,11 +20,11 @@ impl Bounds {
     }
 
     fn scrub(&self, span: &mut SpanData) {
-        if let Some(name) = self.changed(None, &span.name) {
+        if let Some(name) = self.changed_name(&span.name) {
             span.name = name.into();
         }
         if let Status::Error { description } = &span.status
-            && let Some(description) = self.changed(None, description)
+            && let Some(description) = self.bounded(self.scrubber.text(description), description)
         {
             span.status = Status::error(description);
         }
@@ -30,7 +32,7 @@ impl Bounds {
         span.attributes.iter_mut().for_each(|attribute| self.attribute(attribute));
         for event in &mut span.events.events {
             event.attributes.iter_mut().for_each(|attribute| self.attribute(attribute));
-            if let Some(name) = self.changed(None, &event.name) {
+            if let Some(name) = self.changed_name(&event.name) {
                 event.name = name.into();
             }
         }
@@ -44,13 +46,13 @@ impl Bounds {
         #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum: truths, and numbers in heaps")]
         match &mut attribute.value {
             Value::String(text) => {
-                if let Some(changed) = self.changed(Some(key), text.as_str()) {
+                if let Some(changed) = self.bounded(self.scrubber.field(key, text.as_str()), text.as_str()) {
                     *text = changed.into();
                 }
             }
             Value::Array(Array::String(texts)) => {
                 for text in texts {
-                    if let Some(changed) = self.changed(Some(key), text.as_str()) {
+                    if let Some(changed) = self.bounded(self.scrubber.field(key, text.as_str()), text.as_str()) {
                         *text = StringValue::from(changed);
                     }
                 }
@@ -62,19 +64,20 @@ impl Bounds {
             }
             _ => (),
         }
-        if let Some(changed) = self.changed(None, key) {
+        if let Some(changed) = self.changed_name(key) {
             attribute.key = changed.into();
         }
     }
 
+    /// A name as it may leave, if that is another: a span's or an attribute's, of which a program has a few.
+    fn changed_name(&self, name: &str) -> Option<String> {
+        self.bounded(self.scrubber.repeated_text(name), name)
+    }
+
     /// The text as it may leave, if that is another.
-    fn changed(&self, key: Option<&str>, text: &str) -> Option<String> {
-        let safe = match key {
-            Some(key) => self.scrubber.field(key, text),
-            None => self.scrubber.text(text),
-        };
+    fn bounded(&self, safe: Scrubbed<Cow<'_, str>>, text: &str) -> Option<String> {
         let safe = safe.cut(self.max_value, "");
-        (safe != text).then(|| safe.into_inner().into_owned())
+        (!safe.is_clean() || safe.len() < text.len()).then(|| safe.into_inner().into_owned())
     }
 }
 
