@@ -74,7 +74,9 @@ async fn call(
 /// Calls over gRPC: what goes well, what fails, what is given up, and what nobody answers.
 async fn call_grpc(steeple: &Steeple, board: SocketAddr, token: &str) {
     let to = |address: SocketAddr| {
-        TaskBoardClient::new(steeple.client_layer().server(address.to_string()).layer(channel(address)))
+        TaskBoardClient::new(
+            steeple.client_layer().server(address.to_string().parse().unwrap()).layer(channel(address)),
+        )
     };
     let mut client = to(board);
     let get = || GetTaskRequest { id: 1, end_with_code: None };

@@ -242,7 +242,7 @@ async fn the_task_boards_access_lines_arrive_as_log_records_with_the_ids_of_thei
 fn asking(steeple: &Steeple, http: SocketAddr, grpc: SocketAddr) -> Router {
     let calls = steeple.client_layer();
     let client = calls.clone().layer(legacy::Client::builder(TokioExecutor::new()).build_http::<Body>());
-    let mut board = TaskBoardClient::new(calls.server(grpc.to_string()).layer(channel(grpc)));
+    let mut board = TaskBoardClient::new(calls.server(grpc.to_string().parse().unwrap()).layer(channel(grpc)));
     let ask = async move || {
         let uri: Uri = format!("http://{http}/lab/echo").parse().unwrap();
         let answer = client.oneshot(Request::get(uri).body(Body::empty()).unwrap()).await.unwrap();

@@ -5,7 +5,7 @@
 //! curl http://127.0.0.1:3001/greet/7
 //! ```
 //!
-//! tonic: `.layer(trace.client_layer().server("board:50051")).service(channel)`, into the generated client.
+//! tonic: `.layer(trace.client_layer().server("board:50051".parse()?)).service(channel)`, into the generated client.
 //! reqwest, between layer and client: `.map_request(|call: Request<reqwest::Body>| reqwest::Request::try_from(call).unwrap())`
 //! and `.map_response(Response::<reqwest::Body>::from)`.
 

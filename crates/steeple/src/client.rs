@@ -1,5 +1,6 @@
 //! Outgoing calls, watched by whatever is on.
 
+use http::uri::Authority;
 use steeple_core::call::{CallLayer, Caller};
 use steeple_metrics::ClientCalls;
 use tower_layer::Layer;
@@ -35,13 +36,14 @@ pub type CallObservers = ClientCalls;
 #[must_use = "a layer does nothing until a service is wrapped in it"]
 pub struct ClientLayer {
     observers: CallObservers,
-    server: Option<String>,
+    server: Option<Authority>,
 }
 
 impl ClientLayer {
-    /// The `host:port` of the service, for clients whose requests do not say it: tonic's channel.
-    pub fn server(mut self, authority: impl Into<String>) -> Self {
-        self.server = Some(authority.into());
+    /// The `host:port` of the service, for clients whose requests do not say it: tonic's channel, whose endpoint has it in
+    /// its URI.
+    pub fn server(mut self, authority: Authority) -> Self {
+        self.server = Some(authority);
         self
     }
 

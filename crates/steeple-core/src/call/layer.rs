@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use http::uri::Authority;
 use tower_layer::Layer;
 
 use super::{CallObserver, Caller, info::Server};
@@ -18,10 +19,10 @@ impl<O: CallObserver> CallLayer<O> {
         Self { observer: Arc::new(observer), server: None }
     }
 
-    /// The `host:port` of the service, for clients whose requests do not say it: tonic's channel. What is not one says
-    /// nothing.
-    pub fn server(mut self, authority: &str) -> Self {
-        self.server = authority.parse().ok().and_then(|authority| Server::of(&authority)).map(Arc::new);
+    /// The `host:port` of the service, for clients whose requests do not say it: tonic's channel, whose endpoint has it in
+    /// its URI.
+    pub fn server(mut self, authority: &Authority) -> Self {
+        self.server = Server::of(authority).map(Arc::new);
         self
     }
 

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use http::uri::Authority;
 use steeple_core::call::{CallLayer, Caller};
 use tower_layer::Layer;
 
@@ -30,7 +31,7 @@ use super::ClientSpans;
 #[must_use = "a layer does nothing until a service is wrapped in it"]
 pub struct ClientLayer {
     spans: ClientSpans,
-    server: Option<String>,
+    server: Option<Authority>,
 }
 
 impl ClientLayer {
@@ -38,9 +39,10 @@ impl ClientLayer {
         Self { spans, server: None }
     }
 
-    /// The `host:port` of the service, for clients whose requests do not say it: tonic's channel.
-    pub fn server(mut self, authority: impl Into<String>) -> Self {
-        self.server = Some(authority.into());
+    /// The `host:port` of the service, for clients whose requests do not say it: tonic's channel, whose endpoint has it in
+    /// its URI.
+    pub fn server(mut self, authority: Authority) -> Self {
+        self.server = Some(authority);
         self
     }
 

@@ -84,7 +84,7 @@ fn second(trace: &Trace) -> Router {
 fn first(trace: &Trace, http: u16, grpc: u16) -> Router {
     let client = trace.client_layer().layer(Client::builder(TokioExecutor::new()).build_http::<Body>());
     let channel = Channel::from_shared(format!("http://127.0.0.1:{grpc}")).unwrap().connect_lazy();
-    let channel = trace.client_layer().server("board.example:50051").layer(channel);
+    let channel = trace.client_layer().server("board.example:50051".parse().unwrap()).layer(channel);
     let ask = move || async move {
         let uri: Uri = format!("http://127.0.0.1:{http}/tasks/7").parse().unwrap();
         let response = client.oneshot(Request::get(uri).body(Body::empty()).unwrap()).await.unwrap();

@@ -95,7 +95,7 @@ async fn a_grpc_call_is_described_by_its_trailers() {
     let request = Request::post("/board.v1.Tasks/Get").header("content-type", "application/grpc");
     let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "5".parse().unwrap())]);
     let answered = Ok(Response::new(ScriptedBody::new([Step::Data(b"m"), Step::Trailers(trailers)])));
-    let layer = rig.trace.client_layer().server("board.example:50051");
+    let layer = rig.trace.client_layer().server("board.example:50051".parse().unwrap());
     call(&rig, layer, request.body(Body::empty()).unwrap(), answered).await;
     let span = rig.span();
     let said = attributes(&span);

@@ -81,7 +81,9 @@ async fn a_stream_of_messages_that_is_given_up_ends_its_span_once_and_has_not_fa
     let address = serve().await;
     let rig = Rig::without_subscriber(Trace::builder());
     let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-    let mut calls = tonic::client::Grpc::new(rig.trace.client_layer().server("board.example:50051").layer(channel));
+    let mut calls = tonic::client::Grpc::new(
+        rig.trace.client_layer().server("board.example:50051".parse().unwrap()).layer(channel),
+    );
     calls.ready().await.unwrap();
     let method = http::uri::PathAndQuery::from_static("/board.v1.Tasks/Watch");
     let answer = calls.server_streaming(tonic::Request::new(Bytes::from_static(b"7")), method, Plain).await.unwrap();
