@@ -57,7 +57,7 @@ impl Scrubber {
     }
 
     /// [`text`](Self::text) for what comes again and again and is one of a few: a user agent, the name of a host. What was made of
-    /// it is remembered on this thread.
+    /// it is remembered on this thread: 64 texts at most, none longer than 512 bytes, and none that came only once.
     #[must_use = "the text itself is not changed"]
     pub fn repeated_text<'t>(&self, text: &'t str) -> Scrubbed<Cow<'t, str>> {
         memo::text(self, self.policy.id, text)
