@@ -145,13 +145,18 @@ mod tests {
     #[test]
     fn the_estimate_is_near_the_truth_for_few_and_for_many() {
         for (users, allowed) in [(0, 0.0), (1, 0.01), (10, 0.5), (100, 5.0), (5_000, 500.0), (100_000, 10_000.0)] {
-            let active = ActiveUsers::new(Duration::from_mins(5));
-            for user in 0..users {
-                for _ in 0..2 {
-                    active.seen(&format!("user-{user}"), active.started);
+            // Keys are random, and with one in fifty two of ten users fall together: the middle of some keys.
+            let mut estimates = [(); 7].map(|()| {
+                let active = ActiveUsers::new(Duration::from_mins(5));
+                for user in 0..users {
+                    for _ in 0..2 {
+                        active.seen(&format!("user-{user}"), active.started);
+                    }
                 }
-            }
-            let estimate = active.estimate(active.started);
+                active.estimate(active.started)
+            });
+            estimates.sort_by(f64::total_cmp);
+            let [_, _, _, estimate, ..] = estimates;
             assert!((estimate - f64::from(users)).abs() <= allowed, "{users} users, {estimate} estimated");
         }
     }
