@@ -110,7 +110,7 @@ impl<'a> Access<'a> {
         let error = error.as_ref().map(|error| Line::message(scrubber, &error.to_string()));
         let started = exchange.started();
         let at = clock::unix_at(started.checked_add(end.duration).unwrap_or(started));
-        let context = Context::new(scrubber, exchange, name, exchange.route(), user.as_ref());
+        let context = Context::new(scrubber, exchange, name, user.as_ref());
         let rpc_method = exchange.rpc_method().map(|method| match context.target.vouch_for(method) {
             Some(method) => method.into(),
             None => scrubber.text(method).cut(MAX_VALUE, CUT),
@@ -157,6 +157,7 @@ pub(crate) struct Context<'a> {
     pub(crate) trace: Option<&'a TraceContext>,
     method: Option<&'static str>,
     target: Shown<'a>,
+    /// `None` as well where the target is the route's template.
     route: Option<Shown<'a>>,
     is_named_after_route: bool,
     user: Option<Shown<'a>>,
@@ -176,23 +177,19 @@ impl Names {
 
 impl<'a> Context<'a> {
     pub(crate) fn of(scrubber: &Scrubber, exchange: &'a Exchange, names: &'a Names) -> Self {
-        Self::new(scrubber, exchange, &names.name, exchange.route(), names.user.as_ref())
+        Self::new(scrubber, exchange, &names.name, names.user.as_ref())
     }
 
-    fn new(
-        scrubber: &Scrubber,
-        exchange: &'a Exchange,
-        name: &'a TransactionName,
-        route: Option<&'a Text>,
-        user: Option<&'a User>,
-    ) -> Self {
+    fn new(scrubber: &Scrubber, exchange: &'a Exchange, name: &'a TransactionName, user: Option<&'a User>) -> Self {
+        let is_named_after_route = name.source() == NameSource::Route;
+        let route = exchange.route().filter(|_| !is_named_after_route);
         Self {
             request_id: exchange.get_request_id(),
             trace: exchange.trace(),
             method: name.method(),
             target: named(scrubber, name.target_text()),
             route: route.map(|route| named(scrubber, route)),
-            is_named_after_route: name.source() == NameSource::Route,
+            is_named_after_route,
             user: user.and_then(User::id).map(|id| scrubber.text(id).cut(MAX_VALUE, CUT)),
         }
     }
@@ -213,7 +210,7 @@ impl<'a> Context<'a> {
 
     /// The template of the route.
     pub(crate) fn route(&self) -> Option<Scrubbed<&str>> {
-        borrowed(self.route.as_ref())
+        if self.is_named_after_route { Some(self.target.as_deref()) } else { borrowed(self.route.as_ref()) }
     }
 }
 
