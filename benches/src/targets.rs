@@ -78,18 +78,12 @@ pub fn targets() -> String {
         Goal {
             what: "everything with 10,000 routes, of what it costs with one",
             limit: "flat: 1.2 ×",
-            measured: (|| {
-                let times = growth.get("10000 routes", "over")? / growth.get("1 routes", "over")?;
-                Some((format!("{} ×", number(times, 2)), times <= 1.2))
-            })(),
+            measured: flat(growth.get("1 routes", "over"), growth.get("10000 routes", "over")),
         },
         Goal {
             what: "a made-up path after a million of them, of what the first cost",
             limit: "flat: 1.2 ×",
-            measured: (|| {
-                let times = growth.get("made up", "ns at 10")? / growth.get("made up", "ns at 1")?;
-                Some((format!("{} ×", number(times, 2)), times <= 1.2))
-            })(),
+            measured: flat(growth.get("made up", "ns at 1"), growth.get("made up", "ns at 10")),
         },
         Goal {
             what: "the facade by default, from clean on two cores",
@@ -133,6 +127,11 @@ fn share(cost: &Figures, instructions: &Figures, peer: &str, part: f64) -> Optio
         of_count.map_or_else(String::new, |times| format!(", 1/{} of the instructions", number(times, 1)))
     );
     Some((text, of_time >= part))
+}
+
+fn flat(first: Option<f64>, last: Option<f64>) -> Option<(String, bool)> {
+    let times = last? / first?;
+    Some((format!("{} ×", number(times, 2)), times <= 1.2))
 }
 
 fn recorded(recording: &Figures) -> Option<(String, bool)> {

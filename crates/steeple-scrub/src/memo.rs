@@ -30,25 +30,23 @@ thread_local! {
 }
 
 /// The same as [`Scrubber::text`].
-pub(crate) fn text<'t>(scrubber: &Scrubber, policy: u64, text: &'t str) -> Scrubbed<Cow<'t, str>> {
+pub(crate) fn text<'t>(scrubber: &Scrubber, text: &'t str) -> Scrubbed<Cow<'t, str>> {
     if text.len() > MAX_LEN {
         return scrubber.text(text);
     }
-    let remembered =
-        ENTRIES.try_with(|entries| remembered(&mut *entries.try_borrow_mut().ok()?, scrubber, policy, text));
+    let remembered = ENTRIES.try_with(|entries| remembered(&mut *entries.try_borrow_mut().ok()?, scrubber, text));
     remembered.ok().flatten().unwrap_or_else(|| scrubber.text(text))
 }
 
 fn remembered<'t>(
     entries: &mut Vec<Option<Entry>>,
     scrubber: &Scrubber,
-    policy: u64,
     text: &'t str,
 ) -> Option<Scrubbed<Cow<'t, str>>> {
     if entries.is_empty() {
         entries.resize_with(SLOTS, || None);
     }
-    let fingerprint = fingerprint(text.as_bytes());
+    let (policy, fingerprint) = (scrubber.policy.id, fingerprint(text.as_bytes()));
     let slot = entries.get_mut(usize::try_from(fingerprint >> 58).unwrap_or(0))?;
     match slot {
         Some(entry) if entry.policy == policy && entry.fingerprint == fingerprint => {

@@ -34,7 +34,7 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Scrubber {
-    policy: Arc<Policy>,
+    pub(crate) policy: Arc<Policy>,
 }
 
 /// Errors have no more levels than this; what is deeper is left out.
@@ -60,7 +60,7 @@ impl Scrubber {
     /// it is remembered on this thread: 64 texts at most, none longer than 512 bytes, and none that came only once.
     #[must_use = "the text itself is not changed"]
     pub fn repeated_text<'t>(&self, text: &'t str) -> Scrubbed<Cow<'t, str>> {
-        memo::text(self, self.policy.id, text)
+        memo::text(self, text)
     }
 
     /// Scrubs `name=value&…` as a URL has it after its `?`. A value goes whole if its name is on a list or if anything in it is secret;

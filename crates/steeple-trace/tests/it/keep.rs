@@ -13,7 +13,7 @@ use crate::support::{Rig, ask, get};
 fn app(trace: &Trace) -> Router {
     Router::new()
         .route(
-            "/work/{kind}",
+            "/jobs/{kind}",
             on_get(|exchange: axum::Extension<Exchange>, axum::extract::Path(kind): axum::extract::Path<String>| async move {
                 exchange.segment("db", "select work", step()).await;
                 match kind.as_str() {
@@ -55,14 +55,14 @@ async fn what_is_slow_for_its_route_alone_is_kept_once_it_is_known_what_is_usual
     let keep = keep.slow(Duration::from_mins(1));
     let rig = Rig::without_subscriber(Trace::builder().sampling(Sampling::always_off()).keep(keep));
     let app = app(&rig.trace);
-    ask(&app, get("/work/slower")).await;
+    ask(&app, get("/jobs/slower")).await;
     for _ in 0..100 {
-        ask(&app, get("/work/fast")).await;
+        ask(&app, get("/jobs/fast")).await;
     }
     assert!(rig.spans().is_empty(), "nothing was known of it yet, or nothing was unusual");
-    ask(&app, get("/work/slower")).await;
+    ask(&app, get("/jobs/slower")).await;
     let spans = rig.spans();
-    assert_eq!(spans.iter().map(|span| span.name.as_ref()).collect::<Vec<_>>(), ["select work", "GET /work/{kind}"]);
+    assert_eq!(spans.iter().map(|span| span.name.as_ref()).collect::<Vec<_>>(), ["select work", "GET /jobs/{kind}"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,7 +79,7 @@ async fn every_failed_and_every_slow_one_of_ten_thousand_is_there_in_full() {
             _ => "plain",
         };
         let app = app.clone();
-        tasks.spawn(async move { ask(&app, get(&format!("/work/{kind}"))).await });
+        tasks.spawn(async move { ask(&app, get(&format!("/jobs/{kind}"))).await });
         if tasks.len() >= 64 {
             tasks.join_next().await.unwrap().unwrap();
         }
@@ -88,7 +88,7 @@ async fn every_failed_and_every_slow_one_of_ten_thousand_is_there_in_full() {
         task.unwrap();
     }
     let (spans, stats) = tokio::task::spawn_blocking(move || (rig.spans(), rig.trace.stats())).await.unwrap();
-    let servers: Vec<_> = spans.iter().filter(|span| span.name == "GET /work/{kind}").collect();
+    let servers: Vec<_> = spans.iter().filter(|span| span.name == "GET /jobs/{kind}").collect();
     let with_code = |code: &str| {
         let is = |span: &&&opentelemetry_sdk::trace::SpanData| {
             span.attributes.iter().any(|a| a.key.as_str() == "http.response.status_code" && a.value.as_str() == code)
@@ -116,17 +116,17 @@ async fn every_failed_and_every_slow_one_of_ten_thousand_is_there_in_full() {
 async fn panics_and_cancellations_are_kept_and_children_of_instrument_with_them() {
     let rig = Rig::new(Trace::builder().sampling(Sampling::always_off()).keep(keeping()));
     let app = app(&rig.trace);
-    ask(&app, get("/work/plain")).await;
+    ask(&app, get("/jobs/plain")).await;
     assert!(rig.spans().is_empty());
     let panicking = tokio::task::LocalSet::new();
     let asked = app.clone();
     let panicked = panicking.run_until(async move {
-        tokio::task::spawn_local(async move { ask(&asked, get("/work/panics")).await }).await
+        tokio::task::spawn_local(async move { ask(&asked, get("/jobs/panics")).await }).await
     });
     assert!(panicked.await.is_err());
     let spans = rig.spans();
     let names: Vec<_> = spans.iter().map(|span| span.name.as_ref()).collect();
-    assert_eq!(names, ["step", "select work", "GET /work/{kind}"]);
+    assert_eq!(names, ["step", "select work", "GET /jobs/{kind}"]);
     let cancelled = tokio::time::timeout(Duration::from_millis(10), app.clone().oneshot(get("/report"))).await;
     assert!(cancelled.is_err());
     assert_eq!(rig.spans().len(), 4);
@@ -137,7 +137,7 @@ async fn a_route_has_its_own_idea_of_slow() {
     let rig = Rig::new(Trace::builder().sampling(Sampling::always_off()).keep(keeping()));
     ask(&app(&rig.trace), get("/report")).await;
     assert!(rig.spans().is_empty(), "60 ms are not slow for a report");
-    ask(&app(&rig.trace), get("/work/slow")).await;
+    ask(&app(&rig.trace), get("/jobs/slow")).await;
     assert_eq!(rig.spans().len(), 3);
 }
 
