@@ -11,6 +11,7 @@ mod extract;
 mod name;
 pub mod observe;
 mod observer;
+mod observers;
 mod outcome;
 mod panic_hook;
 mod request_id;
@@ -24,6 +25,7 @@ pub use self::{
     name::{NameSource, Text, TransactionName, known_method, known_methods, set_known_methods},
     observe::{CountedBody, Observe, ObserveLayer, ObservedBody},
     observer::{Identity, Observer, observer_panics},
+    observers::__observers,
     outcome::{End, ErrorClass, GrpcStatus, Outcome},
     panic_hook::notice_panics,
     request_id::{RequestId, RequestIds, X_REQUEST_ID},

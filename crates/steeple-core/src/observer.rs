@@ -1,4 +1,4 @@
-use std::num::NonZeroUsize;
+use std::{convert::Infallible, num::NonZeroUsize};
 
 use http::{request, response};
 
@@ -93,14 +93,17 @@ pub(crate) fn begin<O: Observer>(observer: &O, exchange: &Exchange, request: &mu
     observer.on_request(exchange, request)
 }
 
+/// Watches nothing, and costs nothing: it has no state, not even the space for one.
 impl Observer for () {
-    type State = ();
+    type State = Infallible;
 
-    fn on_request(&self, _exchange: &Exchange, _request: &mut request::Parts) -> Option<()> {
+    fn on_request(&self, _exchange: &Exchange, _request: &mut request::Parts) -> Option<Infallible> {
         None
     }
 
-    fn on_end(&self, (): (), _exchange: &Exchange, _end: &End) {}
+    fn on_end(&self, state: Infallible, _exchange: &Exchange, _end: &End) {
+        match state {}
+    }
 }
 
 impl<O: Observer> Observer for Option<O> {

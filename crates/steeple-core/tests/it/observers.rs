@@ -155,6 +155,47 @@ impl Observer for PanicsIn {
     }
 }
 
+steeple_core::observers! {
+    /// A tuple of the same three, with names.
+    struct Named {
+        first: Diary,
+        panics: Option<PanicsIn>,
+        absent: (),
+        last: Diary,
+    }
+}
+
+impl Named {
+    fn new(diary: &Diary, panics: Option<&'static str>) -> Self {
+        Self { first: diary.of("a"), panics: panics.map(PanicsIn), absent: (), last: diary.of("b") }
+    }
+}
+
+#[test]
+fn named_observers_watch_as_a_tuple_of_them_does_also_beside_one_that_panics() {
+    let _one = counting();
+    for script in [
+        &[Pending, Head(200), Frame(b"x")][..],
+        &[Head(200), Frame(b"x"), Drop],
+        &[Pending, Drop],
+        &[Fail("broken")],
+        &[Panic],
+    ] {
+        let tuple = Diary::new();
+        replay((tuple.of("a"), tuple.of("b")), script);
+        for panics in HOOKS.map(Some).into_iter().chain([None]) {
+            let named = Diary::new();
+            replay(Named::new(&named, panics), script);
+            assert_eq!(named.read(), tuple.read(), "{panics:?} with {script:?}");
+        }
+    }
+}
+
+#[test]
+fn an_observer_that_is_off_takes_no_space_in_the_state_of_the_others() {
+    assert_eq!(size_of::<<(Diary, ()) as Observer>::State>(), size_of::<<(Diary,) as Observer>::State>());
+}
+
 const HOOKS: [&str; 5] = ["on_request", "on_response", "on_enter", "on_exit", "on_end"];
 
 /// The count of panics is the process's: one test at a time.
