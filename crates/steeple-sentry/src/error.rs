@@ -1,4 +1,4 @@
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, io};
 
 use steeple_scrub::{Scrubbed, Scrubber};
 
@@ -18,6 +18,7 @@ enum Kind {
         of: String,
         rate: f64,
     },
+    Thread(io::Error),
     #[cfg(not(feature = "transport"))]
     Transport,
 }
@@ -40,6 +41,10 @@ impl OptionsError {
         Self(Kind::Rate { of, rate })
     }
 
+    pub(crate) const fn thread(error: io::Error) -> Self {
+        Self(Kind::Thread(error))
+    }
+
     #[cfg(not(feature = "transport"))]
     pub(crate) const fn transport() -> Self {
         Self(Kind::Transport)
@@ -55,6 +60,11 @@ impl OptionsError {
         matches!(self.0, Kind::Dsn | Kind::Variable { name: "SENTRY_DSN", .. })
     }
 
+    /// Whether the thread that sends could not be started. The source is what the system answered.
+    pub fn is_thread(&self) -> bool {
+        matches!(self.0, Kind::Thread(_))
+    }
+
     /// Whether a rate is not between 0 and 1.
     pub fn is_rate(&self) -> bool {
         matches!(self.0, Kind::Rate { .. } | Kind::Variable { name: "SENTRY_TRACES_SAMPLE_RATE", .. })
@@ -67,10 +77,15 @@ impl fmt::Display for OptionsError {
             Kind::Variable { name, held, may_hold } => write!(f, "`{name}` holds `{held}`, it may hold {may_hold}"),
             Kind::Dsn => f.write_str("the DSN is not one: `https://<key>@<host>/<project>`"),
             Kind::Rate { of, rate } => write!(f, "the sample rate of {of} is {rate}, it may be from 0 to 1"),
+            Kind::Thread(_) => f.write_str("could not start the thread that sends to Sentry"),
             #[cfg(not(feature = "transport"))]
             Kind::Transport => f.write_str("there is no transport: enable the feature `transport` or set one"),
         }
     }
 }
 
-impl Error for OptionsError {}
+impl Error for OptionsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        if let Kind::Thread(error) = &self.0 { Some(error) } else { None }
+    }
+}

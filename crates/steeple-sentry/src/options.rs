@@ -1,9 +1,11 @@
 use std::{
     any,
     borrow::Cow,
-    fmt,
+    fmt, io,
     num::NonZeroUsize,
-    sync::{Arc, OnceLock},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use http::{HeaderName, StatusCode, header};
@@ -25,6 +27,9 @@ use crate::{
 
 /// Envelopes that may wait to be sent. One is rarely over 100 kB.
 const QUEUE: NonZeroUsize = NonZeroUsize::new(100).expect("not zero");
+
+/// How long the counters of release health gather before they are sent.
+const SESSIONS_EVERY: Duration = Duration::from_mins(1);
 
 /// The headers that are of use in a failure and say nothing of who asked.
 const HEADERS: [HeaderName; 5] =
@@ -63,6 +68,7 @@ pub struct SentryOptions {
     expected: Expected,
     client_address: bool,
     sessions: bool,
+    sessions_every: Duration,
     capacity: NonZeroUsize,
     in_app: Vec<&'static str>,
     transport: Option<Arc<dyn TransportFactory>>,
@@ -109,6 +115,7 @@ impl SentryOptions {
             expected: Expected::default(),
             client_address: false,
             sessions: true,
+            sessions_every: SESSIONS_EVERY,
             capacity: QUEUE,
             in_app: Vec::new(),
             transport: None,
@@ -281,6 +288,12 @@ impl SentryOptions {
         self
     }
 
+    /// How often the counters of release health are sent. Default: once a minute. Zero counts as the default.
+    pub fn session_interval(mut self, interval: Duration) -> Self {
+        self.sessions_every = if interval.is_zero() { SESSIONS_EVERY } else { interval };
+        self
+    }
+
     /// How many envelopes may wait to be sent; one more is dropped and counted. Default: 100.
     pub fn queue_capacity(mut self, envelopes: NonZeroUsize) -> Self {
         self.capacity = envelopes;
@@ -308,7 +321,8 @@ impl SentryOptions {
     /// Makes the client, and starts the thread that sends.
     ///
     /// # Errors
-    /// [`OptionsError::is_dsn`] when the DSN is not one; [`OptionsError::is_rate`] when a rate is not from 0 to 1.
+    /// [`OptionsError::is_dsn`] when the DSN is not one; [`OptionsError::is_rate`] when a rate is not from 0 to 1;
+    /// [`OptionsError::is_thread`] when the thread that sends cannot be started.
     pub fn build(mut self) -> Result<Sentry, OptionsError> {
         let dsn: Dsn = self.dsn.parse().map_err(|_not_one| OptionsError::dsn())?;
         #[cfg(not(feature = "transport"))]
@@ -325,6 +339,7 @@ impl SentryOptions {
             }))
         });
         let made = Arc::new(OnceLock::new());
+        let failed = Arc::new(Mutex::new(None));
         let factory = Factory {
             inner: self.transport.take(),
             capacity: self.capacity,
@@ -333,7 +348,9 @@ impl SentryOptions {
             counters: Arc::clone(&counters),
             sessions: sessions.clone(),
             in_app_include: std::mem::take(&mut self.in_app),
+            sessions_every: self.sessions_every,
             made: Arc::clone(&made),
+            failed: Arc::clone(&failed),
         };
         let changes = std::mem::take(&mut self.client);
         let settings = self.settings()?;
@@ -344,7 +361,14 @@ impl SentryOptions {
             client = client.traces_sampler(move |context| client_rate(&sampler, context));
         }
         client.before_send_log = Some(link::tracing_logs(client.before_send_log.take()));
-        let client = Arc::new(Client::with_options(client));
+        // Where no thread can be started, the SDK panics over one that it wants itself.
+        let client = catch_unwind(AssertUnwindSafe(|| Client::with_options(client)));
+        let failed = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(error) = failed {
+            return Err(OptionsError::thread(error));
+        }
+        let client = client.map_err(|_panic| OptionsError::thread(io::Error::other("the SDK's client panicked")))?;
+        let client = Arc::new(client);
         Ok(Sentry(Arc::new(Shared::new(client, settings.0, counters, sessions, made))))
     }
 

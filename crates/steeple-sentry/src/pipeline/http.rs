@@ -42,6 +42,9 @@ impl Http {
         let agent = Agent::config_builder()
             .tls_config(tls)
             .http_status_as_error(false)
+            // A redirect would take the key to whichever host the answer names.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .timeout_global(Some(TIMEOUT))
             .user_agent(&*options.user_agent)
             .proxy(proxy.and_then(|proxy| Proxy::new(proxy).ok()))

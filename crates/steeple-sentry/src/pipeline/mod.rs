@@ -14,7 +14,7 @@ mod wire;
 
 use std::{
     cell::Cell,
-    mem,
+    io, mem,
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, OnceLock, PoisonError, Weak, atomic::Ordering},
@@ -40,9 +40,6 @@ use crate::{
 
 /// Events that wait for their exchanges beyond this many are not sent by flushing, but at the exchanges' ends.
 const MAX_HELD: usize = 1024;
-
-/// How long the counters of release health gather before they are sent.
-const SESSIONS_EVERY: Duration = Duration::from_mins(1);
 
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
@@ -92,6 +89,7 @@ struct Worker {
     scrubber: Scrubber,
     headers: Vec<HeaderName>,
     frames: ClientOptions,
+    sessions_every: Duration,
     out: Out,
 }
 
@@ -111,7 +109,11 @@ pub(crate) struct Factory {
     pub(crate) counters: Arc<Counters>,
     pub(crate) sessions: Option<Arc<Sessions>>,
     pub(crate) in_app_include: Vec<&'static str>,
+    /// How long the counters of release health gather before they are sent.
+    pub(crate) sessions_every: Duration,
     pub(crate) made: Arc<OnceLock<Arc<Pipeline>>>,
+    /// Why the thread that sends could not be started.
+    pub(crate) failed: Arc<Mutex<Option<io::Error>>>,
 }
 
 /// Below these, nobody looks for a bug of their own.
@@ -150,11 +152,13 @@ impl TransportFactory for Factory {
             scrubber: self.scrubber.clone(),
             headers: self.headers.clone(),
             frames: ClientOptions::new().in_app_include(self.in_app_include.iter().copied()).in_app_exclude(NOT_IN_APP),
+            sessions_every: self.sessions_every,
             out,
         };
         let started = thread::Builder::new().name("steeple-sentry".to_owned()).spawn(move || worker.run());
-        if started.is_err() {
+        if let Err(error) = started {
             queue.stop();
+            *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         }
         let pipeline = Arc::new(Pipeline {
             queue,
@@ -247,25 +251,29 @@ impl Worker {
         IS_WORKER.set(true);
         // The first symbol of a process takes as long as reading its debug information does, under a lock that a panic needs.
         symbols::warm_up();
-        let mut sessions_at = steeple_core::clock::now().checked_add(SESSIONS_EVERY);
+        let mut sessions_at = steeple_core::clock::now().checked_add(self.sessions_every);
         loop {
             match self.queue.next(sessions_at) {
                 Next::Job(job) => {
-                    let lost = items(&job.envelope);
-                    // A bug in here costs the one event that showed it, and never lets it out unscrubbed.
-                    if catch_unwind(AssertUnwindSafe(|| self.process(job))).is_err() {
-                        self.counters.lose(Loss::Internal, lost);
-                    }
+                    self.process_or_lose(job);
                     self.queue.done();
                 }
                 Next::Time => {
-                    sessions_at = steeple_core::clock::now().checked_add(SESSIONS_EVERY);
+                    sessions_at = steeple_core::clock::now().checked_add(self.sessions_every);
                     if let Some(envelope) = sessions_envelope(self.sessions.as_deref()) {
-                        self.process(Job { envelope, user_is_approved: false });
+                        self.process_or_lose(Job { envelope, user_is_approved: false });
                     }
                 }
                 Next::Stop => return,
             }
+        }
+    }
+
+    /// A panic in here costs the one envelope that showed it, never the thread, and never lets anything out unscrubbed.
+    fn process_or_lose(&mut self, job: Job) {
+        let lost = items(&job.envelope);
+        if catch_unwind(AssertUnwindSafe(|| self.process(job))).is_err() {
+            self.counters.lose(Loss::Internal, lost);
         }
     }
 

@@ -10,6 +10,9 @@ use sentry_core::protocol::{EnvelopeItem, ItemContainer};
 /// After a 429 that says nothing of how long.
 const DEFAULT: Duration = Duration::from_mins(1);
 
+/// The longest limit that is obeyed. Sentry's own quotas last a day at most; a proxy's wrong number must not silence a process for ever.
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// What a limit can be about. Categories that we never send are not kept.
 const CATEGORIES: [&str; 6] = ["error", "transaction", "session", "attachment", "log_item", "trace_metric"];
 
@@ -58,13 +61,13 @@ impl RateLimits {
 
 /// The longest limit stays.
 fn lengthen(until: &mut Option<Instant>, now: Instant, duration: Duration) {
-    *until = (*until).max(now.checked_add(duration));
+    *until = (*until).max(now.checked_add(duration.min(LONGEST)));
 }
 
-/// A number of seconds. Sentry sends whole ones; a date in `Retry-After` is not read, its 429 counts.
+/// A number of seconds, at most [`LONGEST`]. Sentry sends whole ones; a date in `Retry-After` is not read, its 429 counts.
 fn seconds(text: &str) -> Option<Duration> {
-    let seconds: f64 = text.trim().parse().ok()?;
-    Duration::try_from_secs_f64(seconds.ceil()).ok()
+    let seconds: f64 = text.trim().parse().ok().filter(|seconds: &f64| !seconds.is_nan())?;
+    Duration::try_from_secs_f64(seconds.ceil().min(LONGEST.as_secs_f64())).ok()
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's own enum, which is not exhaustive")]
@@ -117,5 +120,19 @@ mod tests {
         check(429, None, None, (59, false), (60, true));
         check(429, None, Some("Tue, 24 Nov 2026 10:00:00 GMT"), (59, false), (60, true));
         check(200, Some("nonsense, x:error:key,:"), None, (0, true), (0, true));
+        check(429, None, Some("-5"), (59, false), (60, true));
+        check(429, None, Some("NaN"), (59, false), (60, true));
+    }
+
+    #[test]
+    fn no_limit_lasts_longer_than_a_day() {
+        let day = LONGEST.as_secs();
+        for seconds in ["86401", "99999999999999", "1e300", "inf"] {
+            check(429, None, Some(seconds), (day - 1, false), (day, true));
+            check(503, None, Some(seconds), (day - 1, false), (day, true));
+            let limits = format!("{seconds}:error;transaction:key");
+            check(200, Some(&limits), None, (day - 1, false), (day, true));
+            check(200, Some(&format!("{seconds}::organization")), None, (day - 1, false), (day, true));
+        }
     }
 }
