@@ -7,6 +7,7 @@ pub(crate) mod database;
 pub(crate) mod process;
 #[cfg(feature = "tokio-runtime")]
 pub(crate) mod runtime;
+mod sql;
 #[cfg(feature = "sqlx")]
 pub(crate) mod sqlx;
 pub(crate) mod statement;
