@@ -6,6 +6,7 @@ mod accept;
 mod axum;
 mod beyond;
 mod client;
+mod collectors;
 mod encode;
 mod error;
 mod family;

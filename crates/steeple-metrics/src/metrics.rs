@@ -11,6 +11,7 @@ use crate::{
     Buckets, BuildError, Business, Cache, Database, GrpcType, Names,
     beyond::{build_info::BuildInfo, process::Process, users::ActiveUsers},
     client::CallOptions,
+    collectors::CollectorPanics,
     encode::Source,
     folded::Folded,
     grpc::Grpc,
@@ -40,6 +41,8 @@ pub struct Metrics(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) core: Arc<Core>,
     pub(crate) registry: Registry,
+    /// What the registry does to names, from the first scrape on.
+    pub(crate) naming: OnceLock<registry::Naming>,
     /// Other registries whose families appear in the same answer.
     pub(crate) merged: Vec<Registry>,
     /// All that is ours, in the order in which it is printed.
@@ -60,6 +63,7 @@ pub(crate) struct Core {
     pub(crate) grpc: Arc<Grpc>,
     pub(crate) measure: Measure,
     pub(crate) folded: Arc<Folded>,
+    pub(crate) collector_panics: Arc<CollectorPanics>,
     pub(crate) users: Option<Arc<ActiveUsers>>,
     #[cfg(feature = "otel")]
     pub(crate) otel: Option<crate::otel::Otel>,
@@ -347,6 +351,7 @@ impl MetricsBuilder {
             grpc: Arc::clone(&grpc),
             measure: self.measure,
             folded,
+            collector_panics: Arc::default(),
             #[cfg(feature = "otel")]
             otel: self.meter.map(crate::otel::Otel::new),
             users: self.active_users.map(|window| Arc::new(ActiveUsers::new(window))),
@@ -357,7 +362,8 @@ impl MetricsBuilder {
             calls: self.calls,
         });
         let registry = self.registry.unwrap_or_default();
-        let own: [Arc<dyn Source>; 3] = [http, grpc, Arc::clone(&core.folded) as _];
+        let own: [Arc<dyn Source>; 4] =
+            [http, grpc, Arc::clone(&core.folded) as _, Arc::clone(&core.collector_panics) as _];
         for (place, source) in own.iter().enumerate() {
             registry::register(&registry, core.id(), Arc::clone(source), place == 0)?;
             #[cfg(feature = "otel")]
@@ -369,6 +375,7 @@ impl MetricsBuilder {
         let metrics = Metrics(Arc::new(Inner {
             core,
             registry,
+            naming: OnceLock::new(),
             merged: self.merged,
             sources: RwLock::new(own.to_vec()),
             business: OnceLock::new(),

@@ -78,6 +78,12 @@ pub(crate) fn register(
 #[derive(Default)]
 pub(crate) struct Gathered {
     pub(crate) families: Vec<proto::MetricFamily>,
+    pub(crate) naming: Naming,
+}
+
+/// What a registry does to the names and labels of what is registered in it. It never changes.
+#[derive(Clone, Default)]
+pub(crate) struct Naming {
     /// What goes before each name: `app_`.
     pub(crate) prefix: String,
     /// What is added to each series' labels.
@@ -96,9 +102,9 @@ pub(crate) fn gather_others(registry: &Registry, owner: usize) -> Gathered {
     let mut gathered = Gathered { families: registry.gather(), ..Gathered::default() };
     let probe = gathered.families.iter().position(|family| family.name().ends_with(PROBE));
     if let Some(probe) = probe.map(|place| gathered.families.remove(place)) {
-        probe.name().strip_suffix(PROBE).unwrap_or_default().clone_into(&mut gathered.prefix);
+        probe.name().strip_suffix(PROBE).unwrap_or_default().clone_into(&mut gathered.naming.prefix);
         let labels = probe.get_metric().first().map(proto::Metric::get_label).unwrap_or_default();
-        gathered.common = labels.iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned())).collect();
+        gathered.naming.common = labels.iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned())).collect();
     }
     gathered
 }

@@ -15,7 +15,7 @@ use crate::{
         protobuf::{self, ProtobufEncoder},
         text::{self, TextEncoder},
     },
-    registry::gather_others,
+    registry::{Naming, gather_others},
     series::{Labels, Name},
 };
 
@@ -36,10 +36,20 @@ impl Metrics {
     ///
     /// What the team's own code registered in the same registry, or in one that is [merged](crate::MetricsBuilder::merge),
     /// is in the same answer. Runs in one go on the calling thread.
+    ///
+    /// Where a collector panics, its families are missing; see [`register`](Self::register).
     pub fn render(&self, accept: Option<&str>, accept_encoding: Option<&str>) -> Rendered {
-        let mut others = self.others();
-        let common = Labels::new(others.common.drain(..).map(|(name, value)| (name.into(), value.into())));
-        let prefix = std::mem::take(&mut others.prefix);
+        self.render_with(self.others(), accept, accept_encoding)
+    }
+
+    pub(crate) fn render_with(
+        &self,
+        mut others: Others,
+        accept: Option<&str>,
+        accept_encoding: Option<&str>,
+    ) -> Rendered {
+        let Naming { prefix, common } = std::mem::take(&mut others.naming);
+        let common = Labels::new(common.into_iter().map(|(name, value)| (name.into(), value.into())));
         let (content_type, body) = match accept::format(accept) {
             Format::Text => {
                 let mut encoder = TextEncoder::new(&common.text);
@@ -83,12 +93,22 @@ impl Metrics {
     /// What others registered, by name: from our registry and from those that are merged.
     pub(crate) fn others(&self) -> Others {
         let mut others = Others::default();
-        let ours = gather_others(&self.0.registry, self.0.core.id());
-        others.prefix = ours.prefix;
-        others.common = ours.common;
-        others.add(ours.families);
+        let core = &self.0.core;
+        let gather = |registry| core.collector_panics.catch(|| gather_others(registry, core.id()));
+        // A registry reads its collectors in one go: where one of them panics, only ours are left, which are not read by way
+        // of it.
+        let ours = gather(&self.0.registry);
+        others.is_complete = ours.is_some();
+        if let Some(ours) = ours {
+            others.naming = self.0.naming.get_or_init(|| ours.naming).clone();
+            others.add(ours.families);
+        } else {
+            others.naming = self.0.naming.get().cloned().unwrap_or_default();
+        }
         for registry in &self.0.merged {
-            others.add(gather_others(registry, self.0.core.id()).families);
+            let theirs = gather(registry);
+            others.is_complete &= theirs.is_some();
+            others.add(theirs.unwrap_or_default().families);
         }
         others
     }
@@ -108,8 +128,9 @@ impl Metrics {
 #[derive(Default)]
 pub(crate) struct Others {
     pub(crate) families: BTreeMap<String, Vec<proto::MetricFamily>>,
-    pub(crate) prefix: String,
-    pub(crate) common: Vec<(String, String)>,
+    pub(crate) naming: Naming,
+    /// Whether every registry could be read.
+    pub(crate) is_complete: bool,
 }
 
 impl Others {

@@ -6,7 +6,15 @@
 mod remote_write;
 mod send;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
@@ -22,6 +30,8 @@ use crate::{
     BuildError, Metrics,
     encode::{Kind, Meta},
     family::Family,
+    registry::Naming,
+    render::Others,
     series::Labels,
 };
 
@@ -195,39 +205,53 @@ impl Pusher {
     /// # Errors
     /// When the far side does not answer in time, or does not take it. The next push tells what this one would have.
     pub async fn push(&self) -> Result<(), PushError> {
-        let result = self.try_push().await;
+        let mut push = pin!(self.try_push());
+        let result = poll_fn(|cx| {
+            // A transport or a collector that panics fails this push, and no other.
+            let polled = catch_unwind(AssertUnwindSafe(|| push.as_mut().poll(cx)));
+            polled.unwrap_or_else(|_panic| Poll::Ready(Err(PushError::panicked())))
+        })
+        .await;
         let word = result.as_ref().map_or_else(PushError::as_str, |()| "ok");
         self.pushes.add(&[self.kind.as_str(), word], 1);
         result
     }
 
     async fn try_push(&self) -> Result<(), PushError> {
+        let others = self.metrics.others();
+        let complete = if others.is_complete { Ok(()) } else { Err(PushError::panicked()) };
         match self.kind {
             PushKind::Pushgateway => {
-                let page = self.metrics.render(Some("text/plain;version=0.0.4"), None);
+                // A page replaces the one before: what a panic leaves out of it would be gone.
+                complete?;
+                let page = self.metrics.render_with(others, Some("text/plain;version=0.0.4"), None);
                 let mut headers = HeaderMap::new();
                 headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(page.content_type));
                 self.target.send(Method::PUT, headers, page.body).await
             }
             PushKind::RemoteWrite => {
-                for body in self.requests() {
+                let mut result = complete;
+                for body in self.requests(others) {
                     let mut headers = HeaderMap::new();
                     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
                     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
                     headers.insert("x-prometheus-remote-write-version", HeaderValue::from_static("0.1.0"));
-                    self.target.send(Method::POST, headers, body).await?;
+                    match self.target.send(Method::POST, headers, body).await {
+                        Ok(()) => (),
+                        // These series are refused; others may be taken.
+                        Err(error) if error.is_of_this_request() => result = result.and(Err(error)),
+                        Err(error) => return Err(error),
+                    }
                 }
-                Ok(())
+                result
             }
         }
     }
 
     /// The bodies of a remote write. Made in one go, so that all samples are of one moment.
-    fn requests(&self) -> Vec<Bytes> {
-        let mut others = self.metrics.others();
-        let from_registry = std::mem::take(&mut others.common);
-        let common = Labels::new(from_registry.into_iter().map(|(name, value)| (name.into(), value.into())));
-        let prefix = std::mem::take(&mut others.prefix);
+    fn requests(&self, mut others: Others) -> Vec<Bytes> {
+        let Naming { prefix, common } = std::mem::take(&mut others.naming);
+        let common = Labels::new(common.into_iter().map(|(name, value)| (name.into(), value.into())));
         let now_ms = i64::try_from(clock::unix_now().as_millis()).unwrap_or(i64::MAX);
         let mut encoder = RemoteWriteEncoder::new(&common.pairs, &self.labels, now_ms);
         self.metrics.write(&mut others, &prefix, &common, &mut encoder);
@@ -249,7 +273,8 @@ impl Pusher {
                     // Said once, until it works again; counted each time.
                     Err(error) if !failing => {
                         failing = true;
-                        tracing::warn!(error = %error, target = self.kind.as_str(), "metrics are not being pushed");
+                        let (target, reason) = (self.kind.as_str(), error.reason().unwrap_or_default());
+                        tracing::warn!(%error, reason, target, "metrics could not be pushed");
                     }
                     Err(_) => (),
                 }

@@ -1,9 +1,10 @@
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Collected, Full, Limited};
 use hyper_util::rt::TokioIo;
+use steeple_scrub::Scrubber;
 use tokio::net::TcpStream;
 
 /// A push that did not get through.
@@ -13,7 +14,8 @@ pub struct PushError(ErrorKind);
 #[derive(Debug)]
 enum ErrorKind {
     TimedOut,
-    Refused(StatusCode),
+    Panicked,
+    Refused(StatusCode, Box<str>),
     Unreachable(Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -23,12 +25,34 @@ impl PushError {
         Self(ErrorKind::Unreachable(source.into()))
     }
 
-    /// The far side answered with this status, which says no.
+    pub(super) fn panicked() -> Self {
+        Self(ErrorKind::Panicked)
+    }
+
+    /// The status with which the receiver refused the push.
     pub fn status(&self) -> Option<StatusCode> {
         match self.0 {
-            ErrorKind::Refused(status) => Some(status),
-            ErrorKind::TimedOut | ErrorKind::Unreachable(_) => None,
+            ErrorKind::Refused(status, _) => Some(status),
+            ErrorKind::TimedOut | ErrorKind::Panicked | ErrorKind::Unreachable(_) => None,
         }
+    }
+
+    /// Why the receiver refused the push: the first line of its answer, scrubbed and cut.
+    pub fn reason(&self) -> Option<&str> {
+        match &self.0 {
+            ErrorKind::Refused(_, reason) => Some(&**reason).filter(|reason| !reason.is_empty()),
+            ErrorKind::TimedOut | ErrorKind::Panicked | ErrorKind::Unreachable(_) => None,
+        }
+    }
+
+    /// Whether a collector or the transport panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.0, ErrorKind::Panicked)
+    }
+
+    /// Whether the receiver refused the series of this request, and may take others.
+    pub(super) fn is_of_this_request(&self) -> bool {
+        self.status().is_some_and(|status| status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS)
     }
 
     /// Whether the far side took too long.
@@ -39,7 +63,8 @@ impl PushError {
     pub(super) fn as_str(&self) -> &'static str {
         match self.0 {
             ErrorKind::TimedOut => "timed_out",
-            ErrorKind::Refused(_) => "refused",
+            ErrorKind::Panicked => "panicked",
+            ErrorKind::Refused(..) => "refused",
             ErrorKind::Unreachable(_) => "unreachable",
         }
     }
@@ -48,9 +73,10 @@ impl PushError {
 impl fmt::Display for PushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            ErrorKind::TimedOut => f.write_str("the push took too long"),
-            ErrorKind::Refused(status) => write!(f, "the push was refused with {status}"),
-            ErrorKind::Unreachable(_) => f.write_str("there is nobody to push to"),
+            ErrorKind::TimedOut => f.write_str("the push timed out"),
+            ErrorKind::Panicked => f.write_str("a collector or the transport panicked"),
+            ErrorKind::Refused(status, _) => write!(f, "the push endpoint answered {status}"),
+            ErrorKind::Unreachable(_) => f.write_str("could not reach the push endpoint"),
         }
     }
 }
@@ -59,18 +85,32 @@ impl std::error::Error for PushError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0 {
             ErrorKind::Unreachable(source) => Some(&**source),
-            ErrorKind::TimedOut | ErrorKind::Refused(_) => None,
+            ErrorKind::TimedOut | ErrorKind::Panicked | ErrorKind::Refused(..) => None,
         }
     }
 }
 
 /// What a [`Transport`] returns.
-type Answer<'a> = Pin<Box<dyn Future<Output = Result<StatusCode, PushError>> + Send + 'a>>;
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, PushError>> + Send + 'a>>;
 
-/// Sends one request and tells the status of its answer.
+/// Sends one request and returns the answer.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends it. Time is kept outside.
+    /// Sends the request. [`PushOptions::timeout`](super::PushOptions::timeout) is kept outside. Of the answer's body, only
+    /// the first line is read.
     fn send(&self, request: Request<Bytes>) -> Answer<'_>;
+}
+
+/// How much of an answer's body is read.
+const MAX_ANSWER: usize = 8 * 1024;
+
+/// How much of a reason is kept.
+const MAX_REASON: usize = 256;
+
+fn first_line(body: &[u8]) -> Box<str> {
+    let text = String::from_utf8_lossy(body.get(..MAX_ANSWER).unwrap_or(body));
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let shown = Scrubber::default().text(line).cut(MAX_REASON, "…").into_inner();
+    shown.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// HTTP/1.1 without encryption, a connection for each request: one every few seconds.
@@ -95,7 +135,12 @@ impl Transport for PlainHttp {
             let path = uri.path_and_query().map_or("/", |path| path.as_str());
             head.uri = path.parse().map_err(PushError::unreachable)?;
             let answer = sender.send_request(Request::from_parts(head, Full::new(body)));
-            let answer = async { Ok(answer.await.map_err(PushError::unreachable)?.status()) };
+            let answer = async {
+                let (head, body) = answer.await.map_err(PushError::unreachable)?.into_parts();
+                // The status says whether it was taken. A body that breaks off or is too long only loses the reason.
+                let body = Limited::new(body, MAX_ANSWER).collect().await.map(Collected::to_bytes).unwrap_or_default();
+                Ok(Response::from_parts(head, body))
+            };
             let mut answer = std::pin::pin!(answer);
             let mut connection = std::pin::pin!(connection);
             // The connection moves the bytes; it may be over a moment before its answer is read.
@@ -127,8 +172,8 @@ impl Target {
         match tokio::time::timeout(self.timeout, self.transport.send(request)).await {
             Err(_elapsed) => Err(PushError(ErrorKind::TimedOut)),
             Ok(Err(error)) => Err(error),
-            Ok(Ok(status)) if status.is_success() => Ok(()),
-            Ok(Ok(status)) => Err(PushError(ErrorKind::Refused(status))),
+            Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
+            Ok(Ok(answer)) => Err(PushError(ErrorKind::Refused(answer.status(), first_line(answer.body())))),
         }
     }
 }

@@ -5,7 +5,10 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,7 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use prometheus::core::Collector;
 use prost::Message;
 use steeple_core::{Exchange, TraceContext};
 use steeple_metrics::{
@@ -71,6 +75,13 @@ type Seen = Arc<Mutex<Vec<Request<Bytes>>>>;
 
 /// A server that keeps what it is sent and answers with one status.
 async fn server(status: StatusCode) -> (SocketAddr, Seen) {
+    answering(move |_| Response::builder().status(status).body(Full::default()).unwrap()).await
+}
+
+/// A server that keeps what it is sent and answers the n-th request, from 0 on, as it is told to.
+async fn answering(
+    answer: impl Fn(usize) -> Response<Full<Bytes>> + Clone + Send + Sync + 'static,
+) -> (SocketAddr, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let seen = Seen::default();
@@ -78,15 +89,15 @@ async fn server(status: StatusCode) -> (SocketAddr, Seen) {
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let kept = Arc::clone(&kept);
+            let (kept, answer) = (Arc::clone(&kept), answer.clone());
             let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                let kept = Arc::clone(&kept);
+                let (kept, answer) = (Arc::clone(&kept), answer.clone());
                 async move {
                     let (head, body) = request.into_parts();
                     let body = body.collect().await.unwrap().to_bytes();
-                    kept.lock().unwrap().push(Request::from_parts(head, body));
-                    let answer = Response::builder().status(status).body(Full::<Bytes>::default());
-                    Ok::<_, Infallible>(answer.unwrap())
+                    let mut kept = kept.lock().unwrap();
+                    kept.push(Request::from_parts(head, body));
+                    Ok::<_, Infallible>(answer(kept.len() - 1))
                 }
             });
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
@@ -217,6 +228,122 @@ async fn a_far_side_that_refuses_is_down_or_silent_is_counted_and_costs_nothing_
 }
 
 #[tokio::test]
+async fn a_refused_request_does_not_keep_the_next_ones_from_being_sent() {
+    let refuse = |n: usize| {
+        let (status, body) = match n {
+            1 => (400, "\n out of order sample, password=hunter2\nsecond line\n"),
+            _ => (204, ""),
+        };
+        Response::builder().status(status).body(Full::from(body)).unwrap()
+    };
+    let (address, seen) = answering(refuse).await;
+    let metrics = Metrics::builder().max_family_series(9_000).build().unwrap();
+    let counter = metrics.counter("things_total", "Things.", ["n"]).unwrap();
+    for n in 0..9_000 {
+        counter.inc([&n.to_string()]);
+    }
+    let options = PushOptions::remote_write(format!("http://{address}/write"), "app");
+    let error = options.build(&metrics).unwrap().push().await.unwrap_err();
+    assert_eq!(seen.lock().unwrap().len(), 5, "all of them are sent");
+    assert_eq!(error.status(), Some(StatusCode::BAD_REQUEST));
+    assert_eq!(error.reason(), Some("out of order sample, password=[redacted:key]"));
+    let refused = r#"target="remote_write",result="refused""#;
+    assert_eq!(Page::of(&metrics).value("steeple_metrics_pushes_total", refused), 1.0);
+}
+
+/// A collector that panics while the switch is on.
+struct Moody {
+    gauge: prometheus::IntGauge,
+    panics: Arc<AtomicBool>,
+}
+
+impl Moody {
+    fn new(name: &str, panics: &Arc<AtomicBool>) -> Box<dyn Collector> {
+        let gauge = prometheus::IntGauge::new(name, "Mood.").unwrap();
+        Box::new(Self { gauge, panics: Arc::clone(panics) })
+    }
+}
+
+impl Collector for Moody {
+    fn desc(&self) -> Vec<&prometheus::core::Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<prometheus::proto::MetricFamily> {
+        assert!(!self.panics.load(SeqCst), "a collector of the test panics");
+        self.gauge.collect()
+    }
+}
+
+#[test]
+fn a_panicking_collector_costs_its_own_family() {
+    let panics = Arc::new(AtomicBool::new(true));
+    let (registry, merged) = (prometheus::Registry::new(), prometheus::Registry::new());
+    let steady = prometheus::IntGauge::new("steady", "Steady.").unwrap();
+    merged.register(Box::new(steady)).unwrap();
+    let metrics = Metrics::builder().registry(registry.clone()).merge(merged).build().unwrap();
+    let calm = prometheus::IntGauge::new("calm", "Calm.").unwrap();
+    metrics.register(Box::new(calm)).unwrap();
+    metrics.register(Moody::new("moody", &panics)).unwrap();
+    let page = Page::of(&metrics);
+    assert_eq!((page.find("calm").count(), page.find("moody").count(), page.find("steady").count()), (1, 0, 1));
+    assert_eq!(page.value("steeple_metrics_collector_panics_total", ""), 1.0);
+    // In the registry itself, it takes along what the registry reads with it, and nothing else.
+    registry.register(Moody::new("bare", &panics)).unwrap();
+    let page = Page::of(&metrics);
+    assert_eq!((page.find("steady").count(), page.find("http_requests_in_flight").count()), (1, 1));
+    panics.store(false, SeqCst);
+    let page = Page::of(&metrics);
+    for name in ["calm", "moody", "bare", "steady"] {
+        assert_eq!(page.find(name).count(), 1, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_a_collector_or_a_transport_fails_one_push_and_the_next_one_goes() {
+    struct Panics(Arc<AtomicBool>, Seen);
+    impl Transport for Panics {
+        fn send(
+            &self,
+            request: Request<Bytes>,
+        ) -> std::pin::Pin<Box<dyn Future<Output = Result<Response<Bytes>, PushError>> + Send + '_>> {
+            assert!(!self.0.load(SeqCst), "a transport of the test panics");
+            self.1.lock().unwrap().push(request);
+            Box::pin(std::future::ready(Ok(Response::default())))
+        }
+    }
+    for by_collector in [false, true] {
+        let (on, off) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+        let registry = prometheus::Registry::new();
+        registry.register(Moody::new("moody", if by_collector { &on } else { &off })).unwrap();
+        let metrics = Metrics::builder().registry(registry).build().unwrap();
+        let seen = Seen::default();
+        let transport = Panics(Arc::clone(if by_collector { &off } else { &on }), Arc::clone(&seen));
+        let options = PushOptions::pushgateway("http://far.example", "app").transport(transport);
+        let guard = options.interval(Duration::from_millis(5)).build(&metrics).unwrap().spawn();
+        let counted = |result: &str| {
+            let labels = format!(r#"target="pushgateway",result="{result}""#);
+            let page = Page::of(&metrics);
+            page.find("steeple_metrics_pushes_total").find(|(found, _)| *found == labels).map_or(0.0, |(_, n)| n)
+        };
+        let wait_for = async |result: &str| {
+            tokio::time::timeout(Duration::from_secs(30), async {
+                while counted(result) < 2.0 {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            })
+            .await
+            .unwrap();
+        };
+        wait_for("panicked").await;
+        assert_eq!((counted("ok"), seen.lock().unwrap().len()), (0.0, 0));
+        on.store(false, SeqCst);
+        wait_for("ok").await;
+        assert!(guard.shutdown(Duration::from_secs(30)).await);
+    }
+}
+
+#[tokio::test]
 async fn a_spawned_pusher_pushes_now_and_then_and_once_more_at_the_end() {
     let (address, seen) = server(StatusCode::OK).await;
     let metrics = Metrics::new().unwrap();
@@ -246,9 +373,9 @@ async fn a_transport_of_ones_own_can_be_anything() {
         fn send(
             &self,
             request: Request<Bytes>,
-        ) -> std::pin::Pin<Box<dyn Future<Output = Result<StatusCode, PushError>> + Send + '_>> {
+        ) -> std::pin::Pin<Box<dyn Future<Output = Result<Response<Bytes>, PushError>> + Send + '_>> {
             self.0.lock().unwrap().push(request);
-            Box::pin(std::future::ready(Ok(StatusCode::OK)))
+            Box::pin(std::future::ready(Ok(Response::default())))
         }
     }
     let (seen, metrics) = (Seen::default(), Metrics::new().unwrap());
