@@ -258,7 +258,7 @@ struct Moody {
 }
 
 impl Moody {
-    fn new(name: &str, panics: &Arc<AtomicBool>) -> Box<dyn Collector> {
+    fn boxed(name: &str, panics: &Arc<AtomicBool>) -> Box<dyn Collector> {
         let gauge = prometheus::IntGauge::new(name, "Mood.").unwrap();
         Box::new(Self { gauge, panics: Arc::clone(panics) })
     }
@@ -284,12 +284,12 @@ fn a_panicking_collector_costs_its_own_family() {
     let metrics = Metrics::builder().registry(registry.clone()).merge(merged).build().unwrap();
     let calm = prometheus::IntGauge::new("calm", "Calm.").unwrap();
     metrics.register(Box::new(calm)).unwrap();
-    metrics.register(Moody::new("moody", &panics)).unwrap();
+    metrics.register(Moody::boxed("moody", &panics)).unwrap();
     let page = Page::of(&metrics);
     assert_eq!((page.find("calm").count(), page.find("moody").count(), page.find("steady").count()), (1, 0, 1));
     assert_eq!(page.value("steeple_metrics_collector_panics_total", ""), 1.0);
     // In the registry itself, it takes along what the registry reads with it, and nothing else.
-    registry.register(Moody::new("bare", &panics)).unwrap();
+    registry.register(Moody::boxed("bare", &panics)).unwrap();
     let page = Page::of(&metrics);
     assert_eq!((page.find("steady").count(), page.find("http_requests_in_flight").count()), (1, 1));
     panics.store(false, SeqCst);
@@ -315,7 +315,7 @@ async fn a_panic_of_a_collector_or_a_transport_fails_one_push_and_the_next_one_g
     for by_collector in [false, true] {
         let (on, off) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
         let registry = prometheus::Registry::new();
-        registry.register(Moody::new("moody", if by_collector { &on } else { &off })).unwrap();
+        registry.register(Moody::boxed("moody", if by_collector { &on } else { &off })).unwrap();
         let metrics = Metrics::builder().registry(registry).build().unwrap();
         let seen = Seen::default();
         let transport = Panics(Arc::clone(if by_collector { &off } else { &on }), Arc::clone(&seen));
