@@ -69,6 +69,7 @@ mod filter;
 mod layer;
 mod observer;
 mod options;
+mod os;
 mod output;
 mod setup;
 mod sink;

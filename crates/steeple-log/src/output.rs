@@ -14,7 +14,7 @@ use tracing::{Level, level_filters::LevelFilter};
 use crate::{
     Format,
     encode::{Access, Encoder, Line},
-    sink::Queue,
+    sink::{Queue, day_of},
 };
 
 /// Writes into the outputs of a log that was set up. A cheap clone.
@@ -98,15 +98,15 @@ impl LogHandle {
     }
 
     pub(crate) fn write_access(&self, access: &Access<'_>) {
-        self.write(access.level, |encoder, out| encoder.access(out, access));
+        self.write(access.level, access.at, |encoder, out| encoder.access(out, access));
     }
 
     pub(crate) fn write_line(&self, line: &Line<'_>) {
-        self.write(line.level, |encoder, out| encoder.line(out, line));
+        self.write(line.level, line.at, |encoder, out| encoder.line(out, line));
     }
 
     /// Renders a line once for each format that an output wants it in, and queues it.
-    fn write(&self, level: Level, render: impl Fn(&Encoder, &mut Vec<u8>)) {
+    fn write(&self, level: Level, at: Duration, render: impl Fn(&Encoder, &mut Vec<u8>)) {
         for encoder in &self.0.encoders {
             let takes = |output: &&Output| output.format == encoder.format() && level <= output.level;
             if !self.0.outputs.iter().any(|output| takes(&output)) {
@@ -115,7 +115,7 @@ impl LogHandle {
             with_scratch(|scratch| {
                 render(encoder, scratch);
                 for output in self.0.outputs.iter().filter(takes) {
-                    output.queue.push(scratch);
+                    output.queue.push(scratch, day_of(at));
                 }
             });
         }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -22,7 +22,7 @@ use crate::{
     filter::Filter,
     layer::LogLayer,
     output::{Output, Shared},
-    sink::{Destination, Queue, Report, RollingFile, Stream, Worker},
+    sink::{Destination, FileAccess, Queue, Report, RollingFile, STEMS, Stream, Worker},
 };
 
 /// Where a process's lines go, and which.
@@ -53,6 +53,7 @@ pub struct Logging {
     console: Console,
     directory: Option<(PathBuf, Format)>,
     rotation: Rotation,
+    access: FileAccess,
     writers: Vec<(Box<dyn Write + Send>, Format)>,
     queue_bytes: usize,
     scrubber: Scrubber,
@@ -91,6 +92,7 @@ impl Logging {
             console: Console::Auto,
             directory: None,
             rotation: Rotation::default(),
+            access: FileAccess::default(),
             writers: Vec::new(),
             queue_bytes: 8 * 1024 * 1024,
             scrubber: Scrubber::default(),
@@ -168,6 +170,27 @@ impl Logging {
         self
     }
 
+    /// The mode of log files that are created, before the process's umask. Default: `0o640`. Unix only.
+    ///
+    /// Files that exist already keep theirs.
+    pub fn file_mode(mut self, mode: u32) -> Self {
+        self.access.file_mode = mode;
+        self
+    }
+
+    /// The mode of log directories that are created, before the process's umask. Default: `0o750`. Unix only.
+    pub fn directory_mode(mut self, mode: u32) -> Self {
+        self.access.directory_mode = mode;
+        self
+    }
+
+    /// Writes through `combined.log` and `error.log` where they are symbolic links, and into devices and pipes. Default:
+    /// only into regular files, so that whoever may write to the directory cannot redirect the log.
+    pub fn follow_links(mut self) -> Self {
+        self.access.follow_links = true;
+        self
+    }
+
     /// Writes to this writer as well, on a thread of its own.
     pub fn writer(mut self, writer: impl Write + Send + 'static, format: Format) -> Self {
         self.writers.push((Box::new(writer), format));
@@ -217,8 +240,10 @@ impl Logging {
         let mut sinks: Vec<(String, Format, LevelFilter, Box<dyn Destination>)> = Vec::new();
         if let Some((directory, format)) = &self.directory {
             // First of all: here something can be wrong, and nothing is started yet.
-            for (stem, level) in [("combined", LevelFilter::TRACE), ("error", LevelFilter::ERROR)] {
-                let file = open(directory, stem, &self.rotation)?;
+            for (stem, level) in STEMS.into_iter().zip([LevelFilter::TRACE, LevelFilter::ERROR]) {
+                let report = Arc::clone(&self.report);
+                let file = RollingFile::open(directory, stem, self.rotation.clone(), self.access, report);
+                let file = file.map_err(|reason| InitError::directory(directory, reason))?;
                 sinks.push((format!("{stem}.log"), *format, level, Box::new(file)));
             }
         }
@@ -273,11 +298,6 @@ impl std::fmt::Debug for Logging {
             .field("queue_bytes", &self.queue_bytes)
             .finish_non_exhaustive()
     }
-}
-
-fn open(directory: &Path, stem: &str, rotation: &Rotation) -> Result<RollingFile, InitError> {
-    let file = std::fs::create_dir_all(directory).and_then(|()| RollingFile::open(directory, stem, rotation.clone()));
-    file.map_err(|reason| InitError::directory(directory, reason))
 }
 
 /// Stands where lines are missing, and says how many.

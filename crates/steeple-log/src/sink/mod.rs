@@ -1,12 +1,15 @@
 //! The way of a line to where it is kept: a bounded queue, a thread per output, files that roll.
 
+mod closed;
 mod file;
+mod lock;
 mod queue;
+mod rotation;
 mod worker;
 
-pub use self::file::Rotation;
+pub use self::rotation::Rotation;
 pub(crate) use self::{
-    file::RollingFile,
+    file::{FileAccess, RollingFile, STEMS, day_of},
     queue::Queue,
     worker::{Destination, Report, Stream, Worker},
 };

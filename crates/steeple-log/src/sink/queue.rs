@@ -25,7 +25,9 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct State {
-    lines: Vec<u8>,
+    batch: Batch,
+    /// The day of the last line.
+    day: u64,
     /// Bytes ever accepted, and how many of those are written or given up.
     accepted: u64,
     settled: u64,
@@ -63,6 +65,40 @@ const FIRST_CAPACITY: usize = 64 * 1024;
 /// A buffer that grew past this in a burst is given back after it.
 const KEPT_CAPACITY: usize = 1024 * 1024;
 
+/// Lines, and on which day each was logged.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    lines: Vec<u8>,
+    first_day: u64,
+    /// Where lines of another day begin. Empty, but for one batch a day.
+    changes: Vec<(usize, u64)>,
+}
+
+/// Lines from different days that arrive in turn stay apart so many times; more than that, and they stay together.
+const MAX_CHANGES: usize = 64;
+
+impl Batch {
+    pub(crate) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.lines.clear();
+        self.changes.clear();
+    }
+
+    /// The lines of each day in turn, with the day.
+    pub(crate) fn by_day(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let starts = std::iter::once((0, self.first_day)).chain(self.changes.iter().copied());
+        let ends = self.changes.iter().map(|(end, _)| *end).chain([self.lines.len()]);
+        starts.zip(ends).map(|((start, day), end)| (day, self.lines.get(start..end).unwrap_or_default()))
+    }
+}
+
 /// What the writer finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
@@ -74,7 +110,10 @@ pub(crate) enum Taken {
 impl Queue {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
-            state: Mutex::new(State { lines: Self::buffer(capacity), ..State::default() }),
+            state: Mutex::new(State {
+                batch: Batch { lines: Self::buffer(capacity), ..Batch::default() },
+                ..State::default()
+            }),
             work: Condvar::new(),
             progress: Condvar::new(),
             capacity,
@@ -87,16 +126,27 @@ impl Queue {
         Vec::with_capacity(capacity.min(FIRST_CAPACITY))
     }
 
-    /// Appends a line, newline included, or counts it as lost.
-    pub(crate) fn push(&self, line: &[u8]) {
-        let mut state = self.state();
-        let filled = state.lines.len().saturating_add(line.len());
+    /// Appends a line that was logged on this day, newline included, or counts it as lost.
+    pub(crate) fn push(&self, line: &[u8], day: u64) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let start = state.batch.lines.len();
+        let filled = start.saturating_add(line.len());
         if state.closed || filled > self.capacity {
-            drop(state);
+            drop(guard);
             self.add_lost(1);
             return;
         }
-        state.lines.extend_from_slice(line);
+        if day != state.day {
+            state.day = day;
+            if start > 0 && state.batch.changes.len() < MAX_CHANGES {
+                state.batch.changes.push((start, day));
+            }
+        }
+        if start == 0 {
+            state.batch.first_day = day;
+        }
+        state.batch.lines.extend_from_slice(line);
         state.accepted = state.accepted.saturating_add(line.len() as u64);
         let wake = match state.rest {
             Rest::Awake => false,
@@ -106,7 +156,7 @@ impl Queue {
         if wake {
             state.rest = Rest::Awake;
         }
-        drop(state);
+        drop(guard);
         if wake {
             self.work.notify_one();
         }
@@ -122,14 +172,14 @@ impl Queue {
     }
 
     /// For the writer: waits for lines and swaps them into `batch`, which must be empty.
-    pub(crate) fn take(&self, batch: &mut Vec<u8>) -> Taken {
-        if !(FIRST_CAPACITY..=KEPT_CAPACITY).contains(&batch.capacity()) {
-            *batch = Self::buffer(self.capacity);
+    pub(crate) fn take(&self, batch: &mut Batch) -> Taken {
+        if !(FIRST_CAPACITY..=KEPT_CAPACITY).contains(&batch.lines.capacity()) {
+            batch.lines = Self::buffer(self.capacity);
         }
         let mut naps = 0_u32;
         let mut state = self.state();
         // Lines that came while the last ones were written are collected for a nap as well.
-        while !state.closed && !state.urgent && (naps == 0 || state.lines.is_empty()) {
+        while !state.closed && !state.urgent && (naps == 0 || state.batch.is_empty()) {
             if naps < IDLE_NAPS {
                 state.rest = Rest::Napping;
                 state = self.work.wait_timeout(state, NAP).unwrap_or_else(PoisonError::into_inner).0;
@@ -141,7 +191,7 @@ impl Queue {
         }
         state.rest = Rest::Awake;
         state.urgent = false;
-        std::mem::swap(&mut state.lines, batch);
+        std::mem::swap(&mut state.batch, batch);
         if batch.is_empty() && state.closed { Taken::Closed } else { Taken::Lines }
     }
 
@@ -220,15 +270,35 @@ mod tests {
     fn what_finds_no_room_is_counted_and_the_rest_is_whole() {
         let queue = Queue::new(10);
         for _ in 0..5 {
-            queue.push(b"abc\n");
+            queue.push(b"abc\n", 1);
         }
         assert_eq!(queue.lost(), 3);
         queue.close();
-        queue.push(b"late\n");
-        let mut batch = Vec::new();
-        assert_eq!((queue.take(&mut batch), &batch[..], queue.lost()), (Taken::Lines, &b"abc\nabc\n"[..], 4));
+        queue.push(b"late\n", 1);
+        let mut batch = Batch::default();
+        assert_eq!((queue.take(&mut batch), &batch.lines[..], queue.lost()), (Taken::Lines, &b"abc\nabc\n"[..], 4));
         batch.clear();
         assert_eq!(queue.take(&mut batch), Taken::Closed);
+    }
+
+    #[test]
+    fn lines_of_each_day_stay_apart_and_in_order() {
+        let queue = Queue::new(1000);
+        let mut batch = Batch::default();
+        for days in [&[1, 1, 2, 2, 1, 2][..], &[2, 2], &[3, 4], &[4]] {
+            for day in days {
+                queue.push(format!("{day}\n").as_bytes(), *day);
+            }
+            assert_eq!(queue.take(&mut batch), Taken::Lines);
+            let mut found = String::new();
+            for (day, lines) in batch.by_day() {
+                let lines = str::from_utf8(lines).unwrap();
+                assert!(!lines.is_empty() && lines.lines().all(|line| line == day.to_string()), "{day}: {lines}");
+                found.push_str(lines);
+            }
+            assert!(found.lines().eq(days.iter().map(u64::to_string)), "{found}");
+            batch.clear();
+        }
     }
 
     #[test]
@@ -236,9 +306,9 @@ mod tests {
         for (capacity, enough) in [(16 * PLENTY, PLENTY), (100, 50)] {
             let queue = Queue::new(capacity);
             queue.state().rest = Rest::Napping;
-            queue.push(&vec![b'\n'; enough]);
+            queue.push(&vec![b'\n'; enough], 1);
             assert!(queue.state().rest == Rest::Napping, "{enough} of {capacity}");
-            queue.push(b"\n");
+            queue.push(b"\n", 1);
             assert!(queue.state().rest == Rest::Awake, "{enough} of {capacity} and a line");
         }
     }
@@ -247,7 +317,7 @@ mod tests {
     fn a_flush_that_nobody_serves_ends_at_its_deadline() {
         let queue = Queue::new(100);
         assert!(queue.flush(clock::now()), "nothing to wait for");
-        queue.push(b"line\n");
+        queue.push(b"line\n", 1);
         assert!(!queue.flush(clock::now() + Duration::from_millis(20)));
     }
 
@@ -259,7 +329,7 @@ mod tests {
                 let queue = Arc::clone(&queue);
                 std::thread::spawn(move || {
                     for number in 0..500 {
-                        queue.push(format!("{writer}:{number}\n").as_bytes());
+                        queue.push(format!("{writer}:{number}\n").as_bytes(), 1);
                     }
                 })
             })
@@ -267,10 +337,11 @@ mod tests {
         let reader = std::thread::spawn({
             let queue = Arc::clone(&queue);
             move || {
-                let (mut all, mut batch) = (Vec::new(), Vec::new());
+                let (mut all, mut batch) = (Vec::new(), Batch::default());
                 while queue.take(&mut batch) == Taken::Lines {
                     queue.settle(batch.len());
-                    all.append(&mut batch);
+                    all.append(&mut batch.lines);
+                    batch.clear();
                 }
                 queue.finish();
                 String::from_utf8(all).unwrap()

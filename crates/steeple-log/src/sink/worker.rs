@@ -8,12 +8,15 @@ use std::{
 
 use steeple_core::clock;
 
-use super::{Queue, queue::Taken};
+use super::{
+    Queue, day_of,
+    queue::{Batch, Taken},
+};
 
 /// Where one output's bytes go.
 pub(crate) trait Destination: Send + 'static {
-    /// Writes a first part of these lines. Never called with none.
-    fn write(&mut self, lines: &[u8]) -> io::Result<Progress>;
+    /// Writes a first part of these lines, which were logged on this day. Never called without lines.
+    fn write(&mut self, lines: &[u8], day: u64) -> io::Result<Progress>;
 
     /// Hands on what is still held back.
     fn flush(&mut self) -> io::Result<()>;
@@ -61,11 +64,11 @@ impl Worker {
     }
 
     fn run(mut self) {
-        let mut batch = Vec::new();
+        let mut batch = Batch::default();
         let mut gaps = Gaps { told: 0, at: None, explained: 0, complained: false };
         while self.queue.take(&mut batch) == Taken::Lines {
-            if !batch.is_empty() {
-                let written = self.write_all(&batch);
+            for (day, lines) in batch.by_day() {
+                let written = self.write_all(lines, day);
                 if let Written::NotAll { left } = written {
                     self.queue.add_lost(left);
                 }
@@ -92,7 +95,7 @@ impl Worker {
         }
         let mut line = Vec::new();
         (self.gap_line)(&mut line, lost.saturating_sub(gaps.told));
-        if let Written::NotAll { .. } = self.write_all(&line) {
+        if let Written::NotAll { .. } = self.write_all(&line, day_of(clock::unix_now())) {
             // It says nothing that the next one will not say.
             return;
         }
@@ -108,11 +111,11 @@ impl Worker {
     }
 
     /// Writes these lines, however long that takes; gives up what is left when the log is closed meanwhile.
-    fn write_all(&mut self, lines: &[u8]) -> Written {
+    fn write_all(&mut self, lines: &[u8], day: u64) -> Written {
         let mut rest = lines;
         while !rest.is_empty() {
             let closing = self.queue.is_closed();
-            match self.write_some(rest) {
+            match self.write_some(rest, day) {
                 Ok(bytes) => rest = rest.get(bytes..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
                 Err(error) => {
@@ -135,9 +138,9 @@ impl Worker {
         Written::AfterTrouble
     }
 
-    fn write_some(&mut self, lines: &[u8]) -> io::Result<usize> {
+    fn write_some(&mut self, lines: &[u8], day: u64) -> io::Result<usize> {
         // A writer may be the user's. Its panic is an error like any other.
-        let write = AssertUnwindSafe(|| self.destination.write(lines));
+        let write = AssertUnwindSafe(|| self.destination.write(lines, day));
         let written = panic::catch_unwind(write).unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))?;
         if written.bytes == 0 {
             return Err(io::ErrorKind::WriteZero.into());
@@ -182,7 +185,7 @@ fn count_lines(bytes: &[u8]) -> u64 {
 pub(crate) struct Stream<W>(pub(crate) W);
 
 impl<W: io::Write + Send + 'static> Destination for Stream<W> {
-    fn write(&mut self, lines: &[u8]) -> io::Result<Progress> {
+    fn write(&mut self, lines: &[u8], _day: u64) -> io::Result<Progress> {
         Ok(Progress { bytes: self.0.write(lines)?, lost: 0 })
     }
 

@@ -124,6 +124,7 @@ async fn a_full_disk_loses_lines_and_nothing_else_and_says_so_once() {
     let said = Said::default();
     let report = said.clone();
     let guard = log_in(directory.path())
+        .follow_links()
         .queue_bytes(20_000)
         .on_trouble(move |text| report.0.lock().unwrap().push(text.to_owned()))
         .build()
@@ -162,7 +163,7 @@ async fn a_full_disk_loses_lines_and_nothing_else_and_says_so_once() {
 fn a_disk_that_is_full_to_the_end_does_not_hold_up_the_end() {
     let directory = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/dev/full", directory.path().join("combined.log")).unwrap();
-    let guard = log_in(directory.path()).on_trouble(|_| ()).build().unwrap();
+    let guard = log_in(directory.path()).follow_links().on_trouble(|_| ()).build().unwrap();
     let handle = guard.handle();
     say(&guard, || (0..10).for_each(|number| tracing::info!(number, "line")));
     drop(guard);

@@ -1,0 +1,26 @@
+use std::{
+    fs::{self, File, Metadata, OpenOptions},
+    io,
+    path::Path,
+};
+
+use super::Identity;
+use crate::sink::FileAccess;
+
+/// Opens a log file for reading and appending, and creates it if `create` says so.
+pub(crate) fn open_to_append(path: &Path, create: bool, access: FileAccess) -> io::Result<File> {
+    if !access.follow_links && fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a regular file", path.display())));
+    }
+    OpenOptions::new().read(true).append(true).create(create).open(path)
+}
+
+/// Creates a directory and those above it.
+pub(crate) fn make_directory(path: &Path, _access: FileAccess) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+/// The standard library has no stable identity of files here: a file that was moved away goes unnoticed.
+pub(crate) fn identity(_metadata: &Metadata) -> Option<Identity> {
+    None
+}

@@ -1,0 +1,39 @@
+use std::{
+    fs::{DirBuilder, File, Metadata, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::Path,
+};
+
+use super::Identity;
+use crate::sink::FileAccess;
+
+/// Opens a log file for reading and appending, and creates it if `create` says so.
+pub(crate) fn open_to_append(path: &Path, create: bool, access: FileAccess) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(create).mode(access.file_mode);
+    if !access.follow_links {
+        options.custom_flags(libc::O_NOFOLLOW);
+    }
+    let file = options.open(path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ELOOP) if !access.follow_links => io::Error::new(
+            error.kind(),
+            format!("{} is a symbolic link, which is not followed ({error})", path.display()),
+        ),
+        _ => error,
+    })?;
+    if !access.follow_links && !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a regular file", path.display())));
+    }
+    Ok(file)
+}
+
+/// Creates a directory and those above it.
+pub(crate) fn make_directory(path: &Path, access: FileAccess) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(access.directory_mode).create(path)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "other systems have no identity")]
+pub(crate) fn identity(metadata: &Metadata) -> Option<Identity> {
+    Some((metadata.dev(), metadata.ino()))
+}

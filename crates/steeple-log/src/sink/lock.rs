@@ -1,0 +1,66 @@
+use std::{
+    fs::{File, TryLockError},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use steeple_core::clock;
+
+/// Lets one process at a time write into a log directory, by an advisory lock on the directory.
+///
+/// It is held for a write or a rename, and never trusted with a line: whoever does not get it in time, because another
+/// process was stopped while it held it, goes on without. Then a line may come into a file that was just closed.
+#[derive(Debug, Default)]
+pub(super) struct DirectoryLock {
+    directory: Option<File>,
+    /// After a wait in vain, and where there are no locks.
+    skip_until: Option<Instant>,
+}
+
+/// For so long another process may write.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// For so long the lock is not asked for after that.
+const SKIP: Duration = Duration::from_secs(30);
+
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+const LAST_PAUSE: Duration = Duration::from_millis(2);
+
+impl DirectoryLock {
+    pub(super) fn open(directory: &Path) -> Self {
+        Self { directory: File::open(directory).ok(), skip_until: None }
+    }
+
+    /// Waits for the lock, for a second at most. [`release`](Self::release) gives it back.
+    pub(super) fn acquire(&mut self) {
+        let Some(directory) = &self.directory else { return };
+        if self.skip_until.is_some_and(|until| clock::now() < until) {
+            return;
+        }
+        self.skip_until = None;
+        let mut pause = FIRST_PAUSE;
+        let mut waited = Duration::ZERO;
+        loop {
+            match directory.try_lock() {
+                Ok(()) => return,
+                Err(TryLockError::WouldBlock) if waited < WAIT => {
+                    thread::sleep(pause);
+                    waited = waited.saturating_add(pause);
+                    pause = pause.saturating_mul(2).min(LAST_PAUSE);
+                }
+                Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {
+                    self.skip_until = clock::now().checked_add(SKIP);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn release(&self) {
+        if let Some(directory) = &self.directory {
+            // Fails where it was not acquired.
+            let _not_held = directory.unlock();
+        }
+    }
+}
