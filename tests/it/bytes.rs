@@ -1,4 +1,4 @@
-//! Bytes are counted as they pass, both ways, not read from a header.
+//! Bytes are counted as they pass. Those of a request are only where its body is wrapped; else its declared length counts.
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -6,7 +6,7 @@ use http::Method;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use steeple_core::Outcome;
-use steeple_tests::client::{Protocol, full};
+use steeple_tests::client::{Protocol, empty, full};
 
 use crate::endings::Watched;
 
@@ -24,7 +24,10 @@ async fn an_upload_is_counted_as_it_is_read_and_its_echo_as_it_is_sent(protocol:
         let echoed = client.send(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
         assert_eq!(echoed.len() as u64, want);
         let (_, end) = watched.only_end().await;
-        assert_eq!((end.outcome, end.request_body_bytes, end.response_body_bytes), (Outcome::Completed, want, want));
+        assert_eq!(
+            (end.outcome, end.request_body_bytes, end.response_body_bytes),
+            (Outcome::Completed, Some(want), want)
+        );
     }
 }
 
@@ -36,7 +39,7 @@ async fn an_upload_that_is_read_in_part_counts_in_part(protocol: Protocol) {
     let read: u64 = str::from_utf8(&response.into_body().collect().await.unwrap().to_bytes()).unwrap().parse().unwrap();
     let (_, end) = watched.only_end().await;
     assert!(0 < read && read < 1 << 20, "{read}");
-    assert_eq!(end.request_body_bytes, read, "what the service read, not what the client declared");
+    assert_eq!(end.request_body_bytes, Some(read), "what the service read, not what the client declared");
 }
 
 async fn an_upload_that_nobody_reads_counts_nothing(protocol: Protocol) {
@@ -44,11 +47,27 @@ async fn an_upload_that_nobody_reads_counts_nothing(protocol: Protocol) {
     let mut client = watched.client(protocol).await;
     let request = client.request(Method::POST, "/full").body(full("unread")).unwrap();
     client.send(request).await.unwrap().into_body().collect().await.unwrap();
-    assert_eq!(watched.only_end().await.1.request_body_bytes, 0);
+    assert_eq!(watched.only_end().await.1.request_body_bytes, Some(0));
+}
+
+async fn without_the_counting_layer_an_upload_counts_as_declared(protocol: Protocol) {
+    for (path, body, want) in [
+        ("/echo", full("hello"), Some(5)),
+        ("/full", full("unread"), Some(6)),
+        ("/echo", empty(), Some(0)),
+        ("/echo", streamed(100), None),
+    ] {
+        let watched = Watched::start_uncounted().await;
+        let mut client = watched.client(protocol).await;
+        let request = client.request(Method::POST, path).body(body).unwrap();
+        client.send(request).await.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(watched.only_end().await.1.request_body_bytes, want, "{path} {want:?}");
+    }
 }
 
 over_both_protocols! {
     an_upload_is_counted_as_it_is_read_and_its_echo_as_it_is_sent,
     an_upload_that_is_read_in_part_counts_in_part,
     an_upload_that_nobody_reads_counts_nothing,
+    without_the_counting_layer_an_upload_counts_as_declared,
 }

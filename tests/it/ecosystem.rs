@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
-use steeple_core::{CountedBody, Exchange, ObserveLayer, Outcome, RequestIds, test_util::RecordingObserver};
+use steeple_core::{Exchange, ObserveLayer, Outcome, RequestIds, test_util::RecordingObserver};
 use steeple_tests::lab::Lab;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_http::{
@@ -53,7 +53,7 @@ async fn tower_https_request_ids_around_ours_are_taken() {
             .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
             .layer(PropagateRequestIdLayer::x_request_id())
             .layer(ids())
-            .service_fn(tell::<CountedBody<Empty<Bytes>>>)
+            .service_fn(tell)
     };
     for sent in [None, Some("from-client-1")] {
         let [header, extension, exchange, response] = ask(stack(), sent).await;
@@ -73,7 +73,7 @@ async fn tower_https_request_ids_inside_ours_take_ours() {
             .layer(ids())
             .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
             .layer(PropagateRequestIdLayer::x_request_id())
-            .service_fn(tell::<CountedBody<Empty<Bytes>>>)
+            .service_fn(tell)
     };
     for sent in [None, Some("from-client-1"), Some("<not plain>")] {
         let [header, extension, exchange, response] = ask(stack(), sent).await;

@@ -2,7 +2,7 @@
 
 use http::{Method, StatusCode};
 use http_body_util::BodyExt;
-use steeple_core::{End, Exchange, ObserveLayer, Outcome, test_util::RecordingObserver};
+use steeple_core::{CountRequestBodyLayer, End, Exchange, ObserveLayer, Outcome, test_util::RecordingObserver};
 use steeple_tests::{
     client::{Client, Protocol, empty},
     lab::{ARRIVAL, Lab},
@@ -24,6 +24,14 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) async fn start() -> Self {
+        let (lab, observer) = (Lab::new(), RecordingObserver::new());
+        let watched = ObserveLayer::new(observer.clone()).layer(lab.clone());
+        let server = Server::start(CountRequestBodyLayer.layer(watched)).await;
+        Self { lab, observer, server }
+    }
+
+    /// Without the layer that counts request bodies.
+    pub(crate) async fn start_uncounted() -> Self {
         let (lab, observer) = (Lab::new(), RecordingObserver::new());
         let server = Server::start(ObserveLayer::new(observer.clone()).layer(lab.clone())).await;
         Self { lab, observer, server }
@@ -238,7 +246,7 @@ async fn an_upload_that_breaks_off_is_the_error_of_the_service_that_reads_it() {
     arrived.await.unwrap();
     drop(stream);
     let (exchange, end) = watched.only_end().await;
-    assert_eq!((end.outcome, end.request_body_bytes), (Outcome::ServiceError, 4));
+    assert_eq!((end.outcome, end.request_body_bytes), (Outcome::ServiceError, Some(4)));
     assert_eq!(exchange.error().unwrap().message(), "the upload failed");
 }
 

@@ -1,7 +1,9 @@
 //! gRPC through tonic, server and client: the status of a call is in its trailers, in its head, or nowhere.
 
 use futures_util::{StreamExt, stream};
-use steeple_core::{End, Exchange, GrpcStatus, NameSource, ObserveLayer, Outcome, test_util::RecordingObserver};
+use steeple_core::{
+    CountRequestBodyLayer, End, Exchange, GrpcStatus, NameSource, ObserveLayer, Outcome, test_util::RecordingObserver,
+};
 use steeple_tests::{
     grpc::{GrpcClient, GrpcLab},
     server::Server,
@@ -19,7 +21,8 @@ struct Watched {
 impl Watched {
     async fn start() -> Self {
         let observer = RecordingObserver::new();
-        let server = Server::start(ObserveLayer::new(observer.clone()).layer(GrpcLab)).await;
+        let server =
+            Server::start(CountRequestBodyLayer.layer(ObserveLayer::new(observer.clone()).layer(GrpcLab))).await;
         Self { observer, client: GrpcClient::to(server.address()), _server: server }
     }
 
@@ -40,7 +43,7 @@ async fn a_unary_call_that_succeeds_has_its_status_in_the_trailers() {
     let (exchange, end) = watched.check(Outcome::Completed, OK).await;
     assert_eq!(exchange.name().to_string(), "lab.v1.Lab/Say");
     // Five bytes of gRPC's own before each message.
-    assert_eq!((end.request_body_bytes, end.response_body_bytes), (10, 10));
+    assert_eq!((end.request_body_bytes, end.response_body_bytes), (Some(10), 10));
 }
 
 #[tokio::test]
@@ -89,7 +92,7 @@ async fn a_client_that_streams_has_its_messages_counted() {
     let messages = stream::iter((0..100).map(|number| format!("{number:05}")));
     assert_eq!(watched.client.client_streaming("/lab.v1.Lab/Gather", messages).await.unwrap(), "100");
     let (_, end) = watched.check(Outcome::Completed, OK).await;
-    assert_eq!(end.request_body_bytes, 100 * 10);
+    assert_eq!(end.request_body_bytes, Some(100 * 10));
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ macro_rules! over_both_protocols {
 }
 
 mod attack;
+mod bodies;
 mod bytes;
 mod calls;
 mod cut_off;

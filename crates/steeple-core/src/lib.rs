@@ -8,6 +8,7 @@ pub mod connection;
 mod exchange;
 #[cfg(feature = "axum")]
 mod extract;
+mod message;
 mod name;
 pub mod observe;
 mod observer;
@@ -23,7 +24,9 @@ mod user;
 pub use self::{
     exchange::{AttributeValue, Exchange, MAX_ATTRIBUTES, NoticedError, Scoped, Signal, Snapshot},
     name::{NameSource, Text, TransactionName, known_method, known_methods, set_known_methods},
-    observe::{CountedBody, Observe, ObserveLayer, ObservedBody},
+    observe::{
+        CountRequestBody, CountRequestBodyLayer, CountedBody, Observe, ObserveLayer, ObservedBody, count_request_body,
+    },
     observer::{Identity, Observer, observer_panics},
     observers::__observers,
     outcome::{End, ErrorClass, GrpcStatus, Outcome},

@@ -87,8 +87,9 @@ pub struct End {
     pub status: Option<StatusCode>,
     /// The gRPC status, from the trailers or the head. `None` when the exchange is not gRPC, or was answered in plain HTTP.
     pub grpc_status: Option<GrpcStatus>,
-    /// Bytes of the request body that the service read.
-    pub request_body_bytes: u64,
+    /// Bytes of the request body: as many as it declares, or as the service has read where they are
+    /// [counted](crate::CountRequestBodyLayer). `None` for a body of undeclared length that is not counted.
+    pub request_body_bytes: Option<u64>,
     /// Bytes of the response body that were handed over.
     pub response_body_bytes: u64,
 }

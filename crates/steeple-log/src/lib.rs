@@ -19,7 +19,7 @@
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let paper = Paper::default();
 //! let guard = Logging::new().without_console().writer(paper.clone(), Format::Json).build()?;
-//! let handler = |_: http::Request<steeple_core::CountedBody<String>>| async {
+//! let handler = |_: http::Request<String>| async {
 //!     Ok::<_, std::convert::Infallible>(http::Response::new(String::from("hello")))
 //! };
 //! let service = ServiceBuilder::new().layer(guard.log().build()?.layer()).service_fn(handler);

@@ -13,7 +13,7 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
-use steeple_core::{CountedBody, Exchange, ObserveLayer, Observer, RequestIds, Text, User, test_util::ScriptedBody};
+use steeple_core::{Exchange, ObserveLayer, Observer, RequestIds, Text, User, test_util::ScriptedBody};
 use steeple_log::{Format, LogGuard, Logging};
 use tower::{Layer, Service, service_fn};
 
@@ -37,7 +37,7 @@ fn browser() -> Request<String> {
 }
 
 /// As a router, a user layer and a handler would tell the exchange.
-fn answer(request: &Request<CountedBody<String>>, user: &User) -> Response<ScriptedBody> {
+fn answer(request: &Request<String>, user: &User) -> Response<ScriptedBody> {
     if let Some(exchange) = request.extensions().get::<Exchange>() {
         exchange.report_route(Text::from_static("/users/{id}"));
         exchange.set_user(user.clone());
@@ -49,7 +49,7 @@ fn answer(request: &Request<CountedBody<String>>, user: &User) -> Response<Scrip
 /// A service behind a layer, called again and again in this thread.
 fn caller<O: Observer>(observer: O) -> impl FnMut(Request<String>) {
     let user = User::new("u-42");
-    let handler = service_fn(move |request: Request<CountedBody<String>>| ready(Answer::Ok(answer(&request, &user))));
+    let handler = service_fn(move |request: Request<String>| ready(Answer::Ok(answer(&request, &user))));
     let mut service = ObserveLayer::new(observer).layer(handler);
     move |request| {
         let mut cx = Context::from_waker(Waker::noop());

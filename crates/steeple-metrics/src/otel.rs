@@ -88,7 +88,9 @@ impl Otel {
         if timed {
             self.duration.record(end.duration.as_secs_f64(), &attributes);
         }
-        self.request_size.record(end.request_body_bytes, &attributes);
+        if let Some(bytes) = end.request_body_bytes {
+            self.request_size.record(bytes, &attributes);
+        }
         self.response_size.record(end.response_body_bytes, &attributes);
     }
 

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use sentry_core::{Envelope, Transport};
-use steeple_core::{CountedBody, End, Exchange, ObserveLayer, Observer};
+use steeple_core::{End, Exchange, ObserveLayer, Observer};
 use steeple_sentry::{Loss, Sentry, SentryOptions, breadcrumb};
 use tower::{Layer, Service, ServiceExt};
 
@@ -51,7 +51,7 @@ fn head() -> http::request::Parts {
 
 /// Serves one request on this thread, from its head to the last byte of its answer.
 fn exchange<O: Observer>(layer: &ObserveLayer<O>, handler: fn() -> StatusCode) {
-    let service = tower::service_fn(move |_: Request<CountedBody<Body>>| async move {
+    let service = tower::service_fn(move |_: Request<Body>| async move {
         tokio::task::yield_now().await;
         Ok::<_, Infallible>(Response::builder().status(handler()).body(Body::from("fine")).unwrap())
     });

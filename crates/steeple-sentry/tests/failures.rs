@@ -241,10 +241,9 @@ async fn a_body_that_breaks_is_an_event_with_the_bodys_error() {
 #[tokio::test]
 async fn a_service_error_is_an_event() {
     let receiver = Receiver::new();
-    let service =
-        receiver.sentry.layer().layer(tower::service_fn(|_: Request<steeple_core::CountedBody<Body>>| async {
-            Err::<Response<Body>, tower::BoxError>(Box::new(save_failed()))
-        }));
+    let service = receiver.sentry.layer().layer(tower::service_fn(|_: Request<Body>| async {
+        Err::<Response<Body>, tower::BoxError>(Box::new(save_failed()))
+    }));
     assert!(service.oneshot(Request::new(Body::empty())).await.is_err());
     let event = receiver.event();
     assert_eq!(event.exception.len(), 2);
@@ -271,14 +270,12 @@ async fn what_is_expected_is_no_event() {
 
 /// A call that ends with this status in its trailers.
 async fn call_grpc(receiver: &Receiver, code: &'static str) -> usize {
-    let service = receiver.sentry.layer().layer(tower::service_fn(
-        move |_: Request<steeple_core::CountedBody<Body>>| async move {
-            let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static(code))]);
-            let frames =
-                [Ok::<_, Infallible>(Frame::data(bytes::Bytes::from_static(b"first"))), Ok(Frame::trailers(trailers))];
-            Ok::<_, Infallible>(Response::new(StreamBody::new(tokio_stream::iter(frames))))
-        },
-    ));
+    let service = receiver.sentry.layer().layer(tower::service_fn(move |_: Request<Body>| async move {
+        let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static(code))]);
+        let frames =
+            [Ok::<_, Infallible>(Frame::data(bytes::Bytes::from_static(b"first"))), Ok(Frame::trailers(trailers))];
+        Ok::<_, Infallible>(Response::new(StreamBody::new(tokio_stream::iter(frames))))
+    }));
     let request =
         Request::post("/shop.Cart/Watch").header("content-type", "application/grpc").body(Body::empty()).unwrap();
     service.oneshot(request).await.unwrap().into_body().collect().await.unwrap();

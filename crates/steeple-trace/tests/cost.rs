@@ -11,7 +11,7 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use opentelemetry_sdk::trace::InMemorySpanExporter;
-use steeple_core::{CountedBody, Exchange, ObserveLayer, Observer, test_util::ScriptedBody};
+use steeple_core::{Exchange, ObserveLayer, Observer, test_util::ScriptedBody};
 use steeple_trace::{Keep, Sampling, Trace, TraceBuilder, Trust};
 use tower::{Layer, Service, service_fn};
 
@@ -28,7 +28,7 @@ fn called() -> Request<String> {
 
 /// Allocations of one request, from its head to its end, when everything is warm. Checks that it had a trace.
 fn allocations<O: Observer>(observer: O, request: impl Fn() -> Request<String>, traced: bool) -> u64 {
-    let mut service = ObserveLayer::new(observer).layer(service_fn(move |request: Request<CountedBody<String>>| {
+    let mut service = ObserveLayer::new(observer).layer(service_fn(move |request: Request<String>| {
         let exchange = request.extensions().get::<Exchange>().unwrap();
         assert_eq!(exchange.trace().is_some(), traced);
         ready(Ok::<_, Infallible>(Response::new(ScriptedBody::default().admitting_its_end())))

@@ -269,11 +269,11 @@ fn a_template_is_reported_although_the_request_was_made_anew() {
     let seen = Last::default();
     let service = ServiceBuilder::new()
         .layer(ObserveLayer::new(seen.clone()))
-        .map_request(|_| Request::new(()))
+        .map_request(|_: Request<String>| Request::new(()))
         .layer(ReportRouteLayer::template("/users/{id}"))
         .service_fn(|_| async { Ok::<_, Infallible>(Response::new(http_body_util::Empty::<Bytes>::new())) });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(service.oneshot(Request::get("/users/1").body(()).unwrap())).unwrap();
+    runtime.block_on(service.oneshot(Request::get("/users/1").body(String::new()).unwrap())).unwrap();
     assert_eq!(seen.take().0.name().to_string(), "GET /users/{id}");
 }
 

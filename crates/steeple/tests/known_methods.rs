@@ -12,7 +12,7 @@ async fn methods_of_the_applications_own_are_known_and_those_that_it_left_out_ar
     assert_eq!(build(["GET", "BREW"]).unwrap_err().variable(), Some("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS"));
     for (method, known) in [("PURGE", "PURGE"), ("POST", "_OTHER")] {
         let service = steeple.layer().layer(service_fn(move |request: Request<_>| {
-            let _body: steeple::core::CountedBody<String> = { request.into_body() };
+            let _body: String = { request.into_body() };
             assert_eq!(Exchange::current().unwrap().method(), known);
             std::future::ready(Ok::<_, std::convert::Infallible>(http::Response::new(String::new())))
         }));

@@ -39,6 +39,13 @@ impl<B: Body, O: CallObserver> CallBody<B, O> {
     }
 }
 
+/// A body that nothing watches: for layers outside that answer by themselves, such as tonic's interceptors.
+impl<B: Body + Default, O: CallObserver> Default for CallBody<B, O> {
+    fn default() -> Self {
+        Self { inner: B::default(), watch: Watch::over() }
+    }
+}
+
 impl<B, O> Body for CallBody<B, O>
 where
     B: Body,

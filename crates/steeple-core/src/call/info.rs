@@ -72,13 +72,12 @@ fn rpc_method(path: &str) -> Box<str> {
 impl Call {
     pub(super) fn of(request: &request::Parts, known: Option<&Server>, exact_size: Option<u64>) -> Self {
         let is_grpc = crate::exchange::is_grpc(&request.headers);
-        let declared = || request.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
         Self {
             method: known_method(&request.method),
             rpc_method: is_grpc.then(|| rpc_method(request.uri.path())),
             server: Server::of_request(request, known),
             template: request.extensions.get::<UrlTemplate>().map(|template| template.0),
-            request_body_bytes: exact_size.or_else(declared),
+            request_body_bytes: crate::message::declared_length(exact_size, &request.headers),
             trace: None,
             started: clock::now(),
         }

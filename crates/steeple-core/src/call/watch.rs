@@ -1,9 +1,9 @@
 use std::{fmt, sync::Arc, time::Instant};
 
-use http::{HeaderMap, StatusCode, header, request, response};
+use http::{HeaderMap, StatusCode, request, response};
 
 use super::{Call, CallEnd, CallError, CallObserver};
-use crate::{GrpcStatus, Outcome, clock, observe::is_event_stream, observer::quietly};
+use crate::{GrpcStatus, Outcome, clock, message::declared_length, observe::is_event_stream, observer::quietly};
 
 /// The right to end one call. Dropped unfinished, it ends the call as cancelled.
 pub(crate) struct Watch<O: CallObserver>(Option<Live<O>>);
@@ -37,6 +37,11 @@ impl<O: CallObserver> Watch<O> {
         }))
     }
 
+    /// Ends nothing.
+    pub(super) fn over() -> Self {
+        Self(None)
+    }
+
     /// Hands the right on: this one ends nothing any more.
     pub(super) fn take(&mut self) -> Self {
         Self(self.0.take())
@@ -68,8 +73,7 @@ impl<O: CallObserver> Watch<O> {
         let head_at = clock::now();
         live.head_at = Some(head_at);
         live.status = Some(head.status);
-        live.expected_bytes = exact_size
-            .or_else(|| head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()));
+        live.expected_bytes = declared_length(exact_size, &head.headers);
         live.is_event_stream = live.expected_bytes.is_none() && is_event_stream(&head.headers);
         live.read_grpc_status(&head.headers);
         quietly(|| live.observer.on_response(&mut live.state, &live.call, head));

@@ -59,6 +59,9 @@ struct Inner {
     ended: AtomicBool,
     event_stream: AtomicBool,
     skipped: AtomicU8,
+    /// Whether a layer has it to end.
+    claimed: AtomicBool,
+    counts_request_body: AtomicBool,
     request_body_bytes: AtomicU64,
     watched_by: [AtomicUsize; MAX_IDENTITIES],
     request_id: OnceLock<RequestId>,
@@ -104,6 +107,9 @@ enum Note {
     Rare = 8,
 }
 
+/// The length of a request body that declares none and that nobody counts.
+const UNKNOWN_LENGTH: u64 = u64::MAX;
+
 /// More observers than this on one exchange, and an inner layer can no longer tell that it is a second one.
 const MAX_IDENTITIES: usize = 8;
 
@@ -130,11 +136,13 @@ pub enum Signal {
 impl Exchange {
     /// An exchange of its own that nobody watches: for work outside of a request, and for tests.
     pub fn detached() -> Self {
-        Self::new("_OTHER", Version::default(), false, None, None)
+        let exchange = Self::new("_OTHER", Version::default(), false, None, None);
+        exchange.set_claimed();
+        exchange
     }
 
-    /// The exchange of a request that has just arrived.
-    pub(crate) fn of(request: &request::Parts) -> Self {
+    /// The exchange of a request that has just arrived. The first layer that watches it [claims](Self::claim) it.
+    pub(crate) fn arrived(request: &request::Parts) -> Self {
         // Every gRPC call is a POST; asking that first spares the others a look into their headers.
         let grpc = request.method == Method::POST && is_grpc(&request.headers);
         let (rpc, route) = if grpc {
@@ -447,9 +455,39 @@ impl Exchange {
         self.0.event_stream.store(true, Ordering::Relaxed);
     }
 
-    /// Bytes of the request body that the service has read so far.
-    pub fn request_body_bytes(&self) -> u64 {
-        self.0.request_body_bytes.load(Ordering::Relaxed)
+    /// Takes the right to end it. Returns `false` when a layer has it already, or nobody is to have it.
+    pub(crate) fn claim(&self) -> bool {
+        !self.0.claimed.swap(true, Ordering::Relaxed)
+    }
+
+    /// The same for one that nobody else can know yet.
+    pub(crate) fn set_claimed(&self) {
+        self.0.claimed.store(true, Ordering::Relaxed);
+    }
+
+    /// Bytes of the request body: as many as it declares, or as the service has read so far where they are
+    /// [counted](crate::CountRequestBodyLayer). `None` for a body of undeclared length that is not counted.
+    pub fn request_body_bytes(&self) -> Option<u64> {
+        Some(self.0.request_body_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes != UNKNOWN_LENGTH)
+    }
+
+    /// Begins to count. Returns `false` when somebody counts already.
+    pub(crate) fn count_request_body(&self) -> bool {
+        let first = !self.0.counts_request_body.swap(true, Ordering::Relaxed);
+        if first {
+            self.0.request_body_bytes.store(0, Ordering::Relaxed);
+        }
+        first
+    }
+
+    /// The length that the request declares, which stands where nobody counts.
+    #[inline]
+    pub(crate) fn declare_request_body(&self, length: Option<u64>) {
+        if let Some(bytes) = length
+            && !self.0.counts_request_body.load(Ordering::Relaxed)
+        {
+            self.0.request_body_bytes.store(bytes, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn add_request_body_bytes(&self, bytes: u64) {

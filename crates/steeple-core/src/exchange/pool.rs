@@ -55,7 +55,9 @@ impl Inner {
             ended: false.into(),
             event_stream: false.into(),
             skipped: 0.into(),
-            request_body_bytes: 0.into(),
+            claimed: false.into(),
+            counts_request_body: false.into(),
+            request_body_bytes: super::UNKNOWN_LENGTH.into(),
             watched_by: [const { AtomicUsize::new(0) }; super::MAX_IDENTITIES],
             request_id: OnceLock::new(),
             trace: OnceLock::new(),
@@ -80,6 +82,8 @@ impl Inner {
             ended,
             event_stream,
             skipped,
+            claimed,
+            counts_request_body,
             request_body_bytes,
             watched_by,
             request_id,
@@ -95,7 +99,9 @@ impl Inner {
         *ended.get_mut() = false;
         *event_stream.get_mut() = false;
         *skipped.get_mut() = 0;
-        *request_body_bytes.get_mut() = 0;
+        *claimed.get_mut() = false;
+        *counts_request_body.get_mut() = false;
+        *request_body_bytes.get_mut() = super::UNKNOWN_LENGTH;
         for identity in watched_by {
             *identity.get_mut() = 0;
         }
@@ -118,7 +124,7 @@ mod tests {
     fn told(exchange: &Exchange) -> String {
         let snapshot = exchange.snapshot();
         format!(
-            "{snapshot:?} {:?} {:?} {:?} {:?} {} {} {} {} {:?} {:?} {:?}",
+            "{snapshot:?} {:?} {:?} {:?} {:?} {} {} {} {:?} {:?} {:?} {:?}",
             exchange.get_request_id(),
             exchange.trace(),
             exchange.rule_name(),
@@ -144,6 +150,7 @@ mod tests {
         used.fold_rpc_method();
         used.set_event_stream();
         used.skip(Signal::Log);
+        assert!(used.claim() && used.count_request_body());
         used.add_request_body_bytes(7);
         used.set_request_id(RequestId::new());
         used.set_trace(TraceContext::new_root());
@@ -161,6 +168,7 @@ mod tests {
         assert_eq!(Arc::as_ptr(&again.0).addr(), address, "it is the same one");
         assert_eq!(told(&again), fresh);
         assert!(again.admit(Identity::of(&observer)), "nobody watches it");
+        assert!(again.count_request_body(), "nobody counts it");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Extractors for Axum. They never reject: without a layer they hand out a detached exchange.
+//! Extractors for Axum. They never reject: outside of a layer they begin the request's exchange, which the layer then
+//! takes over.
 
 use std::convert::Infallible;
 
@@ -11,7 +12,7 @@ impl<S: Sync> FromRequestParts<S> for Exchange {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get_or_insert_with(Self::detached).clone())
+        Ok(exchange_of(parts))
     }
 }
 
@@ -19,15 +20,24 @@ impl<S: Sync> FromRequestParts<S> for RequestId {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(*parts.extensions.get_or_insert_with(Exchange::detached).request_id())
+        Ok(*exchange_of(parts).request_id())
     }
 }
 
-/// The name as it is by now: what the handler says later is not in it.
+/// The name at this moment: a name that the handler sets later is not in it.
 impl<S: Sync> FromRequestParts<S> for TransactionName {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get_or_insert_with(Exchange::detached).name())
+        Ok(exchange_of(parts).name())
     }
+}
+
+fn exchange_of(parts: &mut Parts) -> Exchange {
+    if let Some(exchange) = parts.extensions.get::<Exchange>() {
+        return exchange.clone();
+    }
+    let exchange = Exchange::arrived(parts);
+    parts.extensions.insert(exchange.clone());
+    exchange
 }

@@ -9,7 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::watch::Watch;
-use crate::{Exchange, Observer, Outcome};
+use crate::{Observer, Outcome};
 
 pin_project! {
     /// A response body that is watched to its end. Forwards every frame, its length and its end as they are.
@@ -41,6 +41,13 @@ impl<B: Body, O: Observer> ObservedBody<B, O> {
     /// The body inside.
     pub fn get_ref(&self) -> &B {
         &self.inner
+    }
+}
+
+/// A body that nothing watches: for layers outside that answer by themselves (a timeout, a CORS preflight).
+impl<B: Body + Default, O: Observer> Default for ObservedBody<B, O> {
+    fn default() -> Self {
+        Self { inner: B::default(), watch: None }
     }
 }
 
@@ -77,62 +84,6 @@ where
                     watch.finish(Outcome::Completed);
                 }
             }
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
-}
-
-pin_project! {
-    /// A request body whose bytes are counted as the service reads them. Forwards everything as it is.
-    #[derive(Debug)]
-    pub struct CountedBody<B> {
-        #[pin]
-        inner: B,
-        exchange: Option<Exchange>,
-    }
-}
-
-impl<B> CountedBody<B> {
-    pub(super) fn new(inner: B, exchange: Option<Exchange>) -> Self {
-        Self { inner, exchange }
-    }
-
-    /// The body inside.
-    pub fn get_ref(&self) -> &B {
-        &self.inner
-    }
-
-    /// The body inside, no longer counted.
-    pub fn into_inner(self) -> B {
-        self.inner
-    }
-}
-
-impl<B: Default> Default for CountedBody<B> {
-    fn default() -> Self {
-        Self { inner: B::default(), exchange: None }
-    }
-}
-
-impl<B: Body> Body for CountedBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let this = self.project();
-        let frame = ready!(this.inner.poll_frame(cx));
-        if let (Some(exchange), Some(Ok(frame))) = (this.exchange, &frame)
-            && let Some(data) = frame.data_ref()
-        {
-            exchange.add_request_body_bytes(data.remaining() as u64);
         }
         Poll::Ready(frame)
     }

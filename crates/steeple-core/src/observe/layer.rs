@@ -15,7 +15,7 @@ use crate::Observer;
 /// // One observer, or a tuple of them: one pass.
 /// let layer = ObserveLayer::new((RequestIds::new(),));
 /// let service = ServiceBuilder::new().layer(layer).service_fn(
-///     |_: http::Request<steeple_core::CountedBody<String>>| async {
+///     |_: http::Request<String>| async {
 ///         Ok::<_, std::convert::Infallible>(http::Response::new(String::from("hello")))
 ///     },
 /// );

@@ -21,6 +21,7 @@
 //! | dropped in the body | `cancelled_in_body` |
 
 mod body;
+mod count;
 pub mod future;
 mod layer;
 mod service;
@@ -28,7 +29,8 @@ mod watch;
 
 pub(crate) use self::watch::is_event_stream;
 pub use self::{
-    body::{CountedBody, ObservedBody},
+    body::ObservedBody,
+    count::{CountRequestBody, CountRequestBodyLayer, CountedBody, count_request_body},
     layer::ObserveLayer,
     service::Observe,
 };

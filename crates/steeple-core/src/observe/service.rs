@@ -8,8 +8,8 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::{Apart, CountedBody, ObservedBody, future::ResponseFuture, watch::Watch};
-use crate::{Exchange, Observer};
+use super::{Apart, ObservedBody, future::ResponseFuture, watch::Watch};
+use crate::{Exchange, Observer, message};
 
 /// A service whose exchanges are watched. See the [module docs](crate::observe).
 #[derive(Debug)]
@@ -47,8 +47,9 @@ impl<S: Clone, O> Clone for Observe<S, O> {
 
 impl<S, A, B, O> Service<Request<A>> for Observe<S, O>
 where
-    S: Service<Request<CountedBody<A>>, Response = Response<B>>,
+    S: Service<Request<A>, Response = Response<B>>,
     S::Error: fmt::Display + 'static,
+    A: Body,
     B: Body,
     B::Error: fmt::Display + 'static,
     O: Observer,
@@ -65,22 +66,24 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        let outer = head.extensions.get::<Exchange>().filter(|exchange| !exchange.has_ended()).cloned();
-        let joins = outer.is_some();
-        let exchange = if let Some(exchange) = outer {
+        let known = head.extensions.get::<Exchange>().filter(|exchange| !exchange.has_ended()).cloned();
+        let (exchange, is_owner) = if let Some(exchange) = known {
             #[cfg(feature = "axum")]
             if let Some(path) = head.extensions.get::<axum::extract::MatchedPath>() {
                 exchange.report_route(path.clone());
             }
-            exchange
+            let is_owner = exchange.claim();
+            (exchange, is_owner)
         } else {
-            let exchange = Exchange::of(&head);
+            let exchange = Exchange::arrived(&head);
+            exchange.set_claimed();
             head.extensions.insert(exchange.clone());
-            exchange
+            (exchange, true)
         };
-        let mut watch = Watch::start(&self.observer, exchange.clone(), &mut head, !joins);
-        // The outermost layer counts, so that a byte counts once.
-        let body = CountedBody::new(body, if joins { None } else { Some(exchange) });
+        if is_owner {
+            exchange.declare_request_body(message::declared_length(body.size_hint().exact(), &head.headers));
+        }
+        let mut watch = Watch::start(&self.observer, exchange, &mut head, is_owner);
         let entered = watch.enter();
         let future = self.inner.call(Request::from_parts(head, body));
         entered.exit();

@@ -6,6 +6,7 @@ use super::Apart;
 use crate::{
     End, Exchange, GrpcStatus, NoticedError, Observer, Outcome, clock,
     exchange::{is_grpc, swap_current},
+    message::declared_length,
     observer::{begin, quietly},
 };
 
@@ -80,9 +81,7 @@ impl<O: Observer> Watch<O> {
         let (Some(live), Some(exchange)) = (&mut self.live, &self.exchange) else { return };
         live.head_at = Some(clock::now());
         live.status = Some(head.status);
-        live.expected_bytes = exact_size.or_else(|| {
-            head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
-        });
+        live.expected_bytes = declared_length(exact_size, &head.headers);
         if exchange.is_grpc() {
             live.grpc_status = GrpcStatus::from_headers(&head.headers);
             live.is_plain_answer = live.grpc_status.is_none() && !is_grpc(&head.headers);

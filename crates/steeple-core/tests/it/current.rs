@@ -12,13 +12,13 @@ use futures_util::{FutureExt, StreamExt, future::join_all, stream};
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, StreamBody, combinators::UnsyncBoxBody};
-use steeple_core::{CountedBody, Exchange, ObserveLayer, test_util::RecordingObserver};
+use steeple_core::{Exchange, ObserveLayer, test_util::RecordingObserver};
 use tower::{Layer, ServiceExt, util::BoxCloneSyncService};
 
 use crate::replay::{Replay, check_laws};
 
 type Checking = BoxCloneSyncService<Request<Empty<Bytes>>, Response<UnsyncBoxBody<Bytes, String>>, String>;
-type Incoming = Request<CountedBody<Empty<Bytes>>>;
+type Incoming = Request<Empty<Bytes>>;
 
 /// Gives way to whatever else is ready, on any executor.
 async fn give_way() {

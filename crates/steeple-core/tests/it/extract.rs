@@ -1,6 +1,6 @@
 //! The extractors for Axum.
 
-use axum::{Router, body::Body, routing::get};
+use axum::{Router, body::Body, middleware::Next, routing::get};
 use http::Request;
 use http_body_util::BodyExt;
 use steeple_core::{Exchange, ObserveLayer, RequestId, RequestIds, test_util::RecordingObserver};
@@ -24,7 +24,7 @@ async fn ask(app: Router) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn without_a_layer_extractors_hand_out_one_detached_exchange() {
+async fn without_a_layer_extractors_hand_out_one_exchange_that_nobody_watches() {
     let said = ask(app()).await;
     assert_eq!(said[0], said[1], "both extractors of a request hand out the same");
     assert_ne!(said[0], "from-client", "nobody decided to trust the client");
@@ -38,4 +38,17 @@ async fn with_a_layer_extractors_hand_out_its_exchange() {
     assert_eq!(said, ["from-client", "from-client", "true"]);
     assert_eq!(observer.ended()[0].0.name().to_string(), "who am I");
     assert_eq!(observer.ended()[0].0.route().unwrap().as_str(), "/who");
+}
+
+#[tokio::test]
+async fn an_exchange_that_an_extractor_outside_of_the_layer_began_is_the_layers() {
+    let observer = RecordingObserver::new();
+    let outside = axum::middleware::from_fn(async |exchange: Exchange, request: axum::extract::Request, next: Next| {
+        exchange.attribute("seen", true);
+        next.run(request).await
+    });
+    ask(app().layer(ObserveLayer::new((RequestIds::new(), observer.clone()))).layer(outside)).await;
+    let (exchange, _) = observer.ended().remove(0);
+    assert_eq!((exchange.method(), exchange.route().unwrap().as_str()), ("GET", "/who"));
+    assert!(exchange.has_ended() && exchange.attributes().len() == 1);
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
 use steeple_core::{
-    CountedBody, ObserveLayer,
+    ObserveLayer,
     test_util::{RecordingObserver, ScriptedBody, Step},
 };
 use tower::{Layer, Service, ServiceExt};
@@ -21,7 +21,7 @@ fn steps() -> Vec<Step> {
 }
 
 fn watched(body: ScriptedBody) -> impl Body<Data = Bytes, Error = String> {
-    let answers = service(move |_: Request<CountedBody<Empty<Bytes>>>| {
+    let answers = service(move |_: Request<Empty<Bytes>>| {
         let body = body.clone();
         async { Response::new(body) }
     });
@@ -59,7 +59,7 @@ fn the_length_and_the_end_pass_as_they_are() {
 
 #[test]
 fn the_request_passes_as_it_is() {
-    let echo = service(|request: Request<CountedBody<Full<Bytes>>>| async move {
+    let echo = service(|request: Request<Full<Bytes>>| async move {
         assert_eq!(request.headers()["x-mine"], "1");
         let body = request.into_body();
         assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(5), false));

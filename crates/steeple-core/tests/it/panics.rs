@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
-use steeple_core::{CountedBody, ObserveLayer, Outcome, notice_panics, test_util::RecordingObserver};
+use steeple_core::{ObserveLayer, Outcome, notice_panics, test_util::RecordingObserver};
 use tower::{Layer, Service};
 
 use crate::replay::{
@@ -83,7 +83,7 @@ impl Body for PanicsAboutItsEnd {
 fn check_asked(at: u32, frames: usize, want: Outcome) {
     quiet_scripted_panics();
     let observer = RecordingObserver::new();
-    let answers = service(move |_: Request<CountedBody<Empty<Bytes>>>| async move {
+    let answers = service(move |_: Request<Empty<Bytes>>| async move {
         Response::new(PanicsAboutItsEnd { askings: Cell::new(0), at })
     });
     let mut service = ObserveLayer::new(observer.clone()).layer(answers);
@@ -123,8 +123,7 @@ fn an_error_that_panics_when_it_is_displayed_harms_nobody() {
 
     quiet_scripted_panics();
     let observer = RecordingObserver::new();
-    let fails =
-        tower::service_fn(|_: Request<CountedBody<Empty<Bytes>>>| async { Err::<Response<Full<Bytes>>, _>(Rude) });
+    let fails = tower::service_fn(|_: Request<Empty<Bytes>>| async { Err::<Response<Full<Bytes>>, _>(Rude) });
     let mut service = ObserveLayer::new(observer.clone()).layer(fails);
     let result = service.call(Replay::default().request()).now_or_never().unwrap();
     assert!(matches!(result, Err(Rude)));

@@ -6,8 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, request};
 use http_body_util::{Empty, Full};
 use steeple_core::{
-    CountedBody, End, Exchange, ObserveLayer, Observer, RequestId, RequestIds, X_REQUEST_ID,
-    test_util::RecordingObserver,
+    End, Exchange, ObserveLayer, Observer, RequestId, RequestIds, X_REQUEST_ID, test_util::RecordingObserver,
 };
 use tower::{Layer, ServiceBuilder};
 
@@ -34,11 +33,7 @@ fn send<O: Observer>(observer: O, sent: &[&[u8]]) -> Seen {
     send_through(|inner| ObserveLayer::new((observer, RecordingObserver::new())).layer(inner), sent, None)
 }
 
-type Inner = tower::util::BoxCloneSyncService<
-    Request<CountedBody<Empty<Bytes>>>,
-    Response<Full<Bytes>>,
-    std::convert::Infallible,
->;
+type Inner = tower::util::BoxCloneSyncService<Request<Empty<Bytes>>, Response<Full<Bytes>>, std::convert::Infallible>;
 
 fn send_through<S, B>(stack: impl FnOnce(Inner) -> S, sent: &[&[u8]], answers: Option<&'static str>) -> Seen
 where
@@ -48,7 +43,7 @@ where
     let seen = Arc::new(Mutex::new(None));
     let inner = {
         let seen = Arc::clone(&seen);
-        service(move |request: Request<CountedBody<Empty<Bytes>>>| {
+        service(move |request: Request<Empty<Bytes>>| {
             let exchange = request.extensions().get::<Exchange>().unwrap().clone();
             *seen.lock().unwrap() = Some((exchange, all_of(request.headers())));
             let mut response = Response::new(Full::new(Bytes::new()));

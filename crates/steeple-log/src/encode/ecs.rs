@@ -40,7 +40,9 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     kind(out, access);
     ids(out, &access.context);
     plain(out, text_key!("http.request.method"), access.method);
-    number(out, key!("http.request.body.bytes"), access.end.request_body_bytes);
+    if let Some(bytes) = access.end.request_body_bytes {
+        number(out, key!("http.request.body.bytes"), bytes);
+    }
     if let Some(status) = access.end.status {
         number(out, key!("http.response.status_code"), status.as_u16());
     }

@@ -93,7 +93,9 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
         out.extend_from_slice(key!("response_head_ms").as_bytes());
         millis(out, head_after);
     }
-    number(out, key!("http.request.body.size"), access.end.request_body_bytes);
+    if let Some(bytes) = access.end.request_body_bytes {
+        number(out, key!("http.request.body.size"), bytes);
+    }
     number(out, key!("http.response.body.size"), access.end.response_body_bytes);
     plain(out, text_key!("network.protocol.version"), access.version);
     optional(out, text_key!("user_agent.original"), borrowed(access.user_agent.as_ref()));

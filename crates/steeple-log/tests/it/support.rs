@@ -14,7 +14,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use steeple_core::{
-    CountedBody, Exchange, ObserveLayer, Observer,
+    Exchange, ObserveLayer, Observer,
     test_util::{ScriptedBody, Step},
 };
 use steeple_log::{Format, LogGuard, Logging};
@@ -101,7 +101,7 @@ pub(crate) fn read(line: &str) -> Value {
     Value::Object(object.unwrap_or_else(|error| panic!("{error}: {line}")))
 }
 
-pub(crate) type Body = CountedBody<String>;
+pub(crate) type Body = String;
 
 /// Ends as its path says.
 pub(crate) async fn serve(request: Request<Body>) -> Result<Response<ScriptedBody>, String> {

@@ -224,7 +224,9 @@ impl Http {
         let end = ended.end;
         let failed = end.is_server_error();
         let row = method.cells.row();
-        method.request_size.record(&row, end.request_body_bytes);
+        if let Some(bytes) = end.request_body_bytes {
+            method.request_size.record(&row, bytes);
+        }
         method.response_size.record(&row, end.response_body_bytes);
         if let Some(abort) = ABORTS.iter().position(|abort| *abort == end.outcome) {
             row.add(abort, 1);

@@ -32,7 +32,12 @@ fn classic_families() -> [Meta; 6] {
             "Time from the request head to the response head.",
             &BY_ROUTE,
         ),
-        Meta::new(Kind::Histogram, "http_request_size_bytes", "Bytes of request bodies that were read.", &BY_ROUTE),
+        Meta::new(
+            Kind::Histogram,
+            "http_request_size_bytes",
+            "Bytes of request bodies: read where counted, else as declared.",
+            &BY_ROUTE,
+        ),
         Meta::new(
             Kind::Histogram,
             "http_response_size_bytes",

@@ -16,7 +16,7 @@ fn allocations(metrics: Option<&Metrics>, route: &'static str) -> u64 {
     use steeple_core::ObserveLayer;
     use tower::{Layer, Service};
 
-    let service = tower::service_fn(move |request: http::Request<steeple_core::CountedBody<TestBody>>| {
+    let service = tower::service_fn(move |request: http::Request<TestBody>| {
         let exchange = request.extensions().get::<Exchange>().unwrap();
         exchange.report_route(Text::from_static(route));
         std::future::ready(Ok::<_, Infallible>(Response::new(TestBody::default())))

@@ -61,7 +61,7 @@ async fn make_all(trace: &Trace) {
     };
     for code in ["0", "12", "14"] {
         let response = trace.layer().layer(service_fn(|request: Request<_>| {
-            let _body: Request<steeple_core::CountedBody<Body>> = request;
+            let _body: Request<Body> = request;
             answer(code)(Request::new(Body::empty()))
         }));
         response.oneshot(call()).await.unwrap().into_body().collect().await.unwrap();

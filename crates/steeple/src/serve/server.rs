@@ -7,7 +7,7 @@ use axum::{
 };
 use hyper::{body::Incoming, rt::Executor, service::service_fn};
 use hyper_util::{rt::TokioIo, server::conn::auto};
-use steeple_core::connection::ObservedIo;
+use steeple_core::{connection::ObservedIo, count_request_body};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
@@ -59,7 +59,7 @@ impl Server {
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             request.extensions_mut().insert(connection.clone());
-            app.clone().call(request)
+            app.clone().call(count_request_body(request))
         });
         let (shutdown, streams) = (self.shutdown.clone(), self.streams.clone());
         self.connections.spawn(async move {

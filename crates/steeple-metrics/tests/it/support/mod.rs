@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use steeple_core::{CountedBody, Exchange, ObservedBody};
+use steeple_core::{Exchange, ObservedBody};
 use steeple_metrics::Metrics;
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -36,14 +36,13 @@ where
     F: Future<Output = Result<Response<B>, E>>,
 {
     let mut handler = Some(handler);
-    let service =
-        ServiceBuilder::new().layer(metrics.layer()).service_fn(move |request: Request<CountedBody<TestBody>>| {
-            let exchange = request.extensions().get::<Exchange>().unwrap().clone();
-            if let Some(Routed(route)) = request.extensions().get() {
-                exchange.report_route(*route);
-            }
-            handler.take().unwrap()(exchange)
-        });
+    let service = ServiceBuilder::new().layer(metrics.layer()).service_fn(move |request: Request<TestBody>| {
+        let exchange = request.extensions().get::<Exchange>().unwrap().clone();
+        if let Some(Routed(route)) = request.extensions().get() {
+            exchange.report_route(*route);
+        }
+        handler.take().unwrap()(exchange)
+    });
     service.oneshot(request).await
 }
 
