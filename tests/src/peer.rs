@@ -1,7 +1,8 @@
 //! Other people's servers and tools: found by name, started on a free loopback port, stopped when dropped.
 //!
 //! A peer that is not there is named on standard error and its test skipped; with `STEEPLE_REQUIRE_PEERS=1`, as in
-//! `.ci/run`, it is a failure. Peers are looked for in `STEEPLE_PEERS_DIR/*/bin` and on the `PATH`.
+//! `.ci/run`, it is a failure. Peers are looked for in `STEEPLE_PEERS_DIR/*/bin`, on the `PATH`, and where Debian puts
+//! servers. [`PEERS`] has them all, and the test binary `peers` prints which of them are here.
 
 use std::{
     collections::BTreeSet,
@@ -21,19 +22,67 @@ use tempfile::TempDir;
 
 use crate::settle::PATIENCE;
 
-/// Finds a peer's binary. `None`, once that was said, if it is not on this machine.
+/// A program that tests of this workspace talk to.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// Its binary: a name to look for, or a path below `STEEPLE_PEERS_DIR`.
+    pub binary: &'static str,
+    /// What the tests use it for.
+    pub does: &'static str,
+}
+
+/// Every peer that a test of this workspace looks for. `.ci/peers` installs them.
+pub const PEERS: &[Known] = &[
+    Known { binary: "prometheus", does: "scrapes pages, evaluates rules, accepts remote writes" },
+    Known { binary: "promtool", does: "checks metric names and rule files" },
+    Known { binary: "prometheus-pushgateway", does: "accepts pushed metrics" },
+    Known { binary: "nginx", does: "stands between two services" },
+    Known { binary: "openssl", does: "makes certificates" },
+    Known { binary: "otlp/bin/python", does: "receives OTLP with OpenTelemetry's own classes" },
+    Known { binary: "bugsink/bin/bugsink-manage", does: "receives Sentry envelopes" },
+    Known { binary: "sentry-relay/bin/python", does: "applies Sentry Relay's own rules to events" },
+];
+
+impl Known {
+    /// Where it is on this machine.
+    pub fn path(self) -> Option<PathBuf> {
+        if self.binary.contains('/') {
+            let directory = env::var_os("STEEPLE_PEERS_DIR").map(PathBuf::from);
+            return directory.map(|directory| directory.join(self.binary)).filter(|path| is_executable(path));
+        }
+        locate(self.binary, search_path())
+    }
+}
+
+/// Whether a peer that is missing fails the test that needs it: `STEEPLE_REQUIRE_PEERS=1`.
+pub fn required() -> bool {
+    env::var_os("STEEPLE_REQUIRE_PEERS").is_some_and(|value| value == "1")
+}
+
+/// Finds a peer's binary. `None`, once that was printed, if it is not on this machine.
 ///
 /// # Panics
-/// When it is not there and `STEEPLE_REQUIRE_PEERS=1`.
+/// When it is not there and `STEEPLE_REQUIRE_PEERS=1`, and when it is not among [`PEERS`].
 #[track_caller]
 pub fn find(name: &str) -> Option<PathBuf> {
+    let named = |known: &Known| known.binary.rsplit('/').next() == Some(name) || known.binary == name;
+    assert!(PEERS.iter().any(named), "{name} is not among the known peers");
     let found = locate(name, search_path());
+    record(name, found.is_some());
     if found.is_none() {
-        let required = env::var_os("STEEPLE_REQUIRE_PEERS").is_some_and(|value| value == "1");
-        assert!(!required, "peer not found: {name}; STEEPLE_REQUIRE_PEERS=1 requires it");
+        assert!(!required(), "peer not found: {name}; STEEPLE_REQUIRE_PEERS=1 requires it");
         say_missing(name, std::panic::Location::caller().file());
     }
     found
+}
+
+/// Notes for `.ci/test` that this test talks to a peer: a line in the file `STEEPLE_PEERS_LOG`.
+fn record(name: &str, found: bool) {
+    let Some(log) = env::var_os("STEEPLE_PEERS_LOG") else { return };
+    let test = thread::current().name().unwrap_or_default().to_owned();
+    let line = format!("{test}\t{name}\t{}\n", if found { "found" } else { "missing" });
+    let written = fs::OpenOptions::new().create(true).append(true).open(&log);
+    written.and_then(|mut log| log.write_all(line.as_bytes())).expect("STEEPLE_PEERS_LOG can be written");
 }
 
 /// Finds what several peers have under one name, such as an interpreter with their packages, in this one's directory.
@@ -44,6 +93,9 @@ pub fn find(name: &str) -> Option<PathBuf> {
 pub fn find_in(peer: &str, name: &str) -> Option<PathBuf> {
     let own = env::var_os("STEEPLE_PEERS_DIR").map(|directory| PathBuf::from(directory).join(peer).join("bin"));
     let found = locate(name, own.into_iter().collect());
+    if found.is_some() {
+        record(&format!("{peer}/bin/{name}"), true);
+    }
     found.or_else(|| find(&format!("{peer}/bin/{name}")))
 }
 
@@ -69,7 +121,9 @@ fn search_path() -> Vec<PathBuf> {
     let own = env::var_os("STEEPLE_PEERS_DIR").and_then(|directory| fs::read_dir(directory).ok());
     let own = own.into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
     let path = env::var_os("PATH").unwrap_or_default();
-    own.chain(env::split_paths(&path)).collect()
+    // Where Debian puts servers, which is not on everybody's `PATH`.
+    let servers = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    own.chain(env::split_paths(&path)).chain(servers).collect()
 }
 
 fn locate(name: &str, directories: Vec<PathBuf>) -> Option<PathBuf> {

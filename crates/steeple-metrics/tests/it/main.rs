@@ -9,7 +9,6 @@
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    clippy::print_stderr,
     reason = "a test that cannot go on has failed; numbers are small and whole"
 )]
 

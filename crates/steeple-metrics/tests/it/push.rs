@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{Page, TestBody, call, request, strict};
+use crate::support::{self, Page, TestBody, call, request, strict};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -394,7 +394,7 @@ impl Drop for Peer {
     }
 }
 
-/// Starts a real server on a free port, or says that it is not installed.
+/// Starts a real server on a free port, or prints that it is not installed.
 async fn peer(program: &str, arguments: &[&str]) -> Option<(Peer, SocketAddr)> {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let listen = format!("--web.listen-address={address}");
@@ -402,12 +402,11 @@ async fn peer(program: &str, arguments: &[&str]) -> Option<(Peer, SocketAddr)> {
     let child = match child {
         Ok(child) => Peer(child),
         Err(error) => {
-            let required = std::env::var_os("STEEPLE_REQUIRE_PEERS").is_some_and(|value| value == "1");
-            assert!(!required, "{program} is required: {error}");
-            eprintln!("not found, so not asked: {program}");
+            support::missing(program, &error);
             return None;
         }
     };
+    support::record(program, true);
     for _ in 0..200 {
         if get(address, "/-/ready").await.is_some_and(|(status, _)| status == StatusCode::OK) {
             return Some((child, address));

@@ -1,6 +1,13 @@
 //! Two services that call each other through a proxy that neither of them wrote: over HTTP and over gRPC, one trace.
 
-use std::{convert::Infallible, fs, net::SocketAddr, path::Path, process::Command, time::Duration};
+use std::{
+    convert::Infallible,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -25,7 +32,7 @@ use tonic::{
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
 use crate::{
-    receiver::{Process, free_port, missing},
+    receiver::{Process, free_port, missing, record},
     support::{Rig, attributes},
 };
 
@@ -138,11 +145,14 @@ http {{
 "
     );
     fs::write(directory.join("nginx.conf"), configuration).unwrap();
-    let binary = ["/usr/sbin/nginx", "/usr/local/sbin/nginx"].into_iter().find(|path| Path::new(path).exists());
-    let Some(binary) = binary else {
+    // Debian puts servers where not every `PATH` leads.
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    let Some(binary) = directories.map(|directory| directory.join("nginx")).find(|path| path.is_file()) else {
         missing("nginx");
         return None;
     };
+    record("nginx", true);
     let mut command = Command::new(binary);
     command.arg("-p").arg(directory).arg("-c").arg(directory.join("nginx.conf")).args(["-e", "error.log"]);
     let process = Process::start(&mut command);

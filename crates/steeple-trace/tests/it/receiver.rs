@@ -1,15 +1,17 @@
 //! Real systems that these tests talk to: an OTLP receiver on OpenTelemetry's own classes, and nginx.
 //!
-//! `.ci/peers-otlp.sh` installs the one. Where a peer is missing a test says so and passes; with
+//! `.ci/peers-otlp.sh` installs the first. Where a peer is missing, a test prints that and passes; with
 //! `STEEPLE_REQUIRE_PEERS=1` it fails.
 
 use std::{
     env,
-    io::{BufRead, BufReader},
+    fs::OpenOptions,
+    io::{self, BufRead, BufReader, Write as _},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     sync::{Arc, Mutex},
+    thread,
     time::Duration,
 };
 
@@ -32,11 +34,22 @@ impl Drop for Process {
     }
 }
 
-/// Says that a test cannot run here; where peers are required, fails.
-#[expect(clippy::print_stderr, reason = "that is how a test says that it did nothing")]
+/// Prints that a test cannot run here; where peers are required, fails.
 pub(crate) fn missing(what: &str) {
-    assert!(env::var_os("STEEPLE_REQUIRE_PEERS").is_none(), "{what} is missing, run .ci/peers");
-    eprintln!("skipped: {what} is missing");
+    record(what, false);
+    let required = env::var_os("STEEPLE_REQUIRE_PEERS").is_some_and(|value| value == "1");
+    assert!(!required, "peer not found: {what}; STEEPLE_REQUIRE_PEERS=1 requires it");
+    // Not `eprintln!`, whose output a test runner keeps to itself when the test passes.
+    writeln!(io::stderr(), "peer not found: {what} (skipped what needs it; .ci/peers installs it)").ok();
+}
+
+/// Notes for `.ci/test` that this test talks to a peer.
+pub(crate) fn record(peer: &str, found: bool) {
+    let Some(log) = env::var_os("STEEPLE_PEERS_LOG") else { return };
+    let thread = thread::current();
+    let line = format!("{}\t{peer}\t{}\n", thread.name().unwrap_or_default(), if found { "found" } else { "missing" });
+    let log = OpenOptions::new().create(true).append(true).open(log);
+    log.and_then(|mut log| log.write_all(line.as_bytes())).expect("STEEPLE_PEERS_LOG can be written");
 }
 
 /// A port that was free a moment ago.
@@ -71,6 +84,7 @@ impl Receiver {
             missing("the OTLP receiver");
             return None;
         };
+        record("otlp/bin/python", true);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/receiver.py");
         let mut command = Command::new(python);
         command.arg(script).args([grpc.to_string(), http.to_string()]).args(more).stdout(Stdio::piped());

@@ -4,6 +4,8 @@
 
 pub mod strict;
 
+use std::io::Write as _;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -91,9 +93,27 @@ impl Page {
     }
 }
 
-/// Runs `promtool`, or says that there is none. Fails without it where peers are required.
+/// Prints that a peer is not installed; with `STEEPLE_REQUIRE_PEERS=1` that is a failure.
+pub fn missing(program: &str, error: &std::io::Error) {
+    record(program, false);
+    let required = std::env::var_os("STEEPLE_REQUIRE_PEERS").is_some_and(|value| value == "1");
+    assert!(!required, "peer not found: {program}: {error}; STEEPLE_REQUIRE_PEERS=1 requires it");
+    // Not `eprintln!`, whose output a test runner keeps to itself when the test passes.
+    writeln!(std::io::stderr(), "peer not found: {program} (skipped what needs it; .ci/peers installs it)").ok();
+}
+
+/// Notes for `.ci/test` that this test talks to a peer.
+pub fn record(peer: &str, found: bool) {
+    let Some(log) = std::env::var_os("STEEPLE_PEERS_LOG") else { return };
+    let thread = std::thread::current();
+    let line = format!("{}\t{peer}\t{}\n", thread.name().unwrap_or_default(), if found { "found" } else { "missing" });
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(log);
+    log.and_then(|mut log| log.write_all(line.as_bytes())).expect("STEEPLE_PEERS_LOG can be written");
+}
+
+/// Runs `promtool`, or prints that it is missing. Fails without it where peers are required.
 pub fn promtool(arguments: &[&str], stdin: Option<&str>) {
-    use std::{io::Write, process::Stdio};
+    use std::process::Stdio;
 
     let child = std::process::Command::new("promtool")
         .args(arguments)
@@ -103,13 +123,9 @@ pub fn promtool(arguments: &[&str], stdin: Option<&str>) {
         .spawn();
     let mut child = match child {
         Ok(child) => child,
-        Err(error) => {
-            let required = std::env::var_os("STEEPLE_REQUIRE_PEERS").is_some_and(|value| value == "1");
-            assert!(!required, "promtool is required: {error}");
-            eprintln!("not found, so not asked: promtool");
-            return;
-        }
+        Err(error) => return missing("promtool", &error),
     };
+    record("promtool", true);
     let mut input = child.stdin.take().unwrap();
     input.write_all(stdin.unwrap_or_default().as_bytes()).unwrap();
     drop(input);
