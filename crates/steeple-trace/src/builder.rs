@@ -17,6 +17,7 @@ use crate::{
     keep::Hold,
     newrelic,
     observer::{Inner, PeerOf},
+    recorded::{Recording, Tracer},
     sampling::Decided,
     scrub::Bounds,
     trust::TrustPolicy,
@@ -236,6 +237,21 @@ impl TraceBuilder {
         self
     }
 
+    /// How much memory the log records that wait for the exporter, or are being sent, take at most, in bytes. Default:
+    /// 16 MiB.
+    #[cfg(feature = "otlp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+    pub fn log_queue_bytes(mut self, max_bytes: usize) -> Self {
+        self.logs.limits.max_bytes = max_bytes;
+        self
+    }
+
+    /// How much memory the spans that wait for the exporter, or are being sent, take at most, in bytes. Default: 16 MiB.
+    pub fn queue_bytes(mut self, max_bytes: usize) -> Self {
+        self.limits.max_bytes = max_bytes;
+        self
+    }
+
     /// How many spans wait for the exporter at most, and how many are sent at once. Default: 2,048 and 512.
     pub fn queue(mut self, max_spans: usize, max_batch: usize) -> Self {
         self.limits.max_queue = max_spans.max(1);
@@ -393,8 +409,9 @@ impl TraceBuilder {
             Some(otlp) => Some(Arc::new(Logs::start(otlp, self.logs.limits, made.resource, self.bounds())?)),
             None => None,
         };
+        let recording = Arc::new(Recording::new(&self.bounds()));
         Ok(Trace(Arc::new(Inner {
-            tracer: made.tracer,
+            tracer: Tracer::new(made.tracer, recording),
             owner: made.owner,
             queue: made.queue,
             hold: made.hold,
@@ -404,6 +421,7 @@ impl TraceBuilder {
             propagators: self.propagators,
             trust: self.trust,
             scrubber: self.scrubber,
+            max_value: self.max_value,
             capture: self.capture,
             response_header: self.response_header,
             behind_proxy: self.behind_proxy,

@@ -132,7 +132,9 @@ impl Doctor {
                 let finding = unreachable(&receiver);
                 tracing::dispatcher::with_default(&dispatch, || log(finding));
             };
-            let _no_thread = thread::Builder::new().name("steeple-doctor".to_owned()).spawn(report);
+            if let Err(error) = thread::Builder::new().name("steeple-doctor".to_owned()).spawn(report) {
+                tracing::error!(target: "steeple_trace", %error, "tracing: could not start a thread to check the receiver");
+            }
         }
     }
 

@@ -10,11 +10,14 @@ use std::{
     time::Duration,
 };
 
-use opentelemetry::{Array, KeyValue, Value, trace::SpanContext};
+use opentelemetry::{Value, trace::SpanContext};
 use opentelemetry_sdk::trace::SpanData;
 use steeple_core::{End, Exchange, SpanId, Text};
 
-use crate::export::{Counters, Queue};
+use crate::{
+    export::{Counters, Queue},
+    size::size_of_span,
+};
 
 /// Holds the spans of each exchange until its end and keeps those that failed, panicked, were cancelled or slow.
 ///
@@ -251,7 +254,7 @@ impl Hold {
 
     /// A span has ended.
     pub(crate) fn push(&self, slot: Slot, span: SpanData) {
-        let size = size_of(&span);
+        let size = size_of_span(&span);
         let mut shard = self.shard(slot);
         let Some(held) = shard.get_mut(&slot) else {
             drop(shard);
@@ -285,7 +288,7 @@ impl Hold {
     pub(crate) fn end(&self, slot: Slot, exchange: &Exchange, end: &End) {
         let keep = !exchange.is_skipped(steeple_core::Signal::Traces) && self.keep.wants(&self.usual, exchange, end);
         let spans = self.shard(slot).remove(&slot).map_or_else(Vec::new, |held| held.spans);
-        self.bytes.fetch_sub(spans.iter().map(size_of).sum(), Ordering::Relaxed);
+        self.bytes.fetch_sub(spans.iter().map(size_of_span).sum(), Ordering::Relaxed);
         if keep {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() >= REMEMBERED {
@@ -313,31 +316,6 @@ fn sampled(mut span: SpanData) -> SpanData {
         context.trace_state().clone(),
     );
     span
-}
-
-/// About how much memory a span takes.
-fn size_of(span: &SpanData) -> usize {
-    let attributes = |attributes: &[KeyValue]| attributes.iter().map(size_of_attribute).fold(0, usize::saturating_add);
-    let events = span.events.iter().map(|event| event.name.len().saturating_add(attributes(&event.attributes)));
-    let links = span.links.iter().map(|link| attributes(&link.attributes).saturating_add(size_of_val(link)));
-    size_of_val(span)
-        .saturating_add(span.name.len())
-        .saturating_add(attributes(&span.attributes))
-        .saturating_add(events.map(|bytes| bytes.saturating_add(64)).fold(0, usize::saturating_add))
-        .saturating_add(links.fold(0, usize::saturating_add))
-}
-
-fn size_of_attribute(attribute: &KeyValue) -> usize {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum: numbers are counted with their `Value`")]
-    let value = match &attribute.value {
-        Value::String(text) => text.as_str().len(),
-        Value::Array(Array::String(texts)) => texts.iter().map(|text| text.as_str().len().saturating_add(24)).sum(),
-        Value::Array(Array::I64(numbers)) => size_of_val(numbers.as_slice()),
-        Value::Array(Array::F64(numbers)) => size_of_val(numbers.as_slice()),
-        Value::Array(Array::Bool(truths)) => truths.len(),
-        _ => 0,
-    };
-    size_of_val(attribute).saturating_add(attribute.key.as_str().len()).saturating_add(value)
 }
 
 #[cfg(test)]

@@ -17,10 +17,12 @@ mod observer;
 #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "without the feature nothing is sent"))]
 mod otlp;
 mod propagation;
+mod recorded;
 mod response_header;
 mod sampling;
 mod scrub;
 mod segment;
+mod size;
 mod span;
 mod trust;
 

@@ -6,12 +6,11 @@ use opentelemetry::{
     baggage::Baggage,
     trace::{SpanContext, Status, TraceContextExt},
 };
-use opentelemetry_sdk::trace::{SdkTracer, SpanData};
+use opentelemetry_sdk::trace::SpanData;
 use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, Signal, TraceContext, clock};
 use steeple_scrub::Scrubber;
 use tracing::Subscriber;
-use tracing_opentelemetry::OpenTelemetryLayer;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{layer::Layer, registry::LookupSpan};
 
 use crate::{
     ClientLayer, ClientSpans, ExportStats, Finding, FlushReport, ResponseHeader, Sampling, Trace, TraceBuilder, Trust,
@@ -22,6 +21,7 @@ use crate::{
     keep::{Hold, Slot},
     newrelic,
     propagation::{self, Carried, Propagators},
+    recorded::Tracer,
     scrub::Bounds,
     segment::Tracing,
     span::{self, OpenSpan, Start},
@@ -32,7 +32,7 @@ pub(crate) type PeerOf = Arc<dyn Fn(&request::Parts) -> Option<SocketAddr> + Sen
 
 /// What all clones of a [`Trace`] share.
 pub(crate) struct Inner {
-    pub(crate) tracer: SdkTracer,
+    pub(crate) tracer: Tracer,
     pub(crate) owner: Owner,
     pub(crate) queue: Option<Arc<Queue<SpanData>>>,
     pub(crate) hold: Option<Arc<Hold>>,
@@ -42,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) propagators: Propagators,
     pub(crate) trust: TrustPolicy,
     pub(crate) scrubber: Scrubber,
+    pub(crate) max_value: usize,
     pub(crate) capture: Capture,
     pub(crate) response_header: Option<ResponseHeader>,
     pub(crate) behind_proxy: bool,
@@ -106,7 +107,7 @@ impl Trace {
     /// The layer for a `tracing` subscriber that makes `#[tracing::instrument]` spans children of the exchange's.
     ///
     /// Events at `error` do not make a span failed: that is what the end of the exchange decides.
-    pub fn tracing_layer<S>(&self) -> OpenTelemetryLayer<S, SdkTracer>
+    pub fn tracing_layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
@@ -134,7 +135,7 @@ impl Trace {
     #[cfg(feature = "otlp")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     pub fn log_stats(&self) -> ExportStats {
-        self.0.logs.as_ref().map_or_else(ExportStats::default, |logs| logs.queue().stats())
+        self.0.logs.as_ref().map_or_else(ExportStats::default, |logs| logs.stats())
     }
 
     /// A layer for outgoing calls. See [`ClientLayer`].
@@ -150,7 +151,9 @@ impl Trace {
 
     /// What became of the spans so far.
     pub fn stats(&self) -> ExportStats {
-        self.0.queue.as_ref().map_or_else(ExportStats::default, |queue| queue.stats())
+        let recording = self.0.tracer.recording();
+        let stats = self.0.queue.as_ref().map_or_else(ExportStats::default, |queue| queue.stats());
+        ExportStats { truncated: recording.truncated(), dropped_events: recording.dropped_events(), ..stats }
     }
 
     /// Sends what is queued, waiting no longer than this. Works on any runtime: the exporter has a thread of its own.
@@ -197,7 +200,7 @@ impl Trace {
         self.0.doctor.examine(self)
     }
 
-    pub(crate) fn tracer(&self) -> &SdkTracer {
+    pub(crate) fn tracer(&self) -> &Tracer {
         &self.0.tracer
     }
 
@@ -237,9 +240,9 @@ impl Trace {
         (root.with_sampled(sampled), sampled)
     }
 
-    /// For what is scrubbed here. How long it may be, the exporter knows.
+    /// For what is scrubbed before the exporter has it.
     pub(crate) fn bounds(&self) -> Bounds {
-        Bounds { scrubber: self.0.scrubber.clone(), max_value: usize::MAX }
+        Bounds { scrubber: self.0.scrubber.clone(), max_value: self.0.max_value }
     }
 
     pub(crate) fn scrubber(&self) -> &Scrubber {
@@ -248,8 +251,8 @@ impl Trace {
 
     /// The status of what failed and said this.
     pub(crate) fn failed(&self, error: &dyn fmt::Display) -> Status {
-        let said = error.to_string();
-        Status::error(self.0.scrubber.text(&said).cut(attributes::MAX_TEXT, "").into_inner().into_owned())
+        let bounds = Bounds { scrubber: self.0.scrubber.clone(), max_value: attributes::MAX_TEXT };
+        Status::error(bounds.formatted(format_args!("{error}")).into_inner())
     }
 
     fn peer(&self, request: &request::Parts) -> Option<SocketAddr> {

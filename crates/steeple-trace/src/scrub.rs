@@ -1,6 +1,9 @@
 //! The last station before the exporter: secrets out, lengths bounded. Runs on the exporter's thread.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+};
 
 use opentelemetry::{Array, KeyValue, StringValue, Value, trace::Status};
 use opentelemetry_sdk::trace::SpanData;
@@ -14,7 +17,33 @@ pub(crate) struct Bounds {
     pub(crate) max_value: usize,
 }
 
+/// Beyond what is shown of a text, this much is recorded, so that a secret at the cut is still whole when it is looked for.
+const MARGIN: usize = 4096;
+
 impl Bounds {
+    /// How many bytes of a text are recorded.
+    pub(crate) fn max_recorded(&self) -> usize {
+        self.max_value.saturating_add(MARGIN)
+    }
+
+    /// How many bytes are shown of a text that was recorded with `recorded` bytes and is scrubbed to `safe` bytes.
+    ///
+    /// Where the text was cut, its end may be half of a secret: that part is not shown.
+    pub(crate) fn max_shown(&self, recorded: usize, safe: usize) -> usize {
+        /// A cut at a character's boundary may leave out this much.
+        const CHAR: usize = 4;
+        let was_cut = recorded.saturating_add(CHAR) > self.max_recorded();
+        self.max_value.min(if was_cut { safe.saturating_sub(MARGIN) } else { safe })
+    }
+
+    /// What is written, scrubbed, in at most so many bytes. No more than is needed for that is formatted.
+    pub(crate) fn formatted(&self, text: fmt::Arguments<'_>) -> Scrubbed<String> {
+        let recorded = Recorded::of(self.max_recorded(), text).text;
+        let safe = self.scrubber.text(&recorded);
+        let max = self.max_shown(recorded.len(), safe.len());
+        safe.cut(max, "").into_owned()
+    }
+
     pub(crate) fn apply(&self, span: SpanData) -> Scrubbed<SpanData> {
         self.scrubber.scrub_with(span, |_, span| self.scrub(span))
     }
@@ -76,7 +105,8 @@ impl Bounds {
 
     /// The text as it may leave, if that is another.
     fn bounded(&self, safe: Scrubbed<Cow<'_, str>>, text: &str) -> Option<String> {
-        let safe = safe.cut(self.max_value, "");
+        let max = self.max_shown(text.len(), safe.len());
+        let safe = safe.cut(max, "");
         (!safe.is_clean() || safe.len() < text.len()).then(|| safe.into_inner().into_owned())
     }
 }
@@ -98,6 +128,32 @@ fn last_wins(attributes: &mut Vec<KeyValue>) {
         } else {
             place = place.saturating_add(1);
         }
+    }
+}
+
+/// A text that is cut while it is formatted.
+pub(crate) struct Recorded {
+    pub(crate) text: String,
+    max: usize,
+    pub(crate) was_cut: bool,
+}
+
+impl Recorded {
+    /// The first `max` bytes of what is written.
+    pub(crate) fn of(max: usize, text: fmt::Arguments<'_>) -> Self {
+        let mut recorded = Self { text: String::new(), max, was_cut: false };
+        // An error is our own bound, or a `Debug` that fails half-way: what there is stays.
+        let _cut = recorded.write_fmt(text);
+        recorded
+    }
+}
+
+impl Write for Recorded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let fits = cut(text, self.max.saturating_sub(self.text.len()));
+        self.text.push_str(fits);
+        self.was_cut = fits.len() < text.len();
+        if self.was_cut { Err(fmt::Error) } else { Ok(()) }
     }
 }
 

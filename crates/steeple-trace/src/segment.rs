@@ -151,7 +151,7 @@ impl Segments for Exchange {
                 let bounds = tracing.trace.bounds();
                 let name = match name.into() {
                     Cow::Borrowed(literal) => Scrubbed::from_static(literal).into(),
-                    Cow::Owned(name) => bounds.scrubber.text(&name).into_owned().into(),
+                    Cow::Owned(name) => bounds.formatted(format_args!("{name}")).into(),
                 };
                 Stage::Waiting { tracing, bounds, kind: kind.into(), name, attributes: Attributes::default() }
             }
@@ -190,10 +190,10 @@ const MAX_ATTRIBUTES: usize = 32;
 impl<F, J> Segment<F, J> {
     /// Sets an attribute of the segment's span: at most 32, before it is first polled.
     pub fn with(mut self, key: impl Into<Key>, value: impl Into<Value>) -> Self {
-        if let Stage::Waiting { bounds, attributes, .. } = &mut self.stage
+        if let Stage::Waiting { tracing, bounds, attributes, .. } = &mut self.stage
             && attributes.len() < MAX_ATTRIBUTES
         {
-            attributes.given(bounds, KeyValue::new(key, value));
+            attributes.given(tracing.trace.tracer().recording(), bounds, KeyValue::new(key, value));
         }
         self
     }

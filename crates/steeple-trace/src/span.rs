@@ -10,14 +10,13 @@ use std::{borrow::Cow, cell::RefCell, time::SystemTime};
 
 use opentelemetry::{
     Context, ContextGuard,
-    trace::{Link, SpanContext, SpanKind, Status, TraceContextExt, Tracer},
+    trace::{Link, SpanContext, SpanKind, Status, TraceContextExt, Tracer as _},
 };
-use opentelemetry_sdk::trace::SdkTracer;
 use steeple_scrub::Scrubbed;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::attributes::Attributes;
+use crate::{attributes::Attributes, recorded::Tracer};
 
 thread_local! {
     /// What [`enter`] attached on this thread. A guard cannot travel with the exchange: it belongs to its thread.
@@ -39,7 +38,7 @@ pub(crate) struct Start<'t> {
     pub(crate) link: Option<SpanContext>,
     pub(crate) name: &'static str,
     pub(crate) attributes: Attributes,
-    pub(crate) tracer: &'t SdkTracer,
+    pub(crate) tracer: &'t Tracer,
     /// Whether `tracing` may have it: not where its OpenTelemetry layer is somebody else's, who would export it.
     pub(crate) mirrored: bool,
 }

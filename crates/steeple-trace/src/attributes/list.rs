@@ -5,7 +5,7 @@ use steeple_core::{AttributeValue, ErrorClass, VisibleAddress, call::CallEnd};
 use steeple_scrub::{Scrubbed, Scrubber};
 
 use super::MAX_TEXT;
-use crate::scrub::Bounds;
+use crate::{recorded::Recording, scrub::Bounds};
 
 /// Attributes on their way to a span or its events: texts come in scrubbed, and leave no longer than [`MAX_TEXT`].
 #[derive(Debug, Default)]
@@ -78,7 +78,8 @@ impl Attributes {
     }
 
     /// An attribute as the application gives it to the SDK.
-    pub(crate) fn given(&mut self, bounds: &Bounds, mut attribute: KeyValue) {
+    pub(crate) fn given(&mut self, recording: &Recording, bounds: &Bounds, mut attribute: KeyValue) {
+        recording.attribute(&mut attribute);
         bounds.attribute(&mut attribute);
         self.0.push(attribute);
     }

@@ -13,7 +13,7 @@ pub(crate) use self::otlp::{log_exporter, span_exporter};
 pub use self::stats::{ExportStats, FlushReport};
 pub(crate) use self::{
     processor::{Processor, UNSET},
-    queue::{Limits, Queue},
+    queue::{Item, Limits, Queue},
     spans::Spans,
     stats::Counters,
     worker::{Sender, start},

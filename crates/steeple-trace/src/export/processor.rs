@@ -10,7 +10,10 @@ use opentelemetry_sdk::{
 };
 
 use super::Queue;
-use crate::keep::{Hold, Slot};
+use crate::{
+    keep::{Hold, Slot},
+    recorded::DROPPED_EVENTS,
+};
 
 /// Says that nothing failed. `tracing-opentelemetry` makes a span failed for each event at `error`, and the SDK lets
 /// nobody take that back.
@@ -44,6 +47,10 @@ impl SpanProcessor for Processor {
     fn on_end(&self, mut span: SpanData) {
         if take(&mut span, UNSET).is_some() {
             span.status = Status::Unset;
+        }
+        if let Some(Value::I64(dropped)) = take(&mut span, DROPPED_EVENTS) {
+            span.events.dropped_count =
+                span.events.dropped_count.saturating_add(u32::try_from(dropped).unwrap_or(u32::MAX));
         }
         if span.span_context.is_sampled() {
             self.queue.push(span);

@@ -12,6 +12,8 @@ use super::{Counters, ExportStats, FlushReport};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) max_queue: usize,
+    /// In bytes, with what is being sent.
+    pub(crate) max_bytes: usize,
     pub(crate) max_batch: usize,
     pub(crate) delay: Duration,
     pub(crate) export_timeout: Duration,
@@ -19,8 +21,23 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_queue: 2048, max_batch: 512, delay: Duration::from_secs(5), export_timeout: Duration::from_secs(30) }
+        Self {
+            max_queue: 2048,
+            max_bytes: 16 << 20,
+            max_batch: 512,
+            delay: Duration::from_secs(5),
+            export_timeout: Duration::from_secs(30),
+        }
     }
+}
+
+/// Most bytes of one batch, unless a single item takes more. Receivers over gRPC take 4 MiB by default.
+const MAX_BATCH_BYTES: usize = 2 << 20;
+
+/// What waits in a queue.
+pub(crate) trait Item: Send + 'static {
+    /// About how much memory it takes.
+    fn bytes(&self) -> usize;
 }
 
 /// Spans, or log records, on their way to the exporter's thread. A full queue drops the newest and counts it; it never
@@ -38,8 +55,12 @@ pub(crate) struct Queue<T> {
 
 #[derive(Debug)]
 struct Inner<T> {
-    items: VecDeque<T>,
+    /// With their sizes.
+    items: VecDeque<(usize, T)>,
+    /// Of all items, queued and in export.
+    bytes: usize,
     in_export: usize,
+    bytes_in_export: usize,
     /// How many items ever came in, and how many of them were sent or lost.
     accepted: u64,
     done: u64,
@@ -64,12 +85,14 @@ pub(crate) struct Flushing {
     deadline: Option<Instant>,
 }
 
-impl<T> Queue<T> {
+impl<T: Item> Queue<T> {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 items: VecDeque::new(),
+                bytes: 0,
                 in_export: 0,
+                bytes_in_export: 0,
                 accepted: 0,
                 done: 0,
                 flush_to: 0,
@@ -92,15 +115,18 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn push(&self, item: T) {
+        let size = item.bytes();
         let mut inner = self.lock();
-        if inner.closed || inner.items.len() >= self.limits.max_queue {
+        let bytes = inner.bytes.saturating_add(size);
+        if inner.closed || inner.items.len() >= self.limits.max_queue || bytes > self.limits.max_bytes {
             drop(inner);
             self.counters.lose_at_queue();
             return;
         }
-        inner.items.push_back(item);
+        inner.bytes = bytes;
+        inner.items.push_back((size, item));
         inner.accepted = inner.accepted.saturating_add(1);
-        let wake = inner.items.len() == 1 || inner.items.len() >= self.limits.max_batch;
+        let wake = inner.items.len() == 1 || inner.items.len() >= self.limits.max_batch || bytes >= MAX_BATCH_BYTES;
         drop(inner);
         if wake {
             self.work.notify_one();
@@ -111,7 +137,7 @@ impl<T> Queue<T> {
         let inner = self.lock();
         let queued = inner.items.len().saturating_add(inner.in_export);
         // Under the lock: a batch is queued or settled, never neither.
-        self.counters.read(queued)
+        ExportStats { queued_bytes: inner.bytes as u64, ..self.counters.read(queued) }
     }
 
     /// Waits for a batch. `None`: the queue is closed and empty.
@@ -120,7 +146,8 @@ impl<T> Queue<T> {
         let mut waited_since: Option<Instant> = None;
         loop {
             let hurry = inner.closed || inner.flush_to > inner.done;
-            if inner.items.len() >= self.limits.max_batch || (hurry && !inner.items.is_empty()) {
+            let is_full = inner.items.len() >= self.limits.max_batch || inner.bytes >= MAX_BATCH_BYTES;
+            if (is_full || hurry) && !inner.items.is_empty() {
                 break;
             }
             if inner.closed {
@@ -139,9 +166,17 @@ impl<T> Queue<T> {
             }
             inner = self.work.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let count = inner.items.len().min(self.limits.max_batch);
-        let items: Vec<_> = inner.items.drain(..count).collect();
+        let mut bytes = 0_usize;
+        let fits = |(size, _): &&(usize, T)| {
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(*size);
+            is_first || bytes <= MAX_BATCH_BYTES
+        };
+        let count = inner.items.iter().take(self.limits.max_batch).take_while(fits).count();
+        let batch: Vec<_> = inner.items.drain(..count).collect();
         inner.in_export = count;
+        inner.bytes_in_export = batch.iter().map(|(size, _)| *size).fold(0, usize::saturating_add);
+        let items = batch.into_iter().map(|(_, item)| item).collect();
         let mut timeout = self.limits.export_timeout;
         if let Some(by) = inner.flush_by {
             timeout = timeout.min(by.saturating_duration_since(clock::now()));
@@ -153,6 +188,7 @@ impl<T> Queue<T> {
     pub(crate) fn settle(&self, items: usize, accepted: bool) {
         let mut inner = self.lock();
         inner.in_export = 0;
+        inner.bytes = inner.bytes.saturating_sub(std::mem::take(&mut inner.bytes_in_export));
         inner.done = inner.done.saturating_add(items as u64);
         if inner.done >= inner.flush_to && !inner.closed {
             inner.flush_by = None;

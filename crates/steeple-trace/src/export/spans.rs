@@ -4,8 +4,14 @@ use opentelemetry_sdk::{
 };
 use steeple_scrub::Scrubbed;
 
-use super::Sender;
-use crate::scrub::Bounds;
+use super::{Item, Sender};
+use crate::{scrub::Bounds, size::size_of_span};
+
+impl Item for SpanData {
+    fn bytes(&self) -> usize {
+        size_of_span(self)
+    }
+}
 
 /// Sends spans, scrubbed.
 pub(crate) struct Spans<E> {

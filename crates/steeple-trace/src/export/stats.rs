@@ -8,7 +8,9 @@ pub struct ExportStats {
     pub exported: u64,
     /// Waiting in the queue or being sent.
     pub queued: u64,
-    /// Lost because the queue was full.
+    /// How much memory these take, in bytes.
+    pub queued_bytes: u64,
+    /// Lost because the queue was full: of items or of bytes.
     pub lost_queue_full: u64,
     /// Lost because the receiver did not take them, after all retries.
     pub lost_in_export: u64,
@@ -18,6 +20,10 @@ pub struct ExportStats {
     pub left_out: u64,
     /// The most memory that held spans took so far, in bytes.
     pub held_bytes_peak: u64,
+    /// Texts that were longer than may be recorded, and were cut.
+    pub truncated: u64,
+    /// Events and links that were left out because those of their span took more than 1 MiB.
+    pub dropped_events: u64,
 }
 
 impl ExportStats {
@@ -97,6 +103,7 @@ impl Counters {
             lost_held: load(&self.held),
             left_out: load(&self.left_out),
             held_bytes_peak: load(&self.held_peak),
+            ..ExportStats::default()
         }
     }
 }

@@ -1,6 +1,9 @@
 use std::{
     cell::RefCell,
+    future::poll_fn,
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, mpsc},
+    task::Poll,
     thread,
 };
 
@@ -8,13 +11,13 @@ use opentelemetry::Context;
 use steeple_scrub::Scrubbed;
 use tracing::{dispatcher::DefaultGuard, subscriber::NoSubscriber};
 
-use super::Queue;
+use super::{Item, Queue};
 use crate::BuildError;
 
 /// Sends batches of one kind: spans, or log records.
 pub(crate) trait Sender {
     /// As it waits in the queue.
-    type Item: Send + 'static;
+    type Item: Item;
     /// As it is sent.
     type Ready;
 
@@ -79,19 +82,46 @@ async fn send_all<S: Sender>(queue: &Queue<S::Item>, sender: &S) {
     // Waiting blocks this runtime; nothing else runs on it but the transport, which has nothing to do meanwhile.
     while let Some(batch) = queue.next() {
         let mut settle = Settle { queue, items: batch.items.len(), accepted: false };
-        let ready = batch.items.into_iter().map(|item| sender.scrub(item)).collect();
-        settle.accepted = matches!(tokio::time::timeout(batch.timeout, sender.send(ready)).await, Ok(true));
+        let sending = async {
+            let ready = batch.items.into_iter().map(|item| sender.scrub(item)).collect();
+            tokio::time::timeout(batch.timeout, sender.send(ready)).await
+        };
+        // An exporter that panics loses this batch and no other.
+        settle.accepted = matches!(catch_unwind(sending).await, Some(Ok(true)));
     }
 }
 
-/// Counts a batch, also when an exporter panics over it.
-struct Settle<'a, T> {
+/// The future's output, or `None` if it panics.
+async fn catch_unwind<F: Future>(future: F) -> Option<F::Output> {
+    // Nothing looks at the future after a panic: it is dropped, and a panic of its destructor is caught as well.
+    let mut future = Some(Box::pin(future));
+    poll_fn(|cx| {
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| match future.as_mut() {
+            Some(running) => {
+                let polled = running.as_mut().poll(cx);
+                if polled.is_ready() {
+                    future = None;
+                }
+                polled.map(Some)
+            }
+            None => Poll::Ready(None),
+        }));
+        polled.unwrap_or_else(|_panic| {
+            let _panic = panic::catch_unwind(AssertUnwindSafe(|| future = None));
+            Poll::Ready(None)
+        })
+    })
+    .await
+}
+
+/// Counts a batch as soon as it is dropped.
+struct Settle<'a, T: Item> {
     queue: &'a Queue<T>,
     items: usize,
     accepted: bool,
 }
 
-impl<T> Drop for Settle<'_, T> {
+impl<T: Item> Drop for Settle<'_, T> {
     fn drop(&mut self) {
         self.queue.settle(self.items, self.accepted);
     }

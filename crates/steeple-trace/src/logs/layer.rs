@@ -1,9 +1,4 @@
-use std::{
-    borrow::Cow,
-    error::Error,
-    fmt::{self, Write},
-    sync::Arc,
-};
+use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
 use opentelemetry::{
     Context,
@@ -18,7 +13,7 @@ use tracing::{
 use tracing_subscriber::layer::{self, Layer};
 
 use super::{Logs, record::Record};
-use crate::{ids::current_trace, propagation::span_context};
+use crate::{ids::current_trace, propagation::span_context, scrub::Recorded};
 
 /// Exports each `tracing` event as an OTLP log record. Handed out by [`Trace::logs_layer`](crate::Trace::logs_layer).
 #[derive(Clone, Debug)]
@@ -32,6 +27,7 @@ impl<S: Subscriber> Layer<S> for LogsLayer {
         let metadata = event.metadata();
         let mut visitor = Visitor { max_text: self.0.max_text, ..Visitor::default() };
         event.record(&mut visitor);
+        self.0.count_truncated(visitor.truncated);
         self.0.queue().push(Record {
             at: clock::unix_now(),
             level: *metadata.level(),
@@ -61,6 +57,8 @@ fn current_ids() -> Option<SpanContext> {
 struct Visitor {
     /// In bytes.
     max_text: usize,
+    /// How many texts were longer.
+    truncated: u64,
     body: String,
     attributes: Vec<(Cow<'static, str>, AnyValue)>,
     /// What the `log` crate calls its target.
@@ -76,10 +74,9 @@ impl Visitor {
     }
 
     fn push_text(&mut self, field: &Field, text: fmt::Arguments<'_>) {
-        let mut bounded = Bounded { text: String::new(), max: self.max_text };
-        // An error is our own bound, or a `Debug` that fails half-way: what there is stays.
-        let _cut = bounded.write_fmt(text);
-        let text = bounded.text;
+        let recorded = Recorded::of(self.max_text, text);
+        self.truncated = self.truncated.saturating_add(u64::from(recorded.was_cut));
+        let text = recorded.text;
         match name(field) {
             "message" => self.body = text,
             "log.target" => self.log_target = Some(text),
@@ -93,19 +90,6 @@ impl Visitor {
 /// A raw identifier's name is the name without its mark.
 fn name(field: &Field) -> &'static str {
     field.name().strip_prefix("r#").unwrap_or(field.name())
-}
-
-struct Bounded {
-    text: String,
-    max: usize,
-}
-
-impl Write for Bounded {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let fits = crate::scrub::cut(text, self.max.saturating_sub(self.text.len()));
-        self.text.push_str(fits);
-        if fits.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
-    }
 }
 
 impl Visit for Visitor {

@@ -7,14 +7,21 @@
 mod layer;
 mod record;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use opentelemetry_sdk::Resource;
 
 pub use self::layer::LogsLayer;
 use self::record::{Record, Records};
 use crate::{
-    BuildError, Otlp,
+    BuildError, ExportStats, Otlp,
     export::{self, Limits, Queue},
     scrub::Bounds,
 };
@@ -37,15 +44,26 @@ pub(crate) struct Logs {
     queue: Arc<Queue<Record>>,
     /// In bytes: what is formatted of one text at most.
     max_text: usize,
+    truncated: AtomicU64,
 }
 
 impl Logs {
     pub(crate) fn start(otlp: Otlp, limits: Limits, resource: Resource, bounds: Bounds) -> Result<Self, BuildError> {
         let queue = Arc::new(Queue::new(limits));
-        let max_text = record::max_formatted(&bounds);
+        let max_text = bounds.max_recorded();
         let make = move || Ok(Records::new(export::log_exporter(&otlp)?, &resource, bounds));
         export::start("steeple-logs", Arc::clone(&queue), make)?;
-        Ok(Self { queue, max_text })
+        Ok(Self { queue, max_text, truncated: AtomicU64::new(0) })
+    }
+
+    pub(crate) fn stats(&self) -> ExportStats {
+        ExportStats { truncated: self.truncated.load(Ordering::Relaxed), ..self.queue.stats() }
+    }
+
+    fn count_truncated(&self, texts: u64) {
+        if texts > 0 {
+            self.truncated.fetch_add(texts, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn queue(&self) -> &Queue<Record> {

@@ -15,7 +15,10 @@ use opentelemetry_sdk::{
 use steeple_scrub::Scrubbed;
 use tracing::Level;
 
-use crate::{export::Sender, scrub::Bounds};
+use crate::{
+    export::{Item, Sender},
+    scrub::Bounds,
+};
 
 /// An event as it was logged, not yet scrubbed.
 pub(crate) struct Record {
@@ -28,11 +31,23 @@ pub(crate) struct Record {
     pub(crate) ids: Option<SpanContext>,
 }
 
-/// Beyond what is shown of a text, this much is formatted: so a secret that would be cut in two is found before.
-const MARGIN: usize = 4096;
-
-pub(crate) fn max_formatted(bounds: &Bounds) -> usize {
-    bounds.max_value.saturating_add(MARGIN)
+impl Item for Record {
+    fn bytes(&self) -> usize {
+        let text = |text: &Cow<'static, str>| if let Cow::Owned(text) = text { text.len() } else { 0 };
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum: numbers are counted with their `AnyValue`")]
+        let value = |value: &AnyValue| match value {
+            AnyValue::String(text) => text.as_str().len(),
+            _ => 0,
+        };
+        let attributes = self.attributes.iter().map(|attribute| {
+            let (key, of) = attribute;
+            size_of_val(attribute).saturating_add(text(key)).saturating_add(value(of))
+        });
+        size_of_val(self)
+            .saturating_add(self.body.len())
+            .saturating_add(text(&self.target))
+            .saturating_add(attributes.fold(0, usize::saturating_add))
+    }
 }
 
 /// Sends log records, scrubbed.
@@ -57,10 +72,8 @@ impl<E: LogExporter> Records<E> {
             Some(key) => self.bounds.scrubber.field(key, text),
             None => self.bounds.scrubber.text(text),
         };
-        // Of a text that was cut when it was formatted, the end may be half of a secret.
-        let was_cut = text.len().saturating_add(4) > max_formatted(&self.bounds);
-        let max = if was_cut { safe.len().saturating_sub(MARGIN) } else { safe.len() };
-        safe.cut(max.min(self.bounds.max_value), "").to_string()
+        let max = self.bounds.max_shown(text.len(), safe.len());
+        safe.cut(max, "").to_string()
     }
 
     fn value(&self, key: &str, value: AnyValue) -> AnyValue {

@@ -8,6 +8,7 @@
 )]
 
 mod boards;
+mod bounds;
 mod client;
 mod context;
 mod doctor;

@@ -1,0 +1,213 @@
+//! Texts are cut where they are recorded, queues are bounded in bytes, and what exceeds a bound is counted.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, routing::get as on_get};
+use opentelemetry::{
+    Array, Context, KeyValue, Value,
+    trace::{Status, TraceContextExt},
+};
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    trace::{InMemorySpanExporterBuilder, SdkTracerProvider, SpanData, SpanExporter},
+};
+use steeple_core::Exchange;
+use steeple_trace::{Segments, Trace};
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::support::{Rig, ask, attributes, get};
+
+/// What is shown of a text, and what is recorded of it.
+const SHOWN: usize = 4095;
+const RECORDED: usize = SHOWN + 4096;
+
+fn long(len: usize) -> String {
+    // Words, so that nothing in it looks like a token.
+    "lorem ipsum dolor ".chars().cycle().take(len).collect()
+}
+
+/// Keeps spans as the SDK has them when they end: before this crate's exporter cuts and scrubs.
+fn recorded(handler: fn()) -> SpanData {
+    let exporter = InMemorySpanExporterBuilder::new().build();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    let trace = Trace::builder().build_with_provider(&provider).unwrap();
+    let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry().with(trace.tracing_layer()));
+    let app = Router::new()
+        .route(
+            "/",
+            on_get(move || async move {
+                handler();
+            }),
+        )
+        .layer(trace.layer());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async { ask(&app, get("/")).await });
+    assert!(trace.stats().truncated > 0, "it is counted");
+    let mut spans = exporter.get_finished_spans().unwrap();
+    assert_eq!(spans.len(), 1);
+    spans.remove(0)
+}
+
+#[test]
+fn the_text_of_a_log_event_is_cut_where_the_span_records_it() {
+    let span = recorded(|| tracing::info!(detail = long(1_900_000), "{}", long(1_900_000)));
+    let event = &span.events.events[0];
+    assert_eq!(event.name.len(), RECORDED);
+    let detail = event.attributes.iter().find(|attribute| attribute.key.as_str() == "detail").unwrap();
+    assert_eq!(detail.value.as_str().len(), RECORDED);
+}
+
+#[test]
+fn names_attributes_arrays_statuses_and_links_are_cut_where_they_are_recorded() {
+    let span = recorded(|| {
+        let context = Context::current();
+        let span = context.span();
+        span.update_name(long(1_000_000));
+        span.set_attribute(KeyValue::new("text", long(1_000_000)));
+        span.set_attribute(KeyValue::new(long(1_000_000), true));
+        let texts = Array::String(vec![long(1_000).into(); 1_000]);
+        span.set_attribute(KeyValue::new("texts", Value::Array(texts)));
+        span.set_attribute(KeyValue::new("one", Value::Array(Array::String(vec![long(1_000_000).into()]))));
+        span.set_attribute(KeyValue::new("numbers", Value::Array(Array::I64(vec![7; 1_000_000]))));
+        span.set_status(Status::error(long(1_000_000)));
+        span.add_link(span.span_context().clone(), vec![KeyValue::new("text", long(1_000_000))]);
+    });
+    for attribute in &span.attributes {
+        assert!(attribute.key.as_str().len() <= RECORDED, "{}", attribute.key.as_str().len());
+        let size = match &attribute.value {
+            Value::String(text) => text.as_str().len(),
+            Value::Array(Array::String(texts)) => texts.iter().map(|text| text.as_str().len()).sum(),
+            Value::Array(Array::I64(numbers)) => numbers.len() * 8,
+            _ => 0,
+        };
+        assert!(size <= RECORDED, "{}: {size}", attribute.key);
+    }
+    let Status::Error { description } = &span.status else { panic!("{:?}", span.status) };
+    assert!(description.len() <= RECORDED);
+    assert_eq!(span.links.links[0].attributes[0].value.as_str().len(), RECORDED);
+}
+
+#[tokio::test]
+async fn a_span_has_room_for_one_mebibyte_of_events_and_says_how_many_it_left_out() {
+    let rig = Rig::new(Trace::builder());
+    let app = Router::new()
+        .route(
+            "/",
+            on_get(|| async {
+                for _ in 0..120 {
+                    tracing::info!(a = long(9_000), b = long(9_000), "{}", long(9_000));
+                }
+            }),
+        )
+        .layer(rig.trace.layer());
+    ask(&app, get("/")).await;
+    let span = rig.span();
+    let (kept, dropped) = (span.events.events.len(), u64::from(span.events.dropped_count));
+    assert_eq!(kept as u64 + dropped, 120);
+    assert!((40..=43).contains(&kept), "{kept}");
+    assert_eq!(rig.trace.stats().dropped_events, dropped);
+    assert_eq!(rig.trace.stats().truncated, 360);
+    assert!(!attributes(&span).keys().any(|name| name.starts_with("steeple.")), "nothing internal leaves");
+}
+
+#[tokio::test]
+async fn half_a_secret_at_the_cut_is_not_shown() {
+    let secret = "ghp_0123456789abcdefABCDEF0123456789abcd";
+    let rig = Rig::new(Trace::builder());
+    let at = RECORDED - 20;
+    let app = Router::new()
+        .route(
+            "/",
+            on_get(move || async move {
+                tracing::info!("{} {secret} {}", long(at), long(1_000_000));
+                let exchange = Exchange::current().unwrap();
+                let named = format!("{} {secret}", long(at));
+                exchange.segment("db", named, async {}).with("key", format!("{} {secret}", long(at))).await;
+            }),
+        )
+        .layer(rig.trace.layer());
+    ask(&app, get("/")).await;
+    for span in rig.spans() {
+        let text = format!("{span:?}");
+        assert!(!text.contains("ghp_01"), "{}", span.name);
+        assert!(span.events.events.iter().all(|event| event.name.len() <= SHOWN));
+    }
+}
+
+/// Never answers.
+#[derive(Debug)]
+struct Hung;
+
+impl SpanExporter for Hung {
+    async fn export(&self, _batch: Vec<SpanData>) -> OTelSdkResult {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_queue_is_bounded_in_bytes_as_well_as_in_items() {
+    let trace = Trace::builder().queue_bytes(200_000).build_with_exporter(Hung).unwrap();
+    let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry().with(trace.tracing_layer()));
+    let app = Router::new().route("/", on_get(|| async { tracing::info!("{}", long(1_900_000)) })).layer(trace.layer());
+    for _ in 0..100 {
+        ask(&app, get("/")).await;
+    }
+    let stats = trace.stats();
+    assert!(stats.queued_bytes <= 200_000 && stats.queued >= 15, "{stats:?}");
+    assert_eq!(stats.queued + stats.lost_queue_full, 100, "{stats:?}");
+    trace.shutdown(Duration::ZERO).await;
+}
+
+/// Panics over the first batches, in each of its ways: at the call, while it waits, in a destructor.
+#[derive(Debug)]
+struct Panicking {
+    batches: Arc<std::sync::Mutex<usize>>,
+    sent: opentelemetry_sdk::trace::InMemorySpanExporter,
+}
+
+struct PanicsInDrop;
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        panic!("in a destructor, as this test wants it");
+    }
+}
+
+impl SpanExporter for Panicking {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let number = {
+            let mut batches = self.batches.lock().unwrap();
+            *batches += 1;
+            *batches
+        };
+        match number {
+            1 => panic!("at once, as this test wants it"),
+            2 => {
+                tokio::task::yield_now().await;
+                panic!("later, as this test wants it")
+            }
+            3 => {
+                let _panics = PanicsInDrop;
+                std::future::pending().await
+            }
+            _ => self.sent.export(batch).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_exporter_that_panics_loses_that_batch_and_no_other() {
+    let sent = InMemorySpanExporterBuilder::new().build();
+    let exporter = Panicking { batches: Arc::default(), sent: sent.clone() };
+    let builder = Trace::builder().export_timeout(Duration::from_millis(50));
+    let trace = builder.build_with_exporter(exporter).unwrap();
+    let app = Router::new().route("/", on_get(|| async {})).layer(trace.layer());
+    for batch in 1..=5 {
+        ask(&app, get("/")).await;
+        let report = trace.flush(Duration::from_secs(60)).await;
+        assert_eq!((report.lost, report.exported, report.pending), if batch <= 3 { (1, 0, 0) } else { (0, 1, 0) });
+    }
+    assert_eq!((trace.stats().lost_in_export, trace.stats().exported, trace.stats().queued), (3, 2, 0));
+    assert_eq!(sent.get_finished_spans().unwrap().len(), 2);
+    assert!(trace.shutdown(Duration::from_secs(60)).await.is_complete());
+}
