@@ -24,7 +24,7 @@ pub(crate) fn is_clean(scan: Scan) -> bool {
 
 /// The same for a query, whose `=` and `&` are none of its texts'.
 pub(crate) fn is_calm(scan: Scan) -> bool {
-    is_clean(scan.without(kind::EQUALS | kind::AND)) && !scan.has(kind::PLUS)
+    is_clean(scan.without(kind::EQUALS | kind::AND)) && !scan.has(kind::PLUS | kind::SLASH)
 }
 
 /// The shortest run of letters in credentials that follow their scheme.
@@ -93,8 +93,9 @@ pub(crate) fn settle(findings: &mut Findings) {
 /// Finds what is secret in `text`, in no order.
 pub(crate) fn find(policy: &Policy, text: &[u8], findings: &mut Findings) {
     let scan = Scan::of(text);
+    let may_be_split = || scan.has(kind::PLUS | kind::SLASH) && token::may_be_split(text, scan, text.len());
     // Ids are the most frequent values that are not clean at first sight.
-    if !is_clean(scan) && !is_uuid(text) {
+    if (!is_clean(scan) || may_be_split()) && !is_uuid(text) {
         detect(policy, text, scan, findings);
     }
     patterns(policy, text, findings);
@@ -119,7 +120,8 @@ fn detect(policy: &Policy, text: &[u8], scan: Scan, findings: &mut Findings) {
     if scan.has_run(pem::SHORTEST) && scan.has(kind::DASH) {
         pem::find(text, findings);
     }
-    if scan.has_run(token::SHORTEST_RUN) {
+    let has_run = scan.has_run(token::SHORTEST_RUN);
+    if has_run {
         token::find(text, findings);
     }
     if scan.digits >= number::FEWEST {
@@ -135,8 +137,17 @@ fn detect(policy: &Policy, text: &[u8], scan: Scan, findings: &mut Findings) {
         crate::detect::webhook::find(text, findings);
     }
     let telling = scan.digits > 0 || scan.has(kind::UPPER) || scan.has_run(scheme::LONG_RUN);
-    if scan.has(kind::GAP) && (scan.has_run(SCHEME_RUN) && telling || scan.has(kind::COLON | kind::EQUALS)) {
-        scheme::find(text, policy.known(), findings);
+    let stretch =
+        if scan.has(kind::GAP) && (scan.has_run(SCHEME_RUN) && telling || scan.has(kind::COLON | kind::EQUALS)) {
+            scheme::find(text, policy.known(), findings)
+        } else if scan.has(kind::GAP) && !telling {
+            // Words of small letters.
+            0
+        } else {
+            text.len()
+        };
+    if !has_run && token::may_be_split(text, scan, stretch) {
+        token::find(text, findings);
     }
     if scan.has(kind::COLON | kind::EQUALS | kind::QUOTE | kind::DASH) {
         pair::find(text, policy.known(), findings);

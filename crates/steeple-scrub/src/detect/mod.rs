@@ -2,10 +2,12 @@
 
 pub(crate) mod email;
 pub(crate) mod number;
+mod odd;
 pub(crate) mod pair;
 pub(crate) mod pem;
 pub(crate) mod random;
 pub(crate) mod scheme;
+mod shape;
 pub(crate) mod token;
 pub(crate) mod userinfo;
 pub(crate) mod webhook;

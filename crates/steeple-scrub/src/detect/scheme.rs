@@ -10,9 +10,13 @@ use crate::{marker::Rule, name::Class};
 /// Credentials without a digit or a capital are at least that long.
 pub(crate) const LONG_RUN: u32 = 24;
 
-pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) {
+/// Returns how long the longest stretch without spaces and tabs is, which only this has to know on its way.
+pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) -> usize {
     let mut from = 0;
+    let (mut last, mut longest) = (0, 0);
     for gap in memchr::memchr2_iter(b' ', b'\t', text) {
+        longest = gap.saturating_sub(last).max(longest);
+        last = gap;
         // The last two letters of the words below; few other words end so.
         let ends = matches!(
             [before(text, gap.saturating_sub(1)) | 0x20, before(text, gap) | 0x20],
@@ -52,6 +56,7 @@ pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) {
             }
         }
     }
+    text.len().saturating_sub(last).max(longest)
 }
 
 fn is_user(value: &[u8]) -> bool {
