@@ -12,7 +12,7 @@ use crate::{
     GaugeFamily, GaugeGuard, GrpcType, Metrics, Names,
     encode::{Kind, Meta, Source},
     family::Family,
-    folded::{Folded, Label},
+    folded::{Label, MAX_VALUE},
     grpc::{Grpc, Handled},
     http::nanos,
     layout::Layout,
@@ -213,15 +213,26 @@ impl Calls {
 
     fn server(&self, call: &Call) -> Arc<str> {
         let Some(host) = call.server_address() else { return Arc::clone(&self.unknown) };
-        let (hash, is) = (hash([host]), |server: &Arc<str>| **server == *host);
-        let known = self.servers.get(hash, is).or_else(|| self.servers.get_or_insert(hash, is, |_| Some(host.into())));
-        known.map_or_else(
-            || {
-                Folded::fold(&self.core.folded, Label::ServerAddress);
-                Arc::clone(&self.other)
-            },
-            Arc::clone,
-        )
+        if host.len() <= MAX_VALUE
+            && let Some(server) = self.servers.get(hash([host]), |server| **server == *host)
+        {
+            return Arc::clone(server);
+        }
+        self.new_server(host)
+    }
+
+    #[cold]
+    fn new_server(&self, host: &str) -> Arc<str> {
+        let folded = &self.core.folded;
+        if !self.servers.is_full() {
+            let host = &*folded.shown(host);
+            let made = self.servers.get_or_insert(hash([host]), |server| **server == *host, |_| Some(host.into()));
+            if let Some(made) = made {
+                return Arc::clone(made);
+            }
+        }
+        folded.fold(Label::ServerAddress);
+        Arc::clone(&self.other)
     }
 
     /// The label `server_port`: where the server found no room, its port says nothing either.

@@ -14,7 +14,7 @@ use steeple_core::{Exchange, TraceContext, clock};
 use crate::{
     Buckets, BuildError, Metrics,
     encode::{Encoder, Kind, Meta, Number, Source},
-    folded::{Folded, Label},
+    folded::{Folded, Label, MAX_VALUE},
     http::Scratch,
     layout::{Layout, Scale},
     metrics::Core,
@@ -80,18 +80,38 @@ impl Family {
 
     /// The series of these label values; the overflow series if there is no room for another one.
     fn series(&self, values: &[&str]) -> &Arc<Series> {
-        let hash = hash(values.iter().copied());
-        let is = |series: &Arc<Series>| series.values.iter().zip(values).all(|(a, b)| same(a, b));
-        if let Some(series) = self.series.get(hash, is) {
+        // Values that were made series are at most so long: a longer one is not even hashed.
+        if values.iter().all(|value| value.len() <= MAX_VALUE)
+            && let Some(series) = self.known(values, hash(values.iter().copied()))
+        {
             return series;
         }
-        let owned = || values.iter().map(|value| Name::from((*value).to_owned())).collect();
-        let made = self.series.get_or_insert(hash, is, |_| Some(Arc::new(self.new_series(owned()))));
-        made.unwrap_or_else(|| {
-            self.folded.fold(Label::Other);
-            let others = || values.iter().map(|_| Name::from(OVERFLOW)).collect();
-            self.overflow.get_or_init(|| Arc::new(self.new_series(others())))
-        })
+        self.new_or_overflow(values)
+    }
+
+    fn known(&self, values: &[&str], hash: u64) -> Option<&Arc<Series>> {
+        self.series.get(hash, |series| series.is_of(values))
+    }
+
+    #[cold]
+    fn new_or_overflow(&self, values: &[&str]) -> &Arc<Series> {
+        if !self.series.is_full() {
+            let shown: Vec<_> = values.iter().map(|value| self.folded.shown(value)).collect();
+            let values: Vec<&str> = shown.iter().map(|value| &**value).collect();
+            let hash = hash(values.iter().copied());
+            let owned = || values.iter().map(|value| Name::from((*value).to_owned())).collect();
+            let made = self.series.get_or_insert(
+                hash,
+                |series| series.is_of(&values),
+                |_| Some(Arc::new(self.new_series(owned()))),
+            );
+            if let Some(made) = made {
+                return made;
+            }
+        }
+        self.folded.fold(Label::Other);
+        let others = || values.iter().map(|_| Name::from(OVERFLOW)).collect();
+        self.overflow.get_or_init(|| Arc::new(self.new_series(others())))
     }
 
     fn new_series(&self, values: Box<[Name]>) -> Series {
@@ -138,6 +158,10 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 impl Series {
+    fn is_of(&self, values: &[&str]) -> bool {
+        self.values.iter().zip(values).all(|(a, b)| same(a, b))
+    }
+
     fn add(&self, by: u64) {
         if let Data::Counter(cells) = &self.data {
             cells.add(0, by);

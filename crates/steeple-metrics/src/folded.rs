@@ -1,6 +1,11 @@
-//! What found no room: counted per label, and said once.
+//! Label values that found no room, or that could not be shown as they are: counted, and logged once.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use steeple_scrub::Scrubber;
 
 use crate::{
     encode::{Encoder, Kind, Meta, Number, Source},
@@ -27,14 +32,55 @@ const LABELS: [(Label, &str); 5] = [
     (Label::ServerAddress, "server_address"),
 ];
 
+/// The longest label value, in bytes.
+pub(crate) const MAX_VALUE: usize = 128;
+
+/// How much of a value is scrubbed before it is cut: more than any secret that begins before the cut.
+const MAX_SCRUBBED: usize = 4096;
+
+/// Why a label value is not shown as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    TooLong = 0,
+    Secret = 1,
+}
+
+const CHANGES: [(Change, &str); 2] = [(Change::TooLong, "too_long"), (Change::Secret, "secret")];
+
 pub(crate) struct Folded {
     count: Cells,
     said: [AtomicBool; LABELS.len()],
+    changed: Cells,
+    scrubber: Scrubber,
 }
 
 impl Folded {
-    pub(crate) fn new() -> Self {
-        Self { count: Cells::new(LABELS.len()), said: [const { AtomicBool::new(false) }; LABELS.len()] }
+    pub(crate) fn new(scrubber: Scrubber) -> Self {
+        Self {
+            count: Cells::new(LABELS.len()),
+            said: [const { AtomicBool::new(false) }; LABELS.len()],
+            changed: Cells::new(CHANGES.len()),
+            scrubber,
+        }
+    }
+
+    /// A label value as it may be shown: scrubbed, and at most [`MAX_VALUE`] bytes. Asked when a series is made; a value
+    /// that is borrowed is the one that was given.
+    #[cold]
+    pub(crate) fn shown<'t>(&self, value: &'t str) -> Cow<'t, str> {
+        let begin = value.get(..value.floor_char_boundary(MAX_SCRUBBED)).unwrap_or(value);
+        let scrubbed = self.scrubber.repeated_text(begin);
+        let is_secret = !scrubbed.is_clean();
+        if is_secret {
+            self.changed.add(Change::Secret as usize, 1);
+        }
+        if !is_secret && value.len() <= MAX_VALUE {
+            return Cow::Borrowed(value);
+        }
+        if scrubbed.len() > MAX_VALUE || begin.len() < value.len() {
+            self.changed.add(Change::TooLong as usize, 1);
+        }
+        Cow::Owned(scrubbed.cut(MAX_VALUE, "").into_inner().into_owned())
     }
 
     /// A value of this label was recorded as `_OTHER`.
@@ -53,23 +99,44 @@ impl Folded {
     }
 }
 
-impl Source for Folded {
-    fn families(&self) -> Vec<Meta> {
-        vec![Meta::new(
+/// The first [`MAX_VALUE`] bytes of a value that the application's author wrote.
+pub(crate) fn cut(value: &str) -> &str {
+    value.get(..value.floor_char_boundary(MAX_VALUE)).unwrap_or(value)
+}
+
+fn families() -> [Meta; 2] {
+    [
+        Meta::new(
             Kind::Counter,
             "steeple_metrics_series_folded_total",
             "Recordings whose label value found no room and became _OTHER.",
             &["label"],
-        )]
+        ),
+        Meta::new(
+            Kind::Counter,
+            "steeple_metrics_label_values_changed_total",
+            "Label values that were cut to 128 bytes or had a secret removed.",
+            &["reason"],
+        ),
+    ]
+}
+
+impl Source for Folded {
+    fn families(&self) -> Vec<Meta> {
+        families().into()
     }
 
     fn write(&self, to: &mut dyn Encoder) {
-        for meta in self.families() {
-            to.begin(&meta);
-            for (label, name) in LABELS {
-                let labels = Labels::new([("label".into(), name.into())]);
-                to.value(&labels, Number::Whole(self.count.sum(label as usize)));
-            }
+        let [folded, changed] = families();
+        to.begin(&folded);
+        for (label, name) in LABELS {
+            let labels = Labels::new([("label".into(), name.into())]);
+            to.value(&labels, Number::Whole(self.count.sum(label as usize)));
+        }
+        to.begin(&changed);
+        for (change, name) in CHANGES {
+            let labels = Labels::new([("reason".into(), name.into())]);
+            to.value(&labels, Number::Whole(self.changed.sum(change as usize)));
         }
     }
 }

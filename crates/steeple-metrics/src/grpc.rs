@@ -1,6 +1,7 @@
 //! The families about gRPC calls, with the names that go-grpc-middleware made standard.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -12,7 +13,7 @@ use steeple_core::{End, GrpcStatus, TraceContext};
 
 use crate::{
     encode::{Encoder, Kind, Meta, Number, Source},
-    folded::{Folded, Label},
+    folded::{Folded, Label, MAX_VALUE},
     http::{Scratch, nanos},
     layout::Layout,
     names::Names,
@@ -207,7 +208,9 @@ impl Grpc {
             }
             return rpc;
         }
-        if proven || self.unproven.load(Relaxed) < UNPROVEN {
+        // A name that is too long for a label, or has a secret in it, is no method's.
+        let is_showable = || method.len() <= MAX_VALUE && matches!(self.folded.shown(method), Cow::Borrowed(_));
+        if (proven || self.unproven.load(Relaxed) < UNPROVEN) && !self.methods.is_full() && is_showable() {
             let rpc = self.methods.get_or_insert(hash, is, |_| {
                 if !proven && self.unproven.fetch_add(1, Relaxed) >= UNPROVEN {
                     self.unproven.fetch_sub(1, Relaxed);

@@ -6,6 +6,7 @@ use std::{
 
 use prometheus::Registry;
 use steeple_core::{ObserveLayer, clock};
+use steeple_scrub::Scrubber;
 
 use crate::{
     Buckets, BuildError, Business, Cache, Database, GrpcType, Names,
@@ -155,6 +156,7 @@ pub struct MetricsBuilder {
     active_users: Option<Duration>,
     process: bool,
     build: Option<(String, String)>,
+    scrubber: Scrubber,
     #[cfg(feature = "otel")]
     meter: Option<opentelemetry::metrics::Meter>,
 }
@@ -179,6 +181,7 @@ impl Default for MetricsBuilder {
             active_users: Some(Duration::from_mins(5)),
             process: true,
             build: None,
+            scrubber: Scrubber::default(),
             #[cfg(feature = "otel")]
             meter: None,
         }
@@ -309,6 +312,12 @@ impl MetricsBuilder {
         self
     }
 
+    /// Scrubs label values, once, when a series is made. Default: [`Scrubber::default`].
+    pub fn scrubber(mut self, scrubber: Scrubber) -> Self {
+        self.scrubber = scrubber;
+        self
+    }
+
     /// Records through the OpenTelemetry SDK as well, by this meter: `http.server.request.duration` and its like, and every
     /// other metric by its own name. The SDK sends them wherever it is told to. Default: it hears nothing.
     ///
@@ -327,7 +336,7 @@ impl MetricsBuilder {
     pub fn build(mut self) -> Result<Metrics, BuildError> {
         let latency = Arc::new(Layout::new(&self.buckets, Scale::Seconds, self.native)?);
         let sizes = Arc::new(Layout::new(&self.size_buckets, Scale::Bytes, self.native)?);
-        let folded = Arc::new(Folded::new());
+        let folded = Arc::new(Folded::new(self.scrubber));
         let http = Arc::new(Http::new(HttpOptions {
             names: self.names,
             scheme: self.scheme,

@@ -1,11 +1,15 @@
 //! A map that is read without a lock, grows up to a fixed size and forgets nothing.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{
+    Mutex, OnceLock, PoisonError,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 /// Open addressing over slots that are each written once.
 pub(crate) struct Table<V> {
     slots: Box<[OnceLock<Entry<V>>]>,
     max_len: usize,
+    is_full: AtomicBool,
     /// Which slots are taken, oldest first. Held while one is taken.
     order: Mutex<Vec<usize>>,
 }
@@ -19,12 +23,22 @@ impl<V> Table<V> {
     /// A table of at most this many values; its size in memory is fixed from now on.
     pub(crate) fn new(max_len: usize) -> Self {
         let slots = max_len.saturating_mul(2).next_power_of_two().max(2);
-        Self { slots: (0..slots).map(|_| OnceLock::new()).collect(), max_len, order: Mutex::new(Vec::new()) }
+        Self {
+            slots: (0..slots).map(|_| OnceLock::new()).collect(),
+            max_len,
+            is_full: AtomicBool::new(max_len == 0),
+            order: Mutex::new(Vec::new()),
+        }
     }
 
     #[inline]
     pub(crate) fn get(&self, hash: u64, is: impl Fn(&V) -> bool) -> Option<&V> {
         self.probe(hash, is).ok()
+    }
+
+    /// Whether there is no room for another value.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full.load(Relaxed)
     }
 
     /// The value, or the place where it would go.
@@ -62,6 +76,9 @@ impl<V> Table<V> {
         let value = make(order.len())?;
         let entry = self.slots.get(place)?.get_or_init(|| Entry { hash, value });
         order.push(place);
+        if order.len() >= self.max_len {
+            self.is_full.store(true, Relaxed);
+        }
         Some(&entry.value)
     }
 

@@ -296,7 +296,8 @@ impl Builder {
         } else {
             self.metrics
         };
-        let metrics = metrics.build().map_err(|error| ConfigError::part("the metrics", error))?;
+        let metrics = metrics.scrubber(self.scrubber.clone()).build();
+        let metrics = metrics.map_err(|error| ConfigError::part("the metrics", error))?;
         #[cfg(feature = "trace")]
         let traces = integration::traces(self.traces, &self.service, &self.scrubber)?;
         #[cfg(not(feature = "trace"))]

@@ -14,7 +14,7 @@ use self::verb::{METHODS, Verbs};
 pub(crate) use self::{verb::Verb, write::Scratch};
 use crate::{
     Objective,
-    folded::{Folded, Label},
+    folded::{Folded, Label, MAX_VALUE, cut},
     layout::Layout,
     names::Names,
     route::RouteMetrics,
@@ -176,7 +176,7 @@ impl Http {
             folded,
             verbs,
         };
-        for route in known_routes {
+        for route in known_routes.into_iter().map(|route| Name::from(cut(&route).to_owned())) {
             http.routes.get_or_insert(
                 hash([&*route]),
                 |other| other.name == route,
@@ -285,17 +285,26 @@ impl Http {
     fn route(&self, ended: &Ended<'_>) -> &Route {
         let Some(text) = ended.route else { return &self.unmatched };
         let name = text.as_str();
-        let hash = hash([name]);
-        if let Some(route) = self.routes.get(hash, |route| route.name == name) {
+        if name.len() <= MAX_VALUE
+            && let Some(route) = self.routes.get(hash([name]), |route| route.name == name)
+        {
             return route;
         }
+        self.new_route(text)
+    }
+
+    #[cold]
+    fn new_route(&self, text: &Text) -> &Route {
         // Texts that are made while the program runs have half of the room, so that no stream of made-up ones ever
         // shuts out a route that the router was built with. Looked at first, so that such a stream takes no lock.
         let fixed = text.is_fixed();
         let made_up_to = self.limits.routes / 2;
-        if fixed || self.made_routes.load(Relaxed) < made_up_to {
+        if !self.routes.is_full() && (fixed || self.made_routes.load(Relaxed) < made_up_to) {
+            // What stands in the program's own text is its author's. What is made while it runs may hold anything.
+            let shown = if fixed { cut(text.as_str()).into() } else { self.folded.shown(text.as_str()) };
+            let name = &*shown;
             let made = self.routes.get_or_insert(
-                hash,
+                hash([name]),
                 |route| route.name == name,
                 |_| {
                     if !fixed && self.made_routes.fetch_add(1, Relaxed) >= made_up_to {

@@ -10,6 +10,7 @@ use steeple_core::{
     test_util::{ScriptedBody, Step},
 };
 use steeple_metrics::{GrpcType, Metrics};
+use tower::{Layer, ServiceExt, service_fn};
 
 const ATTACK: usize = 100_000;
 
@@ -237,4 +238,56 @@ async fn four_threads_that_record_into_one_series_lose_nothing() {
         16_000.0 * 3.0 + 4_000.0 * 2.0
     );
     assert_eq!(page.value("http_requests_in_flight", ""), 0.0);
+}
+
+#[tokio::test]
+async fn label_values_are_scrubbed_and_at_most_128_bytes() {
+    const TOKEN: &str = "ghp_A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8";
+    let metrics = Metrics::builder().max_grpc_methods(10).build().unwrap();
+    let exports = metrics.counter("exports_total", "Exports.", ["customer"]).unwrap();
+    let waits = metrics.gauge("waits", "Waits.", ["customer"]).unwrap();
+    let huge = "x".repeat(1_900_000);
+    for n in 0..300 {
+        exports.inc([&format!("{huge}{n}")]);
+        waits.set([&format!("é{}{n}", huge.as_str())], 1.0);
+    }
+    exports.with([TOKEN]).inc();
+    exports.inc([TOKEN]);
+    exports.inc(["plain"]);
+    drop(metrics.database().start_statement(&format!("SELECT * FROM {TOKEN}")));
+    for host in [format!("{TOKEN}.example"), "h".repeat(1_000)] {
+        let call = Request::get(format!("http://{host}/")).body(TestBody::default()).unwrap();
+        let client = metrics
+            .client_layer()
+            .layer(service_fn(|_| std::future::ready(Ok::<_, Infallible>(Response::new(TestBody::default())))));
+        client.oneshot(call).await.unwrap();
+    }
+    for route in [format!("/files/{TOKEN}"), format!("/{}", "r".repeat(1_000))] {
+        call(&metrics, request("GET", ""), |exchange: Exchange| async move {
+            exchange.report_route(route);
+            Ok::<_, Infallible>(Response::new(TestBody::default()))
+        })
+        .await;
+    }
+    for method in [format!("/pkg.S/{TOKEN}"), format!("/pkg.S/{}", "m".repeat(1_000))] {
+        let rpc = Request::post(method).header("content-type", "application/grpc").body(TestBody::default()).unwrap();
+        call(&metrics, rpc, |_| async {
+            Ok::<_, Infallible>(Response::builder().header("grpc-status", "0").body(TestBody::default()).unwrap())
+        })
+        .await;
+    }
+    let page = Page::of(&metrics);
+    assert!(!page.text.contains(TOKEN) && page.text.len() < 200_000, "{} bytes", page.text.len());
+    for line in page.text.lines().filter(|line| !line.starts_with('#')) {
+        for value in line.split('"').skip(1).step_by(2) {
+            assert!(value.len() <= 128, "{line}");
+        }
+    }
+    let cut = format!("customer=\"{}\"", "x".repeat(128));
+    assert_eq!(page.value("exports_total", &cut), 300.0);
+    assert_eq!(page.find("exports_total").count(), 3);
+    assert_eq!(page.find("waits").map(|(labels, _)| labels.len()).collect::<Vec<_>>(), [139], "a whole character");
+    assert!(page.value("steeple_metrics_label_values_changed_total", r#"reason="too_long""#) >= 600.0);
+    assert!(page.value("steeple_metrics_label_values_changed_total", r#"reason="secret""#) >= 4.0);
+    assert_eq!(page.find("grpc_server_handled_total").count(), 1, "both are _OTHER");
 }
