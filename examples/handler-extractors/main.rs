@@ -5,7 +5,7 @@
 use std::error::Error;
 
 use axum::{Router, extract::Path, http::StatusCode, routing::get};
-use steeple::{ClientAddress, CurrentUser, Exchange, RequestId, Steeple, TransactionName, User, user::UsersOptions};
+use steeple::{ClientAddress, CurrentUser, Exchange, RequestId, Steeple, TransactionName, User, user::Users};
 use tokio::net::TcpListener;
 
 /// Answers 401 where nobody is known.
@@ -27,9 +27,9 @@ async fn home(
 /// All that is told is on the log line, and on whatever else watches.
 async fn order(exchange: Exchange, Path(items): Path<u32>) -> Result<String, StatusCode> {
     exchange.set_name("place order");
-    exchange.attribute("items", i64::from(items));
+    exchange.set_attribute("items", i64::from(items));
     let Some(share) = 100_u32.checked_div(items) else {
-        exchange.notice_error(&std::io::Error::other("an order of nothing"));
+        exchange.record_error(&std::io::Error::other("an order of nothing"));
         return Err(StatusCode::INTERNAL_SERVER_ERROR);
     };
     Ok(format!("{share} each\n"))
@@ -38,7 +38,7 @@ async fn order(exchange: Exchange, Path(items): Path<u32>) -> Result<String, Sta
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     // Stands for an authentication that verifies the token and says whose it is.
-    let users = UsersOptions::new().user_from(|head| {
+    let users = Users::builder().user_from(|head| {
         let token = head.headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")?;
         Some(User::new(token))
     });

@@ -12,9 +12,7 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use steeple::{
-    Steeple, core::connection::Connection, metrics::Metrics, serve::shutdown_signal, transaction::NamingRules,
-};
+use steeple::{Steeple, core::connection::Connection, metrics::Metrics, serve::shutdown_signal, transaction::Naming};
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 
@@ -31,7 +29,7 @@ fn answer(metrics: &Metrics, path: &str) -> Result<Response<Full<Bytes>>, http::
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let rules = NamingRules::new().template("/files/{*path}").ignore("/metrics");
+    let rules = Naming::builder().template("/files/{*path}").skip("/metrics");
     let steeple = Steeple::builder_from_env()?.naming(rules).build()?;
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(address).await?;

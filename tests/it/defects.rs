@@ -26,7 +26,7 @@ use steeple_tests::{
     stack::Stack,
 };
 use steeple_transaction::ReportRouteLayer;
-use steeple_user::UsersOptions;
+use steeple_user::Users;
 use tower::Layer;
 
 /// A stack around a service, a client of it, and how to read what it had to say.
@@ -238,7 +238,7 @@ async fn d04_credentials_of_headers_and_answers_reach_no_line_and_no_label() {
 async fn d04_what_an_error_says_is_no_label() {
     let fails = |Path(id): Path<u32>| async move {
         Err::<(), _>(Exchange::current().map_or(StatusCode::OK, |exchange| {
-            exchange.notice_error(&std::io::Error::other(format!("user {id} is unknown")));
+            exchange.record_error(&std::io::Error::other(format!("user {id} is unknown")));
             StatusCode::INTERNAL_SERVER_ERROR
         }))
     };
@@ -273,7 +273,7 @@ async fn d05_the_line_covers_the_body_and_says_how_it_ended() {
 async fn d05_the_client_is_who_the_trusted_proxy_says_and_not_who_the_client_says() {
     let app = || Router::new().route("/", get(|| async {}));
     let forwarded = [("x-forwarded-for", "203.0.113.9, 198.51.100.7")];
-    let trusting = UsersOptions::new().trusted_proxies("127.0.0.0/8".parse().unwrap());
+    let trusting = Users::builder().trusted_proxies("127.0.0.0/8".parse().unwrap());
     let mut behind = Watched::router_with(Stack::with_users(trusting), app()).await;
     behind.send("GET", "/", &forwarded).await;
     assert_eq!(behind.lines().await[0]["client.address"], "198.51.100.0", "walked from the right, cut to its network");
@@ -366,8 +366,8 @@ async fn fails_with_sources() -> Response {
     let error = std::io::Error::other(source);
     steeple_log::log_error(&error);
     if let Some(exchange) = Exchange::current() {
-        exchange.notice_error(&error);
-        exchange.notice_error(&error);
+        exchange.record_error(&error);
+        exchange.record_error(&error);
     }
     (StatusCode::INTERNAL_SERVER_ERROR, "sorry").into_response()
 }

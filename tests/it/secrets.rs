@@ -20,11 +20,11 @@ enum Told {
 
 async fn handler(exchange: Exchange, request: Request) -> StatusCode {
     match request.extensions().get() {
-        Some(Told::Attribute(name, value)) => exchange.attribute(name.clone(), value.clone()),
+        Some(Told::Attribute(name, value)) => exchange.set_attribute(name.clone(), value.clone()),
         Some(Told::Text(text)) => {
             tracing::info!(note = text, "a line with {text}");
-            exchange.attribute("note", text.clone());
-            exchange.notice_error(&std::io::Error::other(text.clone()));
+            exchange.set_attribute("note", text.clone());
+            exchange.record_error(&std::io::Error::other(text.clone()));
         }
         None => (),
     }

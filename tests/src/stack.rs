@@ -10,7 +10,7 @@ use steeple_core::{ObserveLayer, RequestIds, test_util::RecordingObserver};
 use steeple_log::{Format, Log, LogGuard, Logging};
 use steeple_metrics::Metrics;
 use steeple_transaction::Naming;
-use steeple_user::{Users, UsersOptions};
+use steeple_user::{Users, UsersBuilder};
 
 use crate::{
     page::Page,
@@ -32,21 +32,21 @@ pub struct Stack {
 impl Stack {
     /// Keeps the log lines in memory.
     pub fn new() -> Self {
-        Self::with_users(UsersOptions::new())
+        Self::with_users(Users::builder())
     }
 
     /// The same, with users and addresses from somewhere.
-    pub fn with_users(users: UsersOptions) -> Self {
+    pub fn with_users(users: UsersBuilder) -> Self {
         let lines = Lines::default();
         Self::build(users, lines.clone(), lines, true)
     }
 
     /// Renders log lines and forgets them; remembers no exchange. For tests of what is left in memory.
     pub fn forgetful() -> Self {
-        Self::build(UsersOptions::new(), io::sink(), Lines::default(), false)
+        Self::build(Users::builder(), io::sink(), Lines::default(), false)
     }
 
-    fn build(users: UsersOptions, writer: impl Write + Send + 'static, lines: Lines, records: bool) -> Self {
+    fn build(users: UsersBuilder, writer: impl Write + Send + 'static, lines: Lines, records: bool) -> Self {
         // All lines are wanted, however busy the machine is.
         let logging = Logging::new().without_console().writer(writer, Format::Json).queue_bytes(64 << 20);
         let guard = logging.service_name("stack").build().expect("a log into memory");

@@ -22,7 +22,7 @@ mod trace_context;
 mod user;
 
 pub use self::{
-    exchange::{AttributeValue, Exchange, MAX_ATTRIBUTES, NoticedError, Scoped, Signal, Snapshot},
+    exchange::{ACCESS_TARGET, AttributeValue, Exchange, MAX_ATTRIBUTES, RecordedError, Scoped, Signal, Snapshot},
     name::{NameSource, Text, TransactionName, known_method, known_methods, set_known_methods},
     observe::{
         CountRequestBody, CountRequestBodyLayer, CountedBody, Observe, ObserveLayer, ObservedBody, count_request_body,

@@ -82,6 +82,7 @@ pub struct End {
     /// From the request head to the last byte of the response body (or to what ended it before that).
     pub duration: Duration,
     /// From the request head to the response head. `None` when there was no response head.
+    #[doc(alias = "ttfb")]
     pub head_after: Option<Duration>,
     /// The status that the service answered with. `None` when there was no response head.
     pub status: Option<StatusCode>,

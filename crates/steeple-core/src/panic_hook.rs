@@ -1,6 +1,6 @@
 use std::{panic, sync::Once};
 
-use crate::{Exchange, NoticedError};
+use crate::{Exchange, RecordedError};
 
 /// Notices the message of a panic on the exchange that is being polled. The hook that was set before still runs.
 ///
@@ -14,7 +14,7 @@ pub fn notice_panics() {
             if let Some(exchange) = Exchange::current() {
                 let message = info.payload_as_str().unwrap_or("a value that is no text");
                 let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
-                exchange.notice(NoticedError::from_message("panic", format_args!("{message}{place}")));
+                exchange.record(RecordedError::from_message("panic", format_args!("{message}{place}")));
             }
             before(info);
         }));

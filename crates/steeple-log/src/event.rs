@@ -8,7 +8,7 @@ use std::{
     sync::LazyLock,
 };
 
-use steeple_core::{AttributeValue, GrpcStatus, NoticedError, Text};
+use steeple_core::{AttributeValue, GrpcStatus, RecordedError, Text};
 use steeple_scrub::{Scrubbed, Scrubber};
 use tracing::Level;
 
@@ -18,7 +18,7 @@ use crate::encode::{
 };
 
 /// The target of exchanges' own lines.
-pub(crate) const ACCESS: &str = "steeple::access";
+pub(crate) const ACCESS: &str = steeple_core::ACCESS_TARGET;
 
 /// The target of [`log_event`]'s lines.
 pub(crate) const EVENT: &str = "steeple::event";
@@ -155,7 +155,7 @@ impl fmt::Display for Message<'_> {
 /// The line's `message` is what the error itself says, `error.message` the chain (`could not save: disk full`),
 /// `error.type` its type, or `dyn Error` where that is not known. Secrets are removed. The line has the ids of the current
 /// exchange; to have the error on the exchange's own line as well, tell the exchange:
-/// [`Exchange::notice_error`](steeple_core::Exchange::notice_error).
+/// [`Exchange::record_error`](steeple_core::Exchange::record_error).
 ///
 /// # Examples
 /// ```
@@ -166,7 +166,7 @@ pub fn log_error<E: Error + ?Sized>(error: &E) {
     if !tracing::event_enabled!(target: ERROR, Level::ERROR) {
         return;
     }
-    let error = NoticedError::of(error);
+    let error = RecordedError::of(error);
     let (whole, message) = (error.to_string(), error.message());
     let (whole, message) = (SCRUBBER.text(&whole), SCRUBBER.text(message));
     tracing::event!(

@@ -227,7 +227,7 @@ impl Visit for Visitor<'_> {
 
     fn record_error(&mut self, field: &field::Field, error: &(dyn std::error::Error + 'static)) {
         // With its sources: what went wrong is often only in them.
-        self.push_text(field, format_args!("{}", steeple_core::NoticedError::of(error)));
+        self.push_text(field, format_args!("{}", steeple_core::RecordedError::of(error)));
     }
 
     fn record_debug(&mut self, field: &field::Field, value: &dyn fmt::Debug) {

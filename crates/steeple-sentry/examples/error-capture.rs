@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use steeple_core::NoticedError;
+use steeple_core::RecordedError;
 use steeple_sentry::{SentryOptions, User, breadcrumb, set_user};
 
 /// An error of the application. Its response carries what caused it.
@@ -20,7 +20,7 @@ struct AppError(io::Error);
 impl IntoResponse for AppError {
     fn into_response(self) -> Response {
         let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
-        response.extensions_mut().insert(NoticedError::of(&self.0));
+        response.extensions_mut().insert(RecordedError::of(&self.0));
         response
     }
 }

@@ -6,7 +6,7 @@ use steeple_core::{Exchange, Text, User};
 /// Captures an error with the chain of its sources, now. The exchange that is current counts as reported: its own failure is not
 /// another event.
 ///
-/// To let the exchange decide at its end, with everything known by then: [`Exchange::notice_error`].
+/// To let the exchange decide at its end, with everything known by then: [`Exchange::record_error`].
 ///
 /// # Examples
 /// ```

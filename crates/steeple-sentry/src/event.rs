@@ -10,7 +10,7 @@ use sentry_core::{
     },
 };
 use steeple_core::{
-    AttributeValue, End, ErrorClass, Exchange, GrpcStatus, NoticedError, Outcome, Signal, VisibleAddress,
+    AttributeValue, End, ErrorClass, Exchange, GrpcStatus, Outcome, RecordedError, Signal, VisibleAddress,
 };
 
 use crate::{head::Head, link::Sightings, options::Settings, panic_hook::Panicked};
@@ -25,7 +25,7 @@ pub(crate) const NAME_SOURCE: &str = "name_source";
 pub(crate) enum Failure {
     Panic(Box<Panicked>),
     /// The first says what failed, the others followed.
-    Errors(Vec<Arc<NoticedError>>),
+    Errors(Vec<Arc<RecordedError>>),
     /// Nobody said why.
     Class(ErrorClass),
 }
@@ -254,7 +254,7 @@ fn json(value: AttributeValue) -> Value {
 }
 
 /// An error and its sources, the innermost first.
-fn exceptions(error: &NoticedError, handled: bool) -> Vec<Exception> {
+fn exceptions(error: &RecordedError, handled: bool) -> Vec<Exception> {
     let (module, ty) = split_type(error.type_name());
     let mut exceptions: Vec<_> = error
         .chain()
@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn the_chain_is_told_from_its_root_and_the_error_itself_is_last() {
-        let error = NoticedError::of(&std::io::Error::other(std::io::Error::other("disk full")));
+        let error = RecordedError::of(&std::io::Error::other(std::io::Error::other("disk full")));
         let told = exceptions(&error, true);
         assert_eq!(told.last().unwrap().ty, "Error");
         assert_eq!(told.last().unwrap().mechanism.as_ref().unwrap().handled, Some(true));

@@ -340,7 +340,7 @@ fn is_summary(event: &Event<'_>) -> bool {
 }
 
 /// What steeple-log writes them under.
-const SUMMARIES: [&str; 1] = ["steeple::access"];
+const SUMMARIES: [&str; 1] = [steeple_core::ACCESS_TARGET];
 
 /// Decides what becomes of an envelope that was captured on this thread.
 pub(crate) fn judge(envelope: Envelope) -> Verdict {

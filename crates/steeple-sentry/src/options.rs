@@ -12,7 +12,7 @@ use http::{HeaderName, StatusCode, header};
 use sentry_core::{
     Client, ClientOptions, TransactionContext, TransportFactory, protocol::SessionAttributes, types::Dsn,
 };
-use steeple_core::{GrpcStatus, NoticedError};
+use steeple_core::{GrpcStatus, RecordedError};
 use steeple_scrub::Scrubber;
 
 use crate::{
@@ -95,7 +95,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// By the whole name of its type, or by the last part of it.
-    pub(crate) fn expects_error(&self, error: &NoticedError) -> bool {
+    pub(crate) fn expects_error(&self, error: &RecordedError) -> bool {
         let name = error.type_name();
         let last = name.rsplit("::").next().unwrap_or(name);
         self.expected_errors.iter().any(|expected| *expected == name || *expected == last)

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use sentry_core::{Level, protocol::Context};
-use steeple_core::{Exchange, GrpcStatus, NoticedError, ObserveLayer, RequestIds, User};
+use steeple_core::{Exchange, GrpcStatus, ObserveLayer, RecordedError, RequestIds, User};
 use steeple_sentry::{Carried, breadcrumb, capture_error, set_extra, set_tag};
 use tower::{Layer, ServiceExt};
 
@@ -41,7 +41,7 @@ struct AppError(StatusCode, SaveFailed);
 impl IntoResponse for AppError {
     fn into_response(self) -> axum::response::Response {
         let mut response = self.0.into_response();
-        response.extensions_mut().insert(NoticedError::of(&self.1));
+        response.extensions_mut().insert(RecordedError::of(&self.1));
         response
     }
 }
@@ -53,11 +53,11 @@ fn app() -> Router {
             "/noticed/{id}",
             route(|Path(id): Path<String>, exchange: Exchange| async move {
                 exchange.set_user(User::new("u-1").with_email("ann@example.org"));
-                exchange.attribute("cart", "c-9");
+                exchange.set_attribute("cart", "c-9");
                 breadcrumb("cart", format!("opened cart {id}"));
                 set_tag("plan", "pro");
                 set_extra("items", 3);
-                exchange.notice_error(&save_failed());
+                exchange.record_error(&save_failed());
                 StatusCode::INTERNAL_SERVER_ERROR
             }),
         )
@@ -78,14 +78,14 @@ fn app() -> Router {
             route(|exchange: Exchange| async move {
                 let error = save_failed();
                 capture_error(&error);
-                exchange.notice_error(&error);
+                exchange.record_error(&error);
                 StatusCode::INTERNAL_SERVER_ERROR
             }),
         )
         .route(
             "/noticed-but-answered",
             route(|exchange: Exchange| async move {
-                exchange.notice_error(&save_failed());
+                exchange.record_error(&save_failed());
                 "a cached answer"
             }),
         )

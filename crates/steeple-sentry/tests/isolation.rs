@@ -31,7 +31,7 @@ async fn fail_distinctly(Path(id): Path<String>, exchange: Exchange) -> StatusCo
     }));
     breadcrumb("step", format!("second-{id}"));
     task.await.unwrap();
-    exchange.notice_error(&io::Error::other(format!("failure-{id}")));
+    exchange.record_error(&io::Error::other(format!("failure-{id}")));
     StatusCode::INTERNAL_SERVER_ERROR
 }
 

@@ -33,7 +33,7 @@ fn app() -> Router {
                 set_tag("plan", "pro");
                 set_extra("items", 3);
                 breadcrumb("cart", format!("opened cart {id}"));
-                exchange.notice_error(&std::io::Error::other(format!("cart {id} is locked")));
+                exchange.record_error(&std::io::Error::other(format!("cart {id} is locked")));
                 StatusCode::INTERNAL_SERVER_ERROR
             }),
         )

@@ -260,8 +260,8 @@ async fn no_secret_leaves_of_a_request_that_failed() {
         let said = handler_says.lock().unwrap().clone();
         async move {
             steeple_sentry::breadcrumb("said", said.clone());
-            exchange.attribute("said", said.clone());
-            exchange.notice_error(&std::io::Error::other(said));
+            exchange.set_attribute("said", said.clone());
+            exchange.record_error(&std::io::Error::other(said));
             StatusCode::INTERNAL_SERVER_ERROR
         }
     });

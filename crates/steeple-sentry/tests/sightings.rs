@@ -23,7 +23,7 @@ fn app() -> Router {
                 let error = io::Error::other("connection refused");
                 tracing::error!(%error, "cannot reach the database");
                 tracing::error!("giving up");
-                exchange.notice_error(&error);
+                exchange.record_error(&error);
                 StatusCode::INTERNAL_SERVER_ERROR
             }),
         )

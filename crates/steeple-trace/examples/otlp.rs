@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn user(Extension(exchange): Extension<Exchange>, Path(id): Path<u32>) -> String {
-    exchange.attribute("user.is_guest", id == 0);
+    exchange.set_attribute("user.is_guest", id == 0);
     let name = exchange.segment("db", "select users", look_up(id)).with("db.system.name", "sqlite").await;
     format!("{name}\n")
 }

@@ -16,5 +16,5 @@ pub use self::{
     naming::{Naming, NamingState},
     pattern::Pattern,
     report::{ReportRoute, ReportRouteLayer},
-    rules::NamingRules,
+    rules::NamingBuilder,
 };

@@ -2,6 +2,7 @@ use http::{header, request, response};
 use steeple_core::{End, Exchange, GrpcStatus, ObserveLayer, Observer, Outcome};
 
 use crate::{
+    NamingBuilder,
     methods::KnownMethods,
     rules::{CompiledRules, LEARNED_METHODS},
 };
@@ -18,10 +19,10 @@ use crate::{
 /// # Examples
 /// ```
 /// use steeple_core::ObserveLayer;
-/// use steeple_transaction::{Naming, NamingRules};
+/// use steeple_transaction::Naming;
 ///
 /// let plain = Naming::new().layer();
-/// let ruled = NamingRules::new().ignore("/healthz").template("/users/{id}").build()?.layer();
+/// let ruled = Naming::builder().skip("/healthz").template("/users/{id}").build()?.layer();
 /// # let _: (ObserveLayer<Naming>, ObserveLayer<Naming>) = (plain, ruled);
 /// # Ok::<(), steeple_transaction::BuildError>(())
 /// ```
@@ -43,6 +44,11 @@ impl Naming {
     /// No rules; learns up to 256 gRPC methods.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Rules for names, and which exchanges to skip. Default: no rules; learns up to 256 gRPC methods.
+    pub fn builder() -> NamingBuilder {
+        NamingBuilder::new()
     }
 
     /// Names the exchanges of a service by itself.

@@ -11,10 +11,10 @@ use crate::{BuildError, Naming, Pattern, descriptor, error::Kind, methods::Known
 ///
 /// # Examples
 /// ```
-/// use steeple_transaction::{NamingRules, Pattern};
+/// use steeple_transaction::{Naming, Pattern};
 ///
-/// let naming = NamingRules::new()
-///     .ignore_probes()
+/// let naming = Naming::builder()
+///     .skip_probes()
 ///     .template("/users/{id}")
 ///     .rename("/v1/**", "/v1/{*rest}")
 ///     .rename(Pattern::regex(r"\.(css|js)$"), "/{asset}")
@@ -23,7 +23,7 @@ use crate::{BuildError, Naming, Pattern, descriptor, error::Kind, methods::Known
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "rules do nothing until they are built and a layer gets them"]
-pub struct NamingRules {
+pub struct NamingBuilder {
     rules: Vec<(Pattern, Action)>,
     grpc_methods: Vec<String>,
     grpc_descriptors: Vec<Vec<u8>>,
@@ -61,9 +61,8 @@ const MAX_LEARNED_METHODS: usize = 10_000;
 const MAX_NAME: usize = 200;
 const MAX_AUTOMATON_BYTES: usize = 2 * 1024 * 1024;
 
-impl NamingRules {
-    /// No rules; learns up to 256 gRPC methods.
-    pub fn new() -> Self {
+impl NamingBuilder {
+    pub(crate) fn new() -> Self {
         Self {
             rules: Vec::new(),
             grpc_methods: Vec::new(),
@@ -88,13 +87,13 @@ impl NamingRules {
     /// Leaves the exchanges whose path matches out of everything: logs, metrics, traces and captured errors.
     ///
     /// The in-flight gauge stays exact. So that failures are still captured, or counted, use
-    /// [`ignore_for`](Self::ignore_for).
-    pub fn ignore(self, pattern: impl Into<Pattern>) -> Self {
-        self.ignore_for(pattern, ALL_SIGNALS)
+    /// [`skip_for`](Self::skip_for).
+    pub fn skip(self, pattern: impl Into<Pattern>) -> Self {
+        self.skip_for(pattern, ALL_SIGNALS)
     }
 
     /// Leaves the exchanges whose path matches out of these records.
-    pub fn ignore_for(mut self, pattern: impl Into<Pattern>, signals: impl IntoIterator<Item = Signal>) -> Self {
+    pub fn skip_for(mut self, pattern: impl Into<Pattern>, signals: impl IntoIterator<Item = Signal>) -> Self {
         self.rules.push((pattern.into(), Action::Skip(signals.into_iter().collect())));
         self
     }
@@ -103,8 +102,8 @@ impl NamingRules {
     ///
     /// These are `/health`, `/healthz`, `/live`, `/livez`, `/ready`, `/readyz`, `/ping`, `/metrics` and the methods of
     /// `grpc.health.v1.Health`.
-    pub fn ignore_probes(self) -> Self {
-        PROBES.into_iter().fold(self, |rules, probe| rules.ignore_for(probe, [Signal::Log, Signal::Traces]))
+    pub fn skip_probes(self) -> Self {
+        PROBES.into_iter().fold(self, |rules, probe| rules.skip_for(probe, [Signal::Log, Signal::Traces]))
     }
 
     /// Names gRPC methods that exist, `package.Service/Method`: they keep their names however a call of them ends.
@@ -159,7 +158,7 @@ impl NamingRules {
     }
 }
 
-impl Default for NamingRules {
+impl Default for NamingBuilder {
     fn default() -> Self {
         Self::new()
     }

@@ -3,7 +3,7 @@
 
 use http::Request;
 use steeple_core::{Exchange, Observer, Text};
-use steeple_transaction::{Naming, NamingRules, Pattern};
+use steeple_transaction::{Naming, Pattern};
 
 /// Allocations of the second of two requests alike: the first one may warm up what is shared.
 fn allocations(naming: &Naming, path: &str) -> u64 {
@@ -22,7 +22,7 @@ fn allocations(naming: &Naming, path: &str) -> u64 {
 #[test]
 fn neither_rules_nor_their_absence_allocate_on_a_request() {
     assert_eq!(allocations(&Naming::new(), "/users/7"), 0);
-    let mut rules = NamingRules::new().ignore_probes();
+    let mut rules = Naming::builder().skip_probes();
     for number in 0..100 {
         rules = rules.template(format!("/v{number}/users/{{id}}"));
     }
@@ -36,7 +36,7 @@ fn neither_rules_nor_their_absence_allocate_on_a_request() {
 fn a_rules_name_is_as_fixed_as_a_routes_template() {
     let template: String = ["/users", "/{id}"].concat();
     assert!(!Text::from(template.clone()).is_fixed());
-    let naming = NamingRules::new().template(template).build().unwrap();
+    let naming = Naming::builder().template(template).build().unwrap();
     let (mut head, ()) = Request::get("/users/7").body(()).unwrap().into_parts();
     let exchange = Exchange::detached();
     naming.on_request(&exchange, &mut head);

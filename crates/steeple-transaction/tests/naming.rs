@@ -16,7 +16,7 @@ use steeple_core::{
     End, Exchange, ObserveLayer, Observer, Signal,
     test_util::{ScriptedBody, Step},
 };
-use steeple_transaction::{Naming, NamingRules, Pattern, ReportRouteLayer};
+use steeple_transaction::{Naming, NamingBuilder, Pattern, ReportRouteLayer};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
 /// Remembers how the last exchange ended.
@@ -96,7 +96,7 @@ impl Stack {
 #[test]
 fn the_first_rule_that_matches_wins() {
     let stack = Stack::new(
-        NamingRules::new()
+        Naming::builder()
             .rename("/v1/users/me", "/v1/users/me")
             .template("/v1/users/{id}")
             .rename(Pattern::regex(r"(?i)\.(css|js)$"), "/{asset}")
@@ -122,7 +122,7 @@ fn the_first_rule_that_matches_wins() {
 #[test]
 fn an_ignored_exchange_is_left_out_of_what_the_rule_says() {
     const ALL: [Signal; 4] = [Signal::Log, Signal::Metrics, Signal::Traces, Signal::Errors];
-    let rules = NamingRules::new().ignore("/internal/**").ignore_for("/favicon.ico", [Signal::Log]).ignore_probes();
+    let rules = Naming::builder().skip("/internal/**").skip_for("/favicon.ico", [Signal::Log]).skip_probes();
     let stack = Stack::new(rules.build().unwrap());
     let skipped = |path| ALL.map(|signal| stack.get(path).is_skipped(signal));
     assert_eq!(skipped("/internal/debug"), [true; 4]);
@@ -136,14 +136,14 @@ fn an_ignored_exchange_is_left_out_of_what_the_rule_says() {
 
 #[test]
 fn a_path_longer_than_any_rule_is_unmatched() {
-    let stack = Stack::new(NamingRules::new().rename("/**", "all").build().unwrap());
+    let stack = Stack::new(Naming::builder().rename("/**", "all").build().unwrap());
     assert_eq!(stack.get(&format!("/{}", "a".repeat(8_000))).name().to_string(), "GET all");
     assert_eq!(stack.get(&format!("/{}", "a".repeat(9_000))).name().to_string(), "GET unmatched");
 }
 
 #[test]
 fn a_rule_beats_a_template_that_is_reported_and_a_regular_expression_stays_linear() {
-    let stack = Stack::new(NamingRules::new().rename(Pattern::regex("^(/a*)*b$"), "b").build().unwrap());
+    let stack = Stack::new(Naming::builder().rename(Pattern::regex("^(/a*)*b$"), "b").build().unwrap());
     assert_eq!(stack.get(&format!("/{}", "a".repeat(8_000))).name().to_string(), "GET unmatched");
     assert_eq!(stack.get(&format!("/{}b", "a".repeat(8_000))).name().to_string(), "GET b");
     let exchange = Exchange::detached();
@@ -155,17 +155,17 @@ fn a_rule_beats_a_template_that_is_reported_and_a_regular_expression_stays_linea
 #[test]
 fn a_bad_rule_is_an_error_that_names_it() {
     #[track_caller]
-    fn check(rules: NamingRules, says: &str) -> steeple_transaction::BuildError {
+    fn check(rules: NamingBuilder, says: &str) -> steeple_transaction::BuildError {
         let error = rules.build().unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
         error
     }
-    let rules = NamingRules::new;
-    assert!(check(rules().ignore("healthz"), r#""healthz" is no path pattern"#).is_pattern());
-    let error = check(rules().ignore(Pattern::regex("a(b")), r#""a(b" is no regular expression"#);
+    let rules = Naming::builder;
+    assert!(check(rules().skip("healthz"), r#""healthz" is no path pattern"#).is_pattern());
+    let error = check(rules().skip(Pattern::regex("a(b")), r#""a(b" is no regular expression"#);
     assert!(error.is_pattern() && std::error::Error::source(&error).unwrap().to_string().contains("unclosed group"));
-    assert!(check(rules().ignore(Pattern::regex(r"a(?:b)\1")), "is no regular expression").is_pattern());
-    assert!(check(rules().ignore(Pattern::regex("(a{1000}){1000}")), "too large").is_pattern());
+    assert!(check(rules().skip(Pattern::regex(r"a(?:b)\1")), "is no regular expression").is_pattern());
+    assert!(check(rules().skip(Pattern::regex("(a{1000}){1000}")), "too large").is_pattern());
     assert!(check(rules().rename("/a", " "), r#"" " cannot be a name"#).is_name());
     assert!(check(rules().rename("/a", "line\nbreak"), r"line\nbreak").is_name());
     assert!(check(rules().rename("/a", "x".repeat(201)), "1 to 200").is_name());
@@ -210,7 +210,7 @@ fn a_page_for_everybody_does_not_make_a_method_real() {
 
 #[test]
 fn a_method_that_is_named_keeps_its_name_when_it_is_refused() {
-    let rules = NamingRules::new().grpc_methods(["pkg.S/A", "/pkg.S/B"]).learn_grpc_methods(0);
+    let rules = Naming::builder().grpc_methods(["pkg.S/A", "/pkg.S/B"]).learn_grpc_methods(0);
     let stack = Stack::new(rules.build().unwrap());
     assert_eq!(stack.call("pkg.S/A", "16", false), "pkg.S/A");
     assert_eq!(stack.call("pkg.S/B", "7", false), "pkg.S/B");
@@ -220,7 +220,7 @@ fn a_method_that_is_named_keeps_its_name_when_it_is_refused() {
 #[test]
 fn a_descriptor_set_names_every_method_of_every_service() {
     let set = protox::compile(["greeter.proto"], [concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data")]).unwrap();
-    let rules = NamingRules::new().grpc_descriptors(set.encode_to_vec()).learn_grpc_methods(0);
+    let rules = Naming::builder().grpc_descriptors(set.encode_to_vec()).learn_grpc_methods(0);
     let stack = Stack::new(rules.build().unwrap());
     for method in ["greeter.v1.Greeter/Greet", "greeter.v1.Greeter/Watch", "greeter.v1.Other/Close"] {
         assert_eq!(stack.call(method, "16", false), method);
@@ -243,7 +243,7 @@ fn ten_thousand_made_up_methods_are_one_name_and_real_ones_are_told_apart() {
 
 #[test]
 fn no_more_methods_are_learned_than_allowed() {
-    let stack = Stack::new(NamingRules::new().learn_grpc_methods(3).build().unwrap());
+    let stack = Stack::new(Naming::builder().learn_grpc_methods(3).build().unwrap());
     let names: HashSet<_> = (0..100).map(|number| stack.call(&format!("pkg.S/M{number}"), "0", false)).collect();
     let want = ["pkg.S/M0", "pkg.S/M1", "pkg.S/M2", "_OTHER"].map(str::to_owned);
     assert_eq!(names, HashSet::from(want));
@@ -281,7 +281,7 @@ proptest! {
     #[test]
     fn any_pattern_is_compiled_or_refused_and_never_panics(pattern: String, glob: bool, path in "/[ -~]{0,40}") {
         let pattern = if glob { Pattern::glob(pattern) } else { Pattern::regex(pattern) };
-        if let Ok(naming) = NamingRules::new().rename(pattern, "name").build()
+        if let Ok(naming) = Naming::builder().rename(pattern, "name").build()
             && let Ok(request) = Request::get(path).body(())
         {
             let (mut head, ()) = request.into_parts();
@@ -298,7 +298,7 @@ proptest! {
         let join = |parts: Vec<&str>| format!("/{}", parts.join("/"));
         let template = join(segments.iter().map(|(text, hole)| if *hole { "{x}" } else { text }).collect());
         let path = join(segments.iter().map(|(text, _)| text.as_str()).collect());
-        let stack = Stack::new(NamingRules::new().template(template.clone()).build().unwrap());
+        let stack = Stack::new(Naming::builder().template(template.clone()).build().unwrap());
         let (name, longer) = (stack.get(&path).name(), stack.get(&format!("{path}/x")).name());
         prop_assert_eq!(name.target(), template);
         prop_assert_eq!(longer.target(), "unmatched");

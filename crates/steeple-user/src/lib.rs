@@ -19,6 +19,6 @@ pub use self::{
     consent::wants_no_analytics,
     error::BuildError,
     identify::{Identify, IdentifyLayer},
-    privacy::{PrivacyOptions, PrivacyPolicy, PseudonymKey, Treatment},
-    users::{GatewayHeaders, Users, UsersOptions},
+    privacy::{PrivacyBuilder, PrivacyPolicy, PseudonymKey, Treatment},
+    users::{GatewayHeaders, Users, UsersBuilder},
 };

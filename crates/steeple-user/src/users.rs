@@ -15,14 +15,14 @@ use crate::{AddressResolver, BuildError, Forwarding, TrustedProxies, address::pe
 /// # Examples
 /// ```
 /// use steeple_core::ObserveLayer;
-/// use steeple_user::{PrivacyOptions, Treatment, Users, UsersOptions};
+/// use steeple_user::{PrivacyPolicy, Treatment, Users};
 ///
 /// let plain = Users::new().layer();
 ///
-/// let behind_a_proxy = UsersOptions::new()
+/// let behind_a_proxy = Users::builder()
 ///     .trusted_proxies("10.0.0.0/8".parse()?)
 ///     .user_header(http::HeaderName::from_static("x-forwarded-user"))
-///     .privacy(PrivacyOptions::new().address(Treatment::Keep).build()?)
+///     .privacy(PrivacyPolicy::builder().address(Treatment::Keep).build()?)
 ///     .build()?
 ///     .layer();
 /// # let _: (ObserveLayer<Users>, ObserveLayer<Users>) = (plain, behind_a_proxy);
@@ -42,7 +42,7 @@ pub struct Users {
 /// Sources of users are asked in the order in which they were added; the first that knows one counts.
 #[must_use = "options do nothing until they are built and a layer gets them"]
 #[derive(Default)]
-pub struct UsersOptions {
+pub struct UsersBuilder {
     resolver: AddressResolver,
     privacy: Option<Arc<dyn Privacy>>,
     sources: Vec<Source>,
@@ -118,12 +118,7 @@ fn value_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     (!text.is_empty() && text.len() <= MAX_HEADER && !text.chars().any(char::is_control)).then_some(text)
 }
 
-impl UsersOptions {
-    /// The peer's address, and the users that handlers and [`IdentifyLayer`](crate::IdentifyLayer)s tell.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
+impl UsersBuilder {
     /// The proxies in front of the service. Default: none, and forwarding headers are ignored.
     pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
         self.resolver = self.resolver.with_proxies(proxies);
@@ -198,6 +193,11 @@ impl Users {
         Self::default()
     }
 
+    /// Options. Default: the peer's address, and the users that handlers and [`IdentifyLayer`](crate::IdentifyLayer)s set.
+    pub fn builder() -> UsersBuilder {
+        UsersBuilder::default()
+    }
+
     /// Finds out who is behind the exchanges of a service by itself.
     pub fn layer(self) -> ObserveLayer<Self> {
         ObserveLayer::new(self)
@@ -252,9 +252,9 @@ impl fmt::Debug for Users {
     }
 }
 
-impl fmt::Debug for UsersOptions {
+impl fmt::Debug for UsersBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UsersOptions")
+        f.debug_struct("UsersBuilder")
             .field("resolver", &self.resolver)
             .field("privacy", &self.privacy.is_some())
             .field("sources", &self.sources)

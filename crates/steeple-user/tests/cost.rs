@@ -3,7 +3,7 @@
 
 use http::Request;
 use steeple_core::{Exchange, Observer};
-use steeple_user::{PeerAddress, PrivacyPolicy, Users, UsersOptions};
+use steeple_user::{PeerAddress, PrivacyPolicy, Users};
 
 fn allocations(users: &Users, forwarded: &'static str) -> u64 {
     let request = Request::get("/").header("x-forwarded-for", forwarded).body(()).unwrap();
@@ -20,7 +20,7 @@ fn allocations(users: &Users, forwarded: &'static str) -> u64 {
 #[test]
 fn neither_the_address_nor_a_policy_allocates() {
     assert_eq!(allocations(&Users::new(), "1.1.1.1"), 0);
-    let options = UsersOptions::new().trusted_proxies("10.0.0.0/8".parse().unwrap()).privacy(PrivacyPolicy::default());
+    let options = Users::builder().trusted_proxies("10.0.0.0/8".parse().unwrap()).privacy(PrivacyPolicy::default());
     let users = options.user_extension(|user: &steeple_user::User| user.clone()).build().unwrap();
     assert_eq!(allocations(&users, "1.1.1.1, 203.0.113.9, 10.0.0.2, 10.0.0.3"), 0);
 }

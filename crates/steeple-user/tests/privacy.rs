@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use steeple_user::{BuildError, Privacy, PrivacyOptions, PrivacyPolicy, PseudonymKey, Treatment, User};
+use steeple_user::{BuildError, Privacy, PrivacyPolicy, PseudonymKey, Treatment, User};
 
 fn key(id: &str, first: u8) -> PseudonymKey {
     let secret: Vec<u8> = (first..).take(32).collect();
@@ -11,7 +11,7 @@ fn key(id: &str, first: u8) -> PseudonymKey {
 }
 
 fn all(treatment: Treatment, key: PseudonymKey) -> PrivacyPolicy {
-    PrivacyOptions::new().id(treatment).email(treatment).name(treatment).address(treatment).key(key).build().unwrap()
+    PrivacyPolicy::builder().id(treatment).email(treatment).name(treatment).address(treatment).key(key).build().unwrap()
 }
 
 fn ann() -> User {
@@ -108,14 +108,14 @@ fn a_weak_key_or_none_is_an_error() {
     for id in ["", "k_1", "k 1", "a-very-long-name", "ü", "12345678901234567"] {
         check(PseudonymKey::new(id, &(0..32).collect::<Vec<_>>()), "cannot name a key");
     }
-    check(PrivacyOptions::new().name(Treatment::Pseudonymize).build(), "user's name is to become a pseudonym");
+    check(PrivacyPolicy::builder().name(Treatment::Pseudonymize).build(), "user's name is to become a pseudonym");
 }
 
 #[test]
 fn no_debug_output_holds_the_secret() {
     let secret = b"correct horse battery staple, twice over";
     let key = PseudonymKey::new("k1", secret).unwrap();
-    let policy = PrivacyOptions::new().id(Treatment::Pseudonymize).key(key.clone()).build().unwrap();
+    let policy = PrivacyPolicy::builder().id(Treatment::Pseudonymize).key(key.clone()).build().unwrap();
     for shown in [format!("{key:?}"), format!("{policy:#?}")] {
         assert!(shown.contains("[redacted]") && !shown.contains("horse"), "{shown}");
     }

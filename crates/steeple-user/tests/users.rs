@@ -15,8 +15,7 @@ use http::{HeaderName, StatusCode};
 use http_body_util::BodyExt;
 use steeple_core::{Exchange, ObserveLayer, connection::Connection, observer_panics, test_util::RecordingObserver};
 use steeple_user::{
-    ClientAddress, CurrentUser, GatewayHeaders, IdentifyLayer, PeerAddress, PrivacyOptions, Treatment, User, Users,
-    UsersOptions,
+    ClientAddress, CurrentUser, GatewayHeaders, IdentifyLayer, PeerAddress, PrivacyPolicy, Treatment, User, Users,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{Layer, ServiceExt};
@@ -112,7 +111,7 @@ async fn a_request_that_panics_has_its_user() {
 
 #[tokio::test]
 async fn an_authentication_further_out_is_heard_at_the_requests_head() {
-    let (seen, layer) = watching(UsersOptions::new().user_extension(user_of).build().unwrap());
+    let (seen, layer) = watching(Users::builder().user_extension(user_of).build().unwrap());
     let app = Router::new().route("/", get(who)).layer(layer).layer(middleware::from_fn(authenticate));
     assert_eq!(send(&app, request(&AUTHORIZED)).await.1, "ann");
     assert_eq!(last_id(&seen).as_deref(), Some("ann"));
@@ -120,7 +119,7 @@ async fn an_authentication_further_out_is_heard_at_the_requests_head() {
 
 #[tokio::test]
 async fn an_authentication_further_in_is_heard_in_its_response() {
-    let (seen, layer) = watching(UsersOptions::new().user_extension(user_of).build().unwrap());
+    let (seen, layer) = watching(Users::builder().user_extension(user_of).build().unwrap());
     let app = Router::new().route("/", get(who)).layer(middleware::from_fn(authenticate_in_the_response)).layer(layer);
     assert_eq!(send(&app, request(&AUTHORIZED)).await.1, "nobody", "too late for the handler");
     assert_eq!(last_id(&seen).as_deref(), Some("ann"), "not too late for the log");
@@ -128,7 +127,7 @@ async fn an_authentication_further_in_is_heard_in_its_response() {
 
 #[tokio::test]
 async fn what_the_handler_says_beats_every_source() {
-    let users = UsersOptions::new().user_from(|_| Some(User::new("guest"))).user_extension(user_of).build().unwrap();
+    let users = Users::builder().user_from(|_| Some(User::new("guest"))).user_extension(user_of).build().unwrap();
     let (seen, layer) = watching(users);
     let handler = |exchange: Exchange| async move { exchange.set_user(User::new("root")) };
     let app: Router = Router::new()
@@ -143,7 +142,7 @@ async fn what_the_handler_says_beats_every_source() {
 #[tokio::test]
 async fn the_first_source_that_knows_a_user_counts() {
     let header = |name| move |head: &http::request::Parts| Some(User::new(head.headers.get(name)?.to_str().ok()?));
-    let users = UsersOptions::new().user_from(header("x-first")).user_from(header("x-second")).build().unwrap();
+    let users = Users::builder().user_from(header("x-first")).user_from(header("x-second")).build().unwrap();
     let (_, layer) = watching(users);
     let app = Router::new().route("/", get(who)).layer(layer);
     assert_eq!(send(&app, request(&[("x-first", "1"), ("x-second", "2")])).await.1, "1");
@@ -156,7 +155,7 @@ async fn a_gateways_header_is_believed_of_a_trusted_proxy_alone() {
     let headers = GatewayHeaders::new(HeaderName::from_static("x-user"))
         .email(HeaderName::from_static("x-email"))
         .name(HeaderName::from_static("x-name"));
-    let options = UsersOptions::new().trusted_proxies("10.0.0.0/8".parse().unwrap()).user_headers(headers);
+    let options = Users::builder().trusted_proxies("10.0.0.0/8".parse().unwrap()).user_headers(headers);
     let (seen, layer) = watching(options.build().unwrap());
     let app = Router::new().route("/", get(who)).layer(layer);
     let sent = [("x-user", " ann "), ("x-email", "ann@example.org"), ("x-name", "Ann")];
@@ -173,7 +172,7 @@ async fn a_gateways_header_is_believed_of_a_trusted_proxy_alone() {
 
 #[test]
 fn a_gateways_header_without_trusted_proxies_is_an_error() {
-    let options = UsersOptions::new().user_header(HeaderName::from_static("x-user"));
+    let options = Users::builder().user_header(HeaderName::from_static("x-user"));
     let error = options.build().unwrap_err();
     assert!(error.is_proxies() && error.to_string().contains("anybody else could send that header too"));
 }
@@ -218,9 +217,9 @@ async fn handlers_see_the_whole_address_and_sinks_what_the_policy_leaves() {
     for (privacy, visible) in
         [(None, Some("203.0.113.0")), (Some(Treatment::Keep), Some("203.0.113.77")), (Some(Treatment::Drop), None)]
     {
-        let options = UsersOptions::new().trusted_proxies("private".parse().unwrap());
+        let options = Users::builder().trusted_proxies("private".parse().unwrap());
         let options = match privacy {
-            Some(treatment) => options.privacy(PrivacyOptions::new().address(treatment).build().unwrap()),
+            Some(treatment) => options.privacy(PrivacyPolicy::builder().address(treatment).build().unwrap()),
             None => options,
         };
         let (seen, layer) = watching(options.build().unwrap());
@@ -234,8 +233,8 @@ async fn handlers_see_the_whole_address_and_sinks_what_the_policy_leaves() {
 
 #[tokio::test]
 async fn the_policy_is_in_force_before_anybody_tells_a_user() {
-    let privacy = PrivacyOptions::new().id(Treatment::Drop).name(Treatment::Truncate).build().unwrap();
-    let users = UsersOptions::new().user_from(|_| Some(User::new("ann").with_name("Ann"))).privacy(privacy);
+    let privacy = PrivacyPolicy::builder().id(Treatment::Drop).name(Treatment::Truncate).build().unwrap();
+    let users = Users::builder().user_from(|_| Some(User::new("ann").with_name("Ann"))).privacy(privacy);
     let (seen, layer) = watching(users.build().unwrap());
     send(&Router::new().route("/", get(who)).layer(layer), request(&[])).await;
     assert_eq!(last(&seen).visible_user(), Some(User::anonymous().with_name("A.")));
@@ -289,7 +288,7 @@ async fn the_peer_that_axum_tells_of_a_socket_is_found() {
     }
     let handler = |ClientAddress(address): ClientAddress| async move { format!("{address:?}") };
     for (proxies, want) in [("", "Some(127.0.0.1)"), ("loopback", "Some(203.0.113.9)")] {
-        let users = UsersOptions::new().trusted_proxies(proxies.parse().unwrap()).build().unwrap();
+        let users = Users::builder().trusted_proxies(proxies.parse().unwrap()).build().unwrap();
         let app: Router = Router::new().route("/", get(handler)).layer(ObserveLayer::new(users));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -302,7 +301,7 @@ async fn the_peer_that_axum_tells_of_a_socket_is_found() {
 
 #[tokio::test]
 async fn a_source_that_panics_costs_its_own_exchange_nothing_but_the_user() {
-    let users = UsersOptions::new().user_from(|_| std::panic::resume_unwind(Box::new("on purpose"))).build().unwrap();
+    let users = Users::builder().user_from(|_| std::panic::resume_unwind(Box::new("on purpose"))).build().unwrap();
     let (seen, layer) = watching(users);
     let before = observer_panics();
     assert_eq!(send(&Router::new().route("/", get(who)).layer(layer), request(&[])).await.1, "nobody");

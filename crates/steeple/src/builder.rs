@@ -4,8 +4,8 @@ use steeple_core::RequestIds;
 use steeple_log::{Format, Log, LogGuard, LogOptions, Rotation};
 use steeple_metrics::{Metrics, MetricsBuilder};
 use steeple_scrub::Scrubber;
-use steeple_transaction::{Naming, NamingRules};
-use steeple_user::{TrustedProxies, Users, UsersOptions};
+use steeple_transaction::{Naming, NamingBuilder};
+use steeple_user::{TrustedProxies, Users, UsersBuilder};
 
 use crate::{
     ConfigError, Steeple,
@@ -20,12 +20,12 @@ use crate::{
 /// # Examples
 /// ```
 /// use std::time::Duration;
-/// use steeple::{Steeple, transaction::NamingRules};
+/// use steeple::{Steeple, transaction::Naming};
 ///
 /// let steeple = Steeple::builder()
 ///     .service_name("shop")
 ///     .slow_after(Duration::from_millis(300))
-///     .naming(NamingRules::new().rename("/files/**", "/files/{path}"))
+///     .naming(Naming::builder().rename("/files/**", "/files/{path}"))
 ///     .without_log_setup() // the process has a subscriber of its own
 ///     .build()?;
 /// # Ok::<(), steeple::ConfigError>(())
@@ -40,8 +40,8 @@ pub struct Builder {
     pub(crate) keep: Option<f64>,
     pub(crate) metrics: MetricsBuilder,
     pub(crate) default_registry: bool,
-    pub(crate) naming: NamingRules,
-    pub(crate) users: UsersOptions,
+    pub(crate) naming: NamingBuilder,
+    pub(crate) users: UsersBuilder,
     /// What the environment says of proxies; it stays when the code sets other options for users.
     pub(crate) proxies: Option<TrustedProxies>,
     pub(crate) known_methods: Option<Vec<String>>,
@@ -66,8 +66,8 @@ impl Default for Builder {
             keep: None,
             metrics: Metrics::builder(),
             default_registry: true,
-            naming: NamingRules::new(),
-            users: UsersOptions::new(),
+            naming: Naming::builder(),
+            users: Users::builder(),
             proxies: None,
             known_methods: None,
             request_ids: RequestIds::new(),
@@ -208,7 +208,7 @@ impl Builder {
     }
 
     /// Rules for names. Default: none, the router's templates are the names.
-    pub fn naming(mut self, rules: NamingRules) -> Self {
+    pub fn naming(mut self, rules: NamingBuilder) -> Self {
         self.naming = rules;
         self
     }
@@ -216,7 +216,7 @@ impl Builder {
     /// Where the user and the client's address come from, and what sinks may see of them. Default: the user that the
     /// application sets, by id alone; the socket's address, cut to its network. `TRUSTED_PROXIES` goes before what is
     /// said of proxies here.
-    pub fn users(mut self, users: UsersOptions) -> Self {
+    pub fn users(mut self, users: UsersBuilder) -> Self {
         self.users = users;
         self
     }

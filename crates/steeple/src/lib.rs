@@ -16,7 +16,7 @@ pub mod serve;
 mod steeple;
 
 pub use steeple_core::{
-    Exchange, NoticedError, ObserveLayer, Observer, Outcome, RequestId, Signal, TransactionName, User,
+    Exchange, ObserveLayer, Observer, Outcome, RecordedError, RequestId, Signal, TransactionName, User,
 };
 #[cfg(feature = "axum")]
 pub use steeple_user::{ClientAddress, CurrentUser};

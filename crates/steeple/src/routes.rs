@@ -47,7 +47,7 @@ impl Steeple {
         let mut names = String::from("not ready:");
         for (name, error) in failing {
             // What it said is for the log: an error can hold what a stranger should not read.
-            exchange.notice(steeple_core::NoticedError::from_message("readiness", format_args!("{name}: {error}")));
+            exchange.record(steeple_core::RecordedError::from_message("readiness", format_args!("{name}: {error}")));
             names.push(' ');
             names.push_str(name);
         }

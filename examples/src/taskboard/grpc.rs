@@ -209,7 +209,7 @@ fn asked_for(code: Code) -> Status {
 
 fn failed(error: &StoreError) -> Status {
     if let Some(exchange) = Exchange::current() {
-        exchange.notice_error(error);
+        exchange.record_error(error);
     }
     Status::internal("something went wrong on our side")
 }

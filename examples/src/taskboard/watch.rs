@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use steeple::{Builder, NoticedError, metrics::Metrics, transaction::NamingRules};
+use steeple::{Builder, RecordedError, metrics::Metrics, transaction::Naming};
 
 use super::{App, grpc};
 
@@ -18,9 +18,9 @@ pub fn watch(app: &App, options: Builder) -> Builder {
         .readiness("database", move || {
             let app = database.clone();
             // With its sources, which a `StoreError` does not say by itself.
-            async move { app.ready().await.map_err(|error| NoticedError::of(&error)) }
+            async move { app.ready().await.map_err(|error| RecordedError::of(&error)) }
         })
-        .naming(NamingRules::new().grpc_methods(methods.clone().map(|(method, _)| method)))
+        .naming(Naming::builder().grpc_methods(methods.clone().map(|(method, _)| method)))
         .metrics(methods.fold(metrics, |metrics, (method, kind)| metrics.grpc_method(method, kind)))
         .drain(GRACE)
 }

@@ -4,7 +4,7 @@ use std::{any, error::Error, fmt};
 ///
 /// The messages are as the errors wrote them. Sinks scrub them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoticedError {
+pub struct RecordedError {
     kind: &'static str,
     chain: Vec<Box<str>>,
 }
@@ -15,7 +15,7 @@ const MAX_SOURCES: usize = 16;
 /// Longest message that is kept, in bytes.
 const MAX_MESSAGE: usize = 8 * 1024;
 
-impl NoticedError {
+impl RecordedError {
     /// Writes down an error and the chain of its sources.
     pub fn of<E: Error + ?Sized>(error: &E) -> Self {
         let mut chain = vec![message(error)];
@@ -64,7 +64,7 @@ impl NoticedError {
     }
 }
 
-impl fmt::Display for NoticedError {
+impl fmt::Display for RecordedError {
     /// The whole chain, each part once: `could not save: disk full: no space left on device`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, message) in self.chain.iter().enumerate() {
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_whole_chain_of_sources_is_written_down() {
-        let error = NoticedError::of(&Outer(io::Error::other("disk full")));
+        let error = RecordedError::of(&Outer(io::Error::other("disk full")));
         assert_eq!(error.chain().collect::<Vec<_>>(), ["could not save", "disk full"]);
         assert_eq!(error.to_string(), "could not save: disk full");
         assert!(error.type_name().ends_with("Outer"), "{}", error.type_name());
@@ -125,13 +125,13 @@ mod tests {
     #[test]
     fn a_boxed_error_keeps_its_sources() {
         let boxed: Box<dyn Error + Send + Sync> = Box::new(Outer(io::Error::other("disk full")));
-        assert_eq!(NoticedError::of_any(&boxed).chain().len(), 2);
-        assert_eq!(NoticedError::of_any(&"plain").to_string(), "plain");
+        assert_eq!(RecordedError::of_any(&boxed).chain().len(), 2);
+        assert_eq!(RecordedError::of_any(&"plain").to_string(), "plain");
     }
 
     #[test]
     fn an_endless_message_is_cut() {
-        let error = NoticedError::from_message("panic", "x".repeat(100_000));
+        let error = RecordedError::from_message("panic", "x".repeat(100_000));
         assert_eq!(error.message().len(), MAX_MESSAGE);
     }
 }

@@ -22,7 +22,7 @@ use self::routes::Routes;
 pub use self::{
     attribute::{AttributeValue, MAX_ATTRIBUTES},
     current::Scoped,
-    error::NoticedError,
+    error::RecordedError,
     snapshot::Snapshot,
 };
 use crate::{
@@ -92,7 +92,7 @@ struct Known<R, V> {
 #[derive(Default)]
 struct Rare {
     client_request_id: Option<Box<str>>,
-    errors: Vec<Arc<NoticedError>>,
+    errors: Vec<Arc<RecordedError>>,
     attributes: attribute::Attributes,
     extensions: http::Extensions,
 }
@@ -119,8 +119,13 @@ const MAX_CLIENT_REQUEST_ID: usize = 128;
 /// Errors kept of one exchange; the first ones tell more than the last.
 const MAX_ERRORS: usize = 8;
 
-/// What an exchange can be left out of, see [`Exchange::skip`].
+/// The target of the log lines of exchanges: for filters of whatever subscriber writes them.
+#[doc(alias = "access log")]
+pub const ACCESS_TARGET: &str = "steeple::access";
+
+/// A kind of record, which [`Exchange::skip`] leaves an exchange out of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[repr(u8)]
 pub enum Signal {
     /// The log line.
@@ -373,16 +378,18 @@ impl Exchange {
         self.0.privacy.set(privacy).is_ok()
     }
 
-    /// Notices an error with the chain of its sources. The first 8 of an exchange are kept.
+    /// Records an error with the chain of its sources. The first 8 errors of an exchange are kept.
     ///
-    /// An error that a handler answers with a 5xx is lost at the response's head unless it is noticed; noticing it twice
-    /// does no harm.
-    pub fn notice_error<E: std::error::Error + ?Sized>(&self, error: &E) {
-        self.notice(NoticedError::of(error));
+    /// An error that a handler turns into a 5xx response is lost unless it is recorded. Recording it twice counts once.
+    #[doc(alias = "notice_error")]
+    #[doc(alias = "capture_error")]
+    #[doc(alias = "capture_exception")]
+    pub fn record_error<E: std::error::Error + ?Sized>(&self, error: &E) {
+        self.record(RecordedError::of(error));
     }
 
-    /// Notices an error that was made into a [`NoticedError`] before, such as one carried in a response's extensions.
-    pub fn notice(&self, error: NoticedError) {
+    /// Records an error that was made into a [`RecordedError`] before, such as one carried in a response's extensions.
+    pub fn record(&self, error: RecordedError) {
         if self.has_ended() {
             return;
         }
@@ -395,12 +402,12 @@ impl Exchange {
     }
 
     /// The first error that was noticed: what the others followed from.
-    pub fn error(&self) -> Option<Arc<NoticedError>> {
+    pub fn error(&self) -> Option<Arc<RecordedError>> {
         self.rare(|rare| rare.errors.first().cloned()).flatten()
     }
 
     /// The errors that were noticed, first to last.
-    pub fn errors(&self) -> Vec<Arc<NoticedError>> {
+    pub fn errors(&self) -> Vec<Arc<RecordedError>> {
         self.rare(|rare| rare.errors.clone()).unwrap_or_default()
     }
 
@@ -408,7 +415,10 @@ impl Exchange {
     ///
     /// At most [`MAX_ATTRIBUTES`] per exchange, keys cut to 128 bytes and values to 1,024; more are counted, see
     /// [`attributes_dropped`](Self::attributes_dropped). Sinks scrub keys and values.
-    pub fn attribute(&self, key: impl Into<Text>, value: impl Into<AttributeValue>) {
+    #[doc(alias = "tag")]
+    #[doc(alias = "label")]
+    #[doc(alias = "field")]
+    pub fn set_attribute(&self, key: impl Into<Text>, value: impl Into<AttributeValue>) {
         let (key, value) = (key.into(), value.into());
         if !self.has_ended() {
             self.note(Note::Rare).rare.get_or_insert_default().attributes.set(key, value);
@@ -436,6 +446,8 @@ impl Exchange {
     }
 
     /// Leaves this exchange out of one kind of record. The in-flight gauge stays exact.
+    #[doc(alias = "ignore")]
+    #[doc(alias = "healthcheck")]
     pub fn skip(&self, signal: Signal) {
         self.0.skipped.fetch_or(signal as u8, Ordering::Relaxed);
     }
@@ -637,8 +649,8 @@ mod tests {
         exchange.set_ended();
         exchange.set_name("late");
         exchange.set_user(User::new("late"));
-        exchange.notice_error(&std::fmt::Error);
-        exchange.attribute("late", true);
+        exchange.record_error(&std::fmt::Error);
+        exchange.set_attribute("late", true);
         assert_eq!(exchange.name().source(), NameSource::Unmatched);
         assert!(exchange.user().is_none() && exchange.error().is_none() && exchange.attributes().is_empty());
     }

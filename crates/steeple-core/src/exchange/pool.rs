@@ -158,8 +158,8 @@ mod tests {
         used.report_route("/a/b");
         used.set_user(User::new("u-1"));
         used.set_client_address("192.0.2.1".parse().unwrap());
-        used.notice_error(&std::fmt::Error);
-        used.attribute("plan", "pro");
+        used.record_error(&std::fmt::Error);
+        used.set_attribute("plan", "pro");
         used.insert(7_u8);
         used.set_name("mine");
         used.set_ended();

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{AttributeValue, Exchange, NoticedError};
+use super::{AttributeValue, Exchange, RecordedError};
 use crate::{Text, TransactionName, User, VisibleAddress};
 
 /// What an exchange has been told so far, all from one moment. For sinks: of user and address it has what they may see.
@@ -16,7 +16,7 @@ pub struct Snapshot {
     /// [`Exchange::client_request_id`].
     pub client_request_id: Option<Box<str>>,
     /// [`Exchange::error`].
-    pub error: Option<Arc<NoticedError>>,
+    pub error: Option<Arc<RecordedError>>,
     /// [`Exchange::attributes`].
     pub attributes: Vec<(Text, AttributeValue)>,
 }
@@ -50,8 +50,8 @@ mod tests {
         exchange.set_user(User::new("u-1").with_email("ann@example.org"));
         exchange.set_client_address("192.0.2.77".parse().unwrap());
         exchange.set_client_request_id(&http::HeaderValue::from_static("not taken"));
-        exchange.notice_error(&std::fmt::Error);
-        exchange.attribute("plan", "pro");
+        exchange.record_error(&std::fmt::Error);
+        exchange.set_attribute("plan", "pro");
         let snapshot = exchange.snapshot();
         assert_eq!(snapshot.name, exchange.name());
         assert_eq!(snapshot.user, exchange.visible_user());

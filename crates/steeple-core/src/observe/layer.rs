@@ -21,6 +21,7 @@ use crate::Observer;
 /// );
 /// # let _unused = service;
 /// ```
+#[doc(alias = "middleware")]
 #[derive(Debug)]
 #[must_use = "a layer does nothing until a service is wrapped in it"]
 pub struct ObserveLayer<O> {

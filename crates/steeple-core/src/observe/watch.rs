@@ -4,7 +4,7 @@ use http::{HeaderMap, StatusCode, request, response};
 
 use super::Apart;
 use crate::{
-    End, Exchange, GrpcStatus, NoticedError, Observer, Outcome, clock,
+    End, Exchange, GrpcStatus, Observer, Outcome, RecordedError, clock,
     exchange::{is_grpc, swap_current},
     message::declared_length,
     observer::{begin, quietly},
@@ -88,8 +88,8 @@ impl<O: Observer> Watch<O> {
         } else if live.expected_bytes.is_none() && is_event_stream(&head.headers) {
             exchange.set_event_stream();
         }
-        if let Some(error) = head.extensions.remove::<NoticedError>() {
-            exchange.notice(error);
+        if let Some(error) = head.extensions.remove::<RecordedError>() {
+            exchange.record(error);
         }
         if let Some(state) = &mut live.state {
             quietly(|| live.observer.0.on_response(state, exchange, head));
@@ -129,8 +129,8 @@ impl<O: Observer> Watch<O> {
     pub(super) fn on_error<E: std::fmt::Display + 'static>(&mut self, error: &E, outcome: Outcome) {
         if let (Some(_), Some(exchange)) = (&self.live, &self.exchange) {
             // `Display` is the user's code: a panic of it is the observer's, not the request's.
-            if let Some(error) = quietly(|| NoticedError::of_any(error)) {
-                exchange.notice(error);
+            if let Some(error) = quietly(|| RecordedError::of_any(error)) {
+                exchange.record(error);
             }
         }
         self.finish(outcome);

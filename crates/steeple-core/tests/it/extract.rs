@@ -44,7 +44,7 @@ async fn with_a_layer_extractors_hand_out_its_exchange() {
 async fn an_exchange_that_an_extractor_outside_of_the_layer_began_is_the_layers() {
     let observer = RecordingObserver::new();
     let outside = axum::middleware::from_fn(async |exchange: Exchange, request: axum::extract::Request, next: Next| {
-        exchange.attribute("seen", true);
+        exchange.set_attribute("seen", true);
         next.run(request).await
     });
     ask(app().layer(ObserveLayer::new((RequestIds::new(), observer.clone()))).layer(outside)).await;

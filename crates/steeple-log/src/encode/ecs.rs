@@ -36,7 +36,7 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     json::message(out, access);
     out.push(b'"');
     out.extend_from_slice(constants);
-    plain(out, text_key!("log.logger"), "steeple::access");
+    plain(out, text_key!("log.logger"), crate::event::ACCESS);
     kind(out, access);
     ids(out, &access.context);
     plain(out, text_key!("http.request.method"), access.method);

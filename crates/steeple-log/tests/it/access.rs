@@ -78,10 +78,10 @@ async fn a_line_says_all_that_is_known() {
         exchange.report_route("/users/{id}");
         exchange.set_user(steeple_core::User::new("u-42"));
         exchange.set_client_address("192.0.2.77".parse().unwrap());
-        exchange.attribute("plan", "pro");
-        exchange.attribute("password", "hunter2");
-        exchange.attribute("level", 3_u32);
-        exchange.notice_error(&std::io::Error::other("cannot reach postgres://app:hunter2@db/shop"));
+        exchange.set_attribute("plan", "pro");
+        exchange.set_attribute("password", "hunter2");
+        exchange.set_attribute("level", 3_u32);
+        exchange.record_error(&std::io::Error::other("cannot reach postgres://app:hunter2@db/shop"));
     })
     .await;
     let line = book.line();

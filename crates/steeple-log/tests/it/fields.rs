@@ -97,8 +97,8 @@ async fn everything(format: Format) -> Vec<Value> {
         exchange.report_route("/shop.v1.Cart/{method}");
         exchange.set_user(User::new("u-42"));
         exchange.set_client_address("2001:db8::77".parse().unwrap());
-        exchange.attribute("plan", "pro");
-        exchange.notice_error(&std::io::Error::other("disk gone"));
+        exchange.set_attribute("plan", "pro");
+        exchange.record_error(&std::io::Error::other("disk gone"));
         let _span = tracing::info_span!("import").entered();
         log_event("order.placed", []);
         log_error(&std::io::Error::other("disk gone"));

@@ -32,7 +32,7 @@ async fn a_rich_line(format: Format) -> String {
         exchange.report_route("/users/{id}");
         exchange.set_user(User::new("u-42"));
         exchange.set_client_address("192.0.2.77".parse().unwrap());
-        exchange.attribute("cart.size", 3_u32);
+        exchange.set_attribute("cart.size", 3_u32);
     })
     .await;
     book.text()

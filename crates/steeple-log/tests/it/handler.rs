@@ -185,7 +185,7 @@ fn any_subscriber_gets_exchanges_events_and_errors() {
             send(&layer, get("/orders?token=hush"), Client::ToTheEnd).await;
             send(&layer, get("/status/500"), Client::ToTheEnd).await;
             send(&layer, get("/never"), Client::OnePoll).await;
-            send_through(&layer, get("/"), |exchange| exchange.attribute("plan", "pro")).await;
+            send_through(&layer, get("/"), |exchange| exchange.set_attribute("plan", "pro")).await;
         });
         log_event("order.placed", [("plan", "pro".into())]);
         log_error(&std::fmt::Error);

@@ -107,10 +107,10 @@ proptest! {
                 if value.len() % 2 == 0 {
                     exchange.set_name(name.clone());
                 }
-                exchange.attribute(key.clone(), value.clone());
-                exchange.attribute(value.clone(), key.clone());
-                exchange.attribute(format!("fields.{key}"), 1_i64);
-                exchange.notice_error(&std::io::Error::other(error.clone()));
+                exchange.set_attribute(key.clone(), value.clone());
+                exchange.set_attribute(value.clone(), key.clone());
+                exchange.set_attribute(format!("fields.{key}"), 1_i64);
+                exchange.record_error(&std::io::Error::other(error.clone()));
             }));
             let text = check(&book, 1);
             if format != Format::Pretty {
@@ -172,7 +172,7 @@ fn endless_values_make_a_line_of_bounded_length() {
     run(send_through(&layer, request.body(String::new()).unwrap(), |exchange| {
         exchange.set_user(User::new(&*long));
         exchange.set_name(long.clone());
-        exchange.notice_error(&std::io::Error::other(long.clone()));
+        exchange.record_error(&std::io::Error::other(long.clone()));
     }));
     let line = book.line();
     let text = line["url.path"].as_str().unwrap();

@@ -1,7 +1,7 @@
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, request};
-use steeple_core::{End, Exchange, NameSource, NoticedError, Text, VisibleAddress, truncate_address};
+use steeple_core::{End, Exchange, NameSource, RecordedError, Text, VisibleAddress, truncate_address};
 use steeple_scrub::{HeaderVerdict, HideReason, Scrubbed, Scrubber};
 
 use super::{Attributes, Target, key};
@@ -184,8 +184,8 @@ fn failure(exchange: &Exchange, end: &End, scrubber: &Scrubber) -> Option<Scrubb
 }
 
 /// The errors that were noticed, as the events that the convention calls `exception`.
-pub(crate) fn exceptions(errors: &[Arc<NoticedError>], scrubber: &Scrubber) -> Vec<Attributes> {
-    let event = |error: &Arc<NoticedError>| {
+pub(crate) fn exceptions(errors: &[Arc<RecordedError>], scrubber: &Scrubber) -> Vec<Attributes> {
+    let event = |error: &Arc<RecordedError>| {
         let mut attributes = Attributes::with_capacity(2);
         attributes.word(key::EXCEPTION_TYPE, error.type_name());
         attributes.text(key::EXCEPTION_MESSAGE, scrubber.text(&error.to_string()));

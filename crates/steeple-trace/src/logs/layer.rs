@@ -119,7 +119,7 @@ impl Visit for Visitor {
 
     fn record_error(&mut self, field: &Field, error: &(dyn Error + 'static)) {
         // With its sources: what went wrong is often only in them.
-        self.push_text(field, format_args!("{}", steeple_core::NoticedError::of(error)));
+        self.push_text(field, format_args!("{}", steeple_core::RecordedError::of(error)));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

@@ -82,10 +82,10 @@ async fn a_provider_that_scrubs_nothing_gets_no_secret_from_us() {
             get(|exchange: Extension<Exchange>| async move {
                 exchange.set_user(User::new(TOKEN));
                 exchange.set_name(format!("user {TOKEN}"));
-                exchange.attribute("note", TOKEN);
-                exchange.attribute("card", 4_111_111_111_111_111_i64);
+                exchange.set_attribute("note", TOKEN);
+                exchange.set_attribute("card", 4_111_111_111_111_111_i64);
                 exchange.segment("db", format!("select {TOKEN}"), async {}).with("db.query.text", TOKEN).await;
-                exchange.notice_error(&std::io::Error::other(TOKEN));
+                exchange.record_error(&std::io::Error::other(TOKEN));
                 StatusCode::INTERNAL_SERVER_ERROR
             }),
         )

@@ -30,7 +30,7 @@ async fn make_all(trace: &Trace) {
             on_get(|exchange: axum::Extension<Exchange>| async move {
                 exchange.set_user(User::new("u-1"));
                 exchange.set_client_address("192.0.2.7".parse().unwrap());
-                exchange.notice_error(&std::io::Error::other("disk full"));
+                exchange.record_error(&std::io::Error::other("disk full"));
                 (StatusCode::BAD_GATEWAY, [("etag", "7")])
             }),
         )

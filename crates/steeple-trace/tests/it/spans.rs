@@ -38,8 +38,8 @@ async fn a_request_is_described_in_the_words_of_the_convention() {
             on_get(|exchange: axum::Extension<Exchange>| async move {
                 exchange.set_user(User::new("u-1").with_email("ann@example.org"));
                 exchange.set_client_address("192.0.2.7".parse().unwrap());
-                exchange.attribute("cart.items", 3_i64);
-                exchange.attribute("http.route", "forged");
+                exchange.set_attribute("cart.items", 3_i64);
+                exchange.set_attribute("http.route", "forged");
                 "Ann"
             }),
         )

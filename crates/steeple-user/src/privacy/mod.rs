@@ -16,5 +16,5 @@ mod policy;
 
 pub use self::{
     key::PseudonymKey,
-    policy::{PrivacyOptions, PrivacyPolicy, Treatment},
+    policy::{PrivacyBuilder, PrivacyPolicy, Treatment},
 };

@@ -10,9 +10,11 @@ use crate::{BuildError, error::Kind};
 pub enum Treatment {
     /// Left as it is.
     Keep,
-    /// Taken away.
+    /// Removed.
+    #[doc(alias = "redact")]
     Drop,
     /// Cut to what does not identify a person: a domain, a network, an initial.
+    #[doc(alias = "mask")]
     Truncate,
     /// Replaced by a keyed hash, see [`PseudonymKey`].
     Pseudonymize,
@@ -22,10 +24,10 @@ pub enum Treatment {
 ///
 /// # Examples
 /// ```
-/// use steeple_user::{Privacy, PrivacyOptions, PseudonymKey, Treatment, User};
+/// use steeple_user::{Privacy, PrivacyPolicy, PseudonymKey, Treatment, User};
 ///
 /// # let secret: Vec<u8> = (0..32).collect();
-/// let policy = PrivacyOptions::new()
+/// let policy = PrivacyPolicy::builder()
 ///     .id(Treatment::Pseudonymize)
 ///     .email(Treatment::Truncate)
 ///     .key(PseudonymKey::new("k1", &secret)?)
@@ -37,7 +39,7 @@ pub enum Treatment {
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until they are built"]
-pub struct PrivacyOptions {
+pub struct PrivacyBuilder {
     id: Treatment,
     email: Treatment,
     name: Treatment,
@@ -45,13 +47,12 @@ pub struct PrivacyOptions {
     key: Option<PseudonymKey>,
 }
 
-/// Decides what sinks see. Made by [`PrivacyOptions`]; the default is the safe one.
+/// Decides what sinks see. Made by [`PrivacyBuilder`]; the default is the safe one.
 #[derive(Clone, Debug, Default)]
-pub struct PrivacyPolicy(PrivacyOptions);
+pub struct PrivacyPolicy(PrivacyBuilder);
 
-impl PrivacyOptions {
-    /// The safe ones: the id is kept, e-mail and name are dropped, the address is truncated.
-    pub fn new() -> Self {
+impl PrivacyBuilder {
+    fn new() -> Self {
         Self {
             id: Treatment::Keep,
             email: Treatment::Drop,
@@ -110,7 +111,14 @@ impl PrivacyOptions {
     }
 }
 
-impl Default for PrivacyOptions {
+impl PrivacyPolicy {
+    /// Options. Default: the id is kept, e-mail and name are dropped, the address is truncated.
+    pub fn builder() -> PrivacyBuilder {
+        PrivacyBuilder::new()
+    }
+}
+
+impl Default for PrivacyBuilder {
     fn default() -> Self {
         Self::new()
     }

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use steeple::{Exchange, NoticedError};
+use steeple::{Exchange, RecordedError};
 
 use super::super::StoreError;
 
@@ -18,7 +18,7 @@ use super::super::StoreError;
 pub(in super::super) enum ApiError {
     Refused(Refusal),
     /// The client learns that it failed, and no more. The exchange learns why.
-    Failed(NoticedError),
+    Failed(RecordedError),
 }
 
 #[derive(Debug, Serialize)]
@@ -82,7 +82,7 @@ impl ApiError {
     }
 
     pub(in super::super) fn failed(error: impl Error) -> Self {
-        Self::Failed(NoticedError::of(&error))
+        Self::Failed(RecordedError::of(&error))
     }
 }
 
@@ -92,7 +92,7 @@ impl IntoResponse for ApiError {
             Self::Refused(refusal) => respond(&refusal),
             Self::Failed(cause) => {
                 if let Some(exchange) = Exchange::current() {
-                    exchange.notice(cause);
+                    exchange.record(cause);
                 }
                 respond(&Refusal {
                     status: StatusCode::INTERNAL_SERVER_ERROR,
