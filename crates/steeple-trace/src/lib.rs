@@ -16,6 +16,7 @@ mod newrelic;
 mod observer;
 #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "without the feature nothing is sent"))]
 mod otlp;
+mod pass_through;
 mod propagation;
 mod recorded;
 mod response_header;
@@ -43,6 +44,7 @@ pub use self::{
     newrelic::NewRelic,
     observer::State,
     otlp::{Otlp, Protocol},
+    pass_through::PassThrough,
     propagation::Propagators,
     response_header::ResponseHeader,
     sampling::Sampling,

@@ -3,7 +3,7 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderValue, request, response};
 use opentelemetry::{
     Context,
-    baggage::Baggage,
+    baggage::BaggageExt,
     trace::{SpanContext, Status, TraceContextExt},
 };
 use opentelemetry_sdk::trace::SpanData;
@@ -225,12 +225,14 @@ impl Trace {
         self.0.hold.is_none() && self.0.sampling.is_never()
     }
 
-    pub(crate) fn pass_on(&self, context: &SpanContext, headers: &mut HeaderMap) {
-        self.0.propagators.write(context, headers);
+    pub(crate) fn pass_on(&self, context: &SpanContext, carried: &Carried, headers: &mut HeaderMap) {
+        self.0.propagators.write(context, carried, headers);
     }
 
-    pub(crate) fn pass_baggage(&self, baggage: &Baggage, headers: &mut HeaderMap) {
-        self.0.propagators.write_baggage(baggage, headers);
+    /// What the application put into the current context comes before what the caller sent.
+    pub(crate) fn pass_baggage(&self, carried: &Carried, headers: &mut HeaderMap) {
+        let current = Context::current();
+        self.0.propagators.write_baggage(current.baggage(), carried, headers);
     }
 
     /// Ids for work outside of any exchange, and whether it is sampled.
@@ -287,20 +289,22 @@ impl Trace {
         }
         let trust = inner.trust.of(peer.map(|peer| peer.ip()));
         let incoming = inner.propagators.read(&request.headers);
-        let continued = incoming.filter(|_| trust != Trust::Nothing);
+        let continued = incoming.context.filter(|_| trust != Trust::Nothing);
         // Something before us may have looked for a trace already: its ids are on log lines by now.
-        let trace = exchange.trace().copied().or(continued.map(|incoming| incoming.context));
+        let trace = exchange.trace().copied().or(continued);
         let trace = trace.unwrap_or_else(TraceContext::new_root);
-        let asked = continued.filter(|_| trust == Trust::Full).and_then(|incoming| incoming.asked);
+        let asked = incoming.asked.filter(|_| trust == Trust::Full);
         let sampled = inner.sampling.decide(asked, trace.trace_id().to_bytes(), Some(exchange));
         let carried = match trust {
             Trust::Nothing => Carried::default(),
-            Trust::Full | Trust::Ids => inner.propagators.read_carried(&request.headers, continued.is_some()),
+            Trust::Full | Trust::Ids => {
+                let debug = incoming.debug && trust == Trust::Full;
+                inner.propagators.read_carried(&request.headers, continued.is_some(), debug)
+            }
         };
-        let link = match (trust, incoming) {
-            (Trust::Nothing, Some(incoming)) if sampled || inner.hold.is_some() => {
-                let asked = incoming.asked.unwrap_or_default();
-                propagation::remote_parent(&incoming.context, asked, carried.trace_state())
+        let link = match (trust, incoming.context) {
+            (Trust::Nothing, Some(context)) if sampled || inner.hold.is_some() => {
+                propagation::remote_parent(&context, incoming.asked.unwrap_or_default(), carried.trace_state())
             }
             _ => None,
         };

@@ -1,7 +1,5 @@
-use http::HeaderMap;
 use opentelemetry::{
     Context,
-    baggage::BaggageExt,
     trace::{SpanContext, TraceContextExt},
 };
 use steeple_core::{Exchange, TraceContext};
@@ -89,18 +87,11 @@ impl Origin {
         if random { as_random(own) } else { own.clone() }
     }
 
-    pub(super) fn write_baggage(&self, trace: &Trace, headers: &mut HeaderMap) {
-        // What the application put into the current context counts before what the caller sent.
-        let current = Context::current();
-        let current = current.baggage();
-        let carried = match self {
-            Self::Span(_, carried, _) | Self::Unrecorded(_, carried) => carried.baggage(),
-            Self::New(..) => None,
-        };
-        if !current.is_empty() {
-            trace.pass_baggage(current, headers);
-        } else if let Some(carried) = carried {
-            trace.pass_baggage(carried, headers);
+    /// What the exchange's caller wants passed on.
+    pub(super) fn carried(&self) -> Carried {
+        match self {
+            Self::Span(_, carried, _) | Self::Unrecorded(_, carried) => carried.clone(),
+            Self::New(..) => Carried::default(),
         }
     }
 }

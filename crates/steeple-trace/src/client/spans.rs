@@ -3,7 +3,7 @@ use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 use http::{HeaderMap, Version, request, response};
 use opentelemetry::{
     Context, KeyValue,
-    trace::{SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer},
+    trace::{SpanContext, SpanKind, Status, TraceContextExt, Tracer},
 };
 use steeple_core::{
     Exchange,
@@ -14,7 +14,7 @@ use super::origin::Origin;
 use crate::{
     Trace,
     attributes::{Attributes, key},
-    propagation::{self, trace_context},
+    propagation::{self, Carried, trace_context},
     span,
 };
 
@@ -66,8 +66,9 @@ impl ClientSpans {
         self
     }
 
-    /// Makes no spans, and passes on what an exchange's caller sent, as it came: whom it calls is a child of the caller
-    /// then. For services that record nothing.
+    /// Makes no spans, and passes on what an exchange's caller sent, as it came (`traceparent`, `tracestate` and, where
+    /// [`baggage_to`](Self::baggage_to) allows it, `baggage`): the called service is a child of the caller then. For
+    /// services that record nothing.
     ///
     /// A trace that begins in this process is not passed on: its "not sampled" would silence those who record. Nor is one
     /// where the call has a `traceparent` already.
@@ -77,14 +78,20 @@ impl ClientSpans {
     }
 
     fn pass_through(&self, call: &Call, headers: &mut HeaderMap) {
-        let continued = Exchange::current().and_then(|exchange| exchange.trace().copied());
-        let sent = continued
-            .and_then(|trace| propagation::remote_parent(&trace, trace.is_sampled(), TraceState::default()))
-            .filter(|_| self.options.gets_trace(call.server_address().unwrap_or_default()));
-        if let Some(sent) = sent
-            && !headers.contains_key("traceparent")
-        {
-            self.trace.pass_on(&sent, headers);
+        let host = call.server_address().unwrap_or_default();
+        if headers.contains_key("traceparent") || !self.options.gets_trace(host) {
+            return;
+        }
+        let Some(exchange) = Exchange::current() else { return };
+        let carried = exchange.get::<Carried>().unwrap_or_default();
+        let sent = exchange
+            .trace()
+            .and_then(|trace| propagation::remote_parent(trace, trace.is_sampled(), carried.trace_state()));
+        if let Some(sent) = sent {
+            self.trace.pass_on(&sent, &carried, headers);
+            if self.options.gets_baggage(host) {
+                self.trace.pass_baggage(&carried, headers);
+            }
         }
     }
 }
@@ -125,9 +132,10 @@ impl CallObserver for ClientSpans {
         }
         let host = call.server_address().unwrap_or_default();
         if options.gets_trace(host) {
-            trace.pass_on(&sent, &mut request.headers);
+            let carried = origin.carried();
+            trace.pass_on(&sent, &carried, &mut request.headers);
             if options.gets_baggage(host) {
-                origin.write_baggage(trace, &mut request.headers);
+                trace.pass_baggage(&carried, &mut request.headers);
             }
         }
         context.filter(|context| context.span().is_recording()).map(ClientSpan)

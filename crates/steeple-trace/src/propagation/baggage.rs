@@ -5,57 +5,94 @@ use opentelemetry::baggage::Baggage;
 
 static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
-/// Most members that are read and passed on.
-const MAX_MEMBERS: usize = 64;
-/// Most bytes that are read and passed on, over all members.
+/// Most bytes that are read and passed on, over all members. The standard asks for this much.
 const MAX_LEN: usize = 8192;
 
+/// Baggage as the caller sent it.
+pub(crate) struct Packed {
+    /// The members that are passed on, as they came.
+    pub(crate) header: HeaderValue,
+    /// What the application sees: the first 64 of them, decoded.
+    pub(crate) baggage: Baggage,
+}
+
 /// Reads the members; invalid ones and those beyond the bounds are left out, whole. `None` when nothing is left.
-pub(crate) fn read(headers: &HeaderMap) -> Option<Baggage> {
+pub(crate) fn read(headers: &HeaderMap) -> Option<Packed> {
     let mut lines = headers.get_all(&BAGGAGE).iter().peekable();
     lines.peek()?;
     let mut baggage = Baggage::new();
-    let mut room = MAX_LEN;
+    let mut header = String::new();
     for line in lines {
         let Ok(line) = line.to_str() else { continue };
-        for member in line.split(',').map(|member| member.trim_matches([' ', '\t'])) {
-            let Some(left) = room.checked_sub(member.len().saturating_add(1)) else { continue };
-            if baggage.len() >= MAX_MEMBERS {
-                break;
+        for member in line.split(',') {
+            let mut parts = member.split(';');
+            let Some((key, value)) = parts.next().and_then(pair).filter(|(key, _)| is_token(key)) else { continue };
+            let before = header.len();
+            if before > 0 {
+                header.push(',');
             }
-            let (pair, properties) = member.split_once(';').unwrap_or((member, ""));
-            let Some((key, value)) = pair.split_once('=') else { continue };
-            let (key, value) = (key.trim_matches([' ', '\t']), value.trim_matches([' ', '\t']));
-            if is_token(key) && value.bytes().all(is_value_octet) {
-                room = left;
-                baggage.insert_with_metadata(key.to_owned(), decode(value), properties.to_owned());
+            header.extend([key, "=", value]);
+            let end_of_value = header.len();
+            for property in parts {
+                push_property(&mut header, property);
             }
+            if header.len() > MAX_LEN {
+                header.truncate(before);
+                continue;
+            }
+            // The leading semicolon is none of the properties'.
+            let properties = header.get(end_of_value.saturating_add(1)..).unwrap_or_default();
+            baggage.insert_with_metadata(key.to_owned(), decode(value), properties.to_owned());
         }
     }
-    (!baggage.is_empty()).then_some(baggage)
+    (!header.is_empty())
+        .then_some(Packed { header: HeaderValue::from_maybe_shared(header.into_bytes()).ok()?, baggage })
+}
+
+/// `key = value`, with white space around both.
+fn pair(text: &str) -> Option<(&str, &str)> {
+    let (key, value) = text.split_once('=')?;
+    let (key, value) = (trim(key), trim(value));
+    value.bytes().all(is_value_octet).then_some((key, value))
+}
+
+/// Appends a property without the white space around it. An invalid one is left out.
+fn push_property(out: &mut String, property: &str) {
+    match pair(property) {
+        Some((key, value)) if is_token(key) => out.extend([";", key, "=", value]),
+        None if is_token(trim(property)) => out.extend([";", trim(property)]),
+        _ => (),
+    }
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }
 
 /// The header that passes baggage on. `None` when there is nothing to pass on.
 pub(crate) fn write(baggage: &Baggage) -> Option<HeaderValue> {
     let mut out = String::new();
-    for (key, (value, properties)) in baggage.iter().take(MAX_MEMBERS) {
-        let mut member = format!("{}={}", key.as_str(), encode(value.as_str()));
-        // Properties were read as they are; what the application sets may be anything.
-        if !properties.as_str().is_empty()
-            && properties.as_str().bytes().all(|byte| byte == b';' || is_value_octet(byte))
-        {
-            member.push(';');
-            member.push_str(properties.as_str());
+    for (key, (value, properties)) in baggage.iter().filter(|(key, _)| is_token(key.as_str())) {
+        let before = out.len();
+        if before > 0 {
+            out.push(',');
         }
-        let comma = usize::from(!out.is_empty());
-        if is_token(key.as_str()) && out.len().saturating_add(member.len()).saturating_add(comma) <= MAX_LEN {
-            if comma == 1 {
-                out.push(',');
-            }
-            out.push_str(&member);
+        out.extend([key.as_str(), "=", &encode(value.as_str())]);
+        // What the application sets may be anything.
+        for property in properties.as_str().split(';') {
+            push_property(&mut out, property);
+        }
+        if out.len() > MAX_LEN {
+            out.truncate(before);
         }
     }
     if out.is_empty() { None } else { HeaderValue::from_str(&out).ok() }
+}
+
+/// Whether two hold the same.
+pub(crate) fn is_same(one: &Baggage, other: &Baggage) -> bool {
+    one.len() == other.len()
+        && one.iter().all(|(key, value)| other.get_with_metadata(key.as_str()).is_some_and(|found| found == value))
 }
 
 /// A token of RFC 9110.
@@ -112,7 +149,7 @@ mod tests {
         for line in lines {
             headers.append("baggage", HeaderValue::from_str(line).unwrap());
         }
-        read(&headers)
+        read(&headers).map(|packed| packed.baggage)
     }
 
     #[test]
@@ -130,8 +167,6 @@ mod tests {
 
     #[test]
     fn what_goes_beyond_the_bounds_is_left_out_whole() {
-        let many = (0..100).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(",");
-        assert_eq!(read_lines(&[&many]).unwrap().len(), MAX_MEMBERS);
         let long = format!("a=1,big={},b=2", "x".repeat(MAX_LEN));
         let baggage = read_lines(&[&long]).unwrap();
         assert!(baggage.len() == 2 && baggage.get("big").is_none());
@@ -144,8 +179,8 @@ mod tests {
             if let Ok(value) = HeaderValue::from_bytes(&line) {
                 headers.append("baggage", value);
             }
-            if let Some(baggage) = read(&headers) {
-                prop_assert!(baggage.len() <= MAX_MEMBERS);
+            if let Some(packed) = read(&headers) {
+                prop_assert!(packed.header.len() <= MAX_LEN && packed.baggage.len() <= 64);
             }
         }
 
@@ -155,7 +190,7 @@ mod tests {
             baggage.insert(key.clone(), value.clone());
             let mut headers = HeaderMap::new();
             headers.insert("baggage", write(&baggage).unwrap());
-            let back = read(&headers).unwrap();
+            let back = read(&headers).unwrap().baggage;
             prop_assert_eq!(back.get(&key).unwrap().as_str(), value.as_str());
         }
     }

@@ -27,7 +27,8 @@ use steeple_core::TraceContext;
 /// ```
 ///
 /// # Source
-/// W3C Trace Context level 2, W3C Baggage, B3 of Zipkin; names from OpenTelemetry's `OTEL_PROPAGATORS`.
+/// W3C Trace Context level 2, W3C Baggage, B3 of Zipkin by OpenTelemetry's specification of propagators; names from its
+/// `OTEL_PROPAGATORS`.
 #[must_use = "options do nothing until a builder gets them"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Propagators {
@@ -54,19 +55,21 @@ impl Propagators {
         self
     }
 
-    /// `baggage`: at most 64 members and 8,192 bytes.
+    /// `baggage`: at most 8,192 bytes are passed on; the application sees the first 64 members.
     pub const fn baggage(mut self) -> Self {
         self.baggage = true;
         self
     }
 
-    /// The one `b3` header. Both forms of B3 are read, where there is no `traceparent`; this one is written.
+    /// The one `b3` header. Both forms of B3 are read, where there is no `traceparent`, the one header first; this one is
+    /// written. The debug flag of a fully trusted caller is passed on.
     pub const fn b3(mut self) -> Self {
         self.b3 = Some(B3::Single);
         self
     }
 
-    /// The `x-b3-*` headers. Both forms of B3 are read, where there is no `traceparent`; this one is written.
+    /// The `x-b3-*` headers. Both forms of B3 are read, where there is no `traceparent`, the one header first; this one is
+    /// written. The debug flag of a fully trusted caller is passed on.
     pub const fn b3_multi(mut self) -> Self {
         self.b3 = Some(B3::Multi);
         self
@@ -101,26 +104,48 @@ impl FromStr for Propagators {
     }
 }
 
-/// What a caller said of its trace.
-#[derive(Clone, Copy, Debug)]
+/// What a caller sent of its trace.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Incoming {
-    /// A new span below the caller's.
-    pub(crate) context: TraceContext,
+    /// A new span below the caller's. `None`: the caller sent no ids.
+    pub(crate) context: Option<TraceContext>,
     /// The caller's decision on sampling, if it made one.
     pub(crate) asked: Option<bool>,
+    /// B3's debug flag: whoever gets this trace records it and passes the flag on.
+    pub(crate) debug: bool,
 }
 
 /// What is passed on with every call, beside the ids.
 #[derive(Clone, Default)]
-pub(crate) struct Carried(Option<Arc<(TraceState, Baggage)>>);
+pub(crate) struct Carried(Option<Arc<Cargo>>);
+
+#[derive(Default)]
+struct Cargo {
+    listed: Option<tracestate::Listed>,
+    packed: Option<baggage::Packed>,
+    debug: bool,
+}
 
 impl Carried {
+    /// The members of `tracestate` that the SDK accepts.
     pub(crate) fn trace_state(&self) -> TraceState {
-        self.0.as_ref().map(|carried| carried.0.clone()).unwrap_or_default()
+        self.listed().map(|listed| listed.state.clone()).unwrap_or_default()
     }
 
-    pub(crate) fn baggage(&self) -> Option<&Baggage> {
-        self.0.as_ref().map(|carried| &carried.1).filter(|baggage| !baggage.is_empty())
+    fn listed(&self) -> Option<&tracestate::Listed> {
+        self.0.as_ref()?.listed.as_ref()
+    }
+
+    fn packed(&self) -> Option<&baggage::Packed> {
+        self.0.as_ref()?.packed.as_ref()
+    }
+
+    fn baggage(&self) -> Option<&Baggage> {
+        self.packed().map(|packed| &packed.baggage)
+    }
+
+    fn is_debug(&self) -> bool {
+        self.0.as_ref().is_some_and(|carried| carried.debug)
     }
 
     /// The context with the baggage in it.
@@ -152,48 +177,65 @@ impl fmt::Debug for Carried {
 
 impl Propagators {
     /// The caller's trace. Allocates nothing.
-    pub(crate) fn read(self, headers: &HeaderMap) -> Option<Incoming> {
+    pub(crate) fn read(self, headers: &HeaderMap) -> Incoming {
         let w3c = if self.trace_context { TraceContext::from_headers(headers) } else { None };
         match w3c {
-            Some(context) => Some(Incoming { context, asked: Some(context.is_sampled()) }),
-            None => self.b3.and_then(|_| b3::read(headers)),
+            Some(context) => Incoming { context: Some(context), asked: Some(context.is_sampled()), debug: false },
+            None => self.b3.map_or_else(Incoming::default, |_| b3::read(headers)),
         }
     }
 
-    /// `tracestate` (which means nothing without a trace that is continued) and `baggage`.
+    /// `tracestate` (which means nothing without a trace that is continued), `baggage` and the debug flag.
     /// Allocates only if the caller sent any.
-    pub(crate) fn read_carried(self, headers: &HeaderMap, continued: bool) -> Carried {
-        let state = if continued && self.trace_context { tracestate::read(headers) } else { TraceState::default() };
-        let bags = if self.baggage { baggage::read(headers) } else { None };
-        if bags.is_none() && state == TraceState::default() {
+    pub(crate) fn read_carried(self, headers: &HeaderMap, continued: bool, debug: bool) -> Carried {
+        let listed = if continued && self.trace_context { tracestate::read(headers) } else { None };
+        let packed = if self.baggage { baggage::read(headers) } else { None };
+        if listed.is_none() && packed.is_none() && !debug {
             return Carried(None);
         }
-        Carried(Some(Arc::new((state, bags.unwrap_or_default()))))
+        Carried(Some(Arc::new(Cargo { listed, packed, debug })))
     }
 
     /// Writes the ids for a call to another service, replacing what is there.
-    pub(crate) fn write(self, context: &SpanContext, headers: &mut HeaderMap) {
+    pub(crate) fn write(self, context: &SpanContext, carried: &Carried, headers: &mut HeaderMap) {
         let Some(trace) = trace_context(context) else { return };
         if self.trace_context {
             insert(headers, "traceparent", HeaderValue::from_str(&trace.traceparent()));
-            headers.remove("tracestate");
-            let state = context.trace_state().header();
-            if !state.is_empty() {
-                insert(headers, "tracestate", HeaderValue::from_str(&state));
+            let state = context.trace_state();
+            let state = match carried.listed() {
+                // As it came, with the members that the SDK does not accept.
+                Some(listed) if listed.state == *state => HeaderValue::from_str(&listed.header).ok(),
+                _ if *state == TraceState::NONE => None,
+                // A sampler changed it.
+                _ => HeaderValue::from_str(&state.header()).ok(),
+            };
+            match state {
+                Some(state) => {
+                    headers.insert(tracestate::TRACESTATE.clone(), state);
+                }
+                None => {
+                    headers.remove(&tracestate::TRACESTATE);
+                }
             }
         }
-        match self.b3 {
-            Some(B3::Single) => b3::write_single(&trace, headers),
-            Some(B3::Multi) => b3::write_multi(&trace, headers),
-            None => (),
+        if let Some(form) = self.b3 {
+            b3::write(form, &trace, carried.is_debug(), headers);
         }
     }
 
-    /// Writes the baggage for a call to another service, replacing what is there.
-    pub(crate) fn write_baggage(self, baggage: &Baggage, headers: &mut HeaderMap) {
-        if self.baggage
-            && let Some(value) = baggage::write(baggage)
-        {
+    /// Writes the baggage for a call to another service, replacing what is there: what the application put into the
+    /// current context, else what the caller sent.
+    pub(crate) fn write_baggage(self, current: &Baggage, carried: &Carried, headers: &mut HeaderMap) {
+        if !self.baggage {
+            return;
+        }
+        let value = match carried.packed() {
+            Some(packed) if current.is_empty() || baggage::is_same(current, &packed.baggage) => {
+                Some(packed.header.clone())
+            }
+            _ => baggage::write(current),
+        };
+        if let Some(value) = value {
             headers.insert("baggage", value);
         }
     }
@@ -260,21 +302,21 @@ mod tests {
     fn a_traceparent_beats_b3_and_without_either_there_is_nothing() {
         let both = Propagators::default().b3();
         let mut headers = HeaderMap::new();
-        assert!(both.read(&headers).is_none());
+        assert!(both.read(&headers).context.is_none());
         headers.insert("b3", HeaderValue::from_static("8448eb211c80319c-b7ad6b7169203331"));
-        assert_eq!(both.read(&headers).unwrap().asked, None);
+        assert!(both.read(&headers).context.is_some() && both.read(&headers).asked.is_none());
         headers
             .insert("traceparent", HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
-        let incoming = both.read(&headers).unwrap();
-        assert_eq!(incoming.context.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
-        assert!(Propagators::none().read(&headers).is_none());
+        let context = both.read(&headers).context.unwrap();
+        assert_eq!(context.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
+        assert!(Propagators::none().read(&headers).context.is_none());
     }
 
     #[test]
     fn a_tracestate_without_a_trace_is_discarded() {
         let mut headers = HeaderMap::new();
         headers.insert("tracestate", HeaderValue::from_static("a=1"));
-        assert!(Propagators::default().read_carried(&headers, false).is_empty());
-        assert_eq!(Propagators::default().read_carried(&headers, true).trace_state().header(), "a=1");
+        assert!(Propagators::default().read_carried(&headers, false, false).is_empty());
+        assert_eq!(Propagators::default().read_carried(&headers, true, false).trace_state().header(), "a=1");
     }
 }

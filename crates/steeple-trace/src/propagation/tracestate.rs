@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName};
 use opentelemetry::trace::TraceState;
 
-static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+pub(super) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// More members than this, and the whole list is discarded.
 const MAX_MEMBERS: usize = 32;
@@ -12,35 +12,47 @@ const MAX_LEN: usize = 512;
 /// Members longer than this go first when the list is too long.
 const LONG_MEMBER: usize = 128;
 
-/// Reads the list. An invalid one is discarded, as the standard asks; an absent one is empty.
-pub(crate) fn read(headers: &HeaderMap) -> TraceState {
+/// A list as the caller sent it.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Listed {
+    /// The members that are passed on.
+    pub(crate) header: Box<str>,
+    /// Those of them that the SDK accepts: it is stricter about keys than the standard.
+    pub(crate) state: TraceState,
+}
+
+/// Reads the list. `None` for an absent, an empty and an invalid one: the standard asks to discard that.
+pub(crate) fn read(headers: &HeaderMap) -> Option<Listed> {
     let mut lines = headers.get_all(&TRACESTATE).iter().peekable();
-    if lines.peek().is_none() {
-        return TraceState::default();
-    }
+    lines.peek()?;
     let mut members: Vec<(&str, &str)> = Vec::new();
     for line in lines {
-        let Ok(line) = line.to_str() else { return TraceState::default() };
-        for member in line.split(',') {
+        for member in line.to_str().ok()?.split(',') {
             let member = member.trim_matches([' ', '\t']);
             if member.is_empty() {
                 continue;
             }
-            let Some((key, value)) = member.split_once('=').filter(|(key, value)| is_key(key) && is_value(value))
-            else {
-                return TraceState::default();
-            };
+            let (key, value) = member.split_once('=').filter(|(key, value)| is_key(key) && is_value(value))?;
             // A key may be there once; the left-most one is the newest.
             if members.iter().all(|(other, _)| *other != key) {
                 members.push((key, value));
             }
             if members.len() > MAX_MEMBERS {
-                return TraceState::default();
+                return None;
             }
         }
     }
     shorten(&mut members);
-    TraceState::from_key_value(members).unwrap_or_default()
+    let (first, rest) = members.split_first()?;
+    let mut header = format!("{}={}", first.0, first.1);
+    for (key, value) in rest {
+        header.extend([",", key, "=", value]);
+    }
+    let state = TraceState::from_key_value(members.iter().copied()).unwrap_or_else(|_refused| {
+        let accepted = |member: &(&str, &str)| TraceState::from_key_value([*member]).is_ok();
+        TraceState::from_key_value(members.iter().copied().filter(accepted)).unwrap_or_default()
+    });
+    Some(Listed { header: header.into_boxed_str(), state })
 }
 
 /// Leaves out whole members: the long ones first, then the right-most, until the rest fits.
@@ -57,7 +69,7 @@ fn shorten(members: &mut Vec<(&str, &str)>) {
     }
 }
 
-/// What both levels of the standard, and the SDK, take as a key.
+/// Level 2 of the standard, which allows everything that level 1 does.
 fn is_key(key: &str) -> bool {
     let plain = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'*' | b'/' | b'@')
@@ -89,7 +101,17 @@ mod tests {
 
     #[track_caller]
     fn check(lines: &[&str], want: &str) {
-        assert_eq!(read(&headers(lines)).header(), want, "{lines:?}");
+        assert_eq!(passed_on(&headers(lines)), want, "{lines:?}");
+    }
+
+    fn passed_on(headers: &HeaderMap) -> String {
+        read(headers).map(|listed| listed.header.into_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn keys_that_the_sdk_refuses_are_passed_on() {
+        let listed = read(&headers(&["foo@@bar=1,bar=2"])).unwrap();
+        assert_eq!((&*listed.header, listed.state.header().as_str()), ("foo@@bar=1,bar=2", "bar=2"));
     }
 
     #[test]
@@ -106,19 +128,19 @@ mod tests {
             let Ok(value) = HeaderValue::from_bytes(bad.as_bytes()) else { continue };
             let mut headers = HeaderMap::new();
             headers.insert("tracestate", value);
-            assert_eq!(read(&headers).header(), "", "{bad:?}");
+            assert_eq!(read(&headers), None, "{bad:?}");
         }
     }
 
     #[test]
     fn too_many_members_discard_the_list_and_too_long_ones_leave_from_it() {
         let list = |count: usize| (0..count).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(",");
-        assert_eq!(read(&headers(&[&list(32)])).header().split(',').count(), 32);
+        assert_eq!(passed_on(&headers(&[&list(32)])).split(',').count(), 32);
         check(&[&list(33)], "");
         let long = format!("a=1,big={},b=2,also={}", "x".repeat(250), "y".repeat(250));
         check(&[&long], "a=1,b=2");
         let many = (0..20).map(|n| format!("key{n:02}={}", "v".repeat(40))).collect::<Vec<_>>().join(",");
-        let kept = read(&headers(&[&many])).header();
+        let kept = passed_on(&headers(&[&many]));
         assert!(kept.len() <= MAX_LEN && many.starts_with(&kept), "{kept}");
     }
 
@@ -131,14 +153,14 @@ mod tests {
                     headers.append("tracestate", value);
                 }
             }
-            prop_assert!(read(&headers).header().len() <= MAX_LEN);
+            prop_assert!(passed_on(&headers).len() <= MAX_LEN);
         }
 
         #[test]
         fn what_is_kept_is_read_back_the_same(members in prop::collection::vec(("[a-z][a-z0-9_*/-]{0,20}", "[!-+.-<>-~]{1,20}"), 0..8)) {
             let line = members.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
-            let once = read(&headers(&[&line])).header();
-            prop_assert_eq!(read(&headers(&[&once])).header(), once);
+            let once = passed_on(&headers(&[&line]));
+            prop_assert_eq!(passed_on(&headers(&[&once])), once);
         }
     }
 }

@@ -178,3 +178,63 @@ async fn others_see_the_ids_of_an_exchange_that_is_not_sampled_if_asked_for() {
         assert!(!Context::current().span().span_context().is_valid());
     }
 }
+
+/// A service with B3 alone, in this form; answers with the headers of the call that it makes.
+async fn b3_through(builder: TraceBuilder, headers: &[(&'static str, &str)]) -> (http::HeaderMap, usize) {
+    let rig = Rig::new(builder);
+    let client = rig.trace.client_layer();
+    let sent = std::sync::Arc::new(std::sync::Mutex::new(http::HeaderMap::new()));
+    let seen = std::sync::Arc::clone(&sent);
+    let handler = move || async move {
+        let other = tower::service_fn(move |request: Request<Body>| {
+            *seen.lock().unwrap() = request.headers().clone();
+            async { Ok::<_, std::convert::Infallible>(http::Response::new(Body::empty())) }
+        });
+        let client = tower::Layer::layer(&client, other);
+        let call = Request::get("http://other.example/").body(Body::empty()).unwrap();
+        tower::ServiceExt::oneshot(client, call).await.unwrap();
+    };
+    let app = Router::new().route("/", on_get(handler)).layer(rig.trace.layer());
+    let mut request = get("/");
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    ask(&app, request).await;
+    let headers = sent.lock().unwrap().clone();
+    (headers, rig.spans().len())
+}
+
+#[tokio::test]
+async fn b3s_debug_flag_is_passed_on_and_makes_a_trace_sampled() {
+    let single = || Trace::builder().propagators(Propagators::none().b3());
+    let multi = || Trace::builder().propagators(Propagators::none().b3_multi());
+    let never = Sampling::always_off().parent_based();
+    let one = [("b3", format!("{TRACE}-{SPAN}-d"))];
+    let several = [("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN), ("x-b3-flags", "1")];
+    let one = [(one[0].0, one[0].1.as_str())];
+    for headers in [&one[..], &several] {
+        let (sent, spans) = b3_through(single().sampling(never.clone()), headers).await;
+        let value = sent["b3"].to_str().unwrap();
+        assert!(value.starts_with(TRACE) && value.ends_with("-d") && !value.contains(SPAN), "{value}");
+        assert_eq!(spans, 2, "recorded, though nothing else is");
+        let (sent, _) = b3_through(multi().sampling(never.clone()), headers).await;
+        assert_eq!((sent["x-b3-flags"].to_str().unwrap(), sent["x-b3-traceid"].to_str().unwrap()), ("1", TRACE));
+        assert!(!sent.contains_key("x-b3-sampled") && !sent.contains_key("x-b3-parentspanid"), "{sent:?}");
+        // Who may not decide may not force anybody further on either.
+        let (sent, spans) = b3_through(single().sampling(Sampling::always_off()).trust(Trust::Ids), headers).await;
+        assert!(sent["b3"].to_str().unwrap().ends_with("-0") && spans == 0, "{sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_invalid_b3_header_leaves_the_word_to_the_others() {
+    let headers = [("b3", "garbage"), ("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN), ("x-b3-sampled", "0")];
+    let (sent, spans) = b3_through(Trace::builder().propagators(Propagators::none().b3()), &headers).await;
+    let value = sent["b3"].to_str().unwrap();
+    assert!(value.starts_with(TRACE) && value.ends_with("-0"), "{value}");
+    assert_eq!(spans, 0, "its caller said no");
+    for alone in [("b3", "0"), ("x-b3-sampled", "0")] {
+        let (sent, spans) = b3_through(Trace::builder().propagators(Propagators::none().b3()), &[alone]).await;
+        assert!(sent["b3"].to_str().unwrap().ends_with("-0") && spans == 0, "{sent:?}");
+    }
+}

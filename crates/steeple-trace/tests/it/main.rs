@@ -20,4 +20,5 @@ mod secrets;
 mod semconv;
 mod spans;
 mod support;
+mod w3c;
 mod wire;
