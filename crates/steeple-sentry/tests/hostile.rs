@@ -107,7 +107,7 @@ fn child() {
     match SentryOptions::new(common::DSN).build() {
         Ok(_) => println!("built"),
         Err(error) => {
-            println!("is_thread: {}, {error}, because {:?}", error.is_thread(), std::error::Error::source(&error))
+            println!("is_thread: {}, {error}, because {:?}", error.is_thread(), std::error::Error::source(&error));
         }
     }
 }

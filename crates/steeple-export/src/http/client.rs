@@ -1,0 +1,395 @@
+use std::{
+    error::Error,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use http_body::Body;
+use http_body_util::Full;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    client::proxy::matcher::Matcher,
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use super::{
+    Endpoint, Request, Response,
+    connect::Connector,
+    endpoint::{is_https, is_loopback},
+};
+use crate::{
+    Answer, DropReason, Reason,
+    tls::{self, Roots, TlsError},
+};
+
+type Plain = legacy::Client<Connector, Full<Bytes>>;
+type Secure = legacy::Client<HttpsConnector<Connector>, Full<Bytes>>;
+
+/// An HTTP client for exporters. A cheap clone, with one pool of connections.
+///
+/// - Redirects are never followed: they would take keys to whichever host the answer names.
+/// - Without encryption it speaks to this machine only, unless [`ClientBuilder::allow_plain_http`] says otherwise.
+/// - TLS by the process's default provider if there is one, else by the feature's; the system's roots.
+/// - The environment is not read, but for `SSL_CERT_FILE` and `SSL_CERT_DIR`, where the system's roots may be elsewhere.
+#[derive(Clone)]
+pub struct Client(Arc<Inner>);
+
+struct Inner {
+    http1: Plain,
+    #[cfg(feature = "otlp")]
+    http2: Plain,
+    https: OnceLock<Result<Encrypted, ClientError>>,
+    connector: Connector,
+    roots: Roots,
+    proxies: Arc<Matcher>,
+    user_agent: HeaderValue,
+    allows_plain: bool,
+    max_response: usize,
+}
+
+/// Made when the first endpoint asks for it: reading the system's roots takes milliseconds.
+struct Encrypted {
+    http1: Secure,
+    #[cfg(feature = "otlp")]
+    http2: Secure,
+}
+
+impl Encrypted {
+    fn new(roots: &Roots, connector: &Connector) -> Result<Self, ClientError> {
+        let config = tls::client_config(roots).map_err(|error| ClientError(ErrorKind::Tls(Arc::new(error))))?;
+        let config = config.ok_or(ClientError(ErrorKind::NoTls))?;
+        let https = || HttpsConnectorBuilder::new().with_tls_config(config.clone()).https_only();
+        Ok(Self {
+            http1: pool().build(https().enable_http1().wrap_connector(connector.clone())),
+            #[cfg(feature = "otlp")]
+            http2: pool().http2_only(true).build(https().enable_http2().wrap_connector(connector.clone())),
+        })
+    }
+}
+
+fn pool() -> legacy::Builder {
+    let mut pool = legacy::Client::builder(TokioExecutor::new());
+    pool.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_mins(1)).pool_max_idle_per_host(32);
+    pool
+}
+
+/// The proxies to use, as `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` would name them. Whoever reads the environment fills it in.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct ProxySettings {
+    /// For `https` endpoints: `http://user:password@proxy:3128`.
+    pub https: Option<String>,
+    /// For `http` endpoints.
+    pub http: Option<String>,
+    /// Hosts that are spoken to directly: names, suffixes, addresses, networks, `*`; separated by commas.
+    pub no_proxy: Option<String>,
+}
+
+impl ProxySettings {
+    /// No proxy.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The proxy for `https` endpoints.
+    #[must_use]
+    pub fn https(mut self, url: impl Into<String>) -> Self {
+        self.https = Some(url.into());
+        self
+    }
+
+    /// The proxy for `http` endpoints.
+    #[must_use]
+    pub fn http(mut self, url: impl Into<String>) -> Self {
+        self.http = Some(url.into());
+        self
+    }
+
+    /// Hosts that are spoken to directly.
+    #[must_use]
+    pub fn no_proxy(mut self, hosts: impl Into<String>) -> Self {
+        self.no_proxy = Some(hosts.into());
+        self
+    }
+}
+
+impl fmt::Debug for ProxySettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Their URLs hold passwords.
+        f.debug_struct("ProxySettings")
+            .field("https", &self.https.is_some())
+            .field("http", &self.http.is_some())
+            .field("no_proxy", &self.no_proxy)
+            .finish()
+    }
+}
+
+/// Settings of a [`Client`].
+#[derive(Clone, Debug)]
+#[must_use = "settings do nothing until they are built"]
+pub struct ClientBuilder {
+    user_agent: String,
+    connect_timeout: Duration,
+    ca_file: Option<PathBuf>,
+    proxies: ProxySettings,
+    allows_plain: bool,
+    skips_verification: bool,
+    max_response: usize,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            user_agent: concat!("steeple/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            ca_file: None,
+            proxies: ProxySettings::default(),
+            allows_plain: false,
+            skips_verification: false,
+            max_response: 1 << 20,
+        }
+    }
+}
+
+impl ClientBuilder {
+    /// The header `user-agent`. Default: `steeple/` and the version.
+    pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = user_agent.into();
+        self
+    }
+
+    /// How long a connection may take to be established, before TLS. Default: 10 seconds.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Trusts the certificates in this PEM file, in place of the system's.
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(path.into());
+        self
+    }
+
+    /// Goes through proxies. Default: none.
+    pub fn proxy(mut self, proxies: ProxySettings) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// Speaks HTTP without encryption to other machines too. Default: to this one alone.
+    pub fn allow_plain_http(mut self) -> Self {
+        self.allows_plain = true;
+        self
+    }
+
+    /// Accepts any certificate: whoever sits in between reads keys and data. For test set-ups.
+    pub fn danger_accept_invalid_certs(mut self) -> Self {
+        self.skips_verification = true;
+        self
+    }
+
+    /// How much of an answer's body is read. Default: 1 MiB.
+    pub fn max_response_bytes(mut self, bytes: usize) -> Self {
+        self.max_response = bytes;
+        self
+    }
+
+    /// Makes the client. Opens no connection and needs no runtime.
+    ///
+    /// # Errors
+    /// When the user agent or a proxy is not valid, or the certificates cannot be read.
+    pub fn build(self) -> Result<Client, ClientError> {
+        let mut user_agent = HeaderValue::try_from(self.user_agent)
+            .map_err(|_text| ClientError(ErrorKind::Setting("the user agent is not a valid header value")))?;
+        user_agent.set_sensitive(false);
+        let proxies = Arc::new(matcher(&self.proxies)?);
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(self.connect_timeout));
+        let connector = Connector::new(tcp, Arc::clone(&proxies));
+        let roots = Roots { ca_file: self.ca_file, skips_verification: self.skips_verification };
+        let https = OnceLock::new();
+        if roots.ca_file.is_some() {
+            // A file that cannot be read is an error now, not when something is sent.
+            https.get_or_init(|| Encrypted::new(&roots, &connector)).as_ref().map_err(ClientError::clone)?;
+        }
+        Ok(Client(Arc::new(Inner {
+            http1: pool().build(connector.clone()),
+            #[cfg(feature = "otlp")]
+            http2: pool().http2_only(true).build(connector.clone()),
+            https,
+            connector,
+            roots,
+            proxies,
+            user_agent,
+            allows_plain: self.allows_plain,
+            max_response: self.max_response,
+        })))
+    }
+}
+
+fn matcher(proxies: &ProxySettings) -> Result<Matcher, ClientError> {
+    let mut builder = Matcher::builder();
+    let check = |url: &str| {
+        // The matcher reads a name alone as `http`, and drops in silence what it cannot read.
+        let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
+        let endpoint = Endpoint::parse(&url).map_err(|_url| ErrorKind::Setting("a proxy's URL is not valid"))?;
+        if endpoint.is_https() {
+            return Err(ErrorKind::Setting("a proxy's URL must begin with `http://`"));
+        }
+        Ok(url)
+    };
+    if let Some(https) = proxies.https.as_deref().map(str::trim).filter(|url| !url.is_empty()) {
+        builder = builder.https(check(https).map_err(ClientError)?);
+    }
+    if let Some(http) = proxies.http.as_deref().map(str::trim).filter(|url| !url.is_empty()) {
+        builder = builder.http(check(http).map_err(ClientError)?);
+    }
+    if let Some(no) = &proxies.no_proxy {
+        builder = builder.no(no.clone());
+    }
+    Ok(builder.build())
+}
+
+impl Client {
+    /// Settings, all with a default.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// Whether this client can speak to an endpoint at all. Sinks call it when they are built.
+    ///
+    /// # Errors
+    /// [`ClientError::is_plain_http`] for another machine without encryption; an error as well for `https` where no TLS feature is on,
+    /// or no root certificate is found.
+    pub fn check(&self, endpoint: &Endpoint) -> Result<(), ClientError> {
+        self.0.check(endpoint.uri())
+    }
+
+    /// Sends a request. `Err`: there is no answer, and what to make of that.
+    pub(super) async fn send(&self, request: Request) -> Result<Response, Answer> {
+        let inner = &self.0;
+        let refused = |error: &ClientError| Answer::rejected(Reason::of_error(error));
+        inner.check(&request.uri).map_err(|error| refused(&error))?;
+        let encrypted = if is_https(&request.uri) { Some(inner.https().as_ref().map_err(refused)?) } else { None };
+        #[cfg(feature = "otlp")]
+        let is_http2 = request.http2;
+        let mut message = http::Request::new(Full::new(request.body));
+        *message.method_mut() = request.method;
+        *message.headers_mut() = request.headers;
+        message.headers_mut().entry(header::USER_AGENT).or_insert_with(|| inner.user_agent.clone());
+        if !is_https(&request.uri)
+            && let Some(proxy) = inner.proxies.intercept(&request.uri)
+            && let Some(authorization) = proxy.basic_auth()
+        {
+            message.headers_mut().insert(header::PROXY_AUTHORIZATION, authorization.clone());
+        }
+        *message.uri_mut() = request.uri;
+        #[cfg(feature = "otlp")]
+        let sent = match encrypted {
+            Some(encrypted) if is_http2 => encrypted.http2.request(message),
+            Some(encrypted) => encrypted.http1.request(message),
+            None if is_http2 => inner.http2.request(message),
+            None => inner.http1.request(message),
+        };
+        #[cfg(not(feature = "otlp"))]
+        let sent = match encrypted {
+            Some(encrypted) => encrypted.http1.request(message),
+            None => inner.http1.request(message),
+        };
+        let response = sent.await.map_err(|error| {
+            let why = Reason::of_error(&error);
+            if error.is_connect() { Answer::retry(DropReason::Network, why) } else { Answer::InDoubt(why) }
+        })?;
+        let (head, body) = response.into_parts();
+        let mut read = Vec::new();
+        let mut trailers = HeaderMap::new();
+        let mut is_cut = false;
+        let mut body = std::pin::pin!(body);
+        while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
+            // The status has come: what it says counts, however the body ends.
+            let Ok(frame) = frame else {
+                is_cut = true;
+                break;
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    let room = inner.max_response.saturating_sub(read.len());
+                    read.extend_from_slice(data.get(..data.len().min(room)).unwrap_or_default());
+                    if data.len() > room {
+                        is_cut = true;
+                        break;
+                    }
+                }
+                Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
+            }
+        }
+        Ok(Response { status: head.status, headers: head.headers, body: read.into(), is_cut, trailers })
+    }
+}
+
+impl Inner {
+    fn https(&self) -> &Result<Encrypted, ClientError> {
+        self.https.get_or_init(|| Encrypted::new(&self.roots, &self.connector))
+    }
+
+    fn check(&self, uri: &http::Uri) -> Result<(), ClientError> {
+        if is_https(uri) {
+            self.https().as_ref().map(drop).map_err(ClientError::clone)
+        } else if self.allows_plain || is_loopback(uri) {
+            Ok(())
+        } else {
+            Err(ClientError(ErrorKind::PlainHttp))
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("allows_plain", &self.0.allows_plain).finish_non_exhaustive()
+    }
+}
+
+/// A client that cannot be made, or cannot speak to an endpoint. Never shows a URL or a key.
+#[derive(Clone, Debug)]
+pub struct ClientError(ErrorKind);
+
+#[derive(Clone, Debug)]
+enum ErrorKind {
+    Setting(&'static str),
+    Tls(Arc<TlsError>),
+    PlainHttp,
+    NoTls,
+}
+
+impl ClientError {
+    /// Whether it is about another machine without encryption: see [`ClientBuilder::allow_plain_http`].
+    pub fn is_plain_http(&self) -> bool {
+        matches!(self.0, ErrorKind::PlainHttp)
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0 {
+            ErrorKind::Setting(text) => text,
+            ErrorKind::Tls(_) => "could not set up TLS",
+            ErrorKind::PlainHttp => {
+                "`http` to another machine sends keys and data in the clear: use `https`, or allow it"
+            }
+            ErrorKind::NoTls => "`https` needs the feature `tls-ring` or `tls-aws-lc`",
+        })
+    }
+}
+
+impl Error for ClientError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        if let ErrorKind::Tls(error) = &self.0 { Some(&**error) } else { None }
+    }
+}

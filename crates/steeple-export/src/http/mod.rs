@@ -1,0 +1,16 @@
+//! One way to speak HTTP: a client without surprises, and protocols that do no I/O.
+
+mod client;
+mod connect;
+mod endpoint;
+mod exporter;
+mod message;
+mod protocol;
+
+pub use self::{
+    client::{Client, ClientBuilder, ClientError, ProxySettings},
+    endpoint::{Endpoint, EndpointError},
+    exporter::Http,
+    message::{Request, Response, retry_after},
+    protocol::Protocol,
+};

@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod answer;
+mod exporter;
+#[cfg(feature = "http")]
+mod http;
+mod pipeline;
+mod retry;
+mod runtime;
+mod sink;
+#[cfg(feature = "http")]
+pub mod tls;
+
+#[cfg(feature = "http")]
+pub use self::http::{
+    Client, ClientBuilder, ClientError, Endpoint, EndpointError, Http, Protocol, ProxySettings, Request, Response,
+    retry_after,
+};
+pub use self::{
+    answer::{Answer, DropReason, Reason, Verdict},
+    exporter::Exporter,
+    pipeline::{BuildError, InDoubt, Pipeline, PipelineBuilder, Unauthorized},
+    retry::Retry,
+    runtime::{Panicked, loop_delay, offload, on_export_thread},
+    sink::{Flush, FlushReport, Health, Sink, Stats, flush_all, shutdown_all},
+};

@@ -1,0 +1,227 @@
+use std::{
+    borrow::Cow,
+    error::Error,
+    fmt, io,
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use super::{
+    Handle, Pipeline, Shared,
+    gate::Gate,
+    lane::{self, Lane, Settings},
+    queue::{Limits, Queue},
+};
+use crate::{Exporter, Retry, runtime};
+
+/// A factory's error.
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// How long the first exporter may take to be made.
+const MAKE_WITHIN: Duration = Duration::from_secs(30);
+
+/// What happens to a batch whose key was not accepted (401, 403).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unauthorized {
+    /// It is dropped, as [`DropReason::Unauthorized`](crate::DropReason::Unauthorized). For queues in memory: what waits would be
+    /// lost a moment later anyway.
+    #[default]
+    Drop,
+    /// It is kept, and tried again as often as [`Retry::cap`] says, however long that takes.
+    Keep,
+}
+
+/// What happens to a batch that was sent without an answer: the receiver may have stored it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InDoubt {
+    /// It is sent again. For receivers that notice duplicates, and where a duplicate is better than a gap.
+    #[default]
+    Resend,
+    /// It is dropped, as [`DropReason::InDoubt`](crate::DropReason::InDoubt). For counters that would be added twice.
+    Drop,
+}
+
+/// Settings of a [`Pipeline`]. Made by [`Pipeline::builder`].
+#[derive(Debug)]
+#[must_use = "settings do nothing until they are built"]
+pub struct PipelineBuilder {
+    name: Cow<'static, str>,
+    limits: Limits,
+    timeout: Duration,
+    retry: Retry,
+    unauthorized: Unauthorized,
+    in_doubt: InDoubt,
+    has_own_thread: bool,
+}
+
+impl PipelineBuilder {
+    pub(super) fn new(name: Cow<'static, str>) -> Self {
+        Self {
+            name,
+            limits: Limits {
+                max_items: 2048,
+                max_bytes: 8 << 20,
+                batch_items: 512,
+                batch_bytes: 1 << 20,
+                batch_delay: Duration::from_secs(5),
+                tick: None,
+            },
+            timeout: Duration::from_secs(30),
+            retry: Retry::default(),
+            unauthorized: Unauthorized::default(),
+            in_doubt: InDoubt::default(),
+            has_own_thread: false,
+        }
+    }
+
+    /// How many items wait or are being sent; one more is dropped. Default: 2,048. Zero counts as one.
+    pub fn max_items(mut self, items: usize) -> Self {
+        self.limits.max_items = items.max(1);
+        self
+    }
+
+    /// How many bytes wait or are being sent; what exceeds them is dropped. Default: 8 MiB.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.limits.max_bytes = bytes;
+        self
+    }
+
+    /// How many items are sent at once. Default: 512. Zero counts as one.
+    pub fn batch_items(mut self, items: usize) -> Self {
+        self.limits.batch_items = items.max(1);
+        self
+    }
+
+    /// How many bytes are sent at once; a single larger item is sent alone. Default: 1 MiB.
+    pub fn batch_bytes(mut self, bytes: usize) -> Self {
+        self.limits.batch_bytes = bytes;
+        self
+    }
+
+    /// How long a batch that is not full waits for more. Default: 5 seconds.
+    pub fn batch_delay(mut self, delay: Duration) -> Self {
+        self.limits.batch_delay = delay;
+        self
+    }
+
+    /// How long one attempt may take. Default: 30 seconds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How often, how long and how soon a batch is tried again. Default: [`Retry::default`].
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// What happens to a batch whose key was not accepted. Default: [`Unauthorized::Drop`].
+    pub fn unauthorized(mut self, unauthorized: Unauthorized) -> Self {
+        self.unauthorized = unauthorized;
+        self
+    }
+
+    /// What happens to a batch that was sent without an answer. Default: [`InDoubt::Resend`].
+    pub fn in_doubt(mut self, in_doubt: InDoubt) -> Self {
+        self.in_doubt = in_doubt;
+        self
+    }
+
+    /// How often the exporter makes items by itself, with [`Exporter::tick`]. It does so at each flush as well. Default: never.
+    /// Zero counts as one millisecond.
+    pub fn tick(mut self, every: Duration) -> Self {
+        self.limits.tick = Some(every.max(Duration::from_millis(1)));
+        self
+    }
+
+    /// Runs on a thread of its own, and everything of it there. For code that may block: all other pipelines share one thread.
+    pub fn own_thread(mut self) -> Self {
+        self.has_own_thread = true;
+        self
+    }
+
+    /// Starts the pipeline. `factory` makes the exporter: on the thread that sends, in its runtime, and again after a panic; with
+    /// [`Exporter::IN_FLIGHT`] above 1 once for each batch that is sent at the same time.
+    ///
+    /// # Errors
+    /// [`BuildError::is_thread`] when no thread could be started; otherwise the factory's error is the source.
+    pub fn build<E, F>(self, factory: F) -> Result<Pipeline<E::Item>, BuildError>
+    where
+        E: Exporter,
+        F: FnMut() -> Result<E, BoxError> + Send + 'static,
+    {
+        let lanes = E::IN_FLIGHT.max(1);
+        let name = self.name;
+        let shared = Arc::new(Shared {
+            name: name.clone(),
+            queue: Queue::new(self.limits, lanes),
+            size: E::size as fn(&E::Item) -> usize,
+        });
+        let settings = Arc::new(Settings {
+            gate: Gate::new(),
+            timeout: self.timeout,
+            retry: self.retry,
+            unauthorized: self.unauthorized,
+            in_doubt: self.in_doubt,
+            offload: (!self.has_own_thread).then_some(E::OFFLOAD_BYTES),
+            factory: Mutex::new(factory),
+        });
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let tasks = lane::run_all((0..lanes).map(|lane| Lane::new(&shared, &settings, lane)).collect(), sender);
+        if self.has_own_thread {
+            runtime::own(&name, tasks).map_err(BuildError::thread)?;
+        } else {
+            drop(runtime::shared().map_err(BuildError::thread)?.spawn(tasks));
+        }
+        match receiver.recv_timeout(MAKE_WITHIN) {
+            Ok(Ok(())) => Ok(Pipeline(Arc::new(Handle { shared }))),
+            Ok(Err(error)) => Err(BuildError(ErrorKind::Factory(error))),
+            Err(error) => {
+                shared.queue.close();
+                Err(BuildError::thread(io::Error::other(error)))
+            }
+        }
+    }
+}
+
+/// A pipeline that could not be started.
+#[derive(Debug)]
+pub struct BuildError(ErrorKind);
+
+#[derive(Debug)]
+enum ErrorKind {
+    Thread(io::Error),
+    Factory(BoxError),
+}
+
+impl BuildError {
+    fn thread(error: io::Error) -> Self {
+        Self(ErrorKind::Thread(error))
+    }
+
+    /// Whether the thread that sends could not be started, or does not answer. Otherwise the factory failed.
+    pub fn is_thread(&self) -> bool {
+        matches!(self.0, ErrorKind::Thread(_))
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match &self.0 {
+            ErrorKind::Thread(_) => "could not start the export thread",
+            ErrorKind::Factory(_) => "could not make the exporter",
+        })
+    }
+}
+
+impl Error for BuildError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(match &self.0 {
+            ErrorKind::Thread(error) => error,
+            ErrorKind::Factory(error) => &**error,
+        })
+    }
+}

@@ -1,0 +1,3 @@
+//! Pipelines against real receivers on loopback.
+
+mod first;
