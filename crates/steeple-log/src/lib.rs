@@ -62,6 +62,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod custom;
 mod encode;
 mod error;
 mod event;
@@ -75,6 +76,7 @@ mod setup;
 mod sink;
 
 pub use self::{
+    custom::{LogLine, LogOutput},
     encode::Format,
     error::InitError,
     event::{log_error, log_event},

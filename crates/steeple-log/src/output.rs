@@ -3,18 +3,18 @@
 use std::{
     cell::Cell,
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
-use steeple_core::clock;
+use steeple_core::{TraceContext, clock};
 use steeple_scrub::Scrubber;
 use tracing::{Level, level_filters::LevelFilter};
 
 use crate::{
     Format,
     encode::{Access, Encoder, Line},
-    sink::{Queue, day_of},
+    sink::{Queue, Stamp},
 };
 
 /// Writes into the outputs of a log that was set up. A cheap clone.
@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) scrubber: Scrubber,
     /// What the filter lets through of exchanges' own lines.
     pub(crate) access_level: LevelFilter,
+    /// When the log ends, once that is decided.
+    pub(crate) closing: OnceLock<Instant>,
 }
 
 pub(crate) struct Output {
@@ -71,26 +73,49 @@ impl LogHandle {
         self.0.outputs.iter().map(losses).collect()
     }
 
-    /// Waits until the lines that were logged before this call are written, at most for `patience`.
+    /// Waits until the lines that were logged before this call are written, for at most `timeout`. The same as
+    /// [`flush_until`](Self::flush_until).
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.flush_until(after(timeout))
+    }
+
+    /// Waits until the lines that were logged before this call are written, at most until the deadline. Returns whether
+    /// all were written, or counted as dropped.
     ///
-    /// Blocks the thread: in asynchronous code call it where blocking is allowed. Says whether all were written (or
-    /// counted as lost).
-    pub fn flush(&self, patience: Duration) -> bool {
-        let deadline = deadline(patience);
+    /// Blocks the thread: in asynchronous code call it where blocking is allowed. All outputs are flushed in parallel.
+    pub fn flush_until(&self, deadline: Instant) -> bool {
+        self.begin_flush();
         // Each gets its chance, also when the one before it hangs.
         let unwritten = self.0.outputs.iter().filter(|output| !output.queue.flush(deadline)).count();
         unwritten == 0
     }
 
-    /// Accepts no more lines and waits for the writers' end.
-    pub(crate) fn close(&self, patience: Duration) {
+    /// Makes all outputs write what is queued now. Returns at once.
+    pub fn begin_flush(&self) {
+        for output in &self.0.outputs {
+            output.queue.hurry();
+        }
+    }
+
+    /// Closes all log files and opens them again under their names, once the lines that are queued are written: for
+    /// SIGHUP, after a log file was moved. Returns at once.
+    ///
+    /// A file that was moved or removed is noticed without it, when the next line is written.
+    pub fn reopen(&self) {
+        for output in &self.0.outputs {
+            output.queue.reopen();
+        }
+    }
+
+    /// Accepts no more lines and waits for the writers' end, at most until the deadline. Called again, it waits no longer
+    /// than the first deadline.
+    pub(crate) fn close(&self, deadline: Instant) -> bool {
+        let deadline = *self.0.closing.get_or_init(|| deadline);
         for output in &self.0.outputs {
             output.queue.close();
         }
-        let deadline = deadline(patience);
-        for output in &self.0.outputs {
-            output.queue.join(deadline);
-        }
+        let unfinished = self.0.outputs.iter().filter(|output| !output.queue.join(deadline)).count();
+        unfinished == 0
     }
 
     pub(crate) fn wants_access(&self, level: Level) -> bool {
@@ -98,24 +123,27 @@ impl LogHandle {
     }
 
     pub(crate) fn write_access(&self, access: &Access<'_>) {
-        self.write(access.level, access.at, |encoder, out| encoder.access(out, access));
+        let stamp = Stamp::new(access.at, access.level, access.context.trace.map(TraceContext::trace_id));
+        self.write(&stamp, |encoder, out| encoder.access(out, access));
     }
 
     pub(crate) fn write_line(&self, line: &Line<'_>) {
-        self.write(line.level, line.at, |encoder, out| encoder.line(out, line));
+        let trace = line.context.as_ref().and_then(|context| context.trace);
+        let stamp = Stamp::new(line.at, line.level, trace.map(TraceContext::trace_id));
+        self.write(&stamp, |encoder, out| encoder.line(out, line));
     }
 
     /// Renders a line once for each format that an output wants it in, and queues it.
-    fn write(&self, level: Level, at: Duration, render: impl Fn(&Encoder, &mut Vec<u8>)) {
+    fn write(&self, stamp: &Stamp, render: impl Fn(&Encoder, &mut Vec<u8>)) {
         for encoder in &self.0.encoders {
-            let takes = |output: &&Output| output.format == encoder.format() && level <= output.level;
+            let takes = |output: &&Output| output.format == encoder.format() && stamp.level <= output.level;
             if !self.0.outputs.iter().any(|output| takes(&output)) {
                 continue;
             }
             with_scratch(|scratch| {
                 render(encoder, scratch);
                 for output in self.0.outputs.iter().filter(takes) {
-                    output.queue.push(scratch, day_of(at));
+                    output.queue.push(scratch, stamp);
                 }
             });
         }
@@ -128,9 +156,11 @@ impl fmt::Debug for LogHandle {
     }
 }
 
-fn deadline(patience: Duration) -> Instant {
+/// The moment after so long a time. A timeout that is longer than any process lives is cut to a century.
+pub(crate) fn after(timeout: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_hours(876_600);
     let now = clock::now();
-    now.checked_add(patience).unwrap_or(now)
+    now.checked_add(timeout.min(CENTURY)).unwrap_or(now)
 }
 
 thread_local! {

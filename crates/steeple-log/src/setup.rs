@@ -3,11 +3,10 @@
 use std::{
     io::{self, IsTerminal, Write},
     path::PathBuf,
-    sync::Arc,
-    time::Duration,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 
-use steeple_core::clock;
 use steeple_scrub::{Scrubbed, Scrubber};
 use tracing::{Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -17,11 +16,13 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    Format, InitError, Log, LogHandle, LogOptions, Rotation,
+    Format, InitError, Log, LogHandle, LogOptions, LogOutput, Rotation,
+    custom::Custom,
     encode::{Encoder, Field, Line, Service, Value},
     filter::Filter,
     layer::LogLayer,
-    output::{Output, Shared},
+    os,
+    output::{Output, Shared, after},
     sink::{Destination, FileAccess, Queue, Report, RollingFile, STEMS, Stream, Worker},
 };
 
@@ -54,10 +55,26 @@ pub struct Logging {
     directory: Option<(PathBuf, Format)>,
     rotation: Rotation,
     access: FileAccess,
-    writers: Vec<(Box<dyn Write + Send>, Format)>,
+    outputs: Vec<Planned>,
     queue_bytes: usize,
     scrubber: Scrubber,
     report: Report,
+}
+
+/// An output that is to be started.
+struct Planned {
+    name: String,
+    format: Format,
+    level: LevelFilter,
+    has_stamps: bool,
+    destination: Box<dyn Destination>,
+}
+
+impl Planned {
+    fn new(name: impl Into<String>, format: Format, destination: impl Destination) -> Self {
+        let destination = Box::new(destination);
+        Self { name: name.into(), format, level: LevelFilter::TRACE, has_stamps: false, destination }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -93,7 +110,7 @@ impl Logging {
             directory: None,
             rotation: Rotation::default(),
             access: FileAccess::default(),
-            writers: Vec::new(),
+            outputs: Vec::new(),
             queue_bytes: 8 * 1024 * 1024,
             scrubber: Scrubber::default(),
             report: Arc::new(|trouble| {
@@ -191,9 +208,16 @@ impl Logging {
         self
     }
 
-    /// Writes to this writer as well, on a thread of its own.
+    /// Writes to this writer as well, on its own thread.
     pub fn writer(mut self, writer: impl Write + Send + 'static, format: Format) -> Self {
-        self.writers.push((Box::new(writer), format));
+        self.outputs.push(Planned::new("writer", format, Stream(writer)));
+        self
+    }
+
+    /// Hands each line to this output as well, on its own thread. See [`LogOutput`].
+    pub fn output(mut self, output: impl LogOutput, format: Format) -> Self {
+        let name = output.name().to_owned();
+        self.outputs.push(Planned { has_stamps: true, ..Planned::new(name, format, Custom(output)) });
         self
     }
 
@@ -237,14 +261,14 @@ impl Logging {
     /// - [`InitError::is_directory`] when the directory cannot be made or written.
     pub fn build(self) -> Result<LogGuard, InitError> {
         let filter = Filter::parse(&self.filter, self.is_level)?;
-        let mut sinks: Vec<(String, Format, LevelFilter, Box<dyn Destination>)> = Vec::new();
+        let mut planned = Vec::new();
         if let Some((directory, format)) = &self.directory {
             // First of all: here something can be wrong, and nothing is started yet.
             for (stem, level) in STEMS.into_iter().zip([LevelFilter::TRACE, LevelFilter::ERROR]) {
                 let report = Arc::clone(&self.report);
                 let file = RollingFile::open(directory, stem, self.rotation.clone(), self.access, report);
                 let file = file.map_err(|reason| InitError::directory(directory, reason))?;
-                sinks.push((format!("{stem}.log"), *format, level, Box::new(file)));
+                planned.push(Planned { level, ..Planned::new(format!("{stem}.log"), *format, file) });
             }
         }
         let console = match self.console {
@@ -254,23 +278,23 @@ impl Logging {
             Console::As(format) => Some(format),
         };
         if let Some(format) = console {
-            sinks.push(("console".to_owned(), format, LevelFilter::TRACE, Box::new(Stream(io::stdout()))));
+            planned.push(Planned::new("console", format, Stream(os::stdout())));
         }
-        for (writer, format) in self.writers {
-            sinks.push(("writer".to_owned(), format, LevelFilter::TRACE, Box::new(Stream(writer))));
-        }
+        planned.extend(self.outputs);
 
         let mut shared = Shared {
             outputs: Vec::new(),
             encoders: Vec::new(),
             scrubber: self.scrubber,
             access_level: filter.access_level(),
+            closing: OnceLock::new(),
         };
-        for (name, format, level, destination) in sinks {
+        for Planned { name, format, level, has_stamps, destination } in planned {
             if !shared.encoders.iter().any(|encoder| encoder.format() == format) {
                 shared.encoders.push(Encoder::new(format, &self.service));
             }
-            let queue = Arc::new(Queue::new(self.queue_bytes));
+            let queue = if has_stamps { Queue::with_stamps(self.queue_bytes) } else { Queue::new(self.queue_bytes) };
+            let queue = Arc::new(queue);
             let encoder = Encoder::new(format, &self.service);
             let scrubber = shared.scrubber.clone();
             let worker = Worker {
@@ -278,7 +302,7 @@ impl Logging {
                 queue: Arc::clone(&queue),
                 destination,
                 report: Arc::clone(&self.report),
-                gap_line: Box::new(move |out, lost| gap_line(&encoder, &scrubber, out, lost)),
+                gap_line: Box::new(move |out, lost, now| gap_line(&encoder, &scrubber, out, lost, now)),
                 trouble: None,
             };
             worker.spawn().map_err(InitError::thread)?;
@@ -301,11 +325,11 @@ impl std::fmt::Debug for Logging {
 }
 
 /// Stands where lines are missing, and says how many.
-fn gap_line(encoder: &Encoder, scrubber: &Scrubber, out: &mut Vec<u8>, lost: u64) {
+fn gap_line(encoder: &Encoder, scrubber: &Scrubber, out: &mut Vec<u8>, lost: u64, now: Duration) {
     encoder.line(
         out,
         &Line {
-            at: clock::unix_now(),
+            at: now,
             level: Level::WARN,
             target: Scrubbed::from_static("steeple::log"),
             message: Line::message(scrubber, &format!("{lost} log lines were lost before this one")),
@@ -317,8 +341,8 @@ fn gap_line(encoder: &Encoder, scrubber: &Scrubber, out: &mut Vec<u8>, lost: u64
     );
 }
 
-/// Keeps the log going. Dropping it writes what is queued (for at most 5 seconds) and ends the log: lines that come later
-/// are lost, and counted.
+/// Keeps the log running. Dropping it writes what is queued (for at most 5 seconds, unless
+/// [`shutdown`](Self::shutdown) was called) and ends the log: later lines are dropped and counted.
 #[derive(Debug)]
 #[must_use = "the log ends when its guard is dropped"]
 pub struct LogGuard {
@@ -327,7 +351,7 @@ pub struct LogGuard {
 }
 
 /// How long a dropped guard waits for its outputs.
-const PATIENCE_ON_DROP: Duration = Duration::from_secs(5);
+const TIMEOUT_ON_DROP: Duration = Duration::from_secs(5);
 
 impl LogGuard {
     /// What writes into the outputs. Clones of it may outlive the guard.
@@ -372,8 +396,21 @@ impl LogGuard {
     }
 
     /// See [`LogHandle::flush`].
-    pub fn flush(&self, patience: Duration) -> bool {
-        self.handle.flush(patience)
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.handle.flush(timeout)
+    }
+
+    /// See [`LogHandle::reopen`].
+    pub fn reopen(&self) {
+        self.handle.reopen();
+    }
+
+    /// Ends the log: accepts no more lines, and waits until those that are queued are written, at most until the deadline.
+    /// Returns whether all outputs have ended; what an output that hangs has not written by then is lost with the process.
+    ///
+    /// Blocks the thread. The guard does not wait a second time when it is dropped.
+    pub fn shutdown(&self, deadline: Instant) -> bool {
+        self.handle.close(deadline)
     }
 
     /// See [`LogHandle::dropped`].
@@ -384,6 +421,6 @@ impl LogGuard {
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        self.handle.close(PATIENCE_ON_DROP);
+        self.handle.close(after(TIMEOUT_ON_DROP));
     }
 }

@@ -24,3 +24,13 @@ pub(crate) fn make_directory(path: &Path, _access: FileAccess) -> io::Result<()>
 pub(crate) fn identity(_metadata: &Metadata) -> Option<Identity> {
     None
 }
+
+/// Whether a descriptor is closed, or not open for writing.
+pub(crate) fn is_bad_descriptor(_error: &io::Error) -> bool {
+    false
+}
+
+/// Standard output.
+pub(crate) fn stdout() -> Box<dyn io::Write + Send> {
+    Box::new(io::stdout())
+}

@@ -1,7 +1,10 @@
 use std::{
     fs::{DirBuilder, File, Metadata, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::{
+        fd::AsFd,
+        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    },
     path::Path,
 };
 
@@ -36,4 +39,18 @@ pub(crate) fn make_directory(path: &Path, access: FileAccess) -> io::Result<()> 
 #[expect(clippy::unnecessary_wraps, reason = "other systems have no identity")]
 pub(crate) fn identity(metadata: &Metadata) -> Option<Identity> {
     Some((metadata.dev(), metadata.ino()))
+}
+
+/// Whether a descriptor is closed, or not open for writing.
+pub(crate) fn is_bad_descriptor(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EBADF)
+}
+
+/// Standard output without the buffer and the lock that `println!` uses, and without std's habit of taking a closed one for
+/// one that has written everything.
+pub(crate) fn stdout() -> Box<dyn io::Write + Send> {
+    match io::stdout().as_fd().try_clone_to_owned() {
+        Ok(descriptor) => Box::new(File::from(descriptor)),
+        Err(_closed) => Box::new(io::stdout()),
+    }
 }

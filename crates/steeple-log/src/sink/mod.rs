@@ -10,6 +10,6 @@ mod worker;
 pub use self::rotation::Rotation;
 pub(crate) use self::{
     file::{FileAccess, RollingFile, STEMS, day_of},
-    queue::Queue,
-    worker::{Destination, Report, Stream, Worker},
+    queue::{Part, Queue, Stamp},
+    worker::{Destination, Progress, Report, Stream, Worker},
 };

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steeple_core::clock;
+use steeple_core::{TraceId, clock};
+use tracing::Level;
+
+use super::day_of;
 
 /// Lines on their way to one output: a bounded buffer between requests and a writer's thread.
 ///
@@ -20,6 +23,8 @@ pub(crate) struct Queue {
     /// For those who flush: something was written.
     progress: Condvar,
     capacity: usize,
+    /// Whether the writer wants to know more of a line than its text. Then lines of all days stay together.
+    has_stamps: bool,
     lost: AtomicU64,
 }
 
@@ -36,6 +41,18 @@ struct State {
     urgent: bool,
     closed: bool,
     finished: bool,
+}
+
+impl State {
+    /// Notes where lines of another day begin.
+    fn set_day(&mut self, day: u64, start: usize) {
+        if start == 0 {
+            self.batch.first_day = day;
+        } else if day != self.day && self.batch.changes.len() < MAX_CHANGES {
+            self.batch.changes.push((start, day));
+        }
+        self.day = day;
+    }
 }
 
 /// What the writer is doing, which says whether a new line has to wake it.
@@ -65,13 +82,58 @@ const FIRST_CAPACITY: usize = 64 * 1024;
 /// A buffer that grew past this in a burst is given back after it.
 const KEPT_CAPACITY: usize = 1024 * 1024;
 
+/// What is known of a line beside its text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stamp {
+    /// Its length, newline included. Set by the queue.
+    pub(crate) bytes: usize,
+    /// Since the epoch.
+    pub(crate) at: Duration,
+    pub(crate) level: Level,
+    pub(crate) trace_id: Option<TraceId>,
+}
+
+impl Stamp {
+    pub(crate) fn new(at: Duration, level: Level, trace_id: Option<TraceId>) -> Self {
+        Self { bytes: 0, at, level, trace_id }
+    }
+}
+
+/// Lines of one day that are to be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part<'a> {
+    pub(crate) lines: &'a [u8],
+    /// Days since the epoch. Of the first line only, where there are stamps.
+    pub(crate) day: u64,
+    /// One for each line, if the queue keeps them.
+    pub(crate) stamps: &'a [Stamp],
+}
+
+impl Part<'_> {
+    /// What is left when so many bytes of it are written.
+    pub(crate) fn after(self, bytes: usize) -> Self {
+        let mut stamps = self.stamps;
+        let mut left = bytes;
+        while let [first, rest @ ..] = stamps
+            && first.bytes <= left
+        {
+            left = left.saturating_sub(first.bytes);
+            stamps = rest;
+        }
+        Part { lines: self.lines.get(bytes..).unwrap_or_default(), day: self.day, stamps }
+    }
+}
+
 /// Lines, and on which day each was logged.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     lines: Vec<u8>,
+    stamps: Vec<Stamp>,
     first_day: u64,
     /// Where lines of another day begin. Empty, but for one batch a day.
     changes: Vec<(usize, u64)>,
+    /// The file is to be opened again after these lines.
+    reopen: bool,
 }
 
 /// Lines from different days that arrive in turn stay apart so many times; more than that, and they stay together.
@@ -88,14 +150,25 @@ impl Batch {
 
     pub(crate) fn clear(&mut self) {
         self.lines.clear();
+        self.stamps.clear();
         self.changes.clear();
+        self.reopen = false;
     }
 
-    /// The lines of each day in turn, with the day.
-    pub(crate) fn by_day(&self) -> impl Iterator<Item = (u64, &[u8])> {
+    pub(crate) fn wants_reopen(&self) -> bool {
+        self.reopen
+    }
+
+    /// The lines of each day in turn.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         let starts = std::iter::once((0, self.first_day)).chain(self.changes.iter().copied());
         let ends = self.changes.iter().map(|(end, _)| *end).chain([self.lines.len()]);
-        starts.zip(ends).map(|((start, day), end)| (day, self.lines.get(start..end).unwrap_or_default()))
+        let part = |((start, day), end)| Part {
+            lines: self.lines.get(start..end).unwrap_or_default(),
+            day,
+            stamps: &self.stamps,
+        };
+        starts.zip(ends).map(part)
     }
 }
 
@@ -110,6 +183,7 @@ pub(crate) enum Taken {
 impl Queue {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
+            has_stamps: false,
             state: Mutex::new(State {
                 batch: Batch { lines: Self::buffer(capacity), ..Batch::default() },
                 ..State::default()
@@ -121,30 +195,35 @@ impl Queue {
         }
     }
 
+    /// A queue that keeps a stamp beside each line, which counts as bytes as well.
+    pub(crate) fn with_stamps(capacity: usize) -> Self {
+        Self { has_stamps: true, ..Self::new(capacity) }
+    }
+
     /// A buffer that a calm service's lines fit into, so that no request has to make it grow.
     fn buffer(capacity: usize) -> Vec<u8> {
         Vec::with_capacity(capacity.min(FIRST_CAPACITY))
     }
 
-    /// Appends a line that was logged on this day, newline included, or counts it as lost.
-    pub(crate) fn push(&self, line: &[u8], day: u64) {
+    /// Appends a line, newline included, or counts it as lost.
+    pub(crate) fn push(&self, line: &[u8], stamp: &Stamp) {
         let mut guard = self.state();
         let state = &mut *guard;
         let start = state.batch.lines.len();
-        let filled = start.saturating_add(line.len());
+        let mut filled = start.saturating_add(line.len());
+        if self.has_stamps {
+            let stamps = state.batch.stamps.len().saturating_add(1);
+            filled = filled.saturating_add(stamps.saturating_mul(size_of::<Stamp>()));
+        }
         if state.closed || filled > self.capacity {
             drop(guard);
             self.add_lost(1);
             return;
         }
-        if day != state.day {
-            state.day = day;
-            if start > 0 && state.batch.changes.len() < MAX_CHANGES {
-                state.batch.changes.push((start, day));
-            }
-        }
-        if start == 0 {
-            state.batch.first_day = day;
+        if self.has_stamps {
+            state.batch.stamps.push(Stamp { bytes: line.len(), ..*stamp });
+        } else {
+            state.set_day(day_of(stamp.at), start);
         }
         state.batch.lines.extend_from_slice(line);
         state.accepted = state.accepted.saturating_add(line.len() as u64);
@@ -227,6 +306,18 @@ impl Queue {
         self.work.notify_one();
     }
 
+    /// Asks the writer to open its file again once it has written what there is.
+    pub(crate) fn reopen(&self) {
+        self.state().batch.reopen = true;
+        self.hurry();
+    }
+
+    /// Makes the writer write what there is now.
+    pub(crate) fn hurry(&self) {
+        self.state().urgent = true;
+        self.work.notify_one();
+    }
+
     /// Waits until what was accepted before this call is written or given up, at most until the deadline.
     pub(crate) fn flush(&self, deadline: Instant) -> bool {
         let mut wanted = None;
@@ -266,15 +357,19 @@ mod tests {
 
     use super::*;
 
+    fn on(day: u64) -> Stamp {
+        Stamp::new(Duration::from_hours(day.saturating_mul(24)), Level::INFO, None)
+    }
+
     #[test]
     fn what_finds_no_room_is_counted_and_the_rest_is_whole() {
         let queue = Queue::new(10);
         for _ in 0..5 {
-            queue.push(b"abc\n", 1);
+            queue.push(b"abc\n", &on(1));
         }
         assert_eq!(queue.lost(), 3);
         queue.close();
-        queue.push(b"late\n", 1);
+        queue.push(b"late\n", &on(1));
         let mut batch = Batch::default();
         assert_eq!((queue.take(&mut batch), &batch.lines[..], queue.lost()), (Taken::Lines, &b"abc\nabc\n"[..], 4));
         batch.clear();
@@ -287,11 +382,11 @@ mod tests {
         let mut batch = Batch::default();
         for days in [&[1, 1, 2, 2, 1, 2][..], &[2, 2], &[3, 4], &[4]] {
             for day in days {
-                queue.push(format!("{day}\n").as_bytes(), *day);
+                queue.push(format!("{day}\n").as_bytes(), &on(*day));
             }
             assert_eq!(queue.take(&mut batch), Taken::Lines);
             let mut found = String::new();
-            for (day, lines) in batch.by_day() {
+            for Part { lines, day, .. } in batch.parts() {
                 let lines = str::from_utf8(lines).unwrap();
                 assert!(!lines.is_empty() && lines.lines().all(|line| line == day.to_string()), "{day}: {lines}");
                 found.push_str(lines);
@@ -302,13 +397,30 @@ mod tests {
     }
 
     #[test]
+    fn a_stamp_counts_as_bytes_and_stays_with_its_line() {
+        let queue = Queue::with_stamps(3 * (size_of::<Stamp>() + 4));
+        for day in 1..=5 {
+            queue.push(format!("{day:03}\n").as_bytes(), &on(day));
+        }
+        assert_eq!(queue.lost(), 2);
+        let mut batch = Batch::default();
+        assert_eq!(queue.take(&mut batch), Taken::Lines);
+        let mut part = batch.parts().next().unwrap();
+        for day in 1..=3 {
+            assert_eq!((&part.lines[..4], part.stamps[0].at), (format!("{day:03}\n").as_bytes(), on(day).at));
+            part = part.after(4);
+        }
+        assert!(part.lines.is_empty() && part.stamps.is_empty());
+    }
+
+    #[test]
     fn a_nap_ends_when_there_is_plenty_to_write() {
         for (capacity, enough) in [(16 * PLENTY, PLENTY), (100, 50)] {
             let queue = Queue::new(capacity);
             queue.state().rest = Rest::Napping;
-            queue.push(&vec![b'\n'; enough], 1);
+            queue.push(&vec![b'\n'; enough], &on(1));
             assert!(queue.state().rest == Rest::Napping, "{enough} of {capacity}");
-            queue.push(b"\n", 1);
+            queue.push(b"\n", &on(1));
             assert!(queue.state().rest == Rest::Awake, "{enough} of {capacity} and a line");
         }
     }
@@ -317,7 +429,7 @@ mod tests {
     fn a_flush_that_nobody_serves_ends_at_its_deadline() {
         let queue = Queue::new(100);
         assert!(queue.flush(clock::now()), "nothing to wait for");
-        queue.push(b"line\n", 1);
+        queue.push(b"line\n", &on(1));
         assert!(!queue.flush(clock::now() + Duration::from_millis(20)));
     }
 
@@ -329,7 +441,7 @@ mod tests {
                 let queue = Arc::clone(&queue);
                 std::thread::spawn(move || {
                     for number in 0..500 {
-                        queue.push(format!("{writer}:{number}\n").as_bytes(), 1);
+                        queue.push(format!("{writer}:{number}\n").as_bytes(), &on(1));
                     }
                 })
             })

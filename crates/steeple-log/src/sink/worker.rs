@@ -7,19 +7,24 @@ use std::{
 };
 
 use steeple_core::clock;
+use tracing::Level;
 
 use super::{
     Queue, day_of,
-    queue::{Batch, Taken},
+    queue::{Batch, Part, Stamp, Taken},
 };
+use crate::os;
 
 /// Where one output's bytes go.
 pub(crate) trait Destination: Send + 'static {
-    /// Writes a first part of these lines, which were logged on this day. Never called without lines.
-    fn write(&mut self, lines: &[u8], day: u64) -> io::Result<Progress>;
+    /// Writes a first part of these lines. Never called without lines.
+    fn write(&mut self, part: Part<'_>) -> io::Result<Progress>;
 
     /// Hands on what is still held back.
     fn flush(&mut self) -> io::Result<()>;
+
+    /// Closes its file and opens the one that has the name now.
+    fn reopen(&mut self) {}
 }
 
 /// What one call of [`Destination::write`] has done.
@@ -34,7 +39,7 @@ pub(crate) struct Progress {
 pub(crate) type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Writes a line that says how many lines before it are missing.
-pub(crate) type GapLine = Box<dyn Fn(&mut Vec<u8>, u64) + Send>;
+pub(crate) type GapLine = Box<dyn Fn(&mut Vec<u8>, u64, Duration) + Send>;
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
@@ -42,10 +47,11 @@ const LAST_RETRY: Duration = Duration::from_secs(2);
 /// A gap is written down this long after the one before it.
 const GAP_EVERY: Duration = Duration::from_secs(1);
 
-/// Takes lines from a queue and writes them, on a thread of its own.
+/// Takes lines from a queue and writes them, on its own thread.
 ///
 /// While the destination fails, what it has not taken is kept and tried again; the queue fills, and what finds no room
-/// in it is lost. This is said once when it begins and once when it ends.
+/// in it is dropped. Where trying again cannot help, what it has not taken is dropped at once. This is reported once when
+/// it begins and once when it ends.
 pub(crate) struct Worker {
     pub(crate) name: String,
     pub(crate) queue: Arc<Queue>,
@@ -67,8 +73,8 @@ impl Worker {
         let mut batch = Batch::default();
         let mut gaps = Gaps { told: 0, at: None, explained: 0, complained: false };
         while self.queue.take(&mut batch) == Taken::Lines {
-            for (day, lines) in batch.by_day() {
-                let written = self.write_all(lines, day);
+            for part in batch.parts().filter(|part| !part.lines.is_empty()) {
+                let written = self.write_all(part);
                 if let Written::NotAll { left } = written {
                     self.queue.add_lost(left);
                 }
@@ -78,6 +84,9 @@ impl Worker {
             }
             // Before the flush is answered, so that whoever flushes finds the gap in the log as well.
             self.write_gap(&mut gaps);
+            if batch.wants_reopen() {
+                self.destination.reopen();
+            }
             self.queue.settle(batch.len());
             batch.clear();
         }
@@ -94,8 +103,10 @@ impl Worker {
             return;
         }
         let mut line = Vec::new();
-        (self.gap_line)(&mut line, lost.saturating_sub(gaps.told));
-        if let Written::NotAll { .. } = self.write_all(&line, day_of(clock::unix_now())) {
+        let now = clock::unix_now();
+        (self.gap_line)(&mut line, lost.saturating_sub(gaps.told), now);
+        let stamps = [Stamp { bytes: line.len(), ..Stamp::new(now, Level::WARN, None) }];
+        if let Written::NotAll { .. } = self.write_all(Part { lines: &line, day: day_of(now), stamps: &stamps }) {
             // It says nothing that the next one will not say.
             return;
         }
@@ -111,20 +122,20 @@ impl Worker {
     }
 
     /// Writes these lines, however long that takes; gives up what is left when the log is closed meanwhile.
-    fn write_all(&mut self, lines: &[u8], day: u64) -> Written {
+    fn write_all(&mut self, lines: Part<'_>) -> Written {
         let mut rest = lines;
-        while !rest.is_empty() {
+        while !rest.lines.is_empty() {
             let closing = self.queue.is_closed();
-            match self.write_some(rest, day) {
-                Ok(bytes) => rest = rest.get(bytes..).unwrap_or_default(),
+            match self.write_some(rest) {
+                Ok(bytes) => rest = rest.after(bytes),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
                 Err(error) => {
                     let trouble = self.trouble.get_or_insert_with(|| {
-                        (self.report)(&format!("log {} cannot be written: {error}; lines are being lost", self.name));
+                        (self.report)(&format!("log {} cannot be written: {error}; lines are dropped", self.name));
                         Trouble { lost_before: self.queue.lost(), retry: FIRST_RETRY }
                     });
-                    if closing {
-                        return Written::NotAll { left: count_lines(rest) };
+                    if closing || is_permanent(&error) {
+                        return Written::NotAll { left: count_lines(rest.lines) };
                     }
                     let retry = trouble.retry;
                     trouble.retry = retry.saturating_mul(2).min(LAST_RETRY);
@@ -138,20 +149,25 @@ impl Worker {
         Written::AfterTrouble
     }
 
-    fn write_some(&mut self, lines: &[u8], day: u64) -> io::Result<usize> {
+    fn write_some(&mut self, part: Part<'_>) -> io::Result<usize> {
         // A writer may be the user's. Its panic is an error like any other.
-        let write = AssertUnwindSafe(|| self.destination.write(lines, day));
+        let write = AssertUnwindSafe(|| self.destination.write(part));
         let written = panic::catch_unwind(write).unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))?;
         if written.bytes == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
         self.queue.add_lost(written.lost);
-        if written.bytes >= lines.len() {
+        if written.bytes >= part.lines.len() {
             // What the destination holds back is its own affair from here on: these lines are not written twice.
             let _held_back = self.destination.flush();
         }
         Ok(written.bytes)
     }
+}
+
+/// Whether the same write would fail for ever: its reader is gone, or it is not open for writing.
+fn is_permanent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe || os::is_bad_descriptor(error)
 }
 
 /// How the writing of some lines went.
@@ -185,8 +201,8 @@ fn count_lines(bytes: &[u8]) -> u64 {
 pub(crate) struct Stream<W>(pub(crate) W);
 
 impl<W: io::Write + Send + 'static> Destination for Stream<W> {
-    fn write(&mut self, lines: &[u8], _day: u64) -> io::Result<Progress> {
-        Ok(Progress { bytes: self.0.write(lines)?, lost: 0 })
+    fn write(&mut self, part: Part<'_>) -> io::Result<Progress> {
+        Ok(Progress { bytes: self.0.write(part.lines)?, lost: 0 })
     }
 
     fn flush(&mut self) -> io::Result<()> {

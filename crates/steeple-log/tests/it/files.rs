@@ -170,6 +170,85 @@ fn a_disk_that_is_full_to_the_end_does_not_hold_up_the_end() {
     assert_eq!(handle.dropped(), 10);
 }
 
+/// A pipe without a reader, a descriptor that is not open for writing.
+#[cfg(unix)]
+#[test]
+fn an_output_that_can_never_be_written_again_drops_and_counts_at_once() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let writers: [(Box<dyn std::io::Write + Send>, &str); 2] =
+        [(Box::new(writer), "os error 32"), (Box::new(fs::File::open("/dev/null").unwrap()), "os error 9")];
+    for (writer, reason) in writers {
+        let said = Said::default();
+        let report = said.clone();
+        let guard = Logging::new()
+            .without_console()
+            .writer(writer, steeple_log::Format::Json)
+            .on_trouble(move |text| report.0.lock().unwrap().push(text.to_owned()))
+            .build()
+            .unwrap();
+        for round in 1..=3 {
+            say(&guard, || (0..10).for_each(|number| tracing::info!(number, "line")));
+            assert!(guard.flush(Duration::from_hours(1)), "nothing to wait for");
+            assert_eq!(guard.dropped(), round * 10);
+        }
+        assert_eq!(said.get().len(), 1, "{:?}", said.get());
+        assert!(said.get()[0].contains(reason), "{:?}", said.get());
+    }
+}
+
+/// A writer that blocks until the sender is dropped.
+struct Stuck(std::sync::mpsc::Receiver<()>);
+
+impl std::io::Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.recv().ok();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a deadline")]
+fn a_log_that_was_shut_down_by_a_deadline_is_not_waited_for_again() {
+    let (free, stuck) = std::sync::mpsc::sync_channel(0);
+    let directory = tempfile::tempdir().unwrap();
+    let guard = log_in(directory.path()).writer(Stuck(stuck), steeple_log::Format::Json).build().unwrap();
+    let handle = guard.handle();
+    say(&guard, || tracing::info!("line"));
+    // The first deadline is over already; a second wait would be for an hour.
+    assert!(!guard.shutdown(Instant::now()), "one output is stuck");
+    assert!(!guard.shutdown(Instant::now() + Duration::from_hours(1)));
+    drop(guard);
+    drop(free);
+    wait_until(|| fs::read_to_string(directory.path().join("combined.log")).unwrap().contains("line"));
+    assert_eq!(handle.dropped(), 0);
+}
+
+#[cfg(unix)]
+#[test]
+fn reopened_files_are_those_that_have_the_names_then() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, moved) = (directory.path().join("combined.log"), directory.path().join("moved"));
+    let guard = log_in(directory.path()).build().unwrap();
+    say(&guard, || tracing::info!("before"));
+    assert!(guard.flush(Duration::from_hours(1)));
+    fs::rename(&path, &moved).unwrap();
+    say(&guard, || tracing::info!("between"));
+    guard.reopen();
+    wait_until(|| path.exists());
+    say(&guard, || tracing::info!("after"));
+    assert!(guard.flush(Duration::from_hours(1)));
+    let messages = |path: &Path| -> Vec<_> {
+        lines(path).iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(messages(&moved), ["before"]);
+    assert_eq!(messages(&path), ["between", "after"]);
+}
+
 #[test]
 fn two_outputs_write_lines_whole_while_many_threads_log() {
     let directory = tempfile::tempdir().unwrap();

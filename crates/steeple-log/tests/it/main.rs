@@ -16,3 +16,4 @@ mod files;
 mod formats;
 mod handler;
 mod hostile;
+mod outputs;

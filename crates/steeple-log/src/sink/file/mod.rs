@@ -10,6 +10,7 @@ use steeple_core::clock;
 use super::{
     closed::{Closed, parse_day},
     lock::DirectoryLock,
+    queue::Part,
     rotation::{Rotation, SECONDS_PER_DAY},
     worker::{Destination, Progress, Report},
 };
@@ -306,12 +307,20 @@ impl Open {
 }
 
 impl Destination for RollingFile {
-    fn write(&mut self, lines: &[u8], day: u64) -> io::Result<Progress> {
-        self.locked(|file| file.write_locked(lines, day))
+    fn write(&mut self, part: Part<'_>) -> io::Result<Progress> {
+        self.locked(|file| file.write_locked(part.lines, part.day))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn reopen(&mut self) {
+        if self.open.as_ref().is_none_or(|open| !open.mid_line) {
+            let today = day_of((self.now)());
+            // If it fails, the next write tries again, and reports it.
+            let _later = self.locked(|file| file.reopen(today));
+        }
     }
 }
 

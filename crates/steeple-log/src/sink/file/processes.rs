@@ -19,7 +19,7 @@ use std::{
 use super::*;
 use crate::{
     encode::time::rfc3339_micros,
-    sink::{Queue, Worker},
+    sink::{Queue, Stamp, Worker},
 };
 
 const PROCESSES: u32 = 4;
@@ -93,7 +93,7 @@ fn write_lines(directory: &Path, process: u32, rotation: Rotation, midnight: boo
         queue: Arc::clone(&queue),
         destination: Box::new(file),
         report,
-        gap_line: Box::new(|_, lost| panic!("{lost} lines are lost")),
+        gap_line: Box::new(|_, lost, _| panic!("{lost} lines are lost")),
         trouble: None,
     };
     worker.spawn().unwrap();
@@ -111,7 +111,7 @@ fn write_lines(directory: &Path, process: u32, rotation: Rotation, midnight: boo
         line.extend_from_slice(b"{\"timestamp\":\"");
         rfc3339_micros(&mut line, at);
         line.extend_from_slice(format!("\",\"process\":{process},\"number\":{number}}}\n").as_bytes());
-        queue.push(&line, day_of(at));
+        queue.push(&line, &Stamp::new(at, tracing::Level::INFO, None));
     }
     queue.close();
     assert!(queue.join(clock::now() + Duration::from_mins(1)));

@@ -35,7 +35,7 @@ fn write(file: &mut RollingFile, lines: &[u8]) -> u64 {
 fn write_of(file: &mut RollingFile, mut lines: &[u8], day: u64) -> u64 {
     let mut lost = 0;
     while !lines.is_empty() {
-        let progress = file.write(lines, day).unwrap();
+        let progress = file.write(Part { lines, day, stamps: &[] }).unwrap();
         lines = &lines[progress.bytes..];
         lost += progress.lost;
     }
@@ -446,11 +446,11 @@ fn links_are_followed_only_if_that_is_asked_for() {
     let mut file = open(directory.path(), Rotation::daily());
     fs::remove_file(&path).unwrap();
     symlink(&target, &path).unwrap();
-    assert!(file.write(b"line\n", MONDAY / SECONDS_PER_DAY).is_err());
+    assert!(file.write(Part { lines: b"line\n", day: MONDAY / SECONDS_PER_DAY, stamps: &[] }).is_err());
     assert_eq!(fs::read_to_string(&target).unwrap(), "untouched\n");
     fs::remove_file(&path).unwrap();
     symlink("/dev/null", &path).unwrap();
-    assert!(file.write(b"line\n", MONDAY / SECONDS_PER_DAY).is_err());
+    assert!(file.write(Part { lines: b"line\n", day: MONDAY / SECONDS_PER_DAY, stamps: &[] }).is_err());
 
     fs::remove_file(&path).unwrap();
     symlink(&target, &path).unwrap();
