@@ -5,6 +5,7 @@ pub mod call;
 pub mod clock;
 #[cfg(feature = "connection")]
 pub mod connection;
+pub mod date;
 mod exchange;
 #[cfg(feature = "axum")]
 mod extract;
