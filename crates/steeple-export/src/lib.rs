@@ -6,9 +6,13 @@ mod exporter;
 #[cfg(feature = "http")]
 mod http;
 mod pipeline;
+#[cfg(any(feature = "bulk", feature = "webhook"))]
+pub mod protocol;
 mod retry;
 mod runtime;
 mod sink;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 #[cfg(feature = "http")]
 pub mod tls;
 

@@ -165,7 +165,7 @@ impl Default for Stats {
     }
 }
 
-/// How a sink's receiver does. Each change is logged once, under the target `steeple::export`.
+/// How a sink's receiver does. Changes are logged under the target `steeple::export`: trouble at most once a minute, and its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {

@@ -3,7 +3,7 @@ use std::{
     fmt,
     path::PathBuf,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -16,6 +16,8 @@ use hyper_util::{
     client::proxy::matcher::Matcher,
     rt::{TokioExecutor, TokioTimer},
 };
+
+use steeple_core::clock;
 
 use super::{
     Endpoint, Request, Response,
@@ -273,7 +275,7 @@ impl Client {
     }
 
     /// Sends a request. `Err`: there is no answer, and what to make of that.
-    pub(super) async fn send(&self, request: Request) -> Result<Response, Answer> {
+    pub(super) async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Answer> {
         let inner = &self.0;
         let refused = |error: &ClientError| Answer::rejected(Reason::of_error(error));
         inner.check(&request.uri).map_err(|error| refused(&error))?;
@@ -308,15 +310,23 @@ impl Client {
             if error.is_connect() { Answer::retry(DropReason::Network, why) } else { Answer::InDoubt(why) }
         })?;
         let (head, body) = response.into_parts();
+        // A body that does not end must not make an answer of none.
+        let now = clock::now();
+        let read_until = now.checked_add(deadline.saturating_duration_since(now).mul_f64(0.9)).unwrap_or(deadline);
         let mut read = Vec::new();
         let mut trailers = HeaderMap::new();
         let mut is_cut = false;
         let mut body = std::pin::pin!(body);
-        while let Some(frame) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await {
+        loop {
+            let frame = std::future::poll_fn(|context| body.as_mut().poll_frame(context));
             // The status has come: what it says counts, however the body ends.
-            let Ok(frame) = frame else {
-                is_cut = true;
-                break;
+            let frame = match tokio::time::timeout_at(read_until.into(), frame).await {
+                Ok(None) => break,
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(_))) | Err(_) => {
+                    is_cut = true;
+                    break;
+                }
             };
             match frame.into_data() {
                 Ok(data) => {

@@ -52,7 +52,7 @@ impl<P: Protocol> Exporter for Http<P> {
         Ok(())
     }
 
-    async fn export(&mut self, _batch: &[Scrubbed<P::Ready>], _deadline: Instant) -> Answer {
+    async fn export(&mut self, _batch: &[Scrubbed<P::Ready>], deadline: Instant) -> Answer {
         self.response = None;
         let Some(mut request) = self.request.clone() else {
             return Answer::Rejected { cause: DropReason::Internal, why: "nothing was prepared".into() };
@@ -60,7 +60,7 @@ impl<P: Protocol> Exporter for Http<P> {
         if let Err(why) = self.protocol.sign(&mut request, SystemTime::now()) {
             return Answer::retry(DropReason::Internal, why);
         }
-        let response = match self.client.send(request).await {
+        let response = match self.client.send(request, deadline).await {
             Ok(response) => response,
             Err(answer) => return answer,
         };

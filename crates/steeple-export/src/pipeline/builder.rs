@@ -153,6 +153,10 @@ impl PipelineBuilder {
         E: Exporter,
         F: FnMut() -> Result<E, BoxError> + Send + 'static,
     {
+        if runtime::on_export_thread() {
+            // It would wait for itself.
+            return Err(BuildError::thread(io::Error::other("a pipeline cannot be built on the export thread")));
+        }
         let lanes = E::IN_FLIGHT.max(1);
         let name = self.name;
         let shared = Arc::new(Shared {

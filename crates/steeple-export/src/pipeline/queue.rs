@@ -12,6 +12,9 @@ use tokio::sync::Notify;
 
 use crate::{DropReason, Flush, FlushReport, Health, Reason, Stats, runtime};
 
+/// Trouble is logged at most this often.
+const QUIET: Duration = Duration::from_mins(1);
+
 /// How much waits, how long, and how much is sent at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -58,6 +61,9 @@ struct State<T> {
     /// Lanes that take batches. None left: nothing will ever be settled.
     running: usize,
     health: Health,
+    /// When trouble was last logged, and whether that is still the last word.
+    trouble_logged: Option<Instant>,
+    is_trouble_last: bool,
 }
 
 /// What one lane has in hand.
@@ -106,6 +112,8 @@ impl<T> Queue<T> {
                 close_by: None,
                 running: lanes,
                 health: Health::Ok,
+                trouble_logged: None,
+                is_trouble_last: false,
             }),
             work: Notify::new(),
             hurry: Notify::new(),
@@ -238,14 +246,15 @@ impl<T> Queue<T> {
         self.settled.notify_all();
     }
 
-    /// Changes the health. Returns it if it is another kind than before.
+    /// Changes the health. Returns it if it is to be logged: another kind than before, and trouble at most once a minute.
     pub(crate) fn set_health(&self, health: Health) -> Option<Health> {
         let mut state = self.lock();
         if matches!(state.health, Health::Disabled(_)) {
             return None;
         }
         let is_change = mem::discriminant(&state.health) != mem::discriminant(&health);
-        let shown = is_change.then(|| health.clone());
+        let is_logged = is_change && state.logs(&health);
+        let shown = is_logged.then(|| health.clone());
         let before = mem::replace(&mut state.health, health);
         drop(state);
         drop(before);
@@ -388,6 +397,22 @@ impl<T> State<T> {
         let bytes = self.waiting_bytes.saturating_add(self.held_bytes());
         let is_full = items >= limits.max_items || bytes.saturating_add(size) > limits.max_bytes;
         is_full.then_some(DropReason::QueueFull)
+    }
+
+    /// Whether a change of health is worth a line. A receiver that refuses every other batch is not worth one each.
+    fn logs(&mut self, health: &Health) -> bool {
+        let now = clock::now();
+        match health {
+            Health::Ok => mem::take(&mut self.is_trouble_last),
+            Health::Failing(_) if self.trouble_logged.is_some_and(|at| now.saturating_duration_since(at) < QUIET) => {
+                false
+            }
+            Health::Failing(_) | Health::Paused(_) | Health::Disabled(_) => {
+                self.trouble_logged = Some(now);
+                self.is_trouble_last = true;
+                true
+            }
+        }
     }
 
     fn take(&mut self, limits: &Limits, lane: usize) -> Vec<(T, usize)> {

@@ -4,7 +4,10 @@ use std::{
     time::Duration,
 };
 
-use steeple_export::{Client, Endpoint, Http, Pipeline, Protocol, Reason, Request, Sink};
+use steeple_export::{
+    Client, Endpoint, Http, Pipeline, Protocol, Reason, Request, Sink,
+    test_util::{Subject, check_all},
+};
 use steeple_scrub::{Scrubbed, Scrubber};
 
 struct Lines(Endpoint);
@@ -25,6 +28,25 @@ impl Protocol for Lines {
         let lines: String = batch.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
         Ok(Request::post(&self.0).content_type("text/plain").body(lines))
     }
+}
+
+struct PlainLines;
+
+impl Subject for PlainLines {
+    type Protocol = Lines;
+
+    fn protocol(&self, endpoint: Endpoint) -> Lines {
+        Lines(endpoint)
+    }
+
+    fn item(&self, number: usize) -> String {
+        format!("{number:010}")
+    }
+}
+
+#[test]
+fn lines_pass_every_check() {
+    check_all(PlainLines);
 }
 
 #[test]
