@@ -12,6 +12,8 @@ enum Kind {
     NameTaken(prometheus::Error),
     Name(Box<str>),
     Objective,
+    Indicator(Box<str>),
+    Window,
     #[cfg(feature = "push")]
     Endpoint(Box<str>),
 }
@@ -31,6 +33,14 @@ impl BuildError {
 
     pub(crate) fn objective() -> Self {
         Self { kind: Kind::Objective }
+    }
+
+    pub(crate) fn indicator(indicator: &str) -> Self {
+        Self { kind: Kind::Indicator(indicator.into()) }
+    }
+
+    pub(crate) const fn window() -> Self {
+        Self { kind: Kind::Window }
     }
 
     #[cfg(feature = "push")]
@@ -58,6 +68,16 @@ impl BuildError {
         matches!(self.kind, Kind::Objective)
     }
 
+    /// An indicator can never have a value.
+    pub fn is_indicator(&self) -> bool {
+        matches!(self.kind, Kind::Indicator(_))
+    }
+
+    /// A window is shorter than a second or longer than 24 hours.
+    pub fn is_window(&self) -> bool {
+        matches!(self.kind, Kind::Window)
+    }
+
     /// An address to push to is not usable.
     #[cfg(feature = "push")]
     pub fn is_endpoint(&self) -> bool {
@@ -72,6 +92,8 @@ impl fmt::Display for BuildError {
             Kind::NameTaken(_) => f.write_str("the registry has a metric of that name already"),
             Kind::Name(name) => write!(f, "`{name}` is not a name that Prometheus allows"),
             Kind::Objective => f.write_str("an objective needs a ratio between 0 and 1 and a latency above zero"),
+            Kind::Indicator(indicator) => write!(f, "`{indicator}` can never have a value"),
+            Kind::Window => f.write_str("a window must be at least a second and at most 24 hours long"),
             #[cfg(feature = "push")]
             Kind::Endpoint(endpoint) => write!(f, "`{endpoint}` is not an address to push to"),
         }
@@ -84,7 +106,7 @@ impl Error for BuildError {
             Kind::NameTaken(error) => Some(error),
             #[cfg(feature = "push")]
             Kind::Endpoint(_) => None,
-            Kind::Bounds | Kind::Name(_) | Kind::Objective => None,
+            Kind::Bounds | Kind::Name(_) | Kind::Objective | Kind::Indicator(_) | Kind::Window => None,
         }
     }
 }

@@ -14,7 +14,8 @@ use steeple_core::{End, GrpcStatus, TraceContext};
 use crate::{
     encode::{Encoder, Kind, Meta, Number, Source},
     folded::{Folded, Label, MAX_VALUE},
-    http::{Scratch, nanos},
+    http::{ABORTS, Scratch, nanos},
+    indicator::{Counts, RouteReading, Sum},
     layout::Layout,
     names::Names,
     series::{Exemplars, HistogramPlace, Labels, Name, OVERFLOW},
@@ -90,7 +91,7 @@ struct Rpc {
     /// Whether the service is known to have this method: somebody declared it, or it has answered with a message.
     proven: AtomicBool,
     labels: Labels,
-    /// Calls that have begun.
+    /// Calls that have begun, then those that did not complete, by [`ABORTS`].
     started: Cells,
     codes: [OnceLock<Box<Code>>; CODES],
 }
@@ -105,6 +106,9 @@ struct Code {
 }
 
 const HANDLED: usize = 0;
+
+/// The cell after that of the calls that have begun.
+const FIRST_ABORT: usize = 1;
 
 impl Grpc {
     pub(crate) fn new(
@@ -174,6 +178,9 @@ impl Grpc {
         if !was_counted {
             rpc.started.add(0, 1);
         }
+        if let Some(abort) = ABORTS.iter().position(|abort| *abort == end.outcome) {
+            rpc.started.add(abort.saturating_add(FIRST_ABORT), 1);
+        }
         self.handled(rpc, &Handled { status, duration: end.duration, trace, failed: end.is_server_error() });
         &rpc.name
     }
@@ -226,6 +233,25 @@ impl Grpc {
         &self.overflow
     }
 
+    /// Adds all methods up: counts into `to`, durations into `sum`.
+    pub(crate) fn read_totals(&self, sum: &mut Sum<'_>, to: &mut Counts) {
+        for rpc in self.all() {
+            to.add(&rpc.counts(sum));
+        }
+    }
+
+    /// What there is now, by method.
+    pub(crate) fn read_routes(&self, sum: &mut Sum<'_>, out: &mut Vec<RouteReading>) {
+        for rpc in self.all() {
+            sum.clear();
+            let counts = rpc.counts(sum);
+            let counts = Counts { latency: sum.latency(), ..counts };
+            let codes = GrpcStatus::all().zip(&rpc.codes).filter_map(|(status, code)| Some((status, code.get()?)));
+            let exemplars = codes.flat_map(|(status, code)| code.exemplars.read(u16::from(status.code())));
+            out.push(RouteReading::new("", rpc.name.clone(), counts, exemplars.collect(), None));
+        }
+    }
+
     /// What there is now, by method.
     pub(crate) fn snapshot(&self, out: &mut Vec<RouteSnapshot>) {
         for rpc in self.all() {
@@ -253,7 +279,33 @@ impl Rpc {
     fn new(name: Name, kind: GrpcType, proven: bool) -> Self {
         let labels = Labels::new(go_pairs(&name, kind));
         let codes = [const { OnceLock::new() }; CODES];
-        Self { name, kind, proven: AtomicBool::new(proven), labels, started: Cells::new(1), codes }
+        Self {
+            name,
+            kind,
+            proven: AtomicBool::new(proven),
+            labels,
+            started: Cells::new(ABORTS.len().saturating_add(FIRST_ABORT)),
+            codes,
+        }
+    }
+
+    /// What its calls have come to, without their durations, which are added to `sum`.
+    fn counts(&self, sum: &mut Sum<'_>) -> Counts {
+        let mut counts = Counts::default();
+        for (status, code) in GrpcStatus::all().zip(&self.codes) {
+            let Some(code) = code.get() else { continue };
+            let handled = code.cells.sum(HANDLED);
+            counts.requests = counts.requests.wrapping_add(handled);
+            counts.classes.add(http_twin(status), handled);
+            if status.is_server_error() {
+                counts.errors = counts.errors.wrapping_add(handled);
+            }
+            sum.add(&code.duration, &code.cells);
+        }
+        for (cell, outcome) in (FIRST_ABORT..).zip(ABORTS) {
+            counts.aborted.add(outcome, self.started.sum(cell));
+        }
+        counts
     }
 
     fn codes(&self) -> impl Iterator<Item = &Code> {
@@ -293,6 +345,16 @@ fn go_pairs(name: &str, kind: GrpcType) -> Vec<(Name, Name)> {
         ("grpc_service".into(), service.to_owned().into()),
         ("grpc_method".into(), method.to_owned().into()),
     ]
+}
+
+/// A status of the class that HTTP has for it. A call that was cancelled has none.
+fn http_twin(status: GrpcStatus) -> u16 {
+    match status {
+        GrpcStatus::OK => 200,
+        GrpcStatus::CANCELLED => 499,
+        status if status.is_server_error() => 500,
+        _ => 400,
+    }
 }
 
 /// The code as Go spells it.

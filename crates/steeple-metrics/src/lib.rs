@@ -13,6 +13,7 @@ mod family;
 mod folded;
 mod grpc;
 mod http;
+pub mod indicator;
 mod layout;
 mod metrics;
 mod names;
@@ -37,6 +38,7 @@ pub use self::{
     beyond::{
         business::Business,
         cache::{Cache, CacheOperation},
+        connections::Connections,
         database::{Database, QueryTimer},
     },
     client::{ClientCall, ClientCalls},

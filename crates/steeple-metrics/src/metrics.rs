@@ -10,13 +10,14 @@ use steeple_scrub::Scrubber;
 
 use crate::{
     Buckets, BuildError, Business, Cache, Database, GrpcType, Names,
-    beyond::{build_info::BuildInfo, process::Process, users::ActiveUsers},
+    beyond::{build_info::BuildInfo, connections::Pools, process::Process, users::ActiveUsers},
     client::CallOptions,
     collectors::CollectorPanics,
     encode::Source,
     folded::Folded,
     grpc::Grpc,
     http::{Http, HttpOptions, Limits},
+    indicator::{Grid, ResourceFamilies, ResourceOptions},
     layout::{Layout, Scale},
     registry,
     series::Name,
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) business: OnceLock<Business>,
     pub(crate) cache: OnceLock<Cache>,
     pub(crate) database: OnceLock<Database>,
+    pub(crate) pools: OnceLock<Arc<Pools>>,
     pub(crate) client: OnceLock<crate::client::ClientCalls>,
     #[cfg(feature = "push")]
     pub(crate) pushes: OnceLock<Arc<crate::family::Family>>,
@@ -70,6 +72,9 @@ pub(crate) struct Core {
     pub(crate) otel: Option<crate::otel::Otel>,
     /// The buckets of durations that nobody gave buckets of their own.
     pub(crate) latency: Arc<Layout>,
+    /// The cells that durations of all requests are added up in.
+    pub(crate) grid: Grid,
+    pub(crate) resources: Arc<ResourceOptions>,
     pub(crate) native: bool,
     pub(crate) started: Instant,
     pub(crate) max_family_series: usize,
@@ -155,6 +160,7 @@ pub struct MetricsBuilder {
     calls: CallOptions,
     active_users: Option<Duration>,
     process: bool,
+    resources: ResourceOptions,
     build: Option<(String, String)>,
     scrubber: Scrubber,
     #[cfg(feature = "otel")]
@@ -180,6 +186,7 @@ impl Default for MetricsBuilder {
             calls: CallOptions::default(),
             active_users: Some(Duration::from_mins(5)),
             process: true,
+            resources: ResourceOptions::default(),
             build: None,
             scrubber: Scrubber::default(),
             #[cfg(feature = "otel")]
@@ -306,6 +313,12 @@ impl MetricsBuilder {
         self
     }
 
+    /// Where processor, memory and disk are read. Default: the machine's own files, and the disk of the working directory.
+    pub fn resources(mut self, resources: ResourceOptions) -> Self {
+        self.resources = resources;
+        self
+    }
+
     /// What `build_info` says. Default: there is no such metric.
     pub fn build_info(mut self, service: impl Into<String>, version: impl Into<String>) -> Self {
         self.build = Some((service.into(), version.into()));
@@ -364,6 +377,8 @@ impl MetricsBuilder {
             #[cfg(feature = "otel")]
             otel: self.meter.map(crate::otel::Otel::new),
             users: self.active_users.map(|window| Arc::new(ActiveUsers::new(window))),
+            grid: Grid::new(Arc::clone(&latency)),
+            resources: Arc::new(self.resources),
             latency,
             native: self.native,
             started: clock::now(),
@@ -390,6 +405,7 @@ impl MetricsBuilder {
             business: OnceLock::new(),
             cache: OnceLock::new(),
             database: OnceLock::new(),
+            pools: OnceLock::new(),
             client: OnceLock::new(),
             #[cfg(feature = "push")]
             pushes: OnceLock::new(),
@@ -403,7 +419,8 @@ impl MetricsBuilder {
             metrics.add_or_yield("build", &[Arc::new(BuildInfo { service, version }) as _]);
         }
         if self.process {
-            metrics.add_or_yield("process", &[Arc::new(Process) as _]);
+            let resources = ResourceFamilies(Arc::clone(&metrics.0.core.resources));
+            metrics.add_or_yield("process", &[Arc::new(Process) as _, Arc::new(resources) as _]);
         }
         Ok(metrics)
     }

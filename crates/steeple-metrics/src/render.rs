@@ -115,7 +115,25 @@ impl Metrics {
 
     /// Writes our families, and after them what else goes by the same names; then the families of others.
     pub(crate) fn write(&self, others: &mut Others, prefix: &str, common: &Labels, to: &mut dyn Encoder) {
-        let sources: Vec<Arc<dyn Source>> = self.0.sources.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let sources = self.0.sources.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Self::write_sources(sources, others, prefix, common, to);
+    }
+
+    /// The same without those about requests that were served.
+    pub(crate) fn write_but_requests(&self, others: &mut Others, prefix: &str, common: &Labels, to: &mut dyn Encoder) {
+        let mut sources = self.0.sources.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // The first two, as they were built.
+        sources.drain(..2.min(sources.len()));
+        Self::write_sources(sources, others, prefix, common, to);
+    }
+
+    fn write_sources(
+        sources: Vec<Arc<dyn Source>>,
+        others: &mut Others,
+        prefix: &str,
+        common: &Labels,
+        to: &mut dyn Encoder,
+    ) {
         let mut merging = Merging { others, prefix, common, same: Vec::new(), seen: None, to };
         for source in sources {
             source.write(&mut merging);

@@ -3,11 +3,13 @@
 use std::{
     borrow::Cow,
     sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError},
+    time::Duration,
 };
 
 use steeple_core::{TraceContext, clock};
 
 use crate::{
+    indicator,
     layout::Layout,
     shard::{Cells, Row},
 };
@@ -154,6 +156,20 @@ impl Exemplars {
             let (trace_id, span_id) = (trace.trace_id().to_bytes(), trace.span_id().to_bytes());
             *slot = Some(Exemplar { trace_id, span_id, value, unix_ms: now, failed });
         }
+    }
+
+    /// The exemplars of durations of requests with this status.
+    pub(crate) fn read(&self, status: u16) -> impl Iterator<Item = indicator::Exemplar> {
+        let slots = self.0.get().into_iter().flatten();
+        let found = slots.filter_map(|slot| *slot.lock().unwrap_or_else(PoisonError::into_inner));
+        found.map(move |found| indicator::Exemplar {
+            trace_id: found.trace_id,
+            span_id: found.span_id,
+            duration: Duration::from_nanos(found.value),
+            unix: Duration::from_millis(found.unix_ms),
+            status,
+            failed: found.failed,
+        })
     }
 
     /// The exemplars, one place per classic bucket and one above; empty if there never was one.

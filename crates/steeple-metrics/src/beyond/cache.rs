@@ -30,6 +30,15 @@ impl Cache {
         CacheOperation { family: Arc::clone(&self.0), operation, result: "dropped" }
     }
 
+    /// The counts by result.
+    pub(crate) fn read(&self, mut each: impl FnMut(&str, u64)) {
+        self.0.counters(|values, count| {
+            if let [_, result] = values {
+                each(result, count);
+            }
+        });
+    }
+
     /// A lookup went like this.
     pub fn lookup<T>(&self, found: Option<T>) -> Option<T> {
         self.0.add(&["get", if found.is_some() { "hit" } else { "miss" }], 1);

@@ -3,6 +3,7 @@
 pub(crate) mod build_info;
 pub(crate) mod business;
 pub(crate) mod cache;
+pub(crate) mod connections;
 pub(crate) mod database;
 pub(crate) mod process;
 #[cfg(feature = "tokio-runtime")]

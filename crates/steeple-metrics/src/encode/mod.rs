@@ -4,6 +4,8 @@ pub(crate) mod model;
 pub(crate) mod protobuf;
 pub(crate) mod text;
 
+use std::sync::Arc;
+
 use crate::{
     layout::Layout,
     series::{Exemplar, HistogramCounts, Labels, Name},
@@ -65,7 +67,7 @@ impl Number {
 
 /// One series of a histogram, as it is read for a scrape.
 pub(crate) struct HistogramView<'a> {
-    pub(crate) layout: &'a Layout,
+    pub(crate) layout: &'a Arc<Layout>,
     pub(crate) counts: &'a HistogramCounts,
     /// One per classic bucket and one above, or none at all.
     pub(crate) exemplars: &'a [Option<Exemplar>],

@@ -15,6 +15,7 @@ pub(crate) use self::{verb::Verb, write::Scratch};
 use crate::{
     Objective,
     folded::{Folded, Label, MAX_VALUE, cut},
+    indicator::{Counts, RouteReading, Sum},
     layout::Layout,
     names::Names,
     route::RouteMetrics,
@@ -36,7 +37,7 @@ const SERIES_PER_METHOD: usize = 40;
 const RESERVED_PER_ROUTE: u32 = 8;
 
 /// What ends up in `http_requests_aborted_total`.
-const ABORTS: [Outcome; 5] =
+pub(crate) const ABORTS: [Outcome; 5] =
     [Outcome::Cancelled, Outcome::CancelledInBody, Outcome::ServiceError, Outcome::BodyError, Outcome::Panicked];
 
 /// The cell of [`Method`] after those of aborts: what failed for a reason on the server's side.
@@ -377,6 +378,25 @@ impl Http {
         })
     }
 
+    /// Adds all routes up: counts into `to`, durations into `sum`.
+    pub(crate) fn read_totals(&self, sum: &mut Sum<'_>, to: &mut Counts) {
+        for (_, method) in self.methods() {
+            to.add(&method.counts(sum));
+        }
+    }
+
+    /// What there is now, by method and route.
+    pub(crate) fn read_routes(&self, sum: &mut Sum<'_>, out: &mut Vec<RouteReading>) {
+        for (route, method) in self.methods() {
+            sum.clear();
+            let counts = method.counts(sum);
+            let counts = Counts { latency: sum.latency(), ..counts };
+            let exemplars = method.statuses().flat_map(|(_, status)| status.exemplars.read(status.key.status));
+            let objective = method.options.get().and_then(RouteMetrics::objective);
+            out.push(RouteReading::new(method.verb, route.name.clone(), counts, exemplars.collect(), objective));
+        }
+    }
+
     /// What there is now, by method and route.
     pub(crate) fn snapshot(&self, out: &mut Vec<RouteSnapshot>) {
         for (route, method) in self.methods() {
@@ -453,6 +473,28 @@ impl Method {
             ("route".into(), route.clone()),
             ("outcome".into(), outcome.as_str().into()),
         ])
+    }
+
+    /// What its requests have come to, without their durations, which are added to `sum`.
+    fn counts(&self, sum: &mut Sum<'_>) -> Counts {
+        let mut counts = Counts {
+            errors: self.cells.sum(FAILURES),
+            request_bytes: self.cells.sum(self.request_size.first),
+            response_bytes: self.cells.sum(self.response_size.first),
+            ..Counts::default()
+        };
+        for (_, status) in self.statuses() {
+            let requests = status.cells.sum(REQUESTS);
+            counts.requests = counts.requests.wrapping_add(requests);
+            counts.classes.add(status.key.status, requests);
+            sum.add(&status.duration, &status.cells);
+        }
+        for (cell, outcome) in ABORTS.into_iter().enumerate() {
+            if self.aborts.get(cell).is_some_and(|labels| labels.get().is_some()) {
+                counts.aborted.add(outcome, self.cells.sum(cell));
+            }
+        }
+        counts
     }
 
     /// The series, and for each whether it is the first of its status.

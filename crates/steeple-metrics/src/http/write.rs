@@ -1,5 +1,7 @@
 //! What the families are called, and how they are read from the cells.
 
+use std::sync::Arc;
+
 use super::{Http, Method, Open, REQUESTS, Status, not_negative, otel_pairs};
 use crate::{
     encode::{Encoder, HistogramView, Kind, Meta, Number, Source},
@@ -230,7 +232,7 @@ impl Scratch {
         exemplars.read_into(&mut self.exemplars);
     }
 
-    pub(crate) fn write(&self, labels: &Labels, layout: &Layout, to: &mut dyn Encoder) {
+    pub(crate) fn write(&self, labels: &Labels, layout: &Arc<Layout>, to: &mut dyn Encoder) {
         to.histogram(labels, &HistogramView { layout, counts: &self.counts, exemplars: &self.exemplars });
     }
 

@@ -52,6 +52,7 @@ async fn everything() -> Metrics {
     business.user_logged_in("password");
     business.project_created("kanban");
     business.task_completed(Duration::from_secs(1));
+    metrics.watch_connections(|| steeple_metrics::Connections::new(1, 1, 2));
     metrics.cache().start("get").hit();
     drop(metrics.database().start("select", "users"));
     metrics.watch_runtime(&tokio::runtime::Handle::current());

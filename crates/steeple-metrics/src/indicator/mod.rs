@@ -1,0 +1,25 @@
+//! What is measured, at one moment or over time: for alert rules, dashboards and exporters inside of the process.
+//!
+//! - A [`Reading`] is all that the metrics know at one moment; [`Metrics::totals`](crate::Metrics::totals) is its cheap
+//!   part.
+//! - An [`Indicator`] over a [`Window`] is what alert rules, dashboards and Prometheus agree on.
+
+mod definition;
+mod families;
+mod latency;
+mod promql;
+mod reading;
+mod resources;
+
+pub use self::{
+    definition::{Indicator, Selector, Unit, Window},
+    families::{FamilyKind, FamilyReading, HistogramReading, Loss, SeriesReading, SeriesValue},
+    latency::Latency,
+    promql::Promql,
+    reading::{Aborted, CacheReading, Classes, Counts, Exemplar, Reading, RouteReading, Totals},
+    resources::{Cpu, Disk, Memory, ResourceOptions, Resources},
+};
+pub(crate) use self::{
+    latency::{Grid, Sum},
+    resources::ResourceFamilies,
+};
