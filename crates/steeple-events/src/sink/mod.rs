@@ -1,0 +1,70 @@
+//! Where events go: one file for each system, each behind a feature.
+//!
+//! | sink | feature | takes | what makes a second delivery harmless |
+//! | --- | --- | --- | --- |
+//! | [`Mixpanel`] | `mixpanel` | analytics consent | `$insert_id`, time, name and user are the same at each try |
+//! | [`Ga4`] | `ga4` | analytics consent and a `_ga` cookie | `transaction_id` of purchases only |
+//! | [`NewRelic`] | `newrelic` | all | `event.id`, for `uniqueCount` |
+//! | [`Ndjson`] | `ndjson` | all | `id` |
+
+#[cfg(feature = "ndjson")]
+mod envelope;
+#[cfg(feature = "ga4")]
+mod ga4;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "mixpanel")]
+mod mixpanel;
+#[cfg(feature = "ndjson")]
+mod ndjson;
+#[cfg(feature = "newrelic")]
+mod newrelic;
+
+#[cfg(feature = "ga4")]
+pub use self::ga4::Ga4;
+#[cfg(feature = "http")]
+pub use self::http::{Connection, endpoint, secret};
+#[cfg(feature = "mixpanel")]
+pub use self::mixpanel::{Mixpanel, MixpanelRegion};
+#[cfg(feature = "ndjson")]
+pub use self::ndjson::Ndjson;
+#[cfg(feature = "newrelic")]
+pub use self::newrelic::{NewRelic, NewRelicRegion};
+
+#[cfg(test)]
+pub(crate) mod test_support {
+    use std::sync::Arc;
+
+    use serde_json::Value;
+    use steeple_core::User;
+    use steeple_scrub::Scrubber;
+
+    use crate::{
+        Class, Outgoing, Service, Tracked, Visitor,
+        record::{Context, Names, Record},
+    };
+
+    pub(crate) fn service() -> Service {
+        Service::new("shop").version("1.2.3").environment("staging")
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn response(status: u16) -> steeple_export::Response {
+        steeple_export::Response::new(http::StatusCode::from_u16(status).unwrap())
+    }
+
+    pub(crate) fn outgoing(name: &str, properties: &Value, user: Option<&str>) -> Outgoing {
+        with_context(name, properties, Context { user: user.map(User::new), ..Context::default() })
+    }
+
+    pub(crate) fn outgoing_of_visitor(name: &str, properties: &Value, user: Option<&str>, cookies: &str) -> Outgoing {
+        let headers = http::HeaderMap::from_iter([(http::header::COOKIE, cookies.parse().unwrap())]);
+        let visitor = Visitor::of(&headers, true);
+        with_context(name, properties, Context { user: user.map(User::new), visitor, ..Context::default() })
+    }
+
+    fn with_context(name: &str, properties: &Value, context: Context) -> Outgoing {
+        let record = Record::new(Names::Dynamic(Arc::from(name)), Class::Product, properties, context).unwrap();
+        Tracked(record).scrub(&Scrubber::default()).into_inner()
+    }
+}

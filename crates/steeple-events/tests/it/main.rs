@@ -1,0 +1,13 @@
+//! Events over real HTTP: what each system gets, joined with the request that caused it.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that cannot go on fails"
+)]
+
+mod cost;
+mod joined;
+mod receiver;
+mod secrets;
