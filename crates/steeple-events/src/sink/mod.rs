@@ -5,9 +5,13 @@
 //! | [`Mixpanel`] | `mixpanel` | analytics consent | `$insert_id`, time, name and user are the same at each try |
 //! | [`Ga4`] | `ga4` | analytics consent and a `_ga` cookie | `transaction_id` of purchases only |
 //! | [`NewRelic`] | `newrelic` | all | `event.id`, for `uniqueCount` |
+//! | [`Elasticsearch`] | `elasticsearch` | all | the document's `_id`, with `create` |
+//! | [`Webhook`] | `webhook` | all | `webhook-id` |
 //! | [`Ndjson`] | `ndjson` | all | `id` |
 
-#[cfg(feature = "ndjson")]
+#[cfg(feature = "elasticsearch")]
+mod elasticsearch;
+#[cfg(any(feature = "webhook", feature = "ndjson"))]
 mod envelope;
 #[cfg(feature = "ga4")]
 mod ga4;
@@ -19,7 +23,11 @@ mod mixpanel;
 mod ndjson;
 #[cfg(feature = "newrelic")]
 mod newrelic;
+#[cfg(feature = "webhook")]
+mod webhook;
 
+#[cfg(feature = "elasticsearch")]
+pub use self::elasticsearch::Elasticsearch;
 #[cfg(feature = "ga4")]
 pub use self::ga4::Ga4;
 #[cfg(feature = "http")]
@@ -30,6 +38,8 @@ pub use self::mixpanel::{Mixpanel, MixpanelRegion};
 pub use self::ndjson::Ndjson;
 #[cfg(feature = "newrelic")]
 pub use self::newrelic::{NewRelic, NewRelicRegion};
+#[cfg(feature = "webhook")]
+pub use self::webhook::Webhook;
 
 #[cfg(test)]
 pub(crate) mod test_support {

@@ -5,16 +5,17 @@ use axum::{
     response::IntoResponse,
     routing::post,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use steeple_core::{Exchange, ObserveLayer, User};
 use steeple_events::{
     Consent, Events, Rejected,
     preset::{ProjectCreated, UserRegistration},
     set_consent,
 };
+use steeple_export::protocol::webhook::Keys;
 use tower::ServiceExt as _;
 
-use crate::receiver::{Receiver, everywhere, flush, lines};
+use crate::receiver::{Receiver, SECRET, everywhere, flush, lines};
 
 async fn register(events: Events) -> StatusCode {
     let exchange = Exchange::current().unwrap();
@@ -81,6 +82,20 @@ async fn an_event_reaches_every_system_once_with_its_request() {
     );
     assert_eq!(newrelic.json()[0]["service.version"], "1.2.3");
 
+    let elasticsearch = receiver.only("/_bulk");
+    assert_eq!(elasticsearch.headers["authorization"], "ApiKey a2V5");
+    let bulk: Vec<Value> =
+        elasticsearch.body.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    assert_eq!(bulk[0], json!({"create": {"_index": "logs-events-staging", "_id": id}}));
+    assert_eq!((&bulk[1]["event"]["action"], &bulk[1]["user"]["id"]), (&json!("sign_up"), &json!("u-42")));
+
+    let webhook = receiver.only("/hook");
+    assert_eq!(webhook.json(), *line);
+    assert_eq!(webhook.headers["webhook-id"], id);
+    let timestamp = webhook.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
+    let signature = Keys::parse(SECRET).unwrap().signature(id, timestamp, &webhook.body);
+    assert_eq!(webhook.headers["webhook-signature"], signature);
+
     for got in receiver.all() {
         let all = format!("{:?} {}", got.headers, String::from_utf8_lossy(&got.body));
         assert!(!all.contains("hunter2") && !all.contains("example.org"), "{all}");
@@ -99,8 +114,10 @@ async fn a_visitor_who_refuses_is_in_no_analytics_system() {
     assert_eq!(send(app(&events), &[GA, ("sec-gpc", "1")]).await, StatusCode::CREATED);
     flush(&events).await;
     assert_eq!(lines(&file)[0]["data"]["consent"], "denied");
-    assert_eq!(receiver.all().len(), 1, "New Relic alone");
-    receiver.only("/v1/accounts/");
+    assert_eq!(receiver.all().len(), 3, "the systems that run the service alone");
+    for path in ["/v1/accounts/", "/_bulk", "/hook"] {
+        receiver.only(path);
+    }
     let skipped: Vec<_> = events.skipped().into_iter().filter(|(_, count)| *count > 0).collect();
     assert_eq!(skipped, [("mixpanel".to_owned(), 1), ("ga4".to_owned(), 1)]);
 }

@@ -35,6 +35,19 @@ pub fn endpoint(server: &Endpoint) -> Result<Endpoint, EndpointError> {
     server.join("_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason")
 }
 
+/// Whether this can be the name of a data stream or an index.
+///
+/// # Source
+/// Elasticsearch reference, "Create index", "Path parameters": lower case, at most 255 bytes, none of ``\ / * ? " < > | , #``
+/// and spaces, not beginning with `-`, `_` or `+`.
+pub fn is_stream_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 255
+        && !name.starts_with(['-', '_', '+', '.'])
+        && !name
+            .contains(|c: char| c.is_uppercase() || c.is_whitespace() || c.is_control() || "\\/*?\"<>|,#:".contains(c))
+}
+
 /// A request's body: one line for what to do, one for the document, each time.
 #[derive(Debug, Default)]
 pub struct Body {
@@ -194,6 +207,16 @@ mod tests {
 
     fn answer(body: &serde_json::Value) -> Answer {
         judge(&Response::new(StatusCode::OK).with_body(body.to_string()))
+    }
+
+    #[test]
+    fn names_of_streams_follow_elasticsearchs_rules() {
+        for good in ["logs-shop-production", "events", "a1.b_c"] {
+            assert!(is_stream_name(good), "{good}");
+        }
+        for bad in ["", "Logs", "-a", "_a", "+a", ".a", "a/b", "a b", "a*", "a,b", "a#b", "a:b", &"a".repeat(256)] {
+            assert!(!is_stream_name(bad), "{bad}");
+        }
     }
 
     #[test]
