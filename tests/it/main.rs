@@ -42,6 +42,7 @@ mod cut_off;
 mod defects;
 mod ecosystem;
 mod endings;
+mod examples;
 mod grpc;
 mod mixed;
 mod scrape;

@@ -51,7 +51,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/panic", get(panics))
         .route("/stream", get(stream))
         .layer(sentry.layer());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let listener =
+        tokio::net::TcpListener::bind(std::env::args().nth(2).as_deref().unwrap_or("127.0.0.1:3000")).await?;
     axum::serve(listener, app).with_graceful_shutdown(async { drop(tokio::signal::ctrl_c().await) }).await?;
     Ok(())
 }

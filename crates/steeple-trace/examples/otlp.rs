@@ -27,7 +27,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let app = Router::new().route("/users/{id}", get(user)).layer(trace.layer());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    let listener =
+        tokio::net::TcpListener::bind(std::env::args().nth(1).as_deref().unwrap_or("127.0.0.1:3000")).await?;
     axum::serve(listener, app).with_graceful_shutdown(until_interrupted()).await?;
 
     let report = trace.shutdown(Duration::from_secs(5)).await;

@@ -26,13 +26,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tracing_subscriber::registry().with(lines).with(trace.tracing_layer()).init();
 
     let names = Router::new().route("/names/{id}", get(|| async { "Ann" })).layer(trace.layer());
-    let listener = TcpListener::bind("127.0.0.1:3002").await?;
+    let mut addresses = std::env::args().skip(1);
+    let front = addresses.next().unwrap_or_else(|| "127.0.0.1:3001".to_owned());
+    let listener = TcpListener::bind(addresses.next().as_deref().unwrap_or("127.0.0.1:3002")).await?;
+    let back = listener.local_addr()?;
     tokio::spawn(async move { axum::serve(listener, names).await });
 
     let client = Client::builder(TokioExecutor::new()).build_http::<Body>();
     let client = ServiceBuilder::new().layer(trace.client_layer()).service(client);
     let greet = move |Path(id): Path<u32>| async move {
-        let uri: Uri = format!("http://127.0.0.1:3002/names/{id}").parse().map_err(failed)?;
+        let uri: Uri = format!("http://{back}/names/{id}").parse().map_err(failed)?;
         let mut call = Request::get(uri).body(Body::empty()).map_err(failed)?;
         call.extensions_mut().insert(UrlTemplate("/names/{id}"));
         let response = client.oneshot(call).await.map_err(failed)?;
@@ -40,7 +43,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok::<_, StatusCode>(format!("Hello {}\n", String::from_utf8_lossy(&name)))
     };
     let app = Router::new().route("/greet/{id}", get(greet)).layer(trace.layer());
-    axum::serve(TcpListener::bind("127.0.0.1:3001").await?, app).await?;
+    axum::serve(TcpListener::bind(front).await?, app).await?;
     Ok(())
 }
 
