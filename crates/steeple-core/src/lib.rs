@@ -19,6 +19,7 @@ mod panic_hook;
 mod request_id;
 #[cfg(feature = "test-util")]
 pub mod test_util;
+pub mod text;
 mod trace_context;
 mod user;
 

@@ -12,7 +12,7 @@ pub fn notice_panics() {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if let Some(exchange) = Exchange::current() {
-                let message = info.payload_as_str().unwrap_or("a value that is no text");
+                let message = crate::text::panic_message(info);
                 let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
                 exchange.record(RecordedError::from_message("panic", format_args!("{message}{place}")));
             }

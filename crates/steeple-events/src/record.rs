@@ -281,7 +281,7 @@ fn bounded_value(value: Value) -> Value {
 
 fn cut(mut text: String, max: usize) -> String {
     if text.len() > max {
-        text.truncate(text.floor_char_boundary(max));
+        text.truncate(steeple_core::text::cut(&text, max).len());
     }
     text
 }

@@ -165,7 +165,7 @@ impl Reason {
     /// Scrubs a text that a receiver or an error wrote. Longer texts are cut, line breaks become spaces.
     pub fn scrub(text: &str) -> Self {
         // A secret that this cuts in half lies beyond what is kept.
-        let head = text.get(..text.floor_char_boundary(MAX_REASON.saturating_mul(16))).unwrap_or_default();
+        let head = steeple_core::text::cut(text, MAX_REASON.saturating_mul(16));
         let line: String = head.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
         Self(Scrubber::default().text(&line).cut(MAX_REASON, "…").into_owned().into())

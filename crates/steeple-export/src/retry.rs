@@ -18,10 +18,10 @@ impl Default for Retry {
     fn default() -> Self {
         Self {
             max_attempts: u32::MAX,
-            max_age: Duration::from_mins(10),
+            max_age: Duration::from_secs(600),
             base: Duration::from_secs(1),
-            cap: Duration::from_mins(1),
-            max_retry_after: Duration::from_mins(5),
+            cap: Duration::from_secs(60),
+            max_retry_after: Duration::from_secs(300),
         }
     }
 }
@@ -91,7 +91,7 @@ mod tests {
         for failures in 0..200 {
             assert!(retry.delay(failures) <= retry.ceiling(failures));
         }
-        assert_eq!(Retry::new().base(Duration::MAX).ceiling(3), Duration::from_mins(1));
+        assert_eq!(Retry::new().base(Duration::MAX).ceiling(3), Duration::from_secs(60));
         assert_eq!(Retry::new().cap(Duration::ZERO).delay(9), Duration::ZERO);
     }
 }

@@ -158,7 +158,7 @@ impl fmt::Debug for LogHandle {
 
 /// The moment after so long a time. A timeout that is longer than any process lives is cut to a century.
 pub(crate) fn after(timeout: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_hours(876_600);
+    const CENTURY: Duration = Duration::from_secs(876_600 * 3600);
     let now = clock::now();
     now.checked_add(timeout.min(CENTURY)).unwrap_or(now)
 }

@@ -68,7 +68,7 @@ impl Folded {
     /// that is borrowed is the one that was given.
     #[cold]
     pub(crate) fn shown<'t>(&self, value: &'t str) -> Cow<'t, str> {
-        let begin = value.get(..value.floor_char_boundary(MAX_SCRUBBED)).unwrap_or(value);
+        let begin = steeple_core::text::cut(value, MAX_SCRUBBED);
         let scrubbed = self.scrubber.repeated_text(begin);
         let is_secret = !scrubbed.is_clean();
         if is_secret {
@@ -101,7 +101,7 @@ impl Folded {
 
 /// The first [`MAX_VALUE`] bytes of a value that the application's author wrote.
 pub(crate) fn cut(value: &str) -> &str {
-    value.get(..value.floor_char_boundary(MAX_VALUE)).unwrap_or(value)
+    steeple_core::text::cut(value, MAX_VALUE)
 }
 
 fn families() -> [Meta; 2] {

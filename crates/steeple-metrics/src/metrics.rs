@@ -184,7 +184,7 @@ impl Default for MetricsBuilder {
             grpc_methods: Vec::new(),
             max_family_series: 200,
             calls: CallOptions::default(),
-            active_users: Some(Duration::from_mins(5)),
+            active_users: Some(Duration::from_secs(300)),
             process: true,
             resources: ResourceOptions::default(),
             build: None,

@@ -121,7 +121,8 @@ impl<'t> Scrubbed<Cow<'t, str>> {
     }
 
     fn cut_off(self, max: usize, mark: &'static str) -> Scrubbed<Cow<'t, str>> {
-        let end = self.0.floor_char_boundary(max);
+        // `str::floor_char_boundary` came with Rust 1.91, after the version that Steeple declares.
+        let end = (0..=max.min(self.0.len())).rev().find(|end| self.0.is_char_boundary(*end)).unwrap_or_default();
         Scrubbed(match self.0 {
             Cow::Borrowed(text) if mark.is_empty() => Cow::Borrowed(text.get(..end).unwrap_or_default()),
             Cow::Borrowed(text) => Cow::Owned([text.get(..end).unwrap_or_default(), mark].concat()),

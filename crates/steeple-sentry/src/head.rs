@@ -172,7 +172,7 @@ fn cut(text: &str, between: char, max: usize) -> &str {
     if text.len() <= max {
         return text;
     }
-    let kept = text.get(..text.floor_char_boundary(max)).unwrap_or_default();
+    let kept = steeple_core::text::cut(text, max);
     kept.rsplit_once(between).map_or("", |(whole, _)| whole)
 }
 

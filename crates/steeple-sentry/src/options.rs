@@ -29,7 +29,7 @@ use crate::{
 const QUEUE: NonZeroUsize = NonZeroUsize::new(100).expect("not zero");
 
 /// How long the counters of release health gather before they are sent.
-const SESSIONS_EVERY: Duration = Duration::from_mins(1);
+const SESSIONS_EVERY: Duration = Duration::from_secs(60);
 
 /// The headers that are of use in a failure and say nothing of who asked.
 const HEADERS: [HeaderName; 5] =

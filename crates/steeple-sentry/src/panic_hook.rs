@@ -33,8 +33,8 @@ pub(crate) struct Panicked {
 
 impl Panicked {
     fn of(info: &PanicHookInfo<'_>) -> Self {
-        let message = info.payload_as_str().unwrap_or("a value that is no text");
-        let message = message.get(..message.floor_char_boundary(MAX_MESSAGE)).unwrap_or_default().to_owned();
+        let message = steeple_core::text::panic_message(info);
+        let message = steeple_core::text::cut(message, MAX_MESSAGE).to_owned();
         let location = info.location().map(|place| format!("{}:{}", place.file(), place.line()));
         Self { message, location, stacktrace: pipeline::capture_stack() }
     }

@@ -19,7 +19,7 @@ use http::header;
 use sentry_core::{Envelope, Transport, protocol::Event};
 use steeple_sentry::{Loss, SentryOptions};
 
-const TIMEOUT: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redirect_is_refused_and_the_key_stays_home() {

@@ -17,7 +17,7 @@ enum Kind {
 impl BuildError {
     pub(crate) fn setting(name: impl Into<String>, value: impl Into<String>, expected: &'static str) -> Self {
         let mut value = value.into();
-        value.truncate(value.floor_char_boundary(64));
+        value.truncate(steeple_core::text::cut(&value, 64).len());
         Self { kind: Kind::Setting { name: name.into(), value, expected }, source: None }
     }
 

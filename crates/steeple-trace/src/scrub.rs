@@ -7,6 +7,7 @@ use std::{
 
 use opentelemetry::{Array, KeyValue, StringValue, Value, trace::Status};
 use opentelemetry_sdk::trace::SpanData;
+pub(crate) use steeple_core::text::cut;
 use steeple_scrub::{Scrubbed, Scrubber};
 
 /// What every exported span goes through, also those of `#[tracing::instrument]` and of other libraries.
@@ -155,9 +156,4 @@ impl Write for Recorded {
         self.was_cut = fits.len() < text.len();
         if self.was_cut { Err(fmt::Error) } else { Ok(()) }
     }
-}
-
-/// Cuts at a character's boundary, at or before `max` bytes.
-pub(crate) fn cut(text: &str, max: usize) -> &str {
-    text.get(..text.floor_char_boundary(max)).unwrap_or(text)
 }

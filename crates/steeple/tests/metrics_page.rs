@@ -51,7 +51,7 @@ fn what_the_facade_counts_of_its_own_work_is_documented_as_it_is_printed() {
         .build()
         .unwrap();
     let printed = printed(str::from_utf8(&steeple.metrics().render(None, None).body).unwrap());
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md")).unwrap();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/metrics.md")).unwrap();
     let (elsewhere, section) = page.split_once("\n## What Steeple loses\n").unwrap();
     let (section, elsewhere_too) = section.split_once("\n## ").unwrap();
     let own: Families = printed

@@ -106,7 +106,7 @@ fn cut(text: Text, max: usize) -> Text {
     if full.len() <= max {
         return text;
     }
-    full.get(..full.floor_char_boundary(max)).unwrap_or_default().to_owned().into()
+    crate::text::cut(full, max).to_owned().into()
 }
 
 #[cfg(test)]

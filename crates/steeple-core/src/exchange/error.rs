@@ -82,7 +82,7 @@ fn message(error: impl fmt::Display) -> Box<str> {
     impl fmt::Write for Bounded {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             let room = MAX_MESSAGE.saturating_sub(self.0.len());
-            let fits = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
+            let fits = crate::text::cut(text, room);
             self.0.push_str(fits);
             if fits.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
         }

@@ -287,7 +287,7 @@ pub(crate) fn quiet_scripted_panics() {
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if !info.payload_as_str().is_some_and(|message| message.starts_with("scripted")) {
+            if !steeple_core::text::panic_message(info).starts_with("scripted") {
                 before(info);
             }
         }));

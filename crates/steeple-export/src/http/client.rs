@@ -76,7 +76,7 @@ impl Encrypted {
 
 fn pool() -> legacy::Builder {
     let mut pool = legacy::Client::builder(TokioExecutor::new());
-    pool.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_mins(1)).pool_max_idle_per_host(32);
+    pool.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(60)).pool_max_idle_per_host(32);
     pool
 }
 

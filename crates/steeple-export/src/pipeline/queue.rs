@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use crate::{DropReason, Flush, FlushReport, Health, Reason, Stats, runtime};
 
 /// Trouble is logged at most this often.
-const QUIET: Duration = Duration::from_mins(1);
+const QUIET: Duration = Duration::from_secs(60);
 
 /// How much waits, how long, and how much is sent at once.
 #[derive(Clone, Copy, Debug)]

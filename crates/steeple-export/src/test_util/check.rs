@@ -85,7 +85,7 @@ pub fn check_all<S: Subject>(subject: S) {
 /// Short intervals, and batches that leave when they are flushed.
 fn quick(name: &'static str) -> PipelineBuilder {
     Pipeline::builder(name)
-        .batch_delay(Duration::from_hours(1))
+        .batch_delay(Duration::from_secs(3600))
         .timeout(HANG)
         .retry(Retry::new().max_age(HANG).base(Duration::from_millis(1)).cap(Duration::from_millis(5)))
 }
@@ -220,7 +220,7 @@ fn retry_after_in_both_forms<S: Subject>(subject: &Arc<S>) {
         push(subject, &pipeline, 2);
         return expect(&settled(&pipeline), 0, &[(DropReason::RateLimited, 2)]);
     }
-    let tomorrow = SystemTime::now().checked_add(Duration::from_hours(24)).unwrap();
+    let tomorrow = SystemTime::now().checked_add(Duration::from_secs(24 * 3600)).unwrap();
     for value in ["30".to_owned(), httpdate::fmt_http_date(tomorrow), "99999999999999999999".to_owned()] {
         let limited = Reply::status(StatusCode::TOO_MANY_REQUESTS).with("retry-after", value);
         let receiver = scripted(subject, vec![limited]);
@@ -318,7 +318,7 @@ fn panics_in_each_hook<S: Subject>(subject: &Arc<S>) {
         assert!(made.load(Ordering::Relaxed) >= 2, "{hook:?}: the exporter is made again");
     }
     let receiver = scripted(subject, vec![]);
-    let (pipeline, _) = sabotage(Hook::Tick, &receiver, quick("sabotaged tick").tick(Duration::from_hours(1)));
+    let (pipeline, _) = sabotage(Hook::Tick, &receiver, quick("sabotaged tick").tick(Duration::from_secs(3600)));
     push(subject, &pipeline, 3);
     settled(&pipeline);
     push(subject, &pipeline, 3);
@@ -417,7 +417,7 @@ fn flushed_from_anywhere<S: Subject>(subject: &Arc<S>) {
     let (before, inside) = (Arc::new(panic::take_hook()), pipeline.clone());
     let after = Arc::clone(&before);
     panic::set_hook(Box::new(move |info| {
-        if info.payload_as_str() == Some("flushed from here") {
+        if steeple_core::text::panic_message(info) == "flushed from here" {
             inside.flush(later());
         } else {
             before(info);

@@ -12,7 +12,7 @@ use steeple_core::clock;
 use crate::Endpoint;
 
 /// After this long a test that waits has failed.
-pub(super) const HANG: Duration = Duration::from_mins(2);
+pub(super) const HANG: Duration = Duration::from_secs(2 * 60);
 
 /// A real HTTP/1.1 server on loopback whose answers a test decides.
 #[derive(Debug)]

@@ -154,7 +154,7 @@ fn hex(out: &mut Vec<u8>, unit: u16) {
 
 /// The longest start of `text` that has at most `max` bytes and ends at a character's boundary.
 pub(crate) fn clamp(text: &str, max: usize) -> &str {
-    if text.len() <= max { text } else { text.get(..text.floor_char_boundary(max)).unwrap_or_default() }
+    if text.len() <= max { text } else { steeple_core::text::cut(text, max) }
 }
 
 #[cfg(test)]

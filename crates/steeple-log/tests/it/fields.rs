@@ -22,7 +22,7 @@ use crate::support::{Body, Book};
 
 /// The page's rows under a heading: key, type, and whether it says that the key is never absent.
 fn page(heading: &str, format: Format) -> BTreeMap<String, (String, bool)> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/log-fields.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/log-fields.md");
     let text = fs::read_to_string(path).unwrap();
     let section = text.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
     let mut rows = BTreeMap::new();

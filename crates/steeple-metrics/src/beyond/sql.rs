@@ -168,7 +168,7 @@ impl<'a> Tokens<'a> {
         if self.behind_word {
             return None;
         }
-        let near = self.rest.get(1..).map(|rest| rest.get(..rest.floor_char_boundary(LOOK_AHEAD)).unwrap_or(rest))?;
+        let near = self.rest.get(1..).map(|rest| steeple_core::text::cut(rest, LOOK_AHEAD))?;
         let name = near.get(..near.find(']')?)?;
         if has_quote(name) {
             // A name with a quote in it here, an array of strings there.

@@ -124,7 +124,7 @@ const NO_ALIAS: [&str; 14] = [
 impl Statement {
     /// Reads at most the first 8 KB, once.
     pub(crate) fn parse(sql: &str) -> Self {
-        let text = sql.get(..sql.floor_char_boundary(MAX_READ)).unwrap_or(sql);
+        let text = steeple_core::text::cut(sql, MAX_READ);
         let is_cut = text.len() < sql.len();
         let mut reader = Reader { tokens: Tokens::new(text).peekable(), level: 0, is_cut };
         let operation = reader.operation();

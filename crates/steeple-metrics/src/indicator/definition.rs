@@ -386,13 +386,13 @@ pub struct Window(Duration);
 
 impl Window {
     /// A minute.
-    pub const MINUTE: Self = Self(Duration::from_mins(1));
+    pub const MINUTE: Self = Self(Duration::from_secs(60));
     /// Five minutes.
-    pub const FIVE_MINUTES: Self = Self(Duration::from_mins(5));
+    pub const FIVE_MINUTES: Self = Self(Duration::from_secs(300));
     /// An hour.
-    pub const HOUR: Self = Self(Duration::from_hours(1));
+    pub const HOUR: Self = Self(Duration::from_secs(3600));
     /// The longest.
-    pub const DAY: Self = Self(Duration::from_hours(24));
+    pub const DAY: Self = Self(Duration::from_secs(24 * 3600));
 
     /// A window of this length, in whole seconds.
     ///

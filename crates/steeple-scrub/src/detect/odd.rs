@@ -126,7 +126,7 @@ fn vault(text: &[u8], end: usize, word: &[u8]) -> Option<usize> {
 /// How often a capital, a small letter or a digit follows one of the others.
 fn turns(body: &[u8]) -> usize {
     let kind = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_uppercase());
-    body.array_windows().filter(|[one, other]| kind(*one) != kind(*other)).count()
+    body.iter().zip(body.iter().skip(1)).filter(|(one, other)| kind(**one) != kind(**other)).count()
 }
 
 /// Harness: `pat.` or `sat.`, 22, 24 and 20 characters.

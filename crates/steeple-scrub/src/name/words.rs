@@ -86,7 +86,8 @@ const fn pairs() -> [(u32, u32); 32] {
 pub(super) fn is_anywhere(name: &Normal<'_>) -> bool {
     let all = name.all;
     // No word is shorter than four letters.
-    for (at, [first, second, third, _]) in all.array_windows().enumerate() {
+    for (at, window) in all.windows(4).enumerate() {
+        let [first, second, third, _] = window else { continue };
         let follows = |letter: u8| PAIRS.get(usize::from(letter & 31)).copied().unwrap_or_default();
         if follows(*first).0 >> (second & 31) & follows(*second).1 >> (third & 31) & 1 == 0 {
             continue;

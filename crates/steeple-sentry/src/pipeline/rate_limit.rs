@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use sentry_core::protocol::{EnvelopeItem, ItemContainer};
 
 /// After a 429 that says nothing of how long.
-const DEFAULT: Duration = Duration::from_mins(1);
+const DEFAULT: Duration = Duration::from_secs(60);
 
 /// The longest limit that is obeyed. Sentry's own quotas last a day at most; a proxy's wrong number must not silence a process for ever.
-const LONGEST: Duration = Duration::from_hours(24);
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// What a limit can be about. Categories that we never send are not kept.
 const CATEGORIES: [&str; 6] = ["error", "transaction", "session", "attachment", "log_item", "trace_metric"];

@@ -36,7 +36,7 @@ impl Receiver {
     }
 
     pub(crate) fn envelopes(&self) -> Vec<Envelope> {
-        assert!(self.sentry.flush(Duration::from_mins(1)), "flushed in time");
+        assert!(self.sentry.flush(Duration::from_secs(60)), "flushed in time");
         self.transport.fetch_and_clear_envelopes()
     }
 

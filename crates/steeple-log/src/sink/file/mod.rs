@@ -69,7 +69,7 @@ struct Open {
 }
 
 /// The clock may be a minute behind another machine's before a file of tomorrow is taken for a mistake.
-const SKEW: Duration = Duration::from_mins(1);
+const SKEW: Duration = Duration::from_secs(60);
 
 /// How often the file is closed within one write: once, unless somebody else interferes.
 const MAX_ROTATIONS: usize = 4;

@@ -114,7 +114,7 @@ fn write_lines(directory: &Path, process: u32, rotation: Rotation, midnight: boo
         queue.push(&line, &Stamp::new(at, tracing::Level::INFO, None));
     }
     queue.close();
-    assert!(queue.join(clock::now() + Duration::from_mins(1)));
+    assert!(queue.join(clock::now() + Duration::from_secs(60)));
     assert_eq!(queue.lost(), 0);
 }
 
