@@ -71,7 +71,11 @@ pub trait Exporter: Send + 'static {
         Vec::new()
     }
 
-    /// An item is lost, after it left the queue. It is counted already.
+    /// An item arrived. It is counted already.
+    #[expect(unused_variables, reason = "named for those who write one")]
+    fn stored(&mut self, ready: &Self::Ready) {}
+
+    /// An item is lost, after it left the queue and was scrubbed, by anything but a panic of the exporter. It is counted already.
     #[expect(unused_variables, reason = "named for those who write one")]
     fn dropped(&mut self, ready: &Self::Ready, reason: DropReason, why: &Reason) {}
 }

@@ -11,6 +11,7 @@ pub mod protocol;
 mod retry;
 mod runtime;
 mod sink;
+pub mod store;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 #[cfg(feature = "http")]

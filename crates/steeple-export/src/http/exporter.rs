@@ -88,6 +88,10 @@ impl<P: Protocol> Exporter for Http<P> {
         self.protocol.tick()
     }
 
+    fn stored(&mut self, ready: &P::Ready) {
+        self.protocol.stored(ready);
+    }
+
     fn dropped(&mut self, ready: &P::Ready, reason: DropReason, why: &Reason) {
         self.protocol.dropped(ready, reason, why);
     }

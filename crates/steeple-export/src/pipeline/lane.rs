@@ -408,6 +408,7 @@ where
                 settings.gate.open();
                 self.say(Health::Ok);
                 held.settle(chunk.items.len(), chunk.bytes(), Outcome::Exported);
+                self.arrived(&chunk.items);
             }
             Answer::Items(verdicts) => self.apply_each(held, chunks, chunk, verdicts),
             Answer::Retry { after, cause, why } => {
@@ -474,7 +475,10 @@ where
         let verdicts = verdicts.into_iter().chain(std::iter::repeat(Verdict::Retry));
         for ((item, size), verdict) in chunk.items.into_iter().zip(chunk.sizes).zip(verdicts) {
             match verdict {
-                Verdict::Stored => held.settle(1, size, Outcome::Exported),
+                Verdict::Stored => {
+                    held.settle(1, size, Outcome::Exported);
+                    self.arrived(std::slice::from_ref(&item));
+                }
                 Verdict::Poison(why) => {
                     self.lose_one(held, &item, size, DropReason::Rejected, &why);
                     poisoned.get_or_insert(why);
@@ -535,6 +539,13 @@ where
         let (first, second) = chunk.halves();
         chunks.push_front(second);
         chunks.push_front(first);
+    }
+
+    fn arrived(&mut self, items: &[Scrubbed<E::Ready>]) {
+        let Some(exporter) = &mut self.exporter else { return };
+        if catch(|| items.iter().for_each(|item| exporter.stored(item))).is_err() {
+            self.unmake();
+        }
     }
 
     fn lose(&mut self, held: &mut Held<'_, E::Item>, chunk: Chunk<E::Ready>, reason: DropReason, why: &Reason) {

@@ -323,6 +323,9 @@ fn panics_in_each_hook<S: Subject>(subject: &Arc<S>) {
     settled(&pipeline);
     push(subject, &pipeline, 3);
     assert_eq!(settled(&pipeline).dropped_total(), 0);
+    let (pipeline, _) = sabotage(Hook::Stored, &receiver, quick("sabotaged stored"));
+    push(subject, &pipeline, 3);
+    expect(&settled(&pipeline), 3, &[]);
     let refusing = Receiver::start(|_, _| Reply::status(StatusCode::NOT_IMPLEMENTED));
     let (pipeline, _) = sabotage(Hook::Dropped, &refusing, quick("sabotaged dropped"));
     push(subject, &pipeline, 3);

@@ -19,6 +19,7 @@ pub(super) enum Hook {
     Sign,
     Judge,
     Tick,
+    Stored,
     Dropped,
     Drop,
 }
@@ -84,6 +85,11 @@ impl<P: Protocol> Protocol for Sabotaged<P> {
     fn tick(&mut self) -> Vec<P::Item> {
         self.at(Hook::Tick);
         self.inner.tick()
+    }
+
+    fn stored(&mut self, ready: &P::Ready) {
+        self.at(Hook::Stored);
+        self.inner.stored(ready);
     }
 
     fn dropped(&mut self, ready: &P::Ready, reason: DropReason, why: &Reason) {
