@@ -24,9 +24,9 @@ use steeple_user::Users;
 /// What `steeple::Steeple` builds from an environment in which everything is configured, in the same order.
 pub type Everything = (RequestIds, Naming, Users, Option<Trace>, Option<Sentry>, Log, Metrics);
 
-// A facade that watches with something else does not compile.
+// A facade whose observers keep another state does not compile.
 #[cfg(feature = "facade")]
-const _: fn(Everything) -> steeple::Observers = |everything| everything;
+const _: fn(<Everything as Observer>::State) -> <steeple::Observers as Observer>::State = |everything| everything;
 
 /// Puts an observer around a router.
 pub fn watched(router: Router, observer: impl Observer) -> Router {

@@ -4,8 +4,13 @@
 
 use std::error::Error;
 
-use axum::{Router, extract::Path, http::StatusCode, routing::get};
-use steeple::{ClientAddress, CurrentUser, Exchange, RequestId, Steeple, TransactionName, User, user::Users};
+use axum::{
+    Router,
+    extract::Path,
+    http::{StatusCode, request::Parts},
+    routing::get,
+};
+use steeple::{ClientAddress, CurrentUser, Exchange, RequestId, Steeple, TransactionName, User};
 use tokio::net::TcpListener;
 
 /// Answers 401 where nobody is known.
@@ -38,11 +43,11 @@ async fn order(exchange: Exchange, Path(items): Path<u32>) -> Result<String, Sta
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     // Stands for an authentication that verifies the token and says whose it is.
-    let users = Users::builder().user_from(|head| {
+    let user_of = |head: &Parts| {
         let token = head.headers.get("authorization")?.to_str().ok()?.strip_prefix("Bearer ")?;
         Some(User::new(token))
-    });
-    let steeple = Steeple::builder_from_env()?.users(users).build()?;
+    };
+    let steeple = Steeple::builder_from_env()?.users(|users| users.user_from(user_of)).build()?;
     let app = Router::new().route("/", get(home)).route("/me", get(me)).route("/orders/{items}", get(order));
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(address).await?;

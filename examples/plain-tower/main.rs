@@ -12,7 +12,7 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use steeple::{Steeple, core::connection::Connection, metrics::Metrics, serve::shutdown_signal, transaction::Naming};
+use steeple::{Steeple, core::connection::Connection, metrics::Metrics, serve::shutdown_signal};
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 
@@ -29,8 +29,8 @@ fn answer(metrics: &Metrics, path: &str) -> Result<Response<Full<Bytes>>, http::
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let rules = Naming::builder().template("/files/{*path}").skip("/metrics");
-    let steeple = Steeple::builder_from_env()?.naming(rules).build()?;
+    let steeple =
+        Steeple::builder_from_env()?.naming(|names| names.template("/files/{*path}").skip("/metrics")).build()?;
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(address).await?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
@@ -49,6 +49,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let (io, service) = (TokioIo::new(stream), TowerToHyperService::new(service));
         tokio::spawn(async move { Builder::new(TokioExecutor::new()).serve_connection(io, service).await });
     }
-    steeple.flush();
+    let _report = steeple.flush();
     Ok(())
 }

@@ -174,7 +174,7 @@ fn serves_until_a_signal_comes() {
 
 async fn serve(routes: &str) {
     let drain = if routes == "patient" { Duration::from_mins(2) } else { Duration::from_secs(1) };
-    let steeple = Steeple::builder_from_env().unwrap().drain(drain).build().unwrap();
+    let steeple = Steeple::builder_from_env().unwrap().drain_timeout(drain).build().unwrap();
     let directory = std::env::var_os("LOG_DIR").unwrap();
     let ticks = || async {
         let ticks = stream::repeat(Bytes::from_static(b"tick\n")).then(|tick| async {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use steeple::{Steeple, sentry::SentryOptions};
+use steeple::Steeple;
 use steeple_examples::taskboard::proto::{GetTaskRequest, WatchTasksRequest};
 use steeple_tests::{
     board::{Board, with_session},
@@ -19,8 +19,10 @@ async fn each_failure_of_the_task_board_is_one_event_with_its_route_and_its_user
         return;
     }
     let Some(bugsink) = Bugsink::start().await else { return };
-    let options = SentryOptions::new(bugsink.dsn()).environment("test").release("taskboard@1.2.3");
-    let board = Board::start(Steeple::builder().without_log_setup().sentry(options)).await;
+    let options = Steeple::builder()
+        .without_log_setup()
+        .sentry(|sentry| sentry.dsn(bugsink.dsn()).environment("test").release("taskboard@1.2.3"));
+    let board = Board::start(options).await;
     let (user, token) = board.sign_in().await;
 
     assert_eq!(board.get("/lab/fail", &token).await.unwrap().0, 500);
@@ -87,7 +89,7 @@ async fn a_database_that_fails_a_grpc_call_is_one_event_with_its_method_and_its_
     let Some(bugsink) = Bugsink::start().await else { return };
     let directory = tempfile::tempdir().unwrap();
     let database = directory.path().join("board.db");
-    let options = Steeple::builder().without_log_setup().sentry(SentryOptions::new(bugsink.dsn()));
+    let options = Steeple::builder().without_log_setup().sentry(|sentry| sentry.dsn(bugsink.dsn()));
     let board = Board::start_on(&database, options).await;
     let (user, token) = board.sign_in().await;
     board.task(&token).await;

@@ -13,7 +13,7 @@ use http::{Method, Request, Uri};
 use http_body_util::BodyExt;
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use serde_json::{Value, json};
-use steeple::{Builder, Steeple, log::Format, trace};
+use steeple::{Steeple, SteepleBuilder, log::Format, trace};
 use steeple_examples::taskboard::proto::{GetTaskRequest, WatchTasksRequest, task_board_client::TaskBoardClient};
 use steeple_tests::{
     board::{Board, with_session},
@@ -28,10 +28,9 @@ use tokio::net::TcpStream;
 use tonic::Code;
 use tower::{Layer, ServiceExt};
 
-fn traced(name: &str, receiver: &Otlp) -> Builder {
+fn traced(name: &str, receiver: &Otlp) -> SteepleBuilder {
     let otlp = trace::Otlp::new().endpoint(format!("{}/v1/traces", receiver.endpoint()));
-    let traces = trace::Trace::builder().otlp(otlp).export_delay(Duration::from_millis(20));
-    Steeple::builder().service_name(name).traces(traces)
+    Steeple::builder().service_name(name).traces(|traces| traces.otlp(otlp).export_delay(Duration::from_millis(20)))
 }
 
 fn server_spans(spans: &[Span]) -> impl Iterator<Item = &Span> {
@@ -209,8 +208,10 @@ async fn the_task_boards_access_lines_arrive_as_log_records_with_the_ids_of_thei
     let Some(receiver) = Otlp::start().await else { return };
     let spans = trace::Otlp::new().endpoint(format!("{}/v1/traces", receiver.endpoint()));
     let logs = trace::Otlp::new().endpoint(format!("{}/v1/logs", receiver.endpoint()));
-    let traces = trace::Trace::builder().otlp(spans).logs(logs).export_delay(Duration::from_millis(20));
-    let board = Board::start(Steeple::builder().service_name("taskboard").traces(traces)).await;
+    let options = Steeple::builder()
+        .service_name("taskboard")
+        .traces(|traces| traces.otlp(spans).logs(logs).export_delay(Duration::from_millis(20)));
+    let board = Board::start(options).await;
     let (user, token) = board.sign_in().await;
     board.task(&token).await;
     assert_eq!(board.get("/api/projects/1?token=hunter2", &token).await.unwrap().0, 200);

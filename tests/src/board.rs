@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use steeple::{Builder, Steeple};
+use steeple::{Steeple, SteepleBuilder};
 use steeple_examples::taskboard::{App, proto::task_board_client::TaskBoardClient, router, watch};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tonic::transport::Channel;
@@ -28,21 +28,21 @@ pub struct Board {
 
 impl Board {
     /// Serves, watched with these options.
-    pub async fn start(options: Builder) -> Self {
+    pub async fn start(options: SteepleBuilder) -> Self {
         Self::start_with(options, |_, router| router).await
     }
 
     /// The same, with more routes.
-    pub async fn start_with(options: Builder, more: impl FnOnce(&Steeple, Router) -> Router) -> Self {
+    pub async fn start_with(options: SteepleBuilder, more: impl FnOnce(&Steeple, Router) -> Router) -> Self {
         Self::start_app(App::open(None).unwrap(), options, more).await
     }
 
     /// Serves what is kept in this database.
-    pub async fn start_on(database: &Path, options: Builder) -> Self {
+    pub async fn start_on(database: &Path, options: SteepleBuilder) -> Self {
         Self::start_app(App::open(Some(database)).unwrap(), options, |_, router| router).await
     }
 
-    async fn start_app(app: App, options: Builder, more: impl FnOnce(&Steeple, Router) -> Router) -> Self {
+    async fn start_app(app: App, options: SteepleBuilder, more: impl FnOnce(&Steeple, Router) -> Router) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let steeple = watch(&app, options).build().unwrap();

@@ -9,8 +9,7 @@ use std::error::Error;
 
 use steeple::{
     Steeple,
-    sentry::SentryOptions,
-    trace::{Otlp, Sampling, Trace},
+    trace::{Otlp, Sampling},
 };
 use steeple_benches::{
     rows::{EVERYTHING, find},
@@ -35,13 +34,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn facade(sink: &str) -> Result<Steeple, Box<dyn Error>> {
-    let traces = Trace::builder()
-        .sampling(Sampling::ratio(0.1).parent_based())
-        .otlp(Otlp::new().endpoint(format!("http://127.0.0.1:{sink}/v1/traces")));
     let steeple = Steeple::builder()
         .service_name("shop")
-        .sentry(SentryOptions::new(format!("http://public@127.0.0.1:{sink}/1")))
-        .traces(traces)
+        .sentry(|sentry| sentry.dsn(format!("http://public@127.0.0.1:{sink}/1")))
+        .traces(|traces| {
+            let traces = traces.sampling(Sampling::ratio(0.1).parent_based());
+            traces.otlp(Otlp::new().endpoint(format!("http://127.0.0.1:{sink}/v1/traces")))
+        })
         .build()?;
     Ok(steeple)
 }

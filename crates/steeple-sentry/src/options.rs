@@ -102,11 +102,11 @@ impl Settings {
     }
 }
 
-impl SentryOptions {
-    /// Sends to this DSN. What is wrong with it shows in [`build`](Self::build).
-    pub fn new(dsn: impl Into<Cow<'static, str>>) -> Self {
+impl Default for SentryOptions {
+    /// Without a DSN: [`dsn`](Self::dsn) sets it.
+    fn default() -> Self {
         Self {
-            dsn: dsn.into(),
+            dsn: Cow::Borrowed(""),
             environment: None,
             release: None,
             rates: Rates::default(),
@@ -121,6 +121,24 @@ impl SentryOptions {
             transport: None,
             client: Vec::new(),
         }
+    }
+}
+
+impl SentryOptions {
+    /// Sends to this DSN. [`build`](Self::build) checks it.
+    pub fn new(dsn: impl Into<Cow<'static, str>>) -> Self {
+        Self::default().dsn(dsn)
+    }
+
+    /// Sends to this DSN. [`build`](Self::build) checks it.
+    pub fn dsn(mut self, dsn: impl Into<Cow<'static, str>>) -> Self {
+        self.dsn = dsn.into();
+        self
+    }
+
+    /// Whether there is a DSN, valid or not.
+    pub fn has_dsn(&self) -> bool {
+        !self.dsn.is_empty()
     }
 
     /// Reads `SENTRY_DSN`, `SENTRY_ENVIRONMENT`, `SENTRY_RELEASE` and `SENTRY_TRACES_SAMPLE_RATE` from whatever looks them up.
@@ -152,12 +170,23 @@ impl SentryOptions {
     /// # }
     /// ```
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, OptionsError> {
+        let options = Self::default().with_lookup(lookup)?;
+        Ok(options.has_dsn().then_some(options))
+    }
+
+    /// Sets what the variables set, whether there is a DSN or not. See [`from_lookup`](Self::from_lookup).
+    ///
+    /// # Errors
+    /// When a variable has an invalid value. The error has its name, its value and the allowed values.
+    pub fn with_lookup(self, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, OptionsError> {
         let get = |name| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let Some(dsn) = get("SENTRY_DSN") else { return Ok(None) };
-        if dsn.parse::<Dsn>().is_err() {
-            return Err(OptionsError::variable("SENTRY_DSN", &dsn, "`https://<key>@<host>/<project>`, or nothing"));
+        let mut options = self;
+        if let Some(dsn) = get("SENTRY_DSN") {
+            if dsn.parse::<Dsn>().is_err() {
+                return Err(OptionsError::variable("SENTRY_DSN", &dsn, "`https://<key>@<host>/<project>`, or nothing"));
+            }
+            options = options.dsn(dsn);
         }
-        let mut options = Self::new(dsn);
         if let Some(environment) = get("SENTRY_ENVIRONMENT") {
             if !is_environment(&environment) {
                 return Err(OptionsError::variable(
@@ -184,7 +213,7 @@ impl SentryOptions {
                 _ => return Err(OptionsError::variable("SENTRY_TRACES_SAMPLE_RATE", &rate, "a number from 0 to 1")),
             }
         }
-        Ok(Some(options))
+        Ok(options)
     }
 
     /// The environment. Default: `production`, or `development` in a debug build.

@@ -278,6 +278,15 @@ impl TraceBuilder {
         self
     }
 
+    /// Whether spans or log records have a receiver: without one nothing is sent.
+    pub fn has_receiver(&self) -> bool {
+        #[cfg(feature = "otlp")]
+        let logs = self.logs.otlp.is_some();
+        #[cfg(not(feature = "otlp"))]
+        let logs = false;
+        logs || !matches!(self.export, Export::Nowhere)
+    }
+
     /// Builds, with the exporter that was chosen. Without one, exchanges have traces but no spans are recorded:
     /// no thread is started and no socket opened.
     ///

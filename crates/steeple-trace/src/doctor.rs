@@ -99,6 +99,11 @@ impl Doctor {
         Self { receivers: spans.into_iter().chain(logs).collect(), foreign, ..Self::default() }
     }
 
+    /// Hosts and ports of the receivers, each once.
+    pub(crate) fn receivers(&self) -> &[String] {
+        &self.receivers
+    }
+
     /// A span of an exchange has started.
     pub(crate) fn saw(&self, span: &OpenSpan, has_our_ids: bool) {
         if span.is_mirrored() && !has_our_ids && !self.foreign {

@@ -192,6 +192,11 @@ impl Trace {
         }
     }
 
+    /// `host:port` of the receivers of spans and log records, each once. Empty where nothing is sent.
+    pub fn receivers(&self) -> &[String] {
+        self.0.doctor.receivers()
+    }
+
     /// Looks for what would keep spans from arriving, and says it as data. Tries to connect to the receiver, for a
     /// second at most: call it before serving, or from a blocking task.
     ///

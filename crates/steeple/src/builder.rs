@@ -1,4 +1,4 @@
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use steeple_core::RequestIds;
 use steeple_log::{Format, Log, LogGuard, LogOptions, Rotation};
@@ -8,11 +8,16 @@ use steeple_transaction::{Naming, NamingBuilder};
 use steeple_user::{TrustedProxies, Users, UsersBuilder};
 
 use crate::{
-    ConfigError, Steeple,
+    ConfigError, Steeple, SteepleLayer,
     env::{self, Lookup, Service},
     health::Checks,
-    integration::{self, Errors, Traces},
+    integrations::{Settings, Setup},
     logging::{Level, LogSetup},
+    options::{Connections, Ending},
+    own_metrics,
+    shutdown::{Shutdown, Tasks},
+    steeple::Inner,
+    summary::Summary,
 };
 
 /// Options for [`Steeple`], all with a default.
@@ -20,50 +25,47 @@ use crate::{
 /// # Examples
 /// ```
 /// use std::time::Duration;
-/// use steeple::{Steeple, transaction::Naming};
+/// use steeple::Steeple;
 ///
 /// let steeple = Steeple::builder()
 ///     .service_name("shop")
 ///     .slow_after(Duration::from_millis(300))
-///     .naming(Naming::builder().rename("/files/**", "/files/{path}"))
-///     .without_log_setup() // the process has a subscriber of its own
+///     .naming(|names| names.rename("/files/**", "/files/{path}"))
+///     .without_log_setup() // the process has a subscriber
 ///     .build()?;
 /// # Ok::<(), steeple::ConfigError>(())
 /// ```
 #[derive(Debug)]
 #[must_use = "options do nothing until they are built"]
-pub struct Builder {
-    pub(crate) service: Service,
-    pub(crate) log_setup: LogSetup,
-    pub(crate) log: LogOptions,
-    pub(crate) slow_after: Option<Duration>,
-    pub(crate) keep: Option<f64>,
-    pub(crate) metrics: MetricsBuilder,
-    pub(crate) default_registry: bool,
-    pub(crate) naming: NamingBuilder,
-    pub(crate) users: UsersBuilder,
-    /// What the environment says of proxies; it stays when the code sets other options for users.
-    pub(crate) proxies: Option<TrustedProxies>,
-    pub(crate) known_methods: Option<Vec<String>>,
-    pub(crate) request_ids: RequestIds,
-    pub(crate) scrubber: Scrubber,
-    pub(crate) drain: Duration,
-    pub(crate) flush: Duration,
-    pub(crate) checks: Checks,
-    #[cfg(feature = "sentry")]
-    pub(crate) sentry: Option<steeple_sentry::SentryOptions>,
-    #[cfg(feature = "trace")]
-    pub(crate) traces: Option<steeple_trace::TraceBuilder>,
+pub struct SteepleBuilder {
+    service: Service,
+    log_setup: LogSetup,
+    log: LogOptions,
+    slow_after: Option<Duration>,
+    log_sample_ratio: Option<f64>,
+    metrics: MetricsBuilder,
+    default_registry: bool,
+    naming: NamingBuilder,
+    users: UsersBuilder,
+    /// What the environment sets for proxies; it stays when the code sets other options for users.
+    proxies: Option<TrustedProxies>,
+    known_methods: Option<Vec<String>>,
+    request_ids: RequestIds,
+    scrubber: Scrubber,
+    ending: Ending,
+    connections: Connections,
+    checks: Checks,
+    pub(crate) integrations: Settings,
 }
 
-impl Default for Builder {
+impl Default for SteepleBuilder {
     fn default() -> Self {
         Self {
             service: Service::default(),
             log_setup: LogSetup::default(),
             log: Log::builder(),
             slow_after: None,
-            keep: None,
+            log_sample_ratio: None,
             metrics: Metrics::builder(),
             default_registry: true,
             naming: Naming::builder(),
@@ -72,44 +74,40 @@ impl Default for Builder {
             known_methods: None,
             request_ids: RequestIds::new(),
             scrubber: Scrubber::default(),
-            drain: Duration::from_secs(30),
-            flush: Duration::from_secs(5),
+            ending: Ending::default(),
+            connections: Connections::default(),
             checks: Checks::default(),
-            #[cfg(feature = "sentry")]
-            sentry: None,
-            #[cfg(feature = "trace")]
-            traces: None,
+            integrations: Settings::default(),
         }
     }
 }
 
-impl Builder {
-    pub(crate) fn from_lookup(env: &impl Lookup) -> Result<Self, ConfigError> {
+impl SteepleBuilder {
+    pub(crate) fn from_lookup(env: &dyn Lookup) -> Result<Self, ConfigError> {
         Ok(Self {
             service: env::service(env)?,
             log_setup: LogSetup::from_lookup(env)?,
             slow_after: env::slow_after(env)?,
+            log_sample_ratio: env::log_sample_ratio(env)?,
             proxies: env::trusted_proxies(env)?,
             known_methods: env::known_methods(env)?,
-            #[cfg(feature = "sentry")]
-            sentry: integration::sentry_options(env)?,
-            #[cfg(feature = "trace")]
-            traces: integration::trace_options(env)?,
+            ending: Ending::from_env(env)?,
+            integrations: Settings::from_env(env)?,
             ..Self::default()
         })
     }
 
-    /// The name of the service, on every log line. Default: none.
+    /// The name of the service, on every log line. Default: that of the executable.
     pub fn service_name(mut self, name: impl Into<String>) -> Self {
         self.service.name = Some(name.into());
         self
     }
 
-    /// The name of the service, unless the environment has said one.
+    /// The name of the service, unless the environment sets one.
     ///
     /// ```
     /// # fn main() -> Result<(), steeple::ConfigError> {
-    /// let options = steeple::Steeple::builder_from_env()?.service_name_or("shop").service_version_or("1.2.3");
+    /// let builder = steeple::Steeple::builder_from_env()?.service_name_or("shop").service_version_or("1.2.3");
     /// # Ok(())
     /// # }
     /// ```
@@ -124,7 +122,7 @@ impl Builder {
         self
     }
 
-    /// The version of the service, unless the environment has said one: `env!("CARGO_PKG_VERSION")`.
+    /// The version of the service, unless the environment sets one: `env!("CARGO_PKG_VERSION")`.
     pub fn service_version_or(mut self, version: impl Into<String>) -> Self {
         self.service.version.get_or_insert_with(|| version.into());
         self
@@ -133,6 +131,12 @@ impl Builder {
     /// Where the service runs: `production`, `staging`. On every log line. Default: none.
     pub fn environment(mut self, name: impl Into<String>) -> Self {
         self.service.environment = Some(name.into());
+        self
+    }
+
+    /// The region that the service runs in: `eu-central-1`. Default: none.
+    pub fn region(mut self, name: impl Into<String>) -> Self {
+        self.service.region = Some(name.into());
         self
     }
 
@@ -166,20 +170,21 @@ impl Builder {
         self
     }
 
-    /// Leaves the process's log alone: exchanges' lines are `tracing` events for whatever subscriber there is.
+    /// Does not set up the process's log: exchanges' lines are `tracing` events for the process's subscriber.
     ///
-    /// That is also what happens when the process has a subscriber already.
+    /// The same happens automatically when the process has a subscriber already.
     pub fn without_log_setup(mut self) -> Self {
         self.log_setup.is_on = false;
         self
     }
 
-    /// Options for exchanges' lines, such as those of one route. Default: their own.
+    /// Changes the options for exchanges' lines, such as those of one route.
     ///
-    /// Scrubber and outputs are those of everything else here. [`slow_after`](Self::slow_after), `SLOW_REQUEST_MS` and
-    /// [`keep_log_lines`](Self::keep_log_lines) go before what is said here for all routes.
-    pub fn log(mut self, log: LogOptions) -> Self {
-        self.log = log;
+    /// Scrubber and outputs are those of everything else here. [`slow_after`](Self::slow_after), `SLOW_REQUEST_MS`,
+    /// [`log_sample_ratio`](Self::log_sample_ratio) and `LOG_SAMPLE_RATIO` override what is set here for all routes.
+    #[doc(alias = "access log")]
+    pub fn log(mut self, change: impl FnOnce(LogOptions) -> LogOptions) -> Self {
+        self.log = change(self.log);
         self
     }
 
@@ -189,35 +194,36 @@ impl Builder {
         self
     }
 
-    /// The share of log lines that are kept of what went well, 0 to 1. What failed or was slow is always kept. Default: 1.
-    pub fn keep_log_lines(mut self, share: f64) -> Self {
-        self.keep = Some(share);
+    /// The share of log lines that are written of requests that went well, 0 to 1. Lines of failed or slow requests are
+    /// always written. Default: 1.
+    pub fn log_sample_ratio(mut self, ratio: f64) -> Self {
+        self.log_sample_ratio = Some(ratio);
         self
     }
 
-    /// Options for the metrics. Default: their own. What is in `prometheus`'s default registry is shown as well.
-    pub fn metrics(mut self, metrics: MetricsBuilder) -> Self {
-        self.metrics = metrics;
+    /// Changes the options for the metrics. The families of `prometheus`'s default registry are shown as well.
+    pub fn metrics(mut self, change: impl FnOnce(MetricsBuilder) -> MetricsBuilder) -> Self {
+        self.metrics = change(self.metrics);
         self
     }
 
-    /// Does not show what is in `prometheus`'s default registry, where `register_counter!` and its like put theirs.
+    /// Does not show the families of `prometheus`'s default registry, where `register_counter!` and its like put theirs.
     pub fn without_default_registry(mut self) -> Self {
         self.default_registry = false;
         self
     }
 
-    /// Rules for names. Default: none, the router's templates are the names.
-    pub fn naming(mut self, rules: NamingBuilder) -> Self {
-        self.naming = rules;
+    /// Changes the rules for names. Default: none, the router's templates are the names.
+    pub fn naming(mut self, change: impl FnOnce(NamingBuilder) -> NamingBuilder) -> Self {
+        self.naming = change(self.naming);
         self
     }
 
-    /// Where the user and the client's address come from, and what sinks may see of them. Default: the user that the
-    /// application sets, by id alone; the socket's address, cut to its network. `TRUSTED_PROXIES` goes before what is
-    /// said of proxies here.
-    pub fn users(mut self, users: UsersBuilder) -> Self {
-        self.users = users;
+    /// Changes where the user and the client's address come from, and what sinks may see of them. Default: the user that
+    /// the application sets, by id alone; the socket's address, cut to its network. `TRUSTED_PROXIES` overrides the proxies
+    /// that are set here.
+    pub fn users(mut self, change: impl FnOnce(UsersBuilder) -> UsersBuilder) -> Self {
+        self.users = change(self.users);
         self
     }
 
@@ -233,42 +239,54 @@ impl Builder {
         self
     }
 
-    /// Sends failures to Sentry. Default: what the environment says, else not. Where the options say no environment or no
-    /// release, they are those of the service: `production`, `shop@1.2.3`.
-    #[cfg(feature = "sentry")]
-    pub fn sentry(mut self, options: steeple_sentry::SentryOptions) -> Self {
-        self.sentry = Some(options);
-        self
-    }
-
-    /// Sends spans by OTLP. Default: what the environment says, else not.
-    #[cfg(feature = "trace")]
-    pub fn traces(mut self, options: steeple_trace::TraceBuilder) -> Self {
-        self.traces = Some(options);
-        self
-    }
-
     /// What counts as a secret. Default: [`Scrubber::default`].
+    #[doc(alias = "redact")]
+    #[doc(alias = "mask")]
     pub fn scrubber(mut self, scrubber: Scrubber) -> Self {
         self.scrubber = scrubber;
         self
     }
 
-    /// How long requests may take to end once the shutdown has begun. Default: 30 seconds.
-    pub fn drain(mut self, deadline: Duration) -> Self {
-        self.drain = deadline;
+    /// How long requests may take to end once the shutdown has begun, `SHUTDOWN_DELAY` included. Default: 20 seconds.
+    ///
+    /// With [`flush_timeout`](Self::flush_timeout) it should stay below the time after which the process is killed, which
+    /// is 30 seconds in Kubernetes.
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.ending.drain = timeout;
         self
     }
 
-    /// How long Sentry, the traces and the log may each take at the very end to send or write what is queued. Default: 5
-    /// seconds.
-    pub fn flush(mut self, deadline: Duration) -> Self {
-        self.flush = deadline;
+    /// How long all sinks together may take at the very end to send and write what is queued. Default: 5 seconds.
+    pub fn flush_timeout(mut self, timeout: Duration) -> Self {
+        self.ending.flush = timeout;
         self
     }
 
-    /// Something that must work for `/readyz` to say so: a database that answers. Its name is in the answer when it does
-    /// not; its error is in the log.
+    /// How long connections are still accepted once the shutdown has begun, so that load balancers notice that `/readyz`
+    /// answers 503. Part of the [`drain_timeout`](Self::drain_timeout). Default: `SHUTDOWN_DELAY`, else 0.
+    pub fn shutdown_delay(mut self, delay: Duration) -> Self {
+        self.ending.delay = delay;
+        self
+    }
+
+    /// How long a client of [`serve`](Steeple::serve) may take to send a request head; then its connection is closed.
+    /// Default: 30 seconds.
+    pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
+        self.connections.header_read_timeout = timeout;
+        self
+    }
+
+    /// How often an HTTP/2 client of [`serve`](Steeple::serve) is pinged, and how long it may take to answer; then its
+    /// connection is closed. Default: 30 and 10 seconds.
+    pub fn http2_keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.connections.keep_alive_interval = interval;
+        self.connections.keep_alive_timeout = timeout;
+        self
+    }
+
+    /// Adds a check that must pass for `/readyz` to answer 200: a database that answers. Where it fails, the answer has its
+    /// name, and the log its error.
+    #[doc(alias = "healthcheck")]
     pub fn readiness<F, T, E>(mut self, name: &'static str, check: F) -> Self
     where
         F: Fn() -> T + Send + Sync + 'static,
@@ -279,69 +297,64 @@ impl Builder {
         self
     }
 
-    /// Checks everything and sets up the log of this process.
+    /// Checks everything, starts the integrations that are on, and sets up the log of this process.
     ///
     /// # Errors
-    /// When a setting cannot be used. The error names it, what it holds and what it may hold.
+    /// When a setting is invalid. The error has its name, its value and the allowed values.
     pub fn build(self) -> Result<Steeple, ConfigError> {
+        let service = self.service.or_executable();
+        let ending = self.ending.check()?;
         env::set_known_methods(self.known_methods)?;
-        let naming = self.naming.build().map_err(|error| ConfigError::part("the naming rules", error))?;
+        let naming = self.naming.build().map_err(|error| ConfigError::part("the naming rules", &error))?;
+        let trust = if self.proxies.is_some() { env::TRUSTED_PROXIES } else { "as set in code, else none" };
         let users = match self.proxies {
             Some(proxies) => self.users.trusted_proxies(proxies),
             None => self.users,
         };
-        let users = users.build().map_err(|error| ConfigError::part("the user", error))?;
+        let users = users.build().map_err(|error| ConfigError::part("the user", &error))?;
         let metrics = if self.default_registry {
             self.metrics.merge(prometheus::default_registry().clone())
         } else {
             self.metrics
         };
         let metrics = metrics.scrubber(self.scrubber.clone()).build();
-        let metrics = metrics.map_err(|error| ConfigError::part("the metrics", error))?;
-        #[cfg(feature = "trace")]
-        let traces = integration::traces(self.traces, &self.service, &self.scrubber)?;
-        #[cfg(not(feature = "trace"))]
-        let traces = ();
-        let guard = self.log_setup.set_up(&self.service, &self.scrubber, &traces, &metrics)?;
-        let handle = guard.as_ref().map(LogGuard::handle);
+        let metrics = metrics.map_err(|error| ConfigError::part("the metrics", &error))?;
+        let mut setup = Setup::new(&service, &self.scrubber, &metrics);
+        let (running, integrations) = self.integrations.start(&mut setup)?;
+        let Setup { mut own, sinks, mut warnings, lines_as_events, started, .. } = setup;
+        let set_up = self.log_setup.set_up(&service, &self.scrubber, &running, &metrics)?;
+        warnings.extend(set_up.warnings);
+        let handle = set_up.guard.as_ref().map(LogGuard::handle);
         let mut log = self.log.scrubber(self.scrubber.clone());
         if let Some(writer) = &handle {
             log = log.writer(writer.clone());
         }
-        if integration::exports_logs(&traces) {
+        if lines_as_events {
             log = log.also_events();
         }
         if let Some(slow_after) = self.slow_after {
             log = log.slow_after(slow_after);
         }
-        if let Some(share) = self.keep {
-            log = log.keep(share);
+        if let Some(ratio) = self.log_sample_ratio {
+            log = log.keep(ratio);
         }
-        let log = log.build().map_err(|error| ConfigError::part("the log", error))?;
+        let log = log.build().map_err(|error| ConfigError::part("the log", &error))?;
         steeple_core::notice_panics();
-        #[cfg_attr(
-            not(any(feature = "sentry", feature = "trace")),
-            expect(unused_mut, reason = "integrations add to it")
-        )]
-        let mut own = integration::own_metrics(handle, log.clone());
-        #[cfg(feature = "sentry")]
-        let errors = integration::sentry(self.sentry, &self.service, &self.scrubber, &mut own)?;
-        #[cfg(not(feature = "sentry"))]
-        let errors = ();
-        #[cfg(feature = "trace")]
-        if let Some(traces) = &traces {
-            integration::trace_metrics(&mut own, traces.clone());
-        }
+        own_metrics::add(&mut own, handle, log.clone());
         own.register(metrics.registry());
-        Ok(Steeple::new(
-            (self.request_ids, naming, users, traces, errors, log, metrics),
-            guard.map(Arc::new),
-            self.checks,
-            self.drain,
-            self.flush,
-        ))
+        let summary = Summary::new(service, set_up.summary, trust, integrations, warnings);
+        Ok(Steeple::new(Inner {
+            layer: SteepleLayer::new(running.observe(self.request_ids, naming, users, log, metrics)),
+            running,
+            started,
+            guard: set_up.guard,
+            sinks,
+            summary,
+            checks: self.checks,
+            shutdown: Shutdown::default(),
+            ending,
+            connections: self.connections,
+            tasks: Tasks::default(),
+        }))
     }
 }
-
-/// What the layer of [`Steeple`] watches with, in this order: ids and names are there before anybody writes them.
-pub type Observers = (RequestIds, Naming, Users, Traces, Errors, Log, Metrics);

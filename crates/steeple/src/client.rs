@@ -1,20 +1,16 @@
-//! Outgoing calls, watched by whatever is on.
+//! Outgoing calls, observed by whatever is on.
 
 use http::uri::Authority;
 use steeple_core::call::{CallLayer, Caller};
 use steeple_metrics::ClientCalls;
 use tower_layer::Layer;
 
-use crate::Steeple;
+use crate::{Steeple, integrations::Calls};
 
-/// What watches outgoing calls: spans where there is a receiver, else the caller's trace passed on; metrics always.
-#[cfg(feature = "trace")]
-pub type CallObservers = (Option<steeple_trace::ClientSpans>, ClientCalls);
-/// What watches outgoing calls: metrics.
-#[cfg(not(feature = "trace"))]
-pub type CallObservers = ClientCalls;
+/// What observes outgoing calls: spans where there is a receiver, else the caller's trace passed on; metrics always.
+pub type CallObservers = (Calls, ClientCalls);
 
-/// Watches outgoing calls: of any tower service that takes `http::Request`. Made by [`Steeple::client_layer`].
+/// Observes outgoing calls: of any tower service that takes `http::Request`. Made by [`Steeple::client_layer`].
 ///
 /// # Examples
 /// ```
@@ -35,31 +31,15 @@ pub type CallObservers = ClientCalls;
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until a service is wrapped in it"]
 pub struct ClientLayer {
-    observers: CallObservers,
+    pub(crate) observers: CallObservers,
     server: Option<Authority>,
 }
 
 impl ClientLayer {
-    /// The `host:port` of the service, for clients whose requests do not say it: tonic's channel, whose endpoint has it in
-    /// its URI.
+    /// The `host:port` of the service, for clients whose requests do not have it: tonic's channel has it in the URI of its
+    /// endpoint.
     pub fn server(mut self, authority: Authority) -> Self {
         self.server = Some(authority);
-        self
-    }
-
-    /// Passes `baggage` on to this host as well; `*.example.internal` stands for all below it, `*` for all.
-    ///
-    /// By default baggage goes to nobody: it may say who the user is.
-    #[cfg(feature = "trace")]
-    pub fn baggage_to(mut self, host: impl Into<String>) -> Self {
-        self.observers.0 = self.observers.0.map(|spans| spans.baggage_to(host));
-        self
-    }
-
-    /// Passes the trace on to this host, and to others that are named like this, but to no one else.
-    #[cfg(feature = "trace")]
-    pub fn only_to(mut self, host: impl Into<String>) -> Self {
-        self.observers.0 = self.observers.0.map(|spans| spans.only_to(host));
         self
     }
 }
@@ -80,22 +60,12 @@ impl Steeple {
     /// The layer for a client: a span for each call where there is a receiver, the trace passed on, and the metrics
     /// that the server has.
     ///
-    /// Without a receiver, calls of an exchange pass on the trace that its caller sent, as it came, so that the log lines
-    /// of all three have one `trace_id`; [`ClientLayer::only_to`] says to whom. A trace that begins here is not passed on
-    /// then: whom it calls decides for itself what to sample. Without the feature `trace` nothing is.
+    /// Without a receiver, calls of an exchange pass on the trace that its caller sent, unchanged, so that the log lines
+    /// of all three have one `trace_id`; with the feature `trace`, `ClientLayer::only_to` restricts the hosts. A trace that
+    /// begins here is not passed on then: the called service decides about sampling. Without the feature `trace` no trace
+    /// is passed on.
     pub fn client_layer(&self) -> ClientLayer {
         let calls = self.metrics().client_calls().clone();
-        #[cfg(feature = "trace")]
-        let observers = {
-            let nothing_recorded = || steeple_trace::Trace::builder().build().ok();
-            let spans = match self.traces() {
-                Some(traces) => Some(traces.client_spans()),
-                None => nothing_recorded().map(|trace| trace.client_spans().without_spans()),
-            };
-            (spans, calls)
-        };
-        #[cfg(not(feature = "trace"))]
-        let observers = calls;
-        ClientLayer { observers, server: None }
+        ClientLayer { observers: (self.running().call_observer(), calls), server: None }
     }
 }

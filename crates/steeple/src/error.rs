@@ -1,81 +1,83 @@
 use std::{error::Error, fmt};
 
-type Source = Box<dyn Error + Send + Sync>;
+use steeple_scrub::Scrubber;
 
-/// A setting that cannot be used. Names it, and says what it holds and what it may hold.
+/// The most bytes of a message. A value that somebody pasted by mistake can have any length.
+const MAX_BYTES: usize = 500;
+
+/// An invalid setting. The message has its name, its value and the allowed values.
 ///
-/// `Debug` writes what `Display` does, with the sources after it: it is what a `main` that returns the error prints.
-pub struct ConfigError(Kind);
-
-enum Kind {
-    Variable {
-        name: &'static str,
-        value: String,
-        expected: &'static str,
-    },
-    /// The part that reads the variable says already what it holds and what it may hold.
-    Refused {
-        name: &'static str,
-        by: Source,
-    },
-    Part {
-        what: &'static str,
-        source: Source,
-    },
+/// The message is one line of at most 500 bytes without secrets: passwords in URLs, tokens and the like are redacted, and the
+/// value of a variable that holds a secret is never in it. `Debug` writes the same, because a `main` that returns the
+/// error prints that.
+pub struct ConfigError {
+    variable: Option<String>,
+    message: String,
 }
 
 impl ConfigError {
-    pub(crate) fn variable_value(name: &'static str, value: impl Into<String>, expected: &'static str) -> Self {
-        Self(Kind::Variable { name, value: value.into(), expected })
+    /// A variable with an invalid value.
+    pub(crate) fn variable_value(name: &str, value: impl AsRef<str>, expected: &str) -> Self {
+        let message = format!("{name} holds {:?}; it may hold {expected}", value.as_ref());
+        Self::new(Some(name), &message)
     }
 
-    pub(crate) fn refused(name: &'static str, by: impl Into<Source>) -> Self {
-        Self(Kind::Refused { name, by: by.into() })
+    /// A variable whose value must not be shown.
+    pub(crate) fn secret_value(name: &str, expected: &str) -> Self {
+        Self::new(Some(name), &format!("{name} has an invalid value; it may hold {expected}"))
     }
 
-    pub(crate) fn part(what: &'static str, source: impl Into<Source>) -> Self {
-        Self(Kind::Part { what, source: source.into() })
+    /// A variable whose value was rejected with this error.
+    pub(crate) fn rejected(name: &str, error: &(dyn Error + 'static)) -> Self {
+        Self::new(Some(name), &format!("{name}: {}", chain(error)))
     }
 
-    /// The environment variable whose value is unusable, if it was one that the facade reads by itself. Those of Sentry and
-    /// of the traces are named by the source.
-    pub fn variable(&self) -> Option<&'static str> {
-        match &self.0 {
-            Kind::Variable { name, .. } | Kind::Refused { name, .. } => Some(name),
-            Kind::Part { .. } => None,
+    /// A part that could not be built, such as `the log`.
+    pub(crate) fn part(what: &str, error: &(dyn Error + 'static)) -> Self {
+        Self::new(None, &format!("cannot set up {what}: {}", chain(error)))
+    }
+
+    pub(crate) fn new(variable: Option<&str>, message: &str) -> Self {
+        Self { variable: variable.map(str::to_owned), message: presentable(message) }
+    }
+
+    /// The environment variable with the invalid value, if a variable that the facade reads is the cause.
+    pub fn variable(&self) -> Option<&str> {
+        self.variable.as_deref()
+    }
+}
+
+/// One line, without secrets, cut.
+pub(crate) fn presentable(message: &str) -> String {
+    let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    Scrubber::default().text(&line).cut(MAX_BYTES, "…").into_inner().into_owned()
+}
+
+/// The error with its sources, unless they repeat what is there already.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let further = error.to_string();
+        if !text.contains(&further) {
+            text.push_str(": ");
+            text.push_str(&further);
         }
+        source = error.source();
     }
+    text
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Kind::Variable { name, value, expected } => write!(f, "{name} holds {value:?}; it may hold {expected}"),
-            Kind::Refused { name, by } => write!(f, "{name}: {by}"),
-            Kind::Part { what, .. } => write!(f, "cannot set up {what}"),
-        }
+        f.write_str(&self.message)
     }
 }
 
 impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)?;
-        let mut source = self.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        fmt::Display::fmt(self, f)
     }
 }
 
-impl Error for ConfigError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.0 {
-            Kind::Variable { .. } => None,
-            // What it says itself is in the message.
-            Kind::Refused { by, .. } => by.source(),
-            Kind::Part { source, .. } => Some(&**source),
-        }
-    }
-}
+impl Error for ConfigError {}

@@ -8,7 +8,6 @@ type Check = dyn Fn() -> Answer + Send + Sync;
 pub(crate) struct Checks(Vec<(&'static str, Arc<Check>)>);
 
 /// A check that takes longer than this has failed.
-#[cfg_attr(not(feature = "axum"), expect(dead_code, reason = "asked for by the routes alone"))]
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Checks {
@@ -25,8 +24,7 @@ impl Checks {
         self.0.push((name, Arc::new(check)));
     }
 
-    /// The names of what does not work, with what it said.
-    #[cfg(feature = "axum")]
+    /// The names of the checks that fail, with their errors.
     pub(crate) async fn failing(&self) -> Vec<(&'static str, String)> {
         let mut failing = Vec::new();
         for (name, check) in &self.0 {

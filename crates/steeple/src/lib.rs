@@ -1,39 +1,45 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(feature = "serve"),
+    expect(dead_code, reason = "time limits, tasks and addresses are those of `serve`")
+)]
 
 mod builder;
 mod client;
 mod env;
 mod error;
 mod health;
-mod integration;
+#[expect(clippy::allow_attributes, reason = "which parts are used depends on the features")]
+#[allow(dead_code, reason = "what one integration uses, another does not")]
+mod integrations;
+mod layer;
 mod logging;
+mod options;
 mod own_metrics;
 #[cfg(feature = "axum")]
 mod routes;
-#[cfg(feature = "axum")]
+#[cfg(feature = "serve")]
 pub mod serve;
+mod shutdown;
+#[expect(clippy::allow_attributes, reason = "which parts are used depends on the features")]
+#[allow(dead_code, reason = "without integrations nothing is sent")]
+mod sink;
 mod steeple;
+mod summary;
 
 pub use steeple_core::{
     Exchange, ObserveLayer, Observer, Outcome, RecordedError, RequestId, Signal, TransactionName, User,
 };
 #[cfg(feature = "axum")]
 pub use steeple_user::{ClientAddress, CurrentUser};
-pub use {
-    steeple_core as core, steeple_log as log, steeple_metrics as metrics, steeple_scrub as scrub,
-    steeple_transaction as transaction, steeple_user as user,
-};
-
-#[cfg(feature = "sentry")]
-pub use steeple_sentry as sentry;
-#[cfg(feature = "trace")]
-pub use steeple_trace as trace;
 
 pub use self::{
-    builder::{Builder, Observers},
+    builder::SteepleBuilder,
     client::{CallObservers, ClientLayer},
     error::ConfigError,
-    integration::{Errors, Traces},
-    steeple::Steeple,
+    integrations::{Observers, crates::*},
+    layer::SteepleLayer,
+    shutdown::Shutdown,
+    steeple::{FlushReport, Steeple},
 };

@@ -1,21 +1,33 @@
-//! Sets up the log of the process, and says of a setting that it cannot be used.
+//! Sets up the log of the process.
 
 use std::path::PathBuf;
 
 use steeple_log::{Format, InitError, LogGuard, Logging, Rotation};
 use steeple_metrics::Metrics;
 use steeple_scrub::Scrubber;
-#[cfg(feature = "sqlx")]
-use tracing_subscriber::filter::Targets;
-#[cfg(any(feature = "sqlx", feature = "trace"))]
-use tracing_subscriber::{Layer, filter::LevelFilter};
+use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
 
 use crate::{
     ConfigError,
     env::{self, Lookup, Service},
-    integration::Traces,
+    integrations::Running,
 };
+
+/// The log as it was set up, or left alone.
+pub(crate) struct SetUp {
+    /// `None`: the process's log is not Steeple's.
+    pub(crate) guard: Option<LogGuard>,
+    /// For the start summary.
+    pub(crate) summary: String,
+    /// Settings without effect.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Whether events of this thread go anywhere. Asked before files are opened that would stay empty.
+fn has_subscriber() -> bool {
+    tracing::dispatcher::get_default(|current| !current.is::<NoSubscriber>())
+}
 
 /// What the log of the process is to be.
 #[derive(Debug)]
@@ -62,7 +74,7 @@ impl Default for LogSetup {
 }
 
 impl LogSetup {
-    pub(crate) fn from_lookup(env: &impl Lookup) -> Result<Self, ConfigError> {
+    pub(crate) fn from_lookup(env: &dyn Lookup) -> Result<Self, ConfigError> {
         const DIRECTORY: &str = "LOG_DIR";
         let level = env.first(&["LOG_LEVEL", "RUST_LOG"])?;
         Ok(Self {
@@ -78,42 +90,67 @@ impl LogSetup {
         (self.directory, self.directory_from) = (Some(directory.into()), None);
     }
 
-    /// `None`: the log is not wanted, or the process logs in its own way already and keeps it.
-    #[cfg_attr(not(feature = "trace"), expect(clippy::trivially_copy_pass_by_ref, reason = "with traces it is none"))]
+    /// Sets the log up, unless it is not wanted or the process has a subscriber already.
     pub(crate) fn set_up(
         self,
         service: &Service,
         scrubber: &Scrubber,
-        traces: &Traces,
+        running: &Running,
         metrics: &Metrics,
-    ) -> Result<Option<LogGuard>, ConfigError> {
-        if !self.is_on {
-            return Ok(None);
+    ) -> Result<SetUp, ConfigError> {
+        if !self.is_on || has_subscriber() {
+            return Ok(self.left_alone());
         }
-        let guard = self.logging(service).scrubber(scrubber.clone()).build().map_err(|error| self.refusal(error))?;
-        let subscriber = Registry::default().with(guard.layer());
-        #[cfg(feature = "trace")]
-        let subscriber = {
-            let filter = self.level.as_ref().map_or("info", |level| &level.text);
-            // Below `info` are the inner spans of h2 and its like: no exchange's, with frames for attributes.
-            // The filter is there without the layer too: a layer that is `None` and has no filter keeps the others from
-            // refusing, and every span of every library is made. That made a request over HTTP/2 three times as dear.
-            let level = if traces.is_some() { LevelFilter::INFO } else { LevelFilter::OFF };
-            let spans = traces.as_ref().map(steeple_trace::Trace::tracing_layer).with_filter(level);
-            subscriber.with(spans).with(crate::integration::logs_layer(traces.as_ref(), filter))
-        };
-        #[cfg(not(feature = "trace"))]
-        let () = traces;
+        let guard = self.logging(service).scrubber(scrubber.clone()).build().map_err(|error| self.refusal(&error))?;
+        let filter = self.level.as_ref().map_or("info", |level| &level.text);
+        let subscriber = running.subscribe(Registry::default().with(guard.layer()), filter);
         #[cfg(feature = "sqlx")]
         let subscriber = {
-            // By a filter of its own: the statements are timed whatever the log's level is.
+            use tracing_subscriber::{
+                Layer,
+                filter::{LevelFilter, Targets},
+            };
+            // With a filter that is not the log's: the statements are timed whatever the log's level is.
             let statements = Targets::new().with_target("sqlx::query", LevelFilter::TRACE);
             subscriber.with(metrics.sqlx_layer().with_filter(statements))
         };
         #[cfg(not(feature = "sqlx"))]
         let _ = metrics;
-        // Where the process has a subscriber, exchanges' lines go through that.
-        Ok(guard.install(subscriber).is_ok().then_some(guard))
+        if guard.install(subscriber).is_err() {
+            return Ok(self.left_alone());
+        }
+        Ok(SetUp { guard: Some(guard), summary: self.summary(), warnings: Vec::new() })
+    }
+
+    /// Settings that have no effect without Steeple's subscriber are warnings.
+    fn left_alone(&self) -> SetUp {
+        let level = self.level.as_ref().and_then(|level| level.from);
+        let format = self.format.map(|_| env::LOG_FORMAT);
+        let directory = self.directory.as_ref().and(self.directory_from);
+        let warning = |variable| {
+            format!(
+                "{variable} has no effect: the process has a `tracing` subscriber, and Steeple does not set up the log"
+            )
+        };
+        let warnings = [level, format, directory].into_iter().flatten().map(warning).collect();
+        SetUp {
+            guard: None,
+            summary: "not set up by Steeple, events go to the process's subscriber".to_owned(),
+            warnings,
+        }
+    }
+
+    fn summary(&self) -> String {
+        let level = self.level.as_ref().map_or("info", |level| &level.text);
+        let mut summary = format!("Steeple's subscriber, level {level}");
+        if self.console {
+            summary.push_str(", standard output");
+        }
+        if let Some(directory) = &self.directory {
+            summary.push_str(", ");
+            summary.push_str(&directory.join("{combined,error}.log").to_string_lossy());
+        }
+        summary
     }
 
     fn logging(&self, service: &Service) -> Logging {
@@ -143,7 +180,7 @@ impl LogSetup {
     }
 
     /// The error, with the variable that has led to it.
-    fn refusal(&self, error: InitError) -> ConfigError {
+    fn refusal(&self, error: &InitError) -> ConfigError {
         let variable = if error.is_filter() {
             self.level.as_ref().and_then(|level| level.from)
         } else if error.is_directory() {
@@ -152,7 +189,7 @@ impl LogSetup {
             None
         };
         match variable {
-            Some(name) => ConfigError::refused(name, error),
+            Some(name) => ConfigError::rejected(name, error),
             None => ConfigError::part("the log", error),
         }
     }

@@ -1,4 +1,4 @@
-//! What Steeple says of itself: losses, and hooks that panicked.
+//! What Steeple counts about itself: losses, and panics in hooks.
 //!
 //! Counts are kept where they arise and are read at each scrape.
 
@@ -7,6 +7,20 @@ use prometheus::{
     core::{Collector, Desc},
     proto::MetricFamily,
 };
+use steeple_log::{Log, LogHandle};
+
+/// Adds what is counted without any integration.
+pub(crate) fn add(own: &mut OwnMetrics, handle: Option<LogHandle>, log: Log) {
+    own.add_by("steeple_log_lines_dropped_total", "Log lines that an output could not write.", "output", move || {
+        handle.iter().flat_map(LogHandle::losses).map(|loss| (loss.output, loss.lines)).collect()
+    });
+    own.add(
+        "steeple_log_lines_sampled_out_total",
+        "Log lines of successful exchanges that were left out by sampling.",
+        move || log.sampled_out(),
+    );
+    own.add("steeple_observer_panics_total", "Panics in observer hooks.", steeple_core::observer_panics);
+}
 
 type Read = dyn Fn() -> Vec<(String, u64)> + Send + Sync;
 
@@ -32,7 +46,7 @@ impl OwnMetrics {
     where
         R: Fn() -> Vec<(String, u64)> + Send + Sync + 'static,
     {
-        // Fails for names that are none; these are ours, and tests read them.
+        // Fails for invalid names; these are ours, and tests read them.
         if let Ok(counters) = IntCounterVec::new(Opts::new(name, help), labels) {
             self.0.push(Own { counters, is_labelled: !labels.is_empty(), read: Box::new(read) });
         }

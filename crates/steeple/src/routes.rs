@@ -9,14 +9,16 @@ impl Steeple {
     ///
     /// - `GET /metrics`: what Prometheus scrapes.
     /// - `GET /healthz`: 200 as long as the process can answer at all.
-    /// - `GET /readyz`: 200 when every [readiness check](crate::Builder::readiness) passes and no shutdown has begun; else
+    /// - `GET /readyz`: 200 when every [readiness check](crate::SteepleBuilder::readiness) passes and no shutdown has begun; else
     ///   503, with the names of what does not work.
     ///
     /// Probes and scrapes that go well leave no log line, no trace and no latency: they would be most of both. Those that
     /// fail do.
     pub fn routes<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         let (metrics, ready) = (self.metrics().clone(), self.clone());
-        Router::new()
+        // What integrations serve.
+        let more = self.inner().started.get::<Router>().cloned().unwrap_or_default();
+        more.with_state(())
             .route(
                 "/metrics",
                 get(|exchange: Exchange, headers: HeaderMap| async move {
@@ -35,11 +37,11 @@ impl Steeple {
     }
 
     async fn readiness(&self, exchange: &Exchange) -> (StatusCode, String) {
-        if self.shutdown.has_begun() {
+        if self.inner().shutdown.has_begun() {
             leave_out(exchange);
             return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n".to_owned());
         }
-        let failing = self.checks.failing().await;
+        let failing = self.inner().checks.failing().await;
         if failing.is_empty() {
             leave_out(exchange);
             return (StatusCode::OK, "ready\n".to_owned());

@@ -4,6 +4,7 @@
 
 use std::{
     net::TcpListener,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,7 @@ use axum::{
     routing::get,
 };
 use http::{Request, StatusCode};
-use steeple::{Exchange, Steeple, sentry::SentryOptions};
+use steeple::{Exchange, Steeple, sentry::SentryOptions, trace::Sampling};
 use tower::{Layer, ServiceExt, service_fn};
 
 /// An address at which nobody listens.
@@ -35,18 +36,18 @@ async fn receivers_that_are_down_harm_no_request_and_are_counted() {
     let address = nobody();
     let steeple = Steeple::builder()
         .without_log_setup()
-        .sentry(SentryOptions::new(format!("http://public@{address}/1")))
-        .traces(
-            steeple::trace::TraceBuilder::default()
+        .sentry(|sentry| sentry.dsn(format!("http://public@{address}/1")))
+        .traces(|traces| {
+            traces
                 .otlp(steeple::trace::Otlp::new().endpoint(format!("http://{address}")))
                 .export_delay(Duration::from_millis(10))
-                .export_timeout(Duration::from_millis(200)),
-        )
-        .flush(Duration::from_secs(2))
+                .export_timeout(Duration::from_millis(200))
+        })
+        .flush_timeout(Duration::from_secs(2))
         .build()
         .unwrap();
-    let doctoring = steeple.clone();
-    let findings = tokio::task::spawn_blocking(move || doctoring.doctor()).await.unwrap();
+    let diagnosed = steeple.clone();
+    let findings = tokio::task::spawn_blocking(move || diagnosed.diagnose()).await.unwrap();
     assert!(!findings.is_empty(), "a receiver that is down is found before it is missed");
     let app: Router =
         Router::new().route("/fail", get(|| async { StatusCode::INTERNAL_SERVER_ERROR })).layer(steeple.layer());
@@ -57,7 +58,7 @@ async fn receivers_that_are_down_harm_no_request_and_are_counted() {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let flushing = steeple.clone();
-        tokio::task::spawn_blocking(move || flushing.flush()).await.unwrap();
+        tokio::task::spawn_blocking(move || flushing.flush()).await.unwrap().left().count();
         let page = String::from_utf8(steeple.metrics().render(None, None).body.to_vec()).unwrap();
         let has = |line: &str| page.lines().any(|found| found == line);
         if has("steeple_sentry_dropped_total{reason=\"network\"} 3")
@@ -74,13 +75,71 @@ async fn receivers_that_are_down_harm_no_request_and_are_counted() {
 fn sentry_is_told_who_the_service_is_unless_it_was_told_otherwise() {
     let sentry = |options: fn(SentryOptions) -> SentryOptions| {
         let shop = Steeple::builder().service_name("shop").service_version("1.2.3").environment("staging");
-        let options = options(SentryOptions::new(format!("http://public@{}/1", nobody())));
-        let steeple = shop.without_log_setup().sentry(options).build().unwrap();
+        let dsn = format!("http://public@{}/1", nobody());
+        let steeple = shop.without_log_setup().sentry(|sentry| options(sentry.dsn(dsn))).build().unwrap();
         let client = steeple.sentry().unwrap().client();
         (client.options().environment.clone().unwrap(), client.options().release.clone().unwrap())
     };
     assert_eq!(sentry(|options| options), ("staging".into(), "shop@1.2.3".into()));
     assert_eq!(sentry(|options| options.environment("test").release("shop@2")), ("test".into(), "shop@2".into()));
+}
+
+#[test]
+fn settings_in_code_extend_those_of_the_environment_and_a_disabled_integration_stays_off() {
+    let variables = [
+        ("SENTRY_DSN", format!("http://public@{}/1", nobody())),
+        ("SENTRY_RELEASE", "shop@7".to_owned()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", nobody())),
+        ("OTEL_TRACES_SAMPLER", "always_off".to_owned()),
+    ];
+    alone("extends_the_environment", &variables);
+    alone("has_disabled_integrations", &[&variables[..], &[("STEEPLE_DISABLE", "sentry, trace".to_owned())]].concat());
+    // What turns it on may be the code alone; the other variables still count.
+    alone("turns_sentry_on_in_code", &variables[1..2]);
+}
+
+/// Runs a test of this file in a process with these variables.
+fn alone(test: &str, variables: &[(&str, String)]) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args([test, "--exact", "--nocapture", "--ignored"])
+        .envs(variables.iter().map(|(name, value)| (name, value)));
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && stdout.contains("1 passed"), "{test}: {output:?}");
+}
+
+#[test]
+#[ignore = "run by another test, in a process with variables"]
+fn extends_the_environment() {
+    let options = Steeple::builder_from_env().unwrap().without_log_setup();
+    let steeple = options
+        .sentry(|sentry| sentry.environment("staging"))
+        .traces(|traces| traces.sampling(Sampling::always_on()))
+        .build()
+        .unwrap();
+    let client = steeple.sentry().unwrap().client();
+    let (release, environment) = (client.options().release.as_deref(), client.options().environment.as_deref());
+    assert_eq!((release, environment), (Some("shop@7"), Some("staging")));
+    assert_eq!(steeple.traces().unwrap().receivers().len(), 1, "the receiver is that of the environment");
+}
+
+#[test]
+#[ignore = "run by another test, in a process with variables"]
+fn has_disabled_integrations() {
+    let options = Steeple::builder_from_env().unwrap().without_log_setup();
+    let steeple = options.sentry(|sentry| sentry.environment("staging")).build().unwrap();
+    assert!(steeple.sentry().is_none() && steeple.traces().is_none());
+}
+
+#[test]
+#[ignore = "run by another test, in a process with variables"]
+fn turns_sentry_on_in_code() {
+    let options = Steeple::builder_from_env().unwrap().without_log_setup();
+    let dsn = format!("http://public@{}/1", nobody());
+    let steeple = options.sentry(|sentry| sentry.dsn(dsn)).build().unwrap();
+    assert_eq!(steeple.sentry().unwrap().client().options().release.as_deref(), Some("shop@7"));
+    assert!(steeple.traces().is_none());
 }
 
 #[tokio::test]

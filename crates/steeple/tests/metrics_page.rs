@@ -4,11 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use steeple::{
-    Steeple,
-    sentry::{Loss, SentryOptions},
-    trace::{Otlp, TraceBuilder},
-};
+use steeple::{Steeple, sentry::Loss, trace::Otlp};
 
 /// Of each family: kind, labels, meaning.
 type Families = BTreeMap<String, (String, BTreeSet<String>, String)>;
@@ -46,8 +42,8 @@ fn what_the_facade_counts_of_its_own_work_is_documented_as_it_is_printed() {
     let directory = tempfile::tempdir().unwrap();
     let steeple = Steeple::builder()
         .log_directory(directory.path())
-        .sentry(SentryOptions::new("http://public@127.0.0.1:9/1"))
-        .traces(TraceBuilder::default().otlp(Otlp::new()))
+        .sentry(|sentry| sentry.dsn("http://public@127.0.0.1:9/1"))
+        .traces(|traces| traces.otlp(Otlp::new()))
         .build()
         .unwrap();
     let printed = printed(str::from_utf8(&steeple.metrics().render(None, None).body).unwrap());

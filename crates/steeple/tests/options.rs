@@ -10,11 +10,7 @@ use std::{
 use axum::{Router, body::Body, routing::get};
 use http::Request;
 use prometheus::IntCounter;
-use steeple::{
-    Builder, Steeple,
-    log::{Log, RouteOptions},
-    metrics::Metrics,
-};
+use steeple::{Steeple, SteepleBuilder, log::RouteOptions};
 use tower::ServiceExt;
 
 /// Runs a test of this file again in a process of its own, with these variables: a process has one log and one environment.
@@ -38,14 +34,14 @@ fn one_request(steeple: &Steeple) {
         let response = app.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
         axum::body::to_bytes(response.into_body(), 100).await.unwrap();
     });
-    assert!(steeple.flush());
+    assert!(steeple.flush().is_complete());
 }
 
 fn read(directory: &Path) -> String {
     std::fs::read_to_string(directory.join("combined.log")).unwrap()
 }
 
-fn page(options: Builder) -> String {
+fn page(options: SteepleBuilder) -> String {
     let steeple = options.without_log_setup().build().unwrap();
     String::from_utf8(steeple.metrics().render(None, None).body.to_vec()).unwrap()
 }
@@ -57,10 +53,10 @@ fn what_a_team_counts_already_is_shown_whoever_chose_the_options_for_metrics() {
     jobs.inc_by(3);
     for options in [
         Steeple::builder(),
-        Steeple::builder().metrics(Metrics::builder().max_routes(10)),
+        Steeple::builder().metrics(|metrics| metrics.max_routes(10)),
         // Said twice, it is there once.
-        Steeple::builder().metrics(Metrics::builder().merge(prometheus::default_registry().clone())),
-        Steeple::builder().metrics(Metrics::builder().registry(prometheus::default_registry().clone())),
+        Steeple::builder().metrics(|metrics| metrics.merge(prometheus::default_registry().clone())),
+        Steeple::builder().metrics(|metrics| metrics.registry(prometheus::default_registry().clone())),
     ] {
         let page = page(options);
         assert_eq!(page.lines().filter(|line| *line == "jobs_total 3").count(), 1, "{page}");
@@ -72,7 +68,7 @@ fn what_a_team_counts_already_is_shown_whoever_chose_the_options_for_metrics() {
 #[test]
 fn a_bad_option_is_named_once_with_what_it_holds() {
     #[track_caller]
-    fn check(options: Builder, once: &[&str]) {
+    fn check(options: SteepleBuilder, once: &[&str]) {
         let error = options.build().unwrap_err();
         assert_eq!(error.variable(), None, "no variable holds it: the code said so");
         let text = format!("{error:?}");
@@ -82,7 +78,7 @@ fn a_bad_option_is_named_once_with_what_it_holds() {
     }
     check(Steeple::builder().log_level("loud"), &["\"loud\"", "debug"]);
     check(Steeple::builder().log_directory("/dev/null/logs"), &["/dev/null/logs", "Not a directory"]);
-    check(Steeple::builder().without_log_setup().keep_log_lines(2.0), &["the share of lines to keep is 2"]);
+    check(Steeple::builder().without_log_setup().log_sample_ratio(2.0), &["the share of lines to keep is 2"]);
 }
 
 #[test]
@@ -159,9 +155,9 @@ fn options_for_lines_reach_the_log_and_the_shorthands_go_before_them() {
 #[test]
 #[ignore = "run by others, in a process of its own"]
 fn logs_one_route_less_than_the_others() {
-    let lines = Log::builder().keep(1.0).slow_after(Duration::ZERO).route("/", RouteOptions::new().keep(0.0));
     let options = Steeple::builder_from_env().unwrap().without_console();
-    let steeple = options.log(lines).slow_after(Duration::from_mins(1)).build().unwrap();
+    let lines = options.log(|log| log.keep(1.0).slow_after(Duration::ZERO).route("/", RouteOptions::new().keep(0.0)));
+    let steeple = lines.slow_after(Duration::from_mins(1)).build().unwrap();
     one_request(&steeple);
     assert_eq!(steeple.log().sampled_out(), 1);
 }

@@ -35,7 +35,7 @@ async fn start(steeple: Steeple, app: Router) -> Server {
     Server { address, steeple, serving }
 }
 
-fn quiet() -> steeple::Builder {
+fn quiet() -> steeple::SteepleBuilder {
     Steeple::builder().without_log_setup()
 }
 
@@ -117,7 +117,7 @@ async fn a_request_in_flight_is_answered_before_the_end() {
 #[tokio::test]
 async fn a_request_that_does_not_end_does_not_hold_up_the_end() {
     let app = Router::new().route("/never", get(|| async { std::future::pending::<()>().await }));
-    let server = start(quiet().drain(Duration::from_millis(100)).build().unwrap(), app).await;
+    let server = start(quiet().drain_timeout(Duration::from_millis(100)).build().unwrap(), app).await;
     let _waiting = tokio::spawn(ask(server.address, "/never"));
     tokio::time::sleep(Duration::from_millis(50)).await;
     server.steeple.shutdown().begin();

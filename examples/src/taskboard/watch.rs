@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use steeple::{Builder, RecordedError, metrics::Metrics, transaction::Naming};
+use steeple::{RecordedError, SteepleBuilder};
 
 use super::{App, grpc};
 
@@ -10,17 +10,19 @@ use super::{App, grpc};
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Adds to the options what only the board knows: whether its database answers, and which gRPC methods it has.
-pub fn watch(app: &App, options: Builder) -> Builder {
+pub fn watch(app: &App, options: SteepleBuilder) -> SteepleBuilder {
     let database = app.clone();
     let methods = grpc::METHODS.into_iter();
-    let metrics = Metrics::builder().build_info("taskboard", env!("CARGO_PKG_VERSION"));
     options
         .readiness("database", move || {
             let app = database.clone();
             // With its sources, which a `StoreError` does not say by itself.
             async move { app.ready().await.map_err(|error| RecordedError::of(&error)) }
         })
-        .naming(Naming::builder().grpc_methods(methods.clone().map(|(method, _)| method)))
-        .metrics(methods.fold(metrics, |metrics, (method, kind)| metrics.grpc_method(method, kind)))
-        .drain(GRACE)
+        .naming(|names| names.grpc_methods(methods.clone().map(|(method, _)| method)))
+        .metrics(|metrics| {
+            let metrics = metrics.build_info("taskboard", env!("CARGO_PKG_VERSION"));
+            methods.fold(metrics, |metrics, (method, kind)| metrics.grpc_method(method, kind))
+        })
+        .drain_timeout(GRACE)
 }

@@ -31,10 +31,10 @@ fn a_variable_that_cannot_be_used_is_named_with_what_it_holds_and_may_hold() {
     refused("TRUSTED_PROXIES", "10.0.0.0/8,everybody", &["`10.0.0.0/8", "\"everybody\""]);
     refused("SLOW_REQUEST_MS", "fast", &["holds \"fast\"", "milliseconds"]);
     refused("SLOW_REQUEST_MS", "0", &["from 1"]);
-    refused("OTEL_RESOURCE_ATTRIBUTES", "service.name", &["holds \"service.name\"", "`service.version=1.2.3`"]);
+    refused("OTEL_RESOURCE_ATTRIBUTES", "service.name", &["item 1", "`service.version=1.2.3`"]);
     refused("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense", &["holds \"nonsense\"", "it may hold a URL such as `http://"]);
     refused("OTEL_TRACES_EXPORTER", "zipkin", &["holds \"zipkin\"", "it may hold `otlp` or `none`"]);
-    refused("SENTRY_DSN", "nonsense", &["holds `nonsense`", "it may hold `https://<key>@<host>/<project>`"]);
+    refused("SENTRY_DSN", "nonsense", &["an invalid value", "it may hold `https://<key>@<host>/<project>`"]);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_key_that_is_no_text_is_named_and_not_told() {
         let value = OsStr::from_bytes(b"s3cr3t\xff");
         let output = run(example("taskboard").args(["--listen", "127.0.0.1:0"]).env(variable, value));
         let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(error, format!("taskboard: {variable} holds \"…\"; it may hold text in UTF-8\n"));
+        assert_eq!(error, format!("taskboard: {variable} has an invalid value; it may hold text in UTF-8\n"));
     }
 }
 
@@ -73,8 +73,8 @@ fn spans_that_do_not_get_through_at_the_end_are_told_by_the_log() {
         assert_eq!(program.get(&format!("/api/projects/{project}")).status, 404);
     }
     let lines = program.stop().lines();
-    let told = lines.iter().find(|line| line["message"] == "spans and log records have not reached their receiver");
+    let told = lines.iter().find(|line| line["message"] == "not everything was delivered");
     let told = told.unwrap_or_else(|| panic!("{lines:?}"));
     // Each request's own, and one of its query.
-    assert_eq!((&told["level"], &told["lost"], &told["unsent"]), (&"warn".into(), &6.into(), &0.into()), "{told}");
+    assert_eq!((&told["level"], &told["dropped"], &told["left"]), (&"warn".into(), &6.into(), &0.into()), "{told}");
 }

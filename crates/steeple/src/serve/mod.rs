@@ -1,35 +1,53 @@
 //! Serving with a graceful end: [`Steeple::serve`](crate::Steeple::serve) is made of these.
 
+mod admin;
 mod listener;
+mod observed;
+#[cfg_attr(unix, path = "os/unix.rs")]
+#[cfg_attr(not(unix), path = "os/other.rs")]
+mod os;
 mod server;
 mod signal;
 
 pub use self::{
-    listener::{ObservedListener, WithConnection, WithConnections},
-    signal::{Shutdown, shutdown_signal},
+    listener::Listener,
+    observed::{ObservedListener, WithConnection, WithConnections},
+    signal::shutdown_signal,
 };
+pub use crate::shutdown::Shutdown;
 
-use std::io;
+use std::{io, thread, time::Duration};
 
 use axum::Router;
-use tokio::net::TcpListener;
+use steeple_core::clock;
+use tokio::{sync::oneshot, time::sleep};
 
-use self::server::Server;
-use crate::Steeple;
+use self::{os::Hangups, server::Server, signal::Signals};
+use crate::{FlushReport, Steeple};
 
 impl Steeple {
     /// Serves until Ctrl-C, SIGTERM or [`Steeple::shutdown`], then ends gracefully.
     ///
-    /// From then on `/readyz` says no, no connection is accepted, and requests have
-    /// [`Builder::drain`](crate::Builder::drain) to end; a second signal ends the wait at once. What has not ended by
-    /// then is cut off, which its log line says (`cancelled`). At last everything is sent and written out. HTTP/1.1 and
-    /// HTTP/2, the latter with prior knowledge.
+    /// From then on:
     ///
-    /// A server that needs more than this is `axum::serve` with the parts in [`serve`](crate::serve), or its like.
+    /// 1. `/readyz` answers 503. For `SHUTDOWN_DELAY` (default: 0) everything else goes on as before, so that load
+    ///    balancers notice.
+    /// 2. No connection is accepted. Requests may end until [`drain_timeout`](crate::SteepleBuilder::drain_timeout) is over
+    ///    (default: 20 seconds after the signal). Those that have not ended by then are cut off, and their log line has the
+    ///    outcome `cancelled`.
+    /// 3. What is queued is sent, to all receivers in parallel, and the log is written, within
+    ///    [`flush_timeout`](crate::SteepleBuilder::flush_timeout) (default: 5 seconds). What is left is logged.
+    ///
+    /// A second signal ends any of these waits. SIGHUP calls [`Steeple::reload`]. HTTP/1.1 and HTTP/2, the latter with prior
+    /// knowledge; connections that send no request head within
+    /// [`header_read_timeout`](crate::SteepleBuilder::header_read_timeout), and HTTP/2 clients that do not answer pings, are
+    /// closed.
+    ///
+    /// For a server with other needs, use `axum::serve` with the parts in [`serve`](crate::serve).
     ///
     /// # Errors
-    /// None as things are, since failing to accept a connection is tried again.
-    pub async fn serve(&self, listener: TcpListener, app: Router) -> io::Result<()> {
+    /// Currently infallible: failing to accept a connection is retried.
+    pub async fn serve(&self, listener: impl Into<Listener>, app: Router) -> io::Result<()> {
         self.serve_until(listener, app, shutdown_signal()).await
     }
 
@@ -37,31 +55,78 @@ impl Steeple {
     ///
     /// # Errors
     /// As [`serve`](Self::serve).
-    pub async fn serve_until<F>(&self, listener: TcpListener, app: Router, stop: F) -> io::Result<()>
+    pub async fn serve_until<F>(&self, listener: impl Into<Listener>, app: Router, stop: F) -> io::Result<()>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let mut server = Server::new(app, self.shutdown.clone());
+        let listener = listener.into();
+        let inner = self.inner();
+        inner.summary.listens("http", listener.address());
+        inner.summary.log();
+        let mut server = Server::new(app, inner.connections);
+        let steeple = self.clone();
+        inner.tasks.add(tokio::spawn(async move { steeple.reload_at_hangups().await }).abort_handle());
         tokio::select! {
-            never = server.accept(listener) => match never {},
+            never = server.accept(&listener) => match never {},
             () = stop => (),
-            () = self.shutdown.begun() => (),
+            () = inner.shutdown.begun() => (),
         }
-        self.shutdown.begin();
-        tokio::select! {
-            () = server.drained() => (),
-            () = tokio::time::sleep(self.drain) => (),
-            () = shutdown_signal() => (),
+        let begun = clock::now();
+        inner.shutdown.begin();
+        let mut signals = Signals::catch();
+        let rest = || inner.ending.drain.saturating_sub(clock::now().saturating_duration_since(begun));
+        let mut interrupted = false;
+        if !inner.ending.delay.is_zero() {
+            tokio::select! {
+                never = server.accept(&listener) => match never {},
+                () = sleep(inner.ending.delay) => (),
+                () = signals.next() => interrupted = true,
+            }
+        }
+        drop(listener);
+        server.close();
+        if !interrupted {
+            tokio::select! {
+                () = server.drained() => (),
+                () = sleep(rest()) => (),
+                () = signals.next() => (),
+            }
         }
         server.cut_off().await;
-        let steeple = self.clone();
-        // Writing waits for a thread, not for a task: this works on a runtime of one thread too.
-        let _all_written = tokio::task::spawn_blocking(move || steeple.flush()).await;
+        inner.tasks.end();
+        // All that is left of the time, whatever cutting off has taken of it.
+        let late = clock::now().saturating_duration_since(begun).saturating_sub(inner.ending.drain);
+        self.flush_or_interrupt(inner.ending.flush.saturating_sub(late), &mut signals).await;
         Ok(())
     }
 
-    /// The switch that begins the shutdown of [`serve`](Self::serve) from within, and tells when it has begun.
-    pub fn shutdown(&self) -> Shutdown {
-        self.shutdown.clone()
+    async fn flush_or_interrupt(&self, timeout: Duration, signals: &mut Signals) {
+        let (tell, told) = oneshot::channel();
+        let steeple = self.clone();
+        // Waiting takes a thread, and not one of the runtime's: that would wait for it at its end.
+        let flushing = move || {
+            let report = steeple.flush_for(timeout);
+            // Before the process ends: what the application has given to Steeple may clean up when it is dropped.
+            drop(steeple);
+            let _interrupted = tell.send(report);
+        };
+        let thread = thread::Builder::new().name("steeple-end".to_owned()).spawn(flushing);
+        if let Err(error) = thread {
+            tracing::error!("cannot flush: {error}");
+            return;
+        }
+        let report = tokio::select! {
+            report = told => report.unwrap_or_default(),
+            () = signals.next() => FlushReport::interrupted(),
+        };
+        report.show();
+    }
+
+    async fn reload_at_hangups(&self) {
+        let Some(mut hangups) = Hangups::catch() else { return };
+        loop {
+            hangups.next().await;
+            self.reload();
+        }
     }
 }

@@ -1,47 +1,72 @@
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
     Router,
     extract::{ConnectInfo, Request},
-    serve::Listener,
 };
 use hyper::{body::Incoming, rt::Executor, service::service_fn};
-use hyper_util::{rt::TokioIo, server::conn::auto};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use pin_project_lite::pin_project;
 use steeple_core::{connection::ObservedIo, count_request_body};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::mpsc,
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tower_service::Service;
 
-use super::{ObservedListener, Shutdown};
+use super::listener::{Listener, Stream};
+use crate::{options::Connections, shutdown::Shutdown};
 
 /// How long what is cut off may take to notice: no time at all, unless it blocks its thread.
 const CUT_OFF: Duration = Duration::from_secs(1);
 
-/// The connections of one listener. `axum::serve` would do, but for the end: it lets nobody end what it has begun, and
-/// what still goes on when the last line is written has none.
+/// What an HTTP/2 connection begins with, in bytes.
+const PREFACE: usize = 24;
+
+/// The connections of one listener. `axum::serve` would do, but for the end: it cannot end what it has begun, and
+/// what still goes on when the last line is written has no line.
 pub(super) struct Server {
     app: Router,
-    shutdown: Shutdown,
+    options: Connections,
+    closing: Shutdown,
     connections: JoinSet<()>,
     streams: Streams,
     streams_ended: mpsc::Receiver<Infallible>,
 }
 
 impl Server {
-    pub(super) fn new(app: Router, shutdown: Shutdown) -> Self {
+    pub(super) fn new(app: Router, options: Connections) -> Self {
         let (streams, streams_ended) = mpsc::channel(1);
         // Every handler is made into a route once, here, and not at every request.
         let app = app.with_state(());
-        Self { app, shutdown, connections: JoinSet::new(), streams: Streams(streams), streams_ended }
+        Self {
+            app,
+            options,
+            closing: Shutdown::default(),
+            connections: JoinSet::new(),
+            streams: Streams(streams),
+            streams_ended,
+        }
     }
 
-    /// Accepts connections until it is dropped, and the listener with it.
-    pub(super) async fn accept(&mut self, listener: TcpListener) -> Infallible {
-        let mut listener = ObservedListener::new(listener);
+    /// Accepts connections until it is dropped.
+    pub(super) async fn accept(&mut self, listener: &Listener) -> Infallible {
         loop {
             tokio::select! {
                 (io, peer) = listener.accept() => self.connect(io, peer),
@@ -51,34 +76,60 @@ impl Server {
         }
     }
 
-    fn connect(&mut self, io: ObservedIo<TcpStream>, peer: SocketAddr) {
-        // A frame of a stream is not kept back until the client has acknowledged the one before it (40 ms).
-        let _slower = io.get_ref().set_nodelay(true);
+    fn connect(&mut self, io: ObservedIo<Stream>, peer: Option<SocketAddr>) {
         let connection = io.connection().clone();
+        let begun = Arc::new(Begun::default());
+        let io = TokioIo::new(Counting { io, begun: Arc::clone(&begun) });
         let app = self.app.clone();
+        let requested = Arc::clone(&begun);
         let service = service_fn(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
+            requested.request();
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(ConnectInfo(peer));
+            }
             request.extensions_mut().insert(connection.clone());
             app.clone().call(count_request_body(request))
         });
-        let (shutdown, streams) = (self.shutdown.clone(), self.streams.clone());
+        let (closing, streams, options) = (self.closing.clone(), self.streams.clone(), self.options);
         self.connections.spawn(async move {
             let mut server = auto::Builder::new(streams);
-            // What WebSockets over HTTP/2 begin with.
-            server.http2().enable_connect_protocol();
-            let mut serving = std::pin::pin!(server.serve_connection_with_upgrades(TokioIo::new(io), service));
+            server.http1().timer(TokioTimer::new()).header_read_timeout(options.header_read_timeout);
+            server
+                .http2()
+                // What WebSockets over HTTP/2 begin with.
+                .enable_connect_protocol()
+                .timer(TokioTimer::new())
+                .keep_alive_interval(options.keep_alive_interval)
+                .keep_alive_timeout(options.keep_alive_timeout);
+            let mut serving = std::pin::pin!(server.serve_connection_with_upgrades(io, service));
+            // hyper limits the time for a head once it knows the protocol. Until then nobody does.
+            let mut silent = std::pin::pin!(async {
+                sleep(options.header_read_timeout).await;
+                if begun.has_begun() {
+                    std::future::pending::<()>().await;
+                }
+            });
             // An error is a client that went away, and the exchanges know.
             tokio::select! {
                 _result = &mut serving => (),
-                () = shutdown.begun() => {
+                () = &mut silent => (),
+                () = closing.begun() => {
                     serving.as_mut().graceful_shutdown();
-                    let _result = serving.await;
+                    tokio::select! {
+                        _result = serving => (),
+                        () = silent => (),
+                    }
                 }
             }
         });
     }
 
-    /// Waits until every connection has come to its end.
+    /// Lets every connection end with the request that it serves.
+    pub(super) fn close(&self) {
+        self.closing.begin();
+    }
+
+    /// Waits until every connection has ended.
     pub(super) async fn drained(&mut self) {
         while self.connections.join_next().await.is_some() {}
     }
@@ -92,6 +143,74 @@ impl Server {
             let _none_left = self.streams_ended.recv().await;
         };
         let _blocked = timeout(CUT_OFF, ended).await;
+    }
+}
+
+/// Whether a connection has shown what it speaks.
+#[derive(Debug, Default)]
+struct Begun {
+    bytes: AtomicUsize,
+    request: AtomicBool,
+}
+
+impl Begun {
+    fn request(&self) {
+        if !self.request.load(Ordering::Relaxed) {
+            self.request.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.request.load(Ordering::Relaxed) || self.bytes.load(Ordering::Relaxed) >= PREFACE
+    }
+}
+
+pin_project! {
+    /// Counts the first bytes that a client sends.
+    struct Counting {
+        #[pin]
+        io: ObservedIo<Stream>,
+        begun: Arc<Begun>,
+    }
+}
+
+impl AsyncRead for Counting {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.project();
+        let before = buffer.filled().len();
+        let read = this.io.poll_read(cx, buffer);
+        let bytes = this.begun.bytes.load(Ordering::Relaxed);
+        if bytes < PREFACE {
+            let more = buffer.filled().len().saturating_sub(before);
+            this.begun.bytes.store(bytes.saturating_add(more), Ordering::Relaxed);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Counting {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.project().io.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.project().io.poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().io.poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.project().io.poll_shutdown(cx)
     }
 }
 

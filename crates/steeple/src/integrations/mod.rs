@@ -1,0 +1,284 @@
+//! What a Cargo feature adds, and what stays off until a setting turns it on.
+//!
+//! Every integration is one file here, with the same shape: [`Integration`] for its options, a method of
+//! [`SteepleBuilder`](crate::SteepleBuilder) that changes them, a method of [`Steeple`](crate::Steeple) that returns what
+//! runs. To add one: the file, its `mod` line below, and its row in the list at the end.
+
+mod off;
+#[cfg(feature = "sentry")]
+mod sentry;
+#[cfg(feature = "trace")]
+mod trace;
+
+use std::{cell::RefCell, fmt, sync::Arc};
+
+use http::Extensions;
+use steeple_core::{Observer, RequestIds, call::CallObserver};
+use steeple_log::Log;
+use steeple_metrics::Metrics;
+use steeple_scrub::Scrubber;
+use steeple_transaction::Naming;
+use steeple_user::Users;
+use tracing::Subscriber;
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::{
+    ConfigError,
+    env::{self, Lookup, Service},
+    own_metrics::OwnMetrics,
+    sink::Sink,
+    summary::Integrations,
+};
+
+/// The options of one integration, and how they become something that runs.
+pub(crate) trait Integration: Default + fmt::Debug {
+    /// What runs. `Steeple` keeps it.
+    type Handle: Clone + fmt::Debug + Send + Sync + 'static;
+    /// What observes exchanges: `()` if nothing does.
+    type Observer: Observer + fmt::Debug + Default;
+    /// What observes outgoing calls: [`NoCalls`] if nothing does.
+    type CallObserver: CallObserver + Clone + fmt::Debug + Default;
+
+    /// Reads the integration's variables. Invalid values are errors even if nothing turns the integration on.
+    fn from_env(env: &dyn Lookup) -> Result<Setting<Self>, ConfigError>;
+
+    /// Starts it, if its options turn it on. `Ok(None)`: it is off, no thread and no socket exists.
+    fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<Self::Handle>>, ConfigError>;
+
+    /// Its observer. `None`: it is off.
+    fn observer(_handle: Option<&Self::Handle>) -> Self::Observer {
+        Self::Observer::default()
+    }
+
+    /// Its observer of outgoing calls. `None`: it is off.
+    fn call_observer(_handle: Option<&Self::Handle>) -> Self::CallObserver {
+        Self::CallObserver::default()
+    }
+
+    /// Adds its layers to the process's subscriber, where Steeple sets up the log. `filter` is that of the log.
+    fn subscribe<S: InProcess>(subscriber: S, _handle: Option<Self::Handle>, _filter: String) -> impl InProcess {
+        subscriber
+    }
+}
+
+/// A subscriber that can be the process's.
+pub(crate) trait InProcess: Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static {}
+impl<S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync + 'static> InProcess for S {}
+
+/// Observes no outgoing calls.
+pub(crate) type NoCalls = Option<steeple_metrics::ClientCalls>;
+
+/// Options as the environment and the code have set them.
+#[derive(Debug, Default)]
+pub(crate) struct Setting<O> {
+    pub(crate) options: O,
+    /// The variable that turned it on. `None`: the code did, or it is off.
+    pub(crate) variable: Option<&'static str>,
+}
+
+impl<O: Default> Setting<O> {
+    /// Changes the options. What the environment has set stays, unless the change is about the same.
+    pub(crate) fn change(&mut self, change: impl FnOnce(O) -> O) {
+        self.options = change(std::mem::take(&mut self.options));
+    }
+}
+
+/// What runs, and where it sends to.
+#[derive(Debug)]
+pub(crate) struct Started<H> {
+    pub(crate) handle: H,
+    /// For the start summary: a host, a file. Without credentials.
+    pub(crate) to: String,
+}
+
+/// Reads variables for a crate that looks them up by itself.
+pub(crate) fn lookups<T>(
+    env: &dyn Lookup,
+    read: impl FnOnce(&dyn Fn(&str) -> Option<String>) -> T,
+) -> Result<T, ConfigError> {
+    let failed = RefCell::new(None);
+    let found = read(&|name| {
+        env.secret(name).unwrap_or_else(|error| {
+            failed.borrow_mut().get_or_insert(error);
+            None
+        })
+    });
+    failed.into_inner().map_or(Ok(found), Err)
+}
+
+/// What an integration finds when it starts, and what it adds.
+pub(crate) struct Setup<'a> {
+    pub(crate) service: &'a Service,
+    pub(crate) scrubber: &'a Scrubber,
+    pub(crate) metrics: &'a Metrics,
+    /// What it counts about itself goes here.
+    pub(crate) own: OwnMetrics,
+    /// What it sends with goes here, to be flushed at the end.
+    pub(crate) sinks: Vec<Arc<dyn Sink>>,
+    /// Settings without effect go here: one warning each in the start summary.
+    pub(crate) warnings: Vec<String>,
+    /// Whether exchanges' lines have to be `tracing` events as well.
+    pub(crate) lines_as_events: bool,
+    /// The handles of integrations that have started before, by type.
+    pub(crate) started: Extensions,
+}
+
+impl<'a> Setup<'a> {
+    pub(crate) fn new(service: &'a Service, scrubber: &'a Scrubber, metrics: &'a Metrics) -> Self {
+        Self {
+            service,
+            scrubber,
+            metrics,
+            own: OwnMetrics::default(),
+            sinks: Vec::new(),
+            warnings: Vec::new(),
+            lines_as_events: false,
+            started: Extensions::new(),
+        }
+    }
+}
+
+fn start<I: Integration>(
+    name: &'static str,
+    setting: Setting<I>,
+    disabled: &[String],
+    setup: &mut Setup<'_>,
+    summary: &mut Integrations,
+) -> Result<Option<I::Handle>, ConfigError> {
+    if disabled.iter().any(|disabled| disabled == name) {
+        summary.disabled(name);
+        return Ok(None);
+    }
+    let Some(started) = setting.options.start(setup)? else {
+        summary.off(name);
+        return Ok(None);
+    };
+    summary.on(name, started.to, setting.variable);
+    setup.started.insert(started.handle.clone());
+    Ok(Some(started.handle))
+}
+
+macro_rules! integrations {
+    ($($name:ident: $feature:literal, $krate:ident, [$($variable:literal),* $(,)?];)+) => {
+        /// The crates that Steeple is made of, by short names.
+        #[expect(unreachable_pub, reason = "exported by the root of the crate, with all that is in it")]
+        pub mod crates {
+            pub use {
+                steeple_core as core, steeple_log as log, steeple_metrics as metrics, steeple_scrub as scrub,
+                steeple_transaction as transaction, steeple_user as user,
+            };
+            $(#[cfg(feature = $feature)] pub use $krate as $name;)+
+        }
+
+        $(
+            #[cfg(not(feature = $feature))]
+            mod $name {
+                pub(crate) use super::off::*;
+            }
+        )+
+
+        /// The names, for `STEEPLE_DISABLE`.
+        const NAMES: &[&str] = &[$(stringify!($name)),+];
+
+        /// The options of all integrations.
+        #[derive(Debug, Default)]
+        pub(crate) struct Settings {
+            disabled: Vec<String>,
+            /// Variables that are set for an integration whose feature is off.
+            not_compiled: Vec<String>,
+            $(pub(crate) $name: Setting<$name::Options>,)+
+        }
+
+        impl Settings {
+            pub(crate) fn from_env(env: &dyn Lookup) -> Result<Self, ConfigError> {
+                let mut not_compiled = Vec::new();
+                $(if !cfg!(feature = $feature) && let Some((variable, _)) = env.first(&[$($variable),*])? {
+                    not_compiled.push(format!(
+                        "{variable} is set, but Steeple is built without the feature `{}`", $feature
+                    ));
+                })+
+                Ok(Self {
+                    disabled: env::disabled(env, NAMES)?,
+                    not_compiled,
+                    $($name: Integration::from_env(env)?,)+
+                })
+            }
+
+            /// Starts what is on, in the order of the list.
+            pub(crate) fn start(self, setup: &mut Setup<'_>) -> Result<(Running, Integrations), ConfigError> {
+                let mut summary = Integrations::default();
+                setup.warnings.extend(self.not_compiled);
+                let running = Running {
+                    $($name: start(stringify!($name), self.$name, &self.disabled, setup, &mut summary)?,)+
+                };
+                Ok((running, summary))
+            }
+        }
+
+        /// What runs.
+        #[derive(Clone, Debug)]
+        pub(crate) struct Running {
+            $(pub(crate) $name: Option<<$name::Options as Integration>::Handle>,)+
+        }
+
+        impl Running {
+            /// Adds the integrations' layers to a subscriber.
+            pub(crate) fn subscribe<S: InProcess>(&self, subscriber: S, filter: &str) -> impl InProcess + use<S> {
+                $(let subscriber = <$name::Options>::subscribe(subscriber, self.$name.clone(), filter.to_owned());)+
+                subscriber
+            }
+
+            /// All observers: ids and names first, because the others read them.
+            pub(crate) fn observe(
+                &self,
+                ids: RequestIds,
+                naming: Naming,
+                users: Users,
+                log: Log,
+                metrics: Metrics,
+            ) -> Observers {
+                Observers {
+                    ids,
+                    naming,
+                    users,
+                    $($name: <$name::Options as Integration>::observer(self.$name.as_ref()),)+
+                    log,
+                    metrics,
+                }
+            }
+        }
+
+        steeple_core::observers! {
+            /// What [`SteepleLayer`](crate::SteepleLayer) observes exchanges with. Opaque: its contents depend on Cargo features.
+            #[derive(Debug)]
+            pub struct Observers {
+                ids: RequestIds,
+                naming: Naming,
+                users: Users,
+                $($name: $name::Observer,)+
+                pub(crate) log: Log,
+                pub(crate) metrics: Metrics,
+            }
+        }
+    };
+}
+
+pub(crate) use trace::CallObserver as Calls;
+
+impl Running {
+    pub(crate) fn call_observer(&self) -> Calls {
+        <trace::Options as Integration>::call_observer(self.trace.as_ref())
+    }
+}
+
+// The name (of the file, of the field, in `STEEPLE_DISABLE`), the feature, the crate, and the variables that turn it on. In this order
+// they start, and observe.
+integrations! {
+    trace: "trace", steeple_trace, [
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+        "NEW_RELIC_LICENSE_KEY",
+    ];
+    sentry: "sentry", steeple_sentry, ["SENTRY_DSN"];
+}

@@ -1,0 +1,108 @@
+//! Failures as Sentry events.
+
+use std::sync::Arc;
+
+use steeple_sentry::{Loss, Sentry, SentryOptions};
+
+use super::{Integration, NoCalls, Setting, Setup, Started};
+use crate::{
+    ConfigError, Steeple, SteepleBuilder,
+    env::{Lookup, Service},
+    own_metrics::OwnMetrics,
+    sink::{Blocking, Undelivered},
+};
+
+pub(crate) type Options = SentryOptions;
+pub(crate) type Observer = Option<Sentry>;
+
+const DSN: &str = "SENTRY_DSN";
+
+impl SteepleBuilder {
+    /// Changes the options for Sentry. What the environment has set stays, unless this sets the same.
+    ///
+    /// Off without a DSN, which `SENTRY_DSN` or [`SentryOptions::dsn`] sets. Where the options have no environment or no
+    /// release, those of the service are used: `production`, `shop@1.2.3`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), steeple::ConfigError> {
+    /// use http::StatusCode;
+    ///
+    /// let builder = steeple::Steeple::builder_from_env()?.sentry(|sentry| sentry.expect_status(StatusCode::BAD_GATEWAY));
+    /// # let _unused = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sentry(mut self, change: impl FnOnce(SentryOptions) -> SentryOptions) -> Self {
+        self.integrations.sentry.change(change);
+        self
+    }
+}
+
+impl Steeple {
+    /// What sends failures to Sentry. `None` without a DSN.
+    pub fn sentry(&self) -> Option<&Sentry> {
+        self.running().sentry.as_ref()
+    }
+}
+
+impl Integration for SentryOptions {
+    type Handle = Sentry;
+    type Observer = Observer;
+    type CallObserver = NoCalls;
+
+    fn from_env(env: &dyn Lookup) -> Result<Setting<Self>, ConfigError> {
+        let read = super::lookups(env, |lookup| Self::default().with_lookup(lookup))?;
+        let options = read.map_err(|error| match error.variable_name() {
+            Some(DSN) => ConfigError::secret_value(DSN, "`https://<key>@<host>/<project>`"),
+            Some(name) => ConfigError::rejected(name, &error),
+            None => ConfigError::part("Sentry", &error),
+        })?;
+        let variable = options.has_dsn().then_some(DSN);
+        Ok(Setting { options, variable })
+    }
+
+    fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<Sentry>>, ConfigError> {
+        if !self.has_dsn() {
+            return Ok(None);
+        }
+        let options = with_service(self, setup.service).scrubber(setup.scrubber.clone());
+        let sentry = options.build().map_err(|error| ConfigError::part("Sentry", &error))?.install();
+        count(&mut setup.own, &sentry);
+        let flushed = sentry.clone();
+        setup.sinks.push(Arc::new(Blocking::new("sentry", move |timeout| {
+            // At least one, where not all were sent.
+            Undelivered { dropped: 0, left: u64::from(!flushed.flush(timeout)) }
+        })));
+        let to = sentry.client().options().dsn.as_ref().map_or_else(String::new, |dsn| dsn.host().to_owned());
+        Ok(Some(Started { handle: sentry, to }))
+    }
+
+    fn observer(handle: Option<&Sentry>) -> Option<Sentry> {
+        handle.cloned()
+    }
+}
+
+/// Sets what the service is, where the options do not.
+fn with_service(mut options: SentryOptions, service: &Service) -> SentryOptions {
+    if let Some(environment) = &service.environment {
+        options = options.environment_or(environment.clone());
+    }
+    match (&service.name, &service.version) {
+        (Some(name), Some(version)) => options.release_or(format!("{name}@{version}")),
+        (None, Some(version)) => options.release_or(version.clone()),
+        (_, None) => options,
+    }
+}
+
+fn count(own: &mut OwnMetrics, sentry: &Sentry) {
+    let counts = sentry.clone();
+    own.add_by("steeple_sentry_sent_total", "Items that Sentry accepted.", "item", move || {
+        let counts = counts.counts();
+        vec![("event".to_owned(), counts.events), ("transaction".to_owned(), counts.transactions)]
+    });
+    let sentry = sentry.clone();
+    own.add_by("steeple_sentry_dropped_total", "Items that did not reach Sentry.", "reason", move || {
+        let counts = sentry.counts();
+        Loss::ALL.iter().map(|loss| (loss.as_str().to_owned(), counts.lost(*loss))).collect()
+    });
+}

@@ -1,0 +1,61 @@
+//! Time limits, and where they come from.
+
+use std::time::Duration;
+
+use crate::{
+    ConfigError,
+    env::{self, Lookup},
+};
+
+/// How a service ends. Kubernetes kills a process 30 s after SIGTERM by default: this stays below.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending {
+    /// From the signal to the end of the last request, the delay included.
+    pub(crate) drain: Duration,
+    /// From there on, for all sinks together.
+    pub(crate) flush: Duration,
+    /// How long connections are still accepted after the signal.
+    pub(crate) delay: Duration,
+}
+
+impl Default for Ending {
+    fn default() -> Self {
+        Self { drain: Duration::from_secs(20), flush: Duration::from_secs(5), delay: Duration::ZERO }
+    }
+}
+
+const DELAY: &str = "SHUTDOWN_DELAY";
+
+impl Ending {
+    pub(crate) fn from_env(env: &dyn Lookup) -> Result<Self, ConfigError> {
+        let default = Self::default();
+        Ok(Self { delay: env::duration(env, DELAY)?.unwrap_or(default.delay), ..default })
+    }
+
+    pub(crate) fn check(self) -> Result<Self, ConfigError> {
+        if self.delay <= self.drain {
+            return Ok(self);
+        }
+        let (delay, drain) = (self.delay, self.drain);
+        let message = format!("{DELAY} is {delay:?}; it may be at most the drain timeout, {drain:?}");
+        Err(ConfigError::new(Some(DELAY), &message))
+    }
+}
+
+/// Time limits of connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Connections {
+    pub(crate) header_read_timeout: Duration,
+    pub(crate) keep_alive_interval: Duration,
+    pub(crate) keep_alive_timeout: Duration,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            header_read_timeout: Duration::from_secs(30),
+            keep_alive_interval: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_secs(10),
+        }
+    }
+}

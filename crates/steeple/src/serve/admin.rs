@@ -1,0 +1,49 @@
+//! A second listener for what is not for everybody.
+
+use std::{fmt, io};
+
+use axum::Router;
+
+use super::{Listener, server::Server};
+use crate::Steeple;
+
+impl Steeple {
+    /// Serves [`routes`](Self::routes) at another address, in a task: metrics and probes are not for the same clients as the
+    /// service. Call it before [`serve`](Self::serve); it ends after that has answered its last request. Returns the
+    /// listener's address.
+    ///
+    /// # Errors
+    /// When the address cannot be bound, as [`bind`](Self::bind).
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let steeple = steeple::Steeple::builder().without_log_setup().build()?;
+    /// # let app: axum::Router = axum::Router::new();
+    /// let admin = steeple.serve_admin("127.0.0.1:0").await?; // `curl http://{admin}/metrics`
+    /// let listener = steeple.bind("127.0.0.1:0").await?;
+    /// # steeple.shutdown().begin();
+    /// steeple.serve(listener, app.layer(steeple.layer())).await?;
+    /// # let _address = admin;
+    /// # Ok(()) }
+    /// ```
+    pub async fn serve_admin(&self, address: impl fmt::Display) -> io::Result<String> {
+        self.serve_admin_with(address, Router::new()).await
+    }
+
+    /// [`serve_admin`](Self::serve_admin), with more routes.
+    ///
+    /// # Errors
+    /// As [`serve_admin`](Self::serve_admin).
+    pub async fn serve_admin_with(&self, address: impl fmt::Display, more: Router) -> io::Result<String> {
+        let listener: Listener = self.bind(address).await?;
+        let address = listener.address();
+        let app = more.merge(self.routes()).layer(self.layer());
+        let inner = self.inner();
+        inner.summary.listens("admin", address.clone());
+        let mut server = Server::new(app, inner.connections);
+        let serving = tokio::spawn(async move { match server.accept(&listener).await {} });
+        inner.tasks.add(serving.abort_handle());
+        Ok(address)
+    }
+}

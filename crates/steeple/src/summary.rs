@@ -1,0 +1,117 @@
+//! One line at the start that has what was set up, and one warning for each setting without effect.
+
+use std::{
+    fmt::{self, Write},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crate::env::Service;
+
+/// What became of each integration.
+#[derive(Debug, Default)]
+pub(crate) struct Integrations(Vec<(&'static str, State)>);
+
+#[derive(Debug)]
+enum State {
+    Off,
+    Disabled,
+    On { to: String, variable: Option<&'static str> },
+}
+
+impl Integrations {
+    pub(crate) fn off(&mut self, name: &'static str) {
+        self.0.push((name, State::Off));
+    }
+
+    pub(crate) fn disabled(&mut self, name: &'static str) {
+        self.0.push((name, State::Disabled));
+    }
+
+    pub(crate) fn on(&mut self, name: &'static str, to: String, variable: Option<&'static str>) {
+        self.0.push((name, State::On { to, variable }));
+    }
+}
+
+impl fmt::Display for Integrations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, state)) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{name}: ")?;
+            match state {
+                State::Off => f.write_str("off")?,
+                State::Disabled => f.write_str("off (STEEPLE_DISABLE)")?,
+                State::On { to, variable } => write!(f, "{to} ({})", variable.unwrap_or("set in code"))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was set up.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    service: Service,
+    /// Where lines go, and which subscriber of `tracing` is the process's.
+    log: String,
+    /// Whose forwarding headers are believed.
+    trust: String,
+    integrations: Integrations,
+    warnings: Vec<String>,
+    addresses: Mutex<Vec<(&'static str, String)>>,
+    logged: AtomicBool,
+}
+
+impl Summary {
+    pub(crate) fn new(
+        service: Service,
+        log: String,
+        trust: &str,
+        integrations: Integrations,
+        warnings: Vec<String>,
+    ) -> Self {
+        let trust = trust.to_owned();
+        Self { service, log, trust, integrations, warnings, ..Self::default() }
+    }
+
+    /// Adds an address.
+    pub(crate) fn listens(&self, what: &'static str, address: String) {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).push((what, address));
+    }
+
+    /// Logs it, the first time.
+    pub(crate) fn log(&self) {
+        if self.logged.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        tracing::info!(target: "steeple::start", "{self}");
+        for warning in &self.warnings {
+            tracing::warn!(target: "steeple::start", "{warning}");
+        }
+    }
+}
+
+/// `shop 1.2.3 started: environment production; http 127.0.0.1:3000; log …; trace: off; …`
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Service { name, version, environment, region } = &self.service;
+        f.write_str(name.as_deref().unwrap_or("service"))?;
+        if let Some(version) = version {
+            write!(f, " {version}")?;
+        }
+        f.write_str(" started")?;
+        let mut parts = String::new();
+        for (what, value) in [("environment", environment), ("region", region)] {
+            if let Some(value) = value {
+                write!(parts, "; {what} {value}")?;
+            }
+        }
+        for (what, address) in &*self.addresses.lock().unwrap_or_else(PoisonError::into_inner) {
+            write!(parts, "; {what} {address}")?;
+        }
+        write!(parts, "; log: {}; trusted proxies: {}; {}", self.log, self.trust, self.integrations)?;
+        write!(f, ": {}", parts.trim_start_matches("; "))
+    }
+}
