@@ -8,8 +8,8 @@ use std::sync::{
 use regex::bytes::RegexBuilder;
 
 use crate::{
+    allow::{ALLOWED, DENIED, HeaderPolicy},
     error::BuildError,
-    header::{ALLOWED, DENIED, HeaderPolicy},
     marker::Rule,
     name::{Names, normalize},
     policy::{EmailPolicy, Pattern, Policy},

@@ -2,24 +2,25 @@
 
 use serde_json::{Map, Value};
 
-use crate::{marker::Rule, name::Class, policy::Policy, text};
+use crate::{detect::remark::is_folder, judge, marker::Rule, name::Class, policy::Policy, text};
 
 pub(crate) fn scrub(policy: &Policy, value: &mut Value) {
     let mut todo = vec![(value, Class::Open)];
     while let Some((value, class)) = todo.pop() {
-        if class >= Class::Word {
+        let folder = class == Class::Folder && value.as_str().is_some_and(|text| is_folder(text.as_bytes()));
+        if class >= Class::Folder && !folder {
             redact(policy, value, Rule::Key);
             continue;
         }
         match value {
             Value::Null | Value::Bool(_) => {}
             Value::Number(number) => {
-                if let Some(rule) = policy.hit(number.to_string().as_bytes()) {
+                if let Some(rule) = judge::hit(policy, number.to_string().as_bytes()) {
                     *value = Value::String(policy.marker(rule).to_owned());
                 }
             }
             Value::String(string) => {
-                let clean = match policy.verdict(class, string.as_bytes()) {
+                let clean = match judge::verdict(policy, class, string.as_bytes()) {
                     None => None,
                     Some(Rule::Entropy) => Some(policy.marker(Rule::Entropy).to_owned()),
                     Some(_) => Some(text::scrub(policy, string).into_owned()),
@@ -89,12 +90,12 @@ fn bury(value: Value) {
 
 /// Scrubs the names of a map. Two names that become the same marker leave one.
 fn rename(policy: &Policy, map: &mut Map<String, Value>) {
-    let dirty = |name: &String| !policy.is_marker(name.as_bytes()) && policy.hit(name.as_bytes()).is_some();
+    let dirty = |name: &String| !policy.is_marker(name.as_bytes()) && judge::hit(policy, name.as_bytes()).is_some();
     if !map.keys().any(dirty) {
         return;
     }
     for (name, item) in std::mem::take(map) {
-        let rule = if policy.is_marker(name.as_bytes()) { None } else { policy.hit(name.as_bytes()) };
+        let rule = if policy.is_marker(name.as_bytes()) { None } else { judge::hit(policy, name.as_bytes()) };
         let name = rule.map_or(name, |rule| policy.marker(rule).to_owned());
         if let Some(twin) = map.insert(name, item) {
             bury(twin);

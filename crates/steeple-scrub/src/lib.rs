@@ -52,6 +52,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod allow;
 mod builder;
 #[cfg(any(test, feature = "test-util"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
@@ -62,6 +63,7 @@ mod explain;
 mod header;
 #[cfg(feature = "json")]
 mod json;
+mod judge;
 mod marker;
 mod memo;
 mod name;

@@ -3,11 +3,10 @@
 use regex::bytes::Regex;
 
 use crate::{
-    detect::{Findings, pair::Known},
-    header::HeaderPolicy,
+    allow::HeaderPolicy,
+    detect::phrase::Known,
     marker::{Rule, marker_len},
     name::{self, Class, Names},
-    text,
 };
 
 /// What happens to e-mail addresses.
@@ -56,28 +55,5 @@ impl Policy {
     /// Is the whole of `value` a marker, so that nothing of it is left to remove?
     pub(crate) fn is_marker(&self, value: &[u8]) -> bool {
         marker_len(value, &self.markers) == Some(value.len())
-    }
-
-    /// Why a value in a structure, not in prose, has to go as a whole. `text` is what it reads as once decoded.
-    pub(crate) fn verdict(&self, class: Class, value: &[u8]) -> Option<Rule> {
-        if value.is_empty() || self.is_marker(value) {
-            return None;
-        }
-        match class {
-            Class::Strong | Class::Word | Class::Digits => Some(Rule::Key),
-            Class::Weak if crate::detect::random::looks_random(value) => Some(Rule::Entropy),
-            Class::Weak | Class::Open => self.hit(value),
-        }
-    }
-
-    /// The first rule that finds something in `value`.
-    pub(crate) fn hit(&self, value: &[u8]) -> Option<Rule> {
-        let mut findings = Findings::new();
-        text::find(self, value, &mut findings);
-        if findings.is_empty() {
-            return None;
-        }
-        text::settle(&mut findings);
-        findings.first().map(|finding| finding.rule)
     }
 }

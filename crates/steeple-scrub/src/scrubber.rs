@@ -11,7 +11,7 @@ use crate::{
     builder::ScrubberBuilder,
     explain::{DryRun, Explanation},
     header::{self, HeaderVerdict},
-    memo,
+    judge, memo,
     policy::Policy,
     scrubbed::Scrubbed,
     text, url,
@@ -101,7 +101,7 @@ impl Scrubber {
         let class = self.policy.classify(key.as_bytes());
         if class > crate::name::Class::Open
             && let Some(rule @ (crate::marker::Rule::Key | crate::marker::Rule::Entropy)) =
-                self.policy.verdict(class, value.as_bytes())
+                judge::verdict(&self.policy, class, value.as_bytes())
         {
             return Scrubbed::new(Cow::Owned(self.policy.marker(rule).to_owned()));
         }

@@ -6,6 +6,7 @@ use http::Uri;
 
 use crate::{
     detect::{random::looks_random, userinfo},
+    judge,
     marker::Rule,
     name::Class,
     policy::Policy,
@@ -39,7 +40,7 @@ fn pairs(policy: &Policy, query: &[u8], base: usize, splice: &mut Splice<'_>) {
             let class = policy.classify(name);
             if let Some(value) = value
                 && class > Class::Open
-                && let Some(rule) = policy.verdict(class, value)
+                && let Some(rule) = judge::verdict(policy, class, value)
             {
                 splice.replace(end.saturating_sub(value.len())..end, policy.marker(rule));
             }
@@ -87,21 +88,21 @@ impl<'t> Decoded<'t> {
             return None;
         }
         // What `+` stands for depends on who wrote it: `a+b@example.com` and `Bearer+…` are both seen.
-        policy.verdict(class, &self.decoded).or_else(|| self.plus(policy))
+        judge::verdict(policy, class, &self.decoded).or_else(|| self.plus(policy))
     }
 
     fn hit(&self, policy: &Policy) -> Option<Rule> {
         if policy.is_marker(self.raw) || policy.is_marker(&self.decoded) {
             return None;
         }
-        policy.hit(&self.decoded).or_else(|| self.plus(policy))
+        judge::hit(policy, &self.decoded).or_else(|| self.plus(policy))
     }
 
     fn plus(&self, policy: &Policy) -> Option<Rule> {
         if memchr::memchr(b'+', self.raw).is_none() || policy.is_marker(&self.decoded) {
             return None;
         }
-        policy.hit(&decode(self.raw, false))
+        judge::hit(policy, &decode(self.raw, false))
     }
 }
 
@@ -145,7 +146,7 @@ fn segments(policy: &Policy, path: &[u8], base: usize, splice: &mut Splice<'_>) 
         let marked = policy.is_marker(segment) || policy.is_marker(&decoded);
         // `/reset-password/Zx81kPq0…`: a name, and what looks random after it.
         let random = || (last > Class::Open && looks_random(&decoded)).then_some(Rule::Entropy);
-        let rule = if marked { None } else { policy.hit(&decoded).or_else(random) };
+        let rule = if marked { None } else { judge::hit(policy, &decoded).or_else(random) };
         if let Some(rule) = rule {
             splice.replace(from..end, policy.marker(rule));
         }

@@ -13,6 +13,8 @@ fn text() -> impl Strategy<Value = String> {
             "RSA PRIVATE KEY-----", "-----END ", "4111 1111 1111 1111", "4111111111111111", "DE89370400440532013000", "a@b.cd", "[redacted:key]",
             "[redacted:", "]", "[", "{", "}", "<", ">", "</", "key", "cookie", "authorization", "--", "is ", "ssn", "078-05-1120", "1234567890", "abcdefgh",
             "Zx81kPq0LmN44rTvYw2s", "hooks.slack.com/services/", "@tcp(", "Some(", "&quot;", "é", "日", "\u{0}", "#", "=>", "oracle:thin:", "Q~",
+            "name=\"password\"", "value=", "\"value\":", "curl ", "-u ", " -p", "docker login ", "form-data; name=", "\r\n\r\n", "<![CDATA[", "]]>", "|\n  ",
+            " = ", ": &str", "(\"password\", \"", "\")", "?= ", "+= ", "<password id=", "pwd", "/srv/app", "login a ", "пароль", "xoxa-", "whsec_", "+", "bot",
         ]).prop_map(str::to_owned),
         1 => "\\PC{0,12}",
         1 => "[A-Za-z0-9_-]{1,40}",

@@ -1,15 +1,22 @@
 //! What a secret looks like. Each detector reads bytes from left to right, once: linear, without recursion.
 
+mod command;
+mod element;
 pub(crate) mod email;
+mod key;
+mod list;
 pub(crate) mod number;
 mod odd;
 pub(crate) mod pair;
 pub(crate) mod pem;
+pub(crate) mod phrase;
 pub(crate) mod random;
+pub(crate) mod remark;
 pub(crate) mod scheme;
 mod shape;
 pub(crate) mod token;
 pub(crate) mod userinfo;
+mod value;
 pub(crate) mod webhook;
 
 use crate::marker::Rule;

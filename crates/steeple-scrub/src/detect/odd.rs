@@ -1,6 +1,11 @@
 //! Tokens that have a form but no prefix.
 
-use super::{at, before, cut, random::looks_random, run, run_back, run_max, shape::Body};
+use super::{
+    at, before, cut,
+    random::looks_random,
+    run, run_back, run_max,
+    shape::{Body, is_filler},
+};
 use crate::marker::Rule;
 
 /// The token that begins at `start`: where it begins and ends, and its rule.
@@ -66,7 +71,8 @@ fn one_password(text: &[u8], start: usize, word: &[u8]) -> Option<usize> {
     let groups = |groups: &[usize]| {
         groups.iter().try_fold(start.saturating_add(2), |end, &len| then(text, end, b'-', len, Body::Upper))
     };
-    groups(&[6, 6, 5, 5, 5, 5]).or_else(|| groups(&[6, 11, 5, 5, 5]))
+    let end = groups(&[6, 6, 5, 5, 5, 5]).or_else(|| groups(&[6, 11, 5, 5, 5]))?;
+    (!is_filler(cut(text, start, end))).then_some(end)
 }
 
 /// Facebook: an application's id, `|`, and its secret.
@@ -120,13 +126,9 @@ fn vault(text: &[u8], end: usize, word: &[u8]) -> Option<usize> {
     }
     let to = then(text, end, b'.', 24, Body::Alnum)?;
     let body = cut(text, end.saturating_add(1), to);
-    (!matches!(at(text, to), b'_' | b'(' | b'.') && turns(body) >= 5).then_some(to)
-}
-
-/// How often a capital, a small letter or a digit follows one of the others.
-fn turns(body: &[u8]) -> usize {
-    let kind = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_uppercase());
-    body.iter().zip(body.iter().skip(1)).filter(|(one, other)| kind(**one) != kind(**other)).count()
+    // `s.acceptanceTimeoutSeconds` is a member of something.
+    let (turns, odd) = super::random::turns(body);
+    (!matches!(at(text, to), b'_' | b'(' | b'.') && (odd > 0 && turns > 2 || turns > 6)).then_some(to)
 }
 
 /// Harness: `pat.` or `sat.`, 22, 24 and 20 characters.

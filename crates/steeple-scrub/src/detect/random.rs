@@ -44,6 +44,32 @@ pub(crate) fn looks_random(value: &[u8]) -> bool {
     digits >= 2 && letters >= 2 && turns.saturating_mul(6) >= value.len() && entropy(&seen, value.len()) >= 3.0
 }
 
+/// How often a capital, a small letter or a digit follows one of the others; and how many digits and pairs of capitals there are,
+/// which names written in one (`getUserName`) lack.
+pub(crate) fn turns(value: &[u8]) -> (usize, usize) {
+    let kind = |byte: u8| (byte.is_ascii_digit(), byte.is_ascii_uppercase());
+    let windows = || value.iter().copied().zip(value.iter().copied().skip(1));
+    let turns = windows().filter(|(one, other)| kind(*one) != kind(*other)).count();
+    let pairs = windows().filter(|(one, other)| one.is_ascii_uppercase() && other.is_ascii_uppercase()).count();
+    (turns, value.iter().filter(|byte| byte.is_ascii_digit()).count().saturating_add(pairs))
+}
+
+/// Random, or letters that only chance puts together: for a value whose name makes one suspicious.
+pub(crate) fn looks_opaque(value: &[u8]) -> bool {
+    looks_random(value) || is_jumble(value)
+}
+
+/// At least 20 letters and digits, small ones and capitals in turns, no word among them.
+fn is_jumble(value: &[u8]) -> bool {
+    let long = (20..=LOOK).contains(&value.len());
+    if !long || !value.iter().all(|byte| is_word(*byte)) {
+        return false;
+    }
+    let (turns, odd) = turns(value);
+    let word = value.split(|byte| !byte.is_ascii_lowercase()).map(<[u8]>::len).max().unwrap_or(0);
+    odd >= 2 && word < 7 && turns.saturating_mul(3) >= value.len() && value.iter().any(u8::is_ascii_lowercase)
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Digit,

@@ -1,8 +1,8 @@
 //! Credentials after the name of their scheme: `Bearer …`, `Basic …`; and passwords in prose: `password is …`.
 
 use super::{
-    Findings, add, at, before, cut, is_blank, is_quote, is_space,
-    pair::{Known, phrase},
+    Findings, add, at, before, command, cut, is_blank, is_quote, is_space,
+    phrase::{Known, phrase},
     run, run_back,
 };
 use crate::{marker::Rule, name::Class};
@@ -29,7 +29,7 @@ pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) -> us
                 | [b'w', b'k']
                 | [b't', b'h']
                 | [b'5', b'6']
-                | [b'r', b'y']
+                | [b'r', b'y' | b'd']
                 | [b'i' | b'a', b's']
                 | [b'-', b'u']
         );
@@ -45,11 +45,17 @@ pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) -> us
         } else if let Some(end) = said(text, start, word, value, known) {
             add(findings, value, end, Rule::Key);
             from = end;
+        } else if word == b"password" && command::is_netrc(text, start) {
+            let end = run(text, value, |byte| !is_blank(byte));
+            if !known.is_marker(cut(text, value, end)) {
+                add(findings, value, end, Rule::Key);
+                from = end;
+            }
         } else if word == b"-u" && start > 0 && is_space(at(text, start.saturating_sub(1))) {
             // `curl -u user:password`
             let end = run(text, value, |byte| !is_blank(byte));
             if memchr::memchr(b':', cut(text, value, end)).is_some_and(|colon| colon > 0)
-                && is_user(cut(text, value, end))
+                && command::is_user(cut(text, value, end))
             {
                 add(findings, value, end, Rule::Userinfo);
                 from = end;
@@ -59,18 +65,30 @@ pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) -> us
     text.len().saturating_sub(last).max(longest)
 }
 
-fn is_user(value: &[u8]) -> bool {
-    let user = value.split(|&byte| byte == b':').next().unwrap_or_default();
-    let password = value.get(user.len().saturating_add(1)..).unwrap_or_default();
-    let plain = |byte: &u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'@' | b'\'' | b'"' | b'$' | b'{')
-    };
-    user.iter().all(plain) && !password.starts_with(b"//") && !password.starts_with(b"[redacted:")
-}
-
 const fn is_token68(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=' | b'%' | b':' | b'|' | b'!' | b'$' | b'*')
+}
+
+/// Does `word` name a scheme of HTTP's authentication?
+pub(super) fn is_scheme(word: &[u8]) -> bool {
+    const SCHEMES: [&[u8]; 14] = [
+        b"apikey",
+        b"aws4-hmac-sha256",
+        b"basic",
+        b"bearer",
+        b"digest",
+        b"dpop",
+        b"hawk",
+        b"negotiate",
+        b"ntlm",
+        b"oauth",
+        b"sentry",
+        b"signature",
+        b"token",
+        b"key",
+    ];
+    SCHEMES.iter().any(|scheme| word.eq_ignore_ascii_case(scheme))
 }
 
 /// The end of the credentials at `value`, if `word` names a scheme and they look like it.

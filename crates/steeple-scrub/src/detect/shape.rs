@@ -57,6 +57,8 @@ enum Proof {
     Length,
     /// With a digit in it, unless it is longer than any word.
     Digit,
+    /// With a digit at its beginning.
+    Number,
     /// Random: the prefix alone proves too little.
     Random,
 }
@@ -80,6 +82,10 @@ const fn exact(prefix: &'static str, body: Body, len: usize, rule: Rule) -> Shap
 
 const fn sure(prefix: &'static str, body: Body, min: usize, rule: Rule) -> Shape {
     Shape { prefix, body, min, proof: Proof::Digit, rule }
+}
+
+const fn number(prefix: &'static str, body: Body, min: usize, rule: Rule) -> Shape {
+    Shape { prefix, body, min, proof: Proof::Number, rule }
 }
 
 const fn random(prefix: &'static str, body: Body, min: usize, rule: Rule) -> Shape {
@@ -193,7 +199,7 @@ const SHAPES: &[Shape] = &[
     sure("glsa_", Body::Word, 24, Rule::Token),
     sure("glsoat-", Body::Url, 16, Rule::GitLab),
     plain("gsk_", Body::Alnum, 40, Rule::Token),
-    plain("hf_", Body::Alnum, 30, Rule::Token),
+    exact("hf_", Body::Alnum, 34, Rule::Token),
     sure("hooks_", Body::Hex, 32, Rule::Token),
     sure("hvb.", Body::Url, 24, Rule::Token),
     sure("hvr.", Body::Url, 24, Rule::Token),
@@ -288,7 +294,7 @@ const SHAPES: &[Shape] = &[
     sure("xoxd-", Body::Base64, 10, Rule::Slack),
     sure("xoxe-", Body::Url, 10, Rule::Slack),
     sure("xoxe.xox", Body::Url, 10, Rule::Slack),
-    sure("xoxo-", Body::Url, 10, Rule::Slack),
+    number("xoxo-", Body::Url, 10, Rule::Slack),
     sure("xoxp-", Body::Url, 10, Rule::Slack),
     plain("xoxr-", Body::Url, 8, Rule::Slack),
     sure("xoxs-", Body::Url, 10, Rule::Slack),
@@ -333,15 +339,32 @@ pub(super) fn shaped(text: &[u8], start: usize) -> Option<(usize, Rule)> {
         // A body of capitals or hexadecimal that goes on as something else is another word.
         let whole = !at(text, end).is_ascii_alphanumeric() && at(text, end) != b'_'
             || !matches!(shape.body, Body::Upper | Body::Hex | Body::HexAny) && shape.proof != Proof::Length;
+        let bytes = cut(text, body, end);
         let proved = match shape.proof {
             Proof::None => true,
-            Proof::Length => long == shape.min,
-            Proof::Digit => long > 18 || cut(text, body, end).iter().any(u8::is_ascii_digit),
-            Proof::Random => is_random(cut(text, body, end)),
+            // What is hexadecimal all over is the hash in a file's name.
+            Proof::Length => {
+                long == shape.min && !(matches!(shape.body, Body::Alnum) && bytes.iter().all(u8::is_ascii_hexdigit))
+            }
+            Proof::Digit => long > 18 || bytes.iter().any(u8::is_ascii_digit),
+            Proof::Number => at(bytes, 0).is_ascii_digit(),
+            Proof::Random => is_random(bytes),
         };
-        (long >= shape.min && whole && proved)
+        (long >= shape.min && whole && proved && !is_filler(bytes))
             .then(|| (tail(text, run(text, end, |byte| shape.body.has(byte))), shape.rule))
     })
+}
+
+/// `XXXXXXXX…`: stands for a token.
+pub(super) fn is_filler(body: &[u8]) -> bool {
+    let mut seen = [0_u64; 4];
+    for byte in body {
+        if let Some(bits) = seen.get_mut(usize::from(byte >> 6)) {
+            *bits |= 1 << (byte & 63);
+        }
+    }
+    let kinds: u32 = seen.iter().map(|bits| bits.count_ones()).sum();
+    usize::try_from(kinds).is_ok_and(|kinds| kinds <= 8 && kinds.saturating_mul(4) <= body.len())
 }
 
 /// Random, or with the middle that every one of `OpenAI`'s keys has.

@@ -31,7 +31,9 @@ static SLACK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"xox"));
 /// `stretch` is the length of the longest part without spaces.
 pub(crate) fn may_be_split(text: &[u8], scan: Scan, stretch: usize) -> bool {
     stretch >= SPLIT && shape::may_begin(text, scan)
-        || scan.has_run(10) && scan.has(kind::DASH) && SLACK.find(text).is_some()
+        || scan.has_run(10)
+            && scan.has(kind::DASH)
+            && SLACK.find_iter(text).any(|at| is_short(text.get(at..).unwrap_or_default()))
 }
 
 pub(crate) fn find(text: &[u8], findings: &mut Findings) {
@@ -56,7 +58,7 @@ const fn is_part(byte: u8) -> bool {
 
 /// Slack's older tokens.
 fn is_short(word: &[u8]) -> bool {
-    word.len() >= SHORTEST && word.starts_with(b"xox")
+    word.len() >= SHORTEST && (word.starts_with(b"xoxa-") || word.starts_with(b"xoxr-"))
 }
 
 /// Within the body of a token: base64, or an application's id and its secret.

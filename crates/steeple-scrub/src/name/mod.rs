@@ -4,7 +4,7 @@ mod words;
 
 use std::ops::Range;
 
-use self::words::{BENIGN_FIRST, BENIGN_LAST, DIGITS, FILLERS, KEY_MAKERS, LAST, SUSPICIOUS};
+use self::words::{BENIGN_FIRST, BENIGN_LAST, DIGITS, FILLERS, FOREIGN, KEY_MAKERS, LAST, PASSWORDS, SUSPICIOUS};
 
 /// How much a name gives away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +13,8 @@ pub(crate) enum Class {
     Open,
     /// The value is secret if it looks random: `key`, `code`, `state`.
     Weak,
+    /// Secret unless it is a folder: `pwd`.
+    Folder,
     /// Secret; in prose the word also stands for itself: "unexpected token: identifier".
     Word,
     /// Secret digits: `pin`, `otp`, `cvv`.
@@ -54,11 +56,12 @@ fn classify_short(name: &[u8], names: &Names) -> Class {
         let denied = byte.is_some_and(|byte| names.denied.iter().any(|denied| **denied == [byte]));
         return if denied { Class::Strong } else { Class::Open };
     }
+    let foreign = !name.is_ascii() && FOREIGN.iter().any(|word| memchr::memmem::find(name, word.as_bytes()).is_some());
     let mut room = [0; MAX];
     let name = Normal::of(name, &mut room);
     let all = name.all;
     let denied = names.denied.iter().any(|denied| memchr::memmem::find(all, denied).is_some());
-    let class = if denied { Class::Strong } else { built_in(&name) };
+    let class = if denied || foreign { Class::Strong } else { built_in(&name) };
     // Asked last: most names need no exception.
     if class > Class::Open && names.excepted.iter().any(|excepted| **excepted == *all) {
         return Class::Open;
@@ -160,6 +163,12 @@ fn secret_words(name: &Normal<'_>) -> Class {
     }
     let word = name.word(&last);
     let lone = last == (0..name.all.len());
+    if lone && (word == b"pwd" || word == b"oldpwd") {
+        return Class::Folder;
+    }
+    if PASSWORDS.has(word) {
+        return Class::Strong;
+    }
     // `usertoken`, `dbpwd`, `nextauthsecret`: written in one.
     if LAST.has(word) || word.ends_with(b"token") || word.ends_with(b"pwd") {
         return if lone && !word.ends_with(b"pwd") { Class::Word } else { Class::Strong };

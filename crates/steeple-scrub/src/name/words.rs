@@ -38,9 +38,9 @@ impl List {
 
 /// For each length and first letter, a bit for each last letter, of all words that say something where they are a name's
 /// last: `byte & 31`.
-static ENDS: [[u32; 32]; LONGEST] = union([&LAST, &DIGITS, &SUSPICIOUS, &FILLERS]);
+static ENDS: [[u32; 32]; LONGEST] = union([&LAST, &PASSWORDS, &DIGITS, &SUSPICIOUS, &FILLERS]);
 
-const fn union(lists: [&List; 4]) -> [[u32; 32]; LONGEST] {
+const fn union(lists: [&List; 5]) -> [[u32; 32]; LONGEST] {
     let mut ends = [[0_u32; 32]; LONGEST];
     let mut list = 0_usize;
     while list < lists.len() {
@@ -158,6 +158,7 @@ pub(super) static LAST: List = List::new(&[
     b"apitoken",
     b"auth",
     b"bearer",
+    b"clave",
     b"cookie",
     b"cookies",
     b"cred",
@@ -180,6 +181,69 @@ pub(super) static LAST: List = List::new(&[
     b"token",
     b"xoxb",
 ]);
+
+/// What a password is called in other languages, without accents, as a name's last word.
+pub(super) static PASSWORDS: List = List::new(&[
+    b"adgangskode",
+    b"contrasea",
+    b"contrasena",
+    b"contrasenya",
+    b"haslo",
+    b"heslo",
+    b"jelszo",
+    b"kennwort",
+    b"kodeord",
+    b"losenord",
+    b"lozinka",
+    b"parola",
+    b"paroll",
+    b"parool",
+    b"passord",
+    b"salasana",
+    b"senha",
+    b"sifre",
+    b"wachtwoord",
+]);
+
+/// The same, and that as it is written: in lower case, and as a word begins.
+pub(super) const FOREIGN: &[&str] = &[
+    "contraseña",
+    "Contraseña",
+    "CONTRASEÑA",
+    "hasło",
+    "Hasło",
+    "HASŁO",
+    "jelszó",
+    "Jelszó",
+    "lösenord",
+    "Lösenord",
+    "şifre",
+    "Şifre",
+    "parolă",
+    "Parolă",
+    "mật khẩu",
+    "Mật khẩu",
+    "κωδικός",
+    "Κωδικός",
+    "пароль",
+    "Пароль",
+    "ПАРОЛЬ",
+    "парола",
+    "Парола",
+    "סיסמה",
+    "סיסמא",
+    "كلمة المرور",
+    "كلمة السر",
+    "पासवर्ड",
+    "รหัสผ่าน",
+    "密码",
+    "密碼",
+    "口令",
+    "パスワード",
+    "暗証番号",
+    "비밀번호",
+    "암호",
+];
 
 /// Secret digits as a name's last word.
 pub(super) static DIGITS: List = List::new(&[
@@ -390,7 +454,7 @@ mod tests {
 
     #[test]
     fn no_word_is_lost_on_the_way_past_the_lists() {
-        let listed = [&LAST, &DIGITS, &SUSPICIOUS].into_iter().flat_map(|list| list.words);
+        let listed = [&LAST, &PASSWORDS, &DIGITS, &SUSPICIOUS].into_iter().flat_map(|list| list.words);
         for word in listed.chain(ANYWHERE) {
             let upper = word.to_ascii_uppercase();
             for name in [word.to_vec(), upper.clone(), [b"x_", &upper[..]].concat()] {

@@ -10,5 +10,7 @@
     reason = "a test that panics is a test that failed; tables are the report; a variable asks for the long proof"
 )]
 
+mod cases;
 mod draw;
+mod filter;
 mod forms;

@@ -1,0 +1,162 @@
+//! Credentials as options of commands: `--password …`, `curl -u user:…`, `docker login -p …`, `mysql -p…`; netrc.
+
+use super::{
+    Findings, add, at, before, cut, is_blank, is_quote, is_space,
+    phrase::Known,
+    remark::{is_folder, is_placeholder},
+    run, run_back, run_max,
+    value::quoted,
+};
+use crate::{
+    marker::Rule,
+    name::{self, Class},
+};
+
+/// A command begins no further before its option.
+const COMMAND: usize = 256;
+
+/// How a command's option is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `-p x` or `-px`.
+    Either,
+    /// `-px`.
+    Joined,
+    /// `-u user:x` or `-uuser:x`.
+    User,
+}
+
+/// Letter, command, form. Where a command takes a word before its options (`docker login`), that is the command.
+const OPTIONS: &[(u8, &[u8], Form)] = &[
+    (b'P', b"bcp", Form::Either),
+    (b'P', b"sqlcmd", Form::Either),
+    (b'U', b"curl", Form::User),
+    (b'U', b"smbclient", Form::User),
+    (b'a', b"http", Form::User),
+    (b'a', b"redis-benchmark", Form::Either),
+    (b'a', b"redis-cli", Form::Either),
+    (b'a', b"valkey-cli", Form::Either),
+    (b'p', b"cqlsh", Form::Either),
+    (b'p', b"login", Form::Either),
+    (b'p', b"mariadb", Form::Joined),
+    (b'p', b"mariadb-dump", Form::Joined),
+    (b'p', b"mongo", Form::Either),
+    (b'p', b"mongodump", Form::Either),
+    (b'p', b"mongorestore", Form::Either),
+    (b'p', b"mongosh", Form::Either),
+    (b'p', b"mysql", Form::Joined),
+    (b'p', b"mysqladmin", Form::Joined),
+    (b'p', b"mysqldump", Form::Joined),
+    (b'p', b"mysqlimport", Form::Joined),
+    (b'p', b"sshpass", Form::Either),
+    (b'u', b"curl", Form::User),
+    (b'w', b"ldapadd", Form::Either),
+    (b'w', b"ldapmodify", Form::Either),
+    (b'w', b"ldapsearch", Form::Either),
+    (b'w', b"ldapwhoami", Form::Either),
+];
+
+/// `-p x`, at its dash, which a space stands before.
+pub(super) fn option(text: &[u8], dash: usize, known: Known<'_>, findings: &mut Findings) -> Option<usize> {
+    let letter = at(text, dash.saturating_add(1));
+    if !matches!(letter, b'P' | b'U' | b'a' | b'p' | b'u' | b'w') {
+        return None;
+    }
+    let form = form(text, dash, letter)?;
+    let joined = dash.saturating_add(2);
+    let start = run(text, joined, |byte| byte == b' ');
+    if start > joined && form == Form::Joined || start == joined && is_blank(at(text, joined)) {
+        return None;
+    }
+    let (open, end) =
+        quoted(text, start, text.len()).unwrap_or_else(|| (start, run(text, start, |byte| !is_blank(byte))));
+    let content = cut(text, open, end);
+    let (rule, is) = match form {
+        Form::User => (Rule::Userinfo, is_user(content)),
+        Form::Either | Form::Joined => (Rule::Key, !content.starts_with(b"-")),
+    };
+    if !is || content.is_empty() || is_placeholder(content) || known.is_marker(content) {
+        return None;
+    }
+    add(findings, open, end, rule);
+    Some(end)
+}
+
+/// The option's form for the command that it belongs to.
+fn form(text: &[u8], dash: usize, letter: u8) -> Option<Form> {
+    let from = run_back(text, dash, COMMAND, |byte| !matches!(byte, b'\n' | b'|' | b';' | b'&' | b'`'));
+    let mut words = cut(text, from, dash).split(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')));
+    let known =
+        |word: &[u8]| OPTIONS.iter().find(|(of, command, _)| *of == letter && *command == word).map(|(.., form)| *form);
+    words.find_map(known)
+}
+
+/// `--password hunter2`, `--user name:hunter2`.
+pub(super) fn flag(text: &[u8], start: usize, known: Known<'_>, findings: &mut Findings) -> Option<usize> {
+    if start > 0 && !is_space(before(text, start)) && !is_quote(before(text, start)) {
+        return None;
+    }
+    let name = start.saturating_add(2);
+    let end = run_max(text, name, 64, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+    if end == name || !matches!(at(text, end), b' ' | b'=') {
+        return None;
+    }
+    let user = matches!(cut(text, name, end), b"user" | b"proxy-user");
+    // `--password=x` is a pair like any other.
+    if at(text, end) == b'=' && !user {
+        return None;
+    }
+    let class = name::classify(cut(text, name, end), known.names);
+    let value = run(text, end, |byte| matches!(byte, b' ' | b'='));
+    let (open, close) =
+        quoted(text, value, text.len()).unwrap_or_else(|| (value, run(text, value, |byte| !is_blank(byte))));
+    let content = cut(text, open, close);
+    if content.is_empty() || content.starts_with(b"-") || known.is_marker(content) || is_placeholder(content) {
+        return None;
+    }
+    let rule = match class {
+        _ if user && is_user(content) => Rule::Userinfo,
+        Class::Open | Class::Weak => return None,
+        Class::Folder if is_folder(content) => return None,
+        Class::Folder | Class::Word | Class::Digits | Class::Strong => Rule::Key,
+    };
+    add(findings, open, close, rule);
+    Some(close)
+}
+
+/// `user:password`, and neither a URL, a port nor the ids of a user and a group.
+pub(super) fn is_user(value: &[u8]) -> bool {
+    let Some(sign) = value.iter().position(|byte| matches!(byte, b':' | b'%')) else { return false };
+    let (user, password) = value.split_at(sign);
+    let password = password.get(1..).unwrap_or_default();
+    let plain = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'.' | b'-' | b'_' | b'@' | b'\'' | b'"' | b'$' | b'{' | b'}' | b'\\')
+    };
+    let ids = value.iter().all(|byte| byte.is_ascii_digit() || *byte == b':');
+    user.iter().all(plain) && !ids && !password.starts_with(b"//") && !is_hole(password)
+}
+
+/// Is it what a script puts the password in for: `$PASSWORD`, `"${password}"`, `[PASSWORD]`, nothing?
+fn is_hole(password: &[u8]) -> bool {
+    let quote = |byte: &u8| matches!(byte, b'"' | b'\'' | b'\\');
+    let from = password.iter().position(|byte| !quote(byte)).unwrap_or(password.len());
+    let to = password.iter().rposition(|byte| !quote(byte)).map_or(from, |last| last.saturating_add(1));
+    let bare = cut(password, from, to);
+    let constant =
+        |name: &[u8]| name.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_');
+    match bare {
+        [] | [b'$', b'{' | b'(', ..] => true,
+        [b'$', name @ ..] | [b'[', name @ .., b']'] => constant(name),
+        _ => bare.starts_with(b"[redacted:") || is_placeholder(bare),
+    }
+}
+
+/// `machine host login user password`: the last word begins at `start`.
+pub(super) fn is_netrc(text: &[u8], start: usize) -> bool {
+    let gap = run_back(text, start, 8, is_space);
+    let user = run_back(text, gap, 128, |byte| !is_blank(byte));
+    let gap = run_back(text, user, 8, is_space);
+    let word = run_back(text, gap, 8, |byte| byte.is_ascii_alphabetic());
+    gap < user && matches!(cut(text, word, gap), b"login" | b"account")
+}
