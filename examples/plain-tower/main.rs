@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let service = ServiceBuilder::new()
             // Tells the layer below who is at the other end.
             .map_request(move |mut request: Request<_>| {
-                request.extensions_mut().insert(Connection::new(Some(peer)));
+                request.extensions_mut().insert(Connection::new(Some(peer.into())));
                 request
             })
             .layer(steeple.layer())

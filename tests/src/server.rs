@@ -43,7 +43,7 @@ impl Server {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, peer) = listener.accept().await.expect("accepting goes on");
-                let connection = Connection::new(Some(peer));
+                let connection = Connection::new(Some(peer.into()));
                 let stream = TokioIo::new(ObservedIo::new(stream, connection.clone()));
                 let service = service.clone().map_request(move |mut request: Request<Incoming>| {
                     request.extensions_mut().insert(connection.clone());

@@ -20,6 +20,12 @@ pub fn unix_now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// Whole nanoseconds, enough for 584 years: without a calculation in 128 bits.
+#[inline]
+pub const fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos() as u64)
+}
+
 /// For so long a pair of readings of both clocks serves.
 const FRESH: Duration = Duration::from_millis(100);
 

@@ -3,7 +3,6 @@
 use std::{
     any::Any,
     fmt, io,
-    net::SocketAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -12,23 +11,25 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::Peer;
+
 /// A connection. A cheap clone; servers put it into the extensions of each request that arrives on it.
 #[derive(Clone)]
 pub struct Connection(Arc<Inner>);
 
 struct Inner {
-    peer: Option<SocketAddr>,
+    peer: Option<Peer>,
     held: Mutex<Option<Vec<Box<dyn Any + Send>>>>,
 }
 
 impl Connection {
-    /// A connection with this address at its other end.
-    pub fn new(peer: Option<SocketAddr>) -> Self {
+    /// A connection with this peer at its other end.
+    pub fn new(peer: Option<Peer>) -> Self {
         Self(Arc::new(Inner { peer, held: Mutex::new(Some(Vec::new())) }))
     }
 
-    /// The address at the other end of the socket: a proxy's, if there is one.
-    pub fn peer(&self) -> Option<SocketAddr> {
+    /// Who is at the other end of the socket: a proxy, if there is one.
+    pub fn peer(&self) -> Option<Peer> {
         self.0.peer
     }
 

@@ -9,6 +9,9 @@ pub mod date;
 mod exchange;
 #[cfg(feature = "axum")]
 mod extract;
+pub mod forwarded;
+mod grpc;
+pub mod hex;
 mod message;
 mod name;
 pub mod observe;
@@ -16,6 +19,7 @@ mod observer;
 mod observers;
 mod outcome;
 mod panic_hook;
+mod peer;
 mod request_id;
 #[cfg(feature = "test-util")]
 pub mod test_util;
@@ -25,15 +29,18 @@ mod user;
 
 pub use self::{
     exchange::{ACCESS_TARGET, AttributeValue, Exchange, MAX_ATTRIBUTES, RecordedError, Scoped, Signal, Snapshot},
+    grpc::GrpcStatus,
+    hex::Hex,
     name::{NameSource, Text, TransactionName, known_method, known_methods, set_known_methods},
     observe::{
         CountRequestBody, CountRequestBodyLayer, CountedBody, Observe, ObserveLayer, ObservedBody, count_request_body,
     },
     observer::{Identity, Observer, observer_panics},
     observers::__observers,
-    outcome::{End, ErrorClass, GrpcStatus, Outcome},
+    outcome::{End, ErrorClass, Outcome},
     panic_hook::notice_panics,
+    peer::Peer,
     request_id::{RequestId, RequestIds, X_REQUEST_ID},
-    trace_context::{Hex, SpanId, TraceContext, TraceId},
+    trace_context::{SpanId, TraceContext, TraceId},
     user::{Privacy, User, VisibleAddress, truncate_address},
 };

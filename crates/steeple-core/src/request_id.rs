@@ -3,7 +3,7 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, request, response};
 
-use crate::{Exchange, Identity, Observer, clock, trace_context::hex_digits};
+use crate::{Exchange, Identity, Observer, clock, hex};
 
 /// The header that carries a request's id in and out.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -49,7 +49,7 @@ impl RequestId {
         let millis = u128::from(millis) & 0xffff_ffff_ffff;
         // RFC 9562: 48 bits of milliseconds, version 7, 12 random bits, variant 10, 62 random bits.
         let value = millis << 80 | 0x7 << 76 | (random >> 64 & 0xfff) << 64 | 0b10 << 62 | random & (u128::MAX >> 66);
-        let digits = value.to_be_bytes().map(hex_digits);
+        let digits = value.to_be_bytes().map(hex::digits);
         let digits = digits.as_flattened();
         let mut bytes = [b'-'; Self::MAX_LEN];
         for (to, from) in [(0..8, 0..8), (9..13, 8..12), (14..18, 12..16), (19..23, 16..20), (24..36, 20..32)] {

@@ -2,6 +2,8 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderName};
 
+use crate::hex::{self, Hex};
+
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The trace that an exchange belongs to: what log lines, exemplars, events and spans share.
@@ -76,17 +78,17 @@ impl TraceContext {
 
     /// The trace's id.
     pub fn trace_id(&self) -> TraceId {
-        Hex(self.trace_id)
+        Hex::new(self.trace_id)
     }
 
     /// The id of this exchange's span.
     pub fn span_id(&self) -> SpanId {
-        Hex(self.span_id)
+        Hex::new(self.span_id)
     }
 
     /// The id of the caller's span.
     pub fn parent_id(&self) -> Option<SpanId> {
-        self.parent_id.map(Hex)
+        self.parent_id.map(Hex::new)
     }
 
     /// Whether spans of this trace are recorded.
@@ -119,51 +121,6 @@ pub type TraceId = Hex<16>;
 /// The id of a span: 8 bytes, shown as 16 lower-case hex digits.
 pub type SpanId = Hex<8>;
 
-/// Bytes that show as lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Hex<const N: usize>([u8; N]);
-
-impl<const N: usize> Hex<N> {
-    /// The bytes.
-    pub fn to_bytes(self) -> [u8; N] {
-        self.0
-    }
-
-    /// Appends the hex digits.
-    pub fn write_to(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.0.map(hex_digits).as_flattened());
-    }
-}
-
-impl<const N: usize> fmt::Display for Hex<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(str::from_utf8(self.0.map(hex_digits).as_flattened()).unwrap_or_default())
-    }
-}
-
-impl<const N: usize> fmt::Debug for Hex<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// A byte as two lower-case hex digits.
-#[inline]
-pub(crate) fn hex_digits(byte: u8) -> [u8; 2] {
-    #[expect(clippy::indexing_slicing, reason = "runs at compile time, where out of bounds does not compile")]
-    static PAIRS: [[u8; 2]; 256] = {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut pairs = [[0; 2]; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
-            byte += 1;
-        }
-        pairs
-    };
-    PAIRS.get(usize::from(byte)).copied().unwrap_or([b'0'; 2])
-}
-
 fn nonzero<const N: usize>(make: impl Fn() -> [u8; N]) -> [u8; N] {
     loop {
         let id = make();
@@ -184,59 +141,20 @@ fn parse_traceparent(value: &[u8]) -> Option<([u8; 16], [u8; 8], u8)> {
     let (trace_id, head) = field::<32>(head)?;
     let (parent_id, head) = field::<16>(head)?;
     let (flags, []) = field::<2>(head)? else { return None };
-    let version = hex_byte(*version)?;
+    let [version] = hex::decode(version)?;
     // Version 00 ends here; later ones may go on after another dash, and ff is not a version.
     match (version, rest.first()) {
         (0xff, _) | (0, Some(_)) => return None,
         (_, Some(byte)) if *byte != b'-' => return None,
         _ => (),
     }
-    let (trace_id, parent_id, flags) = (hex::<16>(trace_id)?, hex::<8>(parent_id)?, hex_byte(*flags)?);
+    let (trace_id, parent_id, [flags]) = (hex::decode(trace_id)?, hex::decode(parent_id)?, hex::decode::<1>(flags)?);
     (trace_id != [0; 16] && parent_id != [0; 8]).then_some((trace_id, parent_id, flags))
 }
 
 /// A dash and then `N` bytes.
 fn field<const N: usize>(text: &[u8]) -> Option<(&[u8; N], &[u8])> {
     text.strip_prefix(b"-")?.split_first_chunk::<N>()
-}
-
-/// Lower-case hex only, as W3C asks.
-fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    let (words, []) = text.as_chunks::<8>() else { return None };
-    let (parts, []) = bytes.as_chunks_mut::<4>() else { return None };
-    if words.len() != parts.len() {
-        return None;
-    }
-    for (part, word) in parts.iter_mut().zip(words) {
-        *part = hex_word(*word)?;
-    }
-    Some(bytes)
-}
-
-/// Two digits, behind six zeros.
-fn hex_byte([high, low]: [u8; 2]) -> Option<u8> {
-    let [.., byte] = hex_word([b'0', b'0', b'0', b'0', b'0', b'0', high, low])?;
-    Some(byte)
-}
-
-/// Eight digits side by side.
-#[inline]
-fn hex_word(digits: [u8; 8]) -> Option<[u8; 4]> {
-    const ONES: u64 = u64::MAX / 255;
-    let digits = u64::from_be_bytes(digits);
-    // A letter has bit 6 set and is 9 more than its low half says. No byte gets above 24, so none spills into the next.
-    let values = (digits & ONES.wrapping_mul(15)).wrapping_add((digits >> 6 & ONES).wrapping_mul(9));
-    // Written out again it must be the same: that tells digits from all else.
-    let letters = values.wrapping_add(ONES.wrapping_mul(6)) >> 4 & ONES;
-    let again = values.wrapping_add(ONES.wrapping_mul(0x30)).wrapping_add(letters.wrapping_mul(0x27));
-    if values & ONES.wrapping_mul(0xf0) != 0 || again != digits {
-        return None;
-    }
-    let pairs = (values | values >> 4) & 0x00ff_00ff_00ff_00ff;
-    let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
-    let [.., a, b, c, d] = (fours | fours >> 16).to_be_bytes();
-    Some([a, b, c, d])
 }
 
 #[cfg(test)]
@@ -308,19 +226,6 @@ mod tests {
             assert_eq!(context.has_random_id(), passed_on > "01", "{flags}");
         }
         assert!(TraceContext::new_root().has_random_id() && !TraceContext::new_root().is_sampled());
-    }
-
-    #[test]
-    fn only_lower_case_digits_are_digits_wherever_they_stand() {
-        for byte in 0..=u8::MAX {
-            let digit = char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_uppercase());
-            for place in 0..8 {
-                let mut word = *b"09afcd5b";
-                word[place] = byte;
-                let want = digit.map(|_| u32::from_str_radix(str::from_utf8(&word).unwrap(), 16).unwrap());
-                assert_eq!(hex_word(word).map(u32::from_be_bytes), want, "{byte:#x} at {place}");
-            }
-        }
     }
 
     proptest! {

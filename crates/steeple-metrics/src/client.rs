@@ -6,6 +6,7 @@ use http::{request, response};
 use steeple_core::{
     Exchange, GrpcStatus, Outcome, TraceContext,
     call::{Call, CallEnd, CallLayer, CallObserver},
+    clock::nanos,
 };
 
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
     family::Family,
     folded::{Label, MAX_VALUE},
     grpc::{Grpc, Handled},
-    http::nanos,
     layout::Layout,
     metrics::Core,
     series::{Name, OVERFLOW},
@@ -350,10 +350,9 @@ impl CallObserver for ClientCalls {
 /// What the call is counted under where nobody answered: as other clients of gRPC have it, one that its caller gave up
 /// was cancelled, and one that never got through found nobody available.
 fn grpc_status(end: &CallEnd<'_>) -> GrpcStatus {
-    const UNAVAILABLE: GrpcStatus = GrpcStatus::from_code(14);
     end.grpc_status.unwrap_or(match end.outcome {
         Outcome::Cancelled | Outcome::CancelledInBody => GrpcStatus::CANCELLED,
-        Outcome::ServiceError => UNAVAILABLE,
+        Outcome::ServiceError => GrpcStatus::UNAVAILABLE,
         Outcome::Completed | Outcome::Upgraded | Outcome::BodyError | Outcome::Panicked => GrpcStatus::UNKNOWN,
     })
 }

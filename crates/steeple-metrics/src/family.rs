@@ -138,7 +138,7 @@ impl Family {
     }
 
     pub(crate) fn observe(&self, values: &[&str], duration: Duration) {
-        self.series(values).record(nanos(duration));
+        self.series(values).record(clock::nanos(duration));
     }
 
     /// Records nanoseconds or bytes that belong to this trace.
@@ -162,10 +162,6 @@ impl Family {
 #[inline]
 fn same(a: &str, b: &str) -> bool {
     a.len() == b.len() && (a.is_empty() || a == b)
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Series {
@@ -342,7 +338,7 @@ pub struct DurationSeries(Arc<Series>);
 impl DurationSeries {
     /// Records a duration.
     pub fn observe(&self, duration: Duration) {
-        self.0.record(nanos(duration));
+        self.0.record(clock::nanos(duration));
     }
 }
 
@@ -361,7 +357,7 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        self.series.record(nanos(self.elapsed()));
+        self.series.record(clock::nanos(self.elapsed()));
     }
 }
 

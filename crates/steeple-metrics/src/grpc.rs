@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use steeple_core::{End, GrpcStatus, TraceContext};
+use steeple_core::{End, GrpcStatus, TraceContext, clock::nanos};
 
 use crate::{
     encode::{Encoder, Kind, Meta, Number, Source},
     folded::{Folded, Label, MAX_VALUE},
-    http::{ABORTS, Scratch, nanos},
+    http::{ABORTS, Scratch},
     indicator::{Counts, RouteReading, Sum},
     layout::Layout,
     names::Names,
@@ -317,7 +317,7 @@ impl Code {
     fn new(rpc: &Rpc, status: GrpcStatus, grpc: &Grpc) -> Self {
         let duration = HistogramPlace::new(Arc::clone(&grpc.layout), 1);
         let mut pairs = go_pairs(&rpc.name, rpc.kind);
-        pairs.push(("grpc_code".into(), go_code(status).into()));
+        pairs.push(("grpc_code".into(), status.camel_case().into()));
         let otel = grpc.names.has_otel().then(|| {
             let mut pairs: Vec<(Name, Name)> = vec![
                 ("rpc_system_name".into(), "grpc".into()),
@@ -354,29 +354,6 @@ fn http_twin(status: GrpcStatus) -> u16 {
         GrpcStatus::CANCELLED => 499,
         status if status.is_server_error() => 500,
         _ => 400,
-    }
-}
-
-/// The code as Go spells it.
-const fn go_code(status: GrpcStatus) -> &'static str {
-    match status.code() {
-        0 => "OK",
-        1 => "Canceled",
-        3 => "InvalidArgument",
-        4 => "DeadlineExceeded",
-        5 => "NotFound",
-        6 => "AlreadyExists",
-        7 => "PermissionDenied",
-        8 => "ResourceExhausted",
-        9 => "FailedPrecondition",
-        10 => "Aborted",
-        11 => "OutOfRange",
-        12 => "Unimplemented",
-        13 => "Internal",
-        14 => "Unavailable",
-        15 => "DataLoss",
-        16 => "Unauthenticated",
-        _ => "Unknown",
     }
 }
 

@@ -46,7 +46,10 @@ pub fn propagate(headers: &mut HeaderMap) {
                 options.environment.as_deref().map(|it| ("environment", it)),
             ];
             members.extend(
-                named.into_iter().flatten().map(|(key, value)| format!("sentry-{key}={}", percent_encode(value))),
+                named
+                    .into_iter()
+                    .flatten()
+                    .map(|(key, value)| format!("sentry-{key}={}", steeple_core::text::percent_encode(value))),
             );
         }
         if let Some(sampled) = sampled {
@@ -67,32 +70,5 @@ pub fn propagate(headers: &mut HeaderMap) {
     }
     if let Ok(value) = HeaderValue::try_from(baggage) {
         headers.insert("baggage", value);
-    }
-}
-
-/// As baggage wants it: all but the plain characters as `%XX`.
-fn percent_encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.extend(
-                [byte >> 4, byte & 15]
-                    .iter()
-                    .filter_map(|digit| char::from_digit(u32::from(*digit), 16))
-                    .map(|digit| digit.to_ascii_uppercase()),
-            );
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn what_baggage_does_not_allow_is_encoded() {
-        assert_eq!(super::percent_encode("shop@1.2.3 ü"), "shop%401.2.3%20%C3%BC");
     }
 }

@@ -7,7 +7,7 @@ use opentelemetry::{
     trace::{SpanContext, Status, TraceContextExt},
 };
 use opentelemetry_sdk::trace::SpanData;
-use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, Signal, TraceContext, clock};
+use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, Peer, Signal, TraceContext, clock};
 use steeple_scrub::Scrubber;
 use tracing::Subscriber;
 use tracing_subscriber::{layer::Layer, registry::LookupSpan};
@@ -263,18 +263,10 @@ impl Trace {
     }
 
     fn peer(&self, request: &request::Parts) -> Option<SocketAddr> {
-        if let Some(peer_of) = &self.0.peer_of {
-            return peer_of(request);
+        match &self.0.peer_of {
+            Some(peer_of) => peer_of(request),
+            None => Peer::of(&request.extensions)?.address(),
         }
-        #[cfg(feature = "connection")]
-        if let Some(connection) = request.extensions.get::<steeple_core::connection::Connection>() {
-            return connection.peer();
-        }
-        #[cfg(feature = "axum")]
-        if let Some(peer) = request.extensions.get::<axum::extract::ConnectInfo<SocketAddr>>() {
-            return Some(peer.0);
-        }
-        None
     }
 
     /// Decides what this exchange's trace is, and whether it gets a span.

@@ -20,7 +20,7 @@ impl BuildError {
         Self(kind)
     }
 
-    /// The list of trusted proxies cannot be read, or a user's header is to be taken from nobody.
+    /// The list of trusted proxies cannot be read, or a user's header needs one and there is none.
     #[must_use]
     pub fn is_proxies(&self) -> bool {
         match self.0 {
@@ -41,26 +41,24 @@ impl fmt::Display for BuildError {
         match &self.0 {
             Kind::Proxy { entry } => write!(
                 f,
-                "{entry:?} is no trusted proxy: expected addresses (`10.0.0.7`), networks (`10.0.0.0/8`), `loopback` and \
-                 `private`, separated by commas; or the number of proxies alone (`1`); or nothing"
+                "{entry:?} is not a trusted proxy: expected addresses (`10.0.0.7`), networks (`10.0.0.0/8`), `loopback`, \
+                 `private` and `unix`, separated by commas; or the number of proxies alone (`1`); or nothing"
             ),
             Kind::TooManyProxies { count } => {
                 write!(f, "{count} proxies are too many: expected a number from 0 to 32")
             }
             Kind::HeaderWithoutProxies => {
-                f.write_str("a user from a header needs trusted proxies: anybody else could send that header too")
+                f.write_str("a user from a header needs trusted proxies, because anybody can send that header")
             }
             Kind::KeyTooShort { bytes } => {
                 write!(f, "a key for pseudonyms has {bytes} bytes: expected at least 32, from a random source")
             }
-            Kind::KeyNotRandom => {
-                f.write_str("a key for pseudonyms is one byte again and again: expected a random one")
-            }
+            Kind::KeyNotRandom => f.write_str("a key for pseudonyms repeats one byte: expected random bytes"),
             Kind::KeyId { id } => {
                 write!(f, "{id:?} cannot name a key: expected 1 to 16 characters of `A-Z a-z 0-9`, like `k1`")
             }
             Kind::NoKey { field } => {
-                write!(f, "the user's {field} is to become a pseudonym, but there is no key for it")
+                write!(f, "the user's {field} is pseudonymized, which needs a key: set `PrivacyBuilder::key`")
             }
         }
     }

@@ -10,12 +10,12 @@ pub mod identify;
 pub mod privacy;
 mod users;
 
-pub use steeple_core::{Privacy, User, VisibleAddress};
+pub use steeple_core::{Peer, Privacy, User, VisibleAddress};
 
 #[cfg(feature = "axum")]
 pub use self::extract::{ClientAddress, CurrentUser, NoUser};
 pub use self::{
-    address::{AddressResolver, Forwarding, PeerAddress, TrustedProxies},
+    address::{AddressResolver, Forwarding, TrustedProxies},
     consent::wants_no_analytics,
     error::BuildError,
     identify::{Identify, IdentifyLayer},

@@ -1,9 +1,9 @@
 use std::{fmt, sync::Arc};
 
 use http::{Extensions, HeaderMap, HeaderName, request, response};
-use steeple_core::{End, Exchange, ObserveLayer, Observer, Privacy, User};
+use steeple_core::{End, Exchange, ObserveLayer, Observer, Peer, Privacy, User};
 
-use crate::{AddressResolver, BuildError, Forwarding, TrustedProxies, address::peer_address, error::Kind};
+use crate::{AddressResolver, BuildError, Forwarding, TrustedProxies, error::Kind};
 
 /// Finds out who is behind an exchange: the user, the client's address, and what sinks may see of both.
 ///
@@ -211,7 +211,7 @@ impl Observer for Users {
         if let Some(policy) = &self.privacy {
             exchange.set_privacy(Arc::clone(policy));
         }
-        let peer = peer_address(&request.extensions).map(|peer| peer.ip());
+        let peer = Peer::of(&request.extensions);
         if let Some(address) = self.resolver.resolve(peer, &request.headers) {
             exchange.set_client_address(address);
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
-use steeple_user::{AddressResolver, Forwarding, TrustedProxies};
+use steeple_user::{AddressResolver, Forwarding, Peer, TrustedProxies};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -21,16 +21,20 @@ fn headers(name: &'static str, lines: &[&str]) -> HeaderMap {
 
 const PEER: &str = "10.0.0.1";
 
+fn peer_at(address: &str) -> Peer {
+    Peer::Address((ip(address), 4711).into())
+}
+
 #[track_caller]
 fn check_xff(proxies: &str, peer: &str, lines: &[&str], want: &str) {
-    let found = resolver(proxies).resolve(Some(ip(peer)), &headers("x-forwarded-for", lines));
+    let found = resolver(proxies).resolve(Some(peer_at(peer)), &headers("x-forwarded-for", lines));
     assert_eq!(found, Some(ip(want)), "{lines:?} from {peer} behind {proxies:?}");
 }
 
 #[track_caller]
 fn check_forwarded(proxies: &str, lines: &[&str], want: &str) {
     let resolver = resolver(proxies).forwarding(Forwarding::Forwarded);
-    let found = resolver.resolve(Some(ip(PEER)), &headers("forwarded", lines));
+    let found = resolver.resolve(Some(peer_at(PEER)), &headers("forwarded", lines));
     assert_eq!(found, Some(ip(want)), "{lines:?} behind {proxies:?}");
 }
 
@@ -135,7 +139,7 @@ fn only_the_header_that_is_configured_counts() {
     both.extend(headers("forwarded", &["for=2.2.2.2"]));
     both.extend(headers("cf-connecting-ip", &["3.3.3.3"]));
     let resolve = |header: &'static str| {
-        resolver(PEER).forwarding(HeaderName::from_static(header)).resolve(Some(ip(PEER)), &both)
+        resolver(PEER).forwarding(HeaderName::from_static(header)).resolve(Some(peer_at(PEER)), &both)
     };
     assert_eq!(resolve("x-forwarded-for"), Some(ip("1.1.1.1")));
     assert_eq!(resolve("forwarded"), Some(ip("2.2.2.2")));
@@ -147,7 +151,7 @@ fn only_the_header_that_is_configured_counts() {
 fn a_header_of_one_address_is_believed_of_a_trusted_peer_and_only_alone() {
     let check = |name: &'static str, peer: &str, lines: &[&str], want: &str| {
         let resolver = resolver("10.0.0.0/8").forwarding(HeaderName::from_static(name));
-        assert_eq!(resolver.resolve(Some(ip(peer)), &headers(name, lines)), Some(ip(want)), "{name} {lines:?}");
+        assert_eq!(resolver.resolve(Some(peer_at(peer)), &headers(name, lines)), Some(ip(want)), "{name} {lines:?}");
     };
     check("x-real-ip", PEER, &["203.0.113.9"], "203.0.113.9");
     check("x-real-ip", "192.0.2.9", &["203.0.113.9"], "192.0.2.9");
@@ -201,7 +205,7 @@ proptest! {
     ) {
         let resolver = resolver(proxies).forwarding(HeaderName::from_static(name));
         let headers: HeaderMap = lines.into_iter().map(|line| (HeaderName::from_static(name), line)).collect();
-        prop_assert!(resolver.resolve(Some(ip(PEER)), &headers).is_some());
+        prop_assert!(resolver.resolve(Some(peer_at(PEER)), &headers).is_some());
     }
 
     #[test]
@@ -216,13 +220,13 @@ proptest! {
         let headers = prepend("x-forwarded-for", &attack, &appended, joined);
         let by_number = hops.saturating_add(1).to_string();
         for proxies in ["10.0.0.0/8", by_number.as_str()] {
-            prop_assert_eq!(resolver(proxies).resolve(Some(ip(PEER)), &headers), Some(want));
+            prop_assert_eq!(resolver(proxies).resolve(Some(peer_at(PEER)), &headers), Some(want));
         }
         let appended = format!("for=\"{client}\";by=\"a,\\\"b\\\\\"{}", ", proto=https;for=10.0.0.2".repeat(hops));
         let headers = prepend("forwarded", &attack, &appended, joined);
         for proxies in ["10.0.0.0/8", by_number.as_str()] {
             let resolver = resolver(proxies).forwarding(Forwarding::Forwarded);
-            prop_assert_eq!(resolver.resolve(Some(ip(PEER)), &headers), Some(want));
+            prop_assert_eq!(resolver.resolve(Some(peer_at(PEER)), &headers), Some(want));
         }
     }
 

@@ -3,12 +3,12 @@
 
 use http::Request;
 use steeple_core::{Exchange, Observer};
-use steeple_user::{PeerAddress, PrivacyPolicy, Users};
+use steeple_user::{Peer, PrivacyPolicy, Users};
 
 fn allocations(users: &Users, forwarded: &'static str) -> u64 {
     let request = Request::get("/").header("x-forwarded-for", forwarded).body(()).unwrap();
     let (mut head, ()) = request.into_parts();
-    head.extensions.insert(PeerAddress("10.0.0.1:80".parse().unwrap()));
+    head.extensions.insert(Peer::Address("10.0.0.1:80".parse().unwrap()));
     let exchange = Exchange::detached();
     let counted = allocation_counter::measure(|| {
         users.on_request(&exchange, &mut head);

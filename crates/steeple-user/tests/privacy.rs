@@ -104,11 +104,11 @@ fn a_weak_key_or_none_is_an_error() {
         assert!(error.is_key() && !error.is_proxies() && error.to_string().contains(says), "{error}");
     }
     check(PseudonymKey::new("k1", b"only a password"), "has 15 bytes: expected at least 32");
-    check(PseudonymKey::new("k1", &[0; 64]), "one byte again and again");
+    check(PseudonymKey::new("k1", &[0; 64]), "repeats one byte");
     for id in ["", "k_1", "k 1", "a-very-long-name", "ü", "12345678901234567"] {
         check(PseudonymKey::new(id, &(0..32).collect::<Vec<_>>()), "cannot name a key");
     }
-    check(PrivacyPolicy::builder().name(Treatment::Pseudonymize).build(), "user's name is to become a pseudonym");
+    check(PrivacyPolicy::builder().name(Treatment::Pseudonymize).build(), "user's name is pseudonymized, which needs a key");
 }
 
 #[test]

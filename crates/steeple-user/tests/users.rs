@@ -15,7 +15,7 @@ use http::{HeaderName, StatusCode};
 use http_body_util::BodyExt;
 use steeple_core::{Exchange, ObserveLayer, connection::Connection, observer_panics, test_util::RecordingObserver};
 use steeple_user::{
-    ClientAddress, CurrentUser, GatewayHeaders, IdentifyLayer, PeerAddress, PrivacyPolicy, Treatment, User, Users,
+    ClientAddress, CurrentUser, GatewayHeaders, IdentifyLayer, Peer, PrivacyPolicy, Treatment, User, Users,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{Layer, ServiceExt};
@@ -47,7 +47,7 @@ fn request(headers: &[(&'static str, &'static str)]) -> Request {
 
 fn from(peer: &str, headers: &[(&'static str, &'static str)]) -> Request {
     let mut request = request(headers);
-    request.extensions_mut().insert(PeerAddress(peer.parse().unwrap()));
+    request.extensions_mut().insert(Peer::Address(peer.parse().unwrap()));
     request
 }
 
@@ -251,9 +251,9 @@ async fn the_peer_is_found_wherever_a_server_puts_it() {
     type Put = fn(&mut http::Extensions, SocketAddr);
     let peer: SocketAddr = "192.0.2.7:4711".parse().unwrap();
     let servers: [(&str, Put); 3] = [
-        ("a plain one", |extensions, peer| extensions.extend(one(PeerAddress(peer)))),
+        ("a plain one", |extensions, peer| extensions.extend(one(Peer::Address(peer)))),
         ("Axum", |extensions, peer| extensions.extend(one(ConnectInfo(peer)))),
-        ("steeple-core", |extensions, peer| extensions.extend(one(Connection::new(Some(peer))))),
+        ("steeple-core", |extensions, peer| extensions.extend(one(Connection::new(Some(peer.into()))))),
     ];
     for (server, put) in servers {
         let (seen, layer) = watching(Users::new());
@@ -271,7 +271,7 @@ async fn the_peer_that_tonic_tells_of_a_socket_is_found() {
     let (socket, _) = listener.accept().await.unwrap();
     let mut request = request(&[]);
     request.extensions_mut().insert(tonic::transport::server::Connected::connect_info(&socket));
-    assert_eq!(steeple_user::address::peer_address(request.extensions()), client.local_addr().ok());
+    assert_eq!(Peer::of(request.extensions()).and_then(|peer| peer.address()), client.local_addr().ok());
 }
 
 #[tokio::test]

@@ -137,7 +137,7 @@ impl<O: CallObserver> Watch<O> {
             && live.grpc_status.is_none()
             && let Some(status) = live.status
         {
-            live.grpc_status = Some(grpc_status_of(status));
+            live.grpc_status = Some(GrpcStatus::from_http(status));
         }
         let since = |at: Instant| at.saturating_duration_since(live.call.started());
         let end = CallEnd {
@@ -162,21 +162,6 @@ impl<O: CallObserver> Live<O> {
             self.grpc_status = Some(status);
         }
     }
-}
-
-/// What a gRPC call is taken to have ended with when the answer says nothing of its own.
-///
-/// # Source
-/// gRPC, "HTTP to gRPC Status Code Mapping".
-fn grpc_status_of(status: StatusCode) -> GrpcStatus {
-    GrpcStatus::from_code(match status.as_u16() {
-        400 => 13,
-        401 => 16,
-        403 => 7,
-        404 => 12,
-        429 | 502 | 503 | 504 => 14,
-        _ => 2,
-    })
 }
 
 impl<O: CallObserver> Drop for Watch<O> {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::Text;
+use crate::{Text, text};
 
 /// Most attributes that one exchange keeps.
 pub const MAX_ATTRIBUTES: usize = 64;
@@ -17,7 +17,7 @@ pub enum AttributeValue {
     Int(i64),
     /// A number.
     Float(f64),
-    /// A truth.
+    /// A boolean.
     Bool(bool),
 }
 
@@ -27,7 +27,7 @@ impl fmt::Display for AttributeValue {
             Self::Text(text) => fmt::Display::fmt(text, f),
             Self::Int(number) => fmt::Display::fmt(number, f),
             Self::Float(number) => fmt::Display::fmt(number, f),
-            Self::Bool(truth) => fmt::Display::fmt(truth, f),
+            Self::Bool(value) => fmt::Display::fmt(value, f),
         }
     }
 }
@@ -63,8 +63,8 @@ impl From<f64> for AttributeValue {
 }
 
 impl From<bool> for AttributeValue {
-    fn from(truth: bool) -> Self {
-        Self::Bool(truth)
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
     }
 }
 
@@ -100,13 +100,8 @@ impl Attributes {
     }
 }
 
-/// Cuts at a character's boundary, at or before `max` bytes.
 fn cut(text: Text, max: usize) -> Text {
-    let full = text.as_str();
-    if full.len() <= max {
-        return text;
-    }
-    crate::text::cut(full, max).to_owned().into()
+    if text.as_str().len() <= max { text } else { text::cut(text.as_str(), max).to_owned().into() }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use std::{any, error::Error, fmt};
 
+use crate::text::Bounded;
+
 /// An error that was noticed during an exchange: its type and what it and its sources say.
 ///
 /// The messages are as the errors wrote them. Sinks scrub them.
@@ -78,19 +80,7 @@ impl fmt::Display for RecordedError {
 }
 
 fn message(error: impl fmt::Display) -> Box<str> {
-    struct Bounded(String);
-    impl fmt::Write for Bounded {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            let room = MAX_MESSAGE.saturating_sub(self.0.len());
-            let fits = crate::text::cut(text, room);
-            self.0.push_str(fits);
-            if fits.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
-        }
-    }
-    let mut out = Bounded(String::new());
-    // An error from `write!` is our own bound, or a `Display` that fails half-way: what there is stays.
-    let _cut = fmt::Write::write_fmt(&mut out, format_args!("{error}"));
-    out.0.into()
+    Bounded::of(error, MAX_MESSAGE).into_string().into()
 }
 
 #[cfg(test)]

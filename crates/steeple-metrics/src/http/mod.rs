@@ -8,7 +8,7 @@ use std::sync::{
     atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
 };
 
-use steeple_core::{End, ErrorClass, Outcome, Text, TraceContext};
+use steeple_core::{End, ErrorClass, Outcome, Text, TraceContext, clock::nanos};
 
 use self::verb::{METHODS, Verbs};
 pub(crate) use self::{verb::Verb, write::Scratch};
@@ -428,11 +428,6 @@ impl Http {
 /// A gauge that one thread raised and another lowered can be read in between.
 fn not_negative(value: u64) -> u64 {
     if value > u64::MAX / 2 { 0 } else { value }
-}
-
-/// Whole nanoseconds: enough for 584 years, and not a calculation with 128 bits.
-pub(crate) fn nanos(duration: std::time::Duration) -> u64 {
-    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }
 
 impl Route {

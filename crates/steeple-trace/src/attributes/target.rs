@@ -1,4 +1,5 @@
 use http::{HeaderMap, header, request};
+use steeple_core::forwarded::Element;
 
 use super::MAX_TEXT;
 use crate::scrub::cut;
@@ -47,16 +48,9 @@ fn forwarded(headers: &HeaderMap) -> (Option<&str>, Option<&str>) {
         let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
         value.rsplit(',').next().map(str::trim).filter(|value| !value.is_empty())
     };
-    let mut found = (None, None);
-    for pair in last("forwarded").unwrap_or_default().split(';') {
-        let Some((name, value)) = pair.split_once('=') else { continue };
-        let value = value.trim().trim_matches('"');
-        match name.trim() {
-            name if name.eq_ignore_ascii_case("proto") => found.0 = Some(value),
-            name if name.eq_ignore_ascii_case("host") => found.1 = Some(value),
-            _ => (),
-        }
-    }
+    let nearest = Element::nearest(headers).unwrap_or_default();
+    let text = |value: Option<_>| value.and_then(|value| str::from_utf8(value).ok());
+    let found = (text(nearest.proto), text(nearest.host));
     (found.0.or_else(|| last("x-forwarded-proto")), found.1.or_else(|| last("x-forwarded-host")))
 }
 

@@ -99,7 +99,7 @@ async fn the_peers_address_comes_from_axum_or_from_the_connection() {
     request.extensions_mut().insert(axum::extract::ConnectInfo(friend));
     assert!(serve(builder(), request).await.0.starts_with(TRACE));
     let mut request = called("01");
-    request.extensions_mut().insert(steeple_core::connection::Connection::new(Some(friend)));
+    request.extensions_mut().insert(steeple_core::connection::Connection::new(Some(friend.into())));
     assert!(serve(builder(), request).await.0.starts_with(TRACE));
 }
 

@@ -5,16 +5,14 @@
 //! that were declared [trusted](TrustedProxies), to the first address that is none of them. Whatever a client
 //! prepends changes nothing; what cannot be read ends the walk at the last trusted hop.
 //!
-//! The peer's own address is where the server has put it: [`peer_address`].
+//! The peer's own address is where the server has put it: [`Peer::of`](steeple_core::Peer::of).
 
 mod node;
-mod peer;
 mod proxies;
 mod resolver;
 mod walk;
 
 pub use self::{
-    peer::{PeerAddress, peer_address},
     proxies::TrustedProxies,
     resolver::{AddressResolver, Forwarding},
 };

@@ -1,11 +1,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use steeple_core::forwarded::Element;
+
 /// The longest that is an address with a port, and then some.
 const MAX_NODE: usize = 64;
 
 /// Reads an address as proxies write it: alone, in brackets, with a port. IPv4 inside IPv6 becomes IPv4.
 ///
-/// `None` for everything else: names, `unknown`, obfuscated nodes, zones, leading zeros.
+/// `None` for everything else: names, `unknown`, obfuscated nodes, zones, leading zeros, and the unspecified address, which
+/// is nobody's.
 pub(super) fn parse_node(text: &[u8]) -> Option<IpAddr> {
     if text.len() > MAX_NODE {
         return None;
@@ -23,7 +26,8 @@ pub(super) fn parse_node(text: &[u8]) -> Option<IpAddr> {
         let (address, port) = text.split_once(':')?;
         IpAddr::V4(address.parse::<Ipv4Addr>().ok().filter(|_| is_port(port))?)
     };
-    Some(address.to_canonical())
+    let address = address.to_canonical();
+    (!address.is_unspecified()).then_some(address)
 }
 
 /// A number up to 65535, or an obfuscated port of RFC 7239: `_` and what follows.
@@ -37,57 +41,8 @@ fn is_port(text: &str) -> bool {
 }
 
 /// Reads the `for` of one element of a `Forwarded` header.
-///
-/// # Source
-/// RFC 7239, section 4. Deviation: `:`, `[` and `]` are taken without quotes too, as some proxies write them.
-pub(super) fn parse_forwarded(mut rest: &[u8]) -> Option<IpAddr> {
-    let mut node = None;
-    loop {
-        rest = rest.trim_ascii_start();
-        if rest.is_empty() {
-            return parse_node(node?);
-        }
-        if let Some(after) = rest.strip_prefix(b";") {
-            rest = after;
-            continue;
-        }
-        let (name, after) = split_while(rest, is_token);
-        let after = after.strip_prefix(b"=")?;
-        let (value, after) = match after.strip_prefix(b"\"") {
-            Some(quoted) => split_quoted(quoted)?,
-            None => split_while(after, |byte| is_token(byte) || b":[]".contains(&byte)),
-        };
-        rest = after.trim_ascii_start();
-        if name.is_empty() || !(rest.is_empty() || rest.starts_with(b";")) {
-            return None;
-        }
-        // A second one would leave it to the reader which of them counts.
-        if name.eq_ignore_ascii_case(b"for") && node.replace(value).is_some() {
-            return None;
-        }
-    }
-}
-
-/// The text up to the closing quote, its escapes as they are (no address has any), and what follows the quote.
-fn split_quoted(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut escaped = false;
-    let end = text.iter().position(|byte| {
-        let ends = !escaped && *byte == b'"';
-        escaped = !escaped && *byte == b'\\';
-        ends
-    })?;
-    let (value, after) = text.split_at_checked(end)?;
-    Some((value, after.get(1..)?))
-}
-
-fn split_while(text: &[u8], mut belongs: impl FnMut(u8) -> bool) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|byte| !belongs(*byte)).unwrap_or(text.len());
-    text.split_at_checked(end).unwrap_or((text, &[]))
-}
-
-/// `tchar` of RFC 9110.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+pub(super) fn parse_forwarded(element: &[u8]) -> Option<IpAddr> {
+    parse_node(Element::parse(element)?.node?)
 }
 
 #[cfg(test)]
@@ -124,6 +79,11 @@ mod tests {
             " ",
             "unknown",
             "_hidden",
+            "0.0.0.0",
+            "0.0.0.0:80",
+            "::",
+            "[::]:80",
+            "::ffff:0.0.0.0",
             "localhost",
             "192.0.2",
             "192.0.2.256",

@@ -1,13 +1,14 @@
 use std::{net::IpAddr, str::FromStr};
 
 use ipnet::{IpNet, Ipv4Net};
+use steeple_core::Peer;
 
 use crate::{BuildError, error::Kind};
 
 /// The proxies in front of the service: those whose word on the client is taken.
 ///
-/// Read from text: addresses, networks, `loopback` and `private`, separated by commas; or, alone, their number. By
-/// default there are none.
+/// Read from text: addresses, networks, `loopback`, `private` and `unix` (whoever connects through a Unix socket), separated
+/// by commas; or, alone, their number. Default: none.
 ///
 /// With a **number**, any peer counts as a proxy: only right if nobody can reach the service but through them, and
 /// if every request passes the same number of them.
@@ -21,7 +22,7 @@ use crate::{BuildError, error::Kind};
 /// assert!(!proxies.contains("192.0.2.1".parse().unwrap()));
 ///
 /// let error = "10.0.0.0/8, everybody".parse::<TrustedProxies>().unwrap_err();
-/// assert!(error.to_string().starts_with("\"everybody\" is no trusted proxy: expected addresses"));
+/// assert!(error.to_string().starts_with("\"everybody\" is not a trusted proxy: expected addresses"));
 /// # Ok::<(), steeple_user::BuildError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +30,10 @@ pub struct TrustedProxies(pub(super) Trust);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
-    Networks(Box<[IpNet]>),
+    Peers {
+        networks: Box<[IpNet]>,
+        unix: bool,
+    },
     /// How many, less one.
     Count(u8),
 }
@@ -42,7 +46,7 @@ const PRIVATE: [&str; 4] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc
 impl TrustedProxies {
     /// No proxies: forwarding headers are ignored.
     pub fn none() -> Self {
-        Self(Trust::Networks(Box::default()))
+        Self(Trust::Peers { networks: Box::default(), unix: false })
     }
 
     /// This many proxies, on the way of every request; 0 is [`none`](Self::none).
@@ -61,15 +65,19 @@ impl TrustedProxies {
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         match &self.0 {
-            Trust::Networks(networks) => networks.iter().any(|network| network.contains(&address)),
+            Trust::Peers { networks, .. } => networks.iter().any(|network| network.contains(&address)),
             Trust::Count(_) => false,
         }
     }
 
     /// Whether what this peer says in a header is taken: it is one of them, or their number is known.
-    pub fn trusts_peer(&self, peer: Option<IpAddr>) -> bool {
+    pub fn trusts_peer(&self, peer: Option<Peer>) -> bool {
         match &self.0 {
-            Trust::Networks(_) => peer.is_some_and(|peer| self.contains(peer)),
+            Trust::Peers { unix, .. } => match peer {
+                Some(Peer::Unix) => *unix,
+                Some(peer) => peer.ip().is_some_and(|address| self.contains(address)),
+                None => false,
+            },
             Trust::Count(_) => true,
         }
     }
@@ -77,7 +85,7 @@ impl TrustedProxies {
     /// Whether there are none.
     pub fn is_none(&self) -> bool {
         match &self.0 {
-            Trust::Networks(networks) => networks.is_empty(),
+            Trust::Peers { networks, unix } => networks.is_empty() && !unix,
             Trust::Count(_) => false,
         }
     }
@@ -103,10 +111,11 @@ impl FromStr for TrustedProxies {
                 Err(_) => Err(BuildError::new(Kind::TooManyProxies { count: text.chars().take(40).collect() })),
             };
         }
-        let mut networks = Vec::new();
+        let (mut networks, mut unix) = (Vec::new(), false);
         for entry in text.split(',').map(str::trim) {
             match entry {
                 "loopback" => networks.extend(LOOPBACK.iter().filter_map(|network| parse_network(network))),
+                "unix" => unix = true,
                 "private" => networks.extend(PRIVATE.iter().filter_map(|network| parse_network(network))),
                 _ => networks.push(
                     parse_network(entry)
@@ -114,7 +123,7 @@ impl FromStr for TrustedProxies {
                 ),
             }
         }
-        Ok(Self(Trust::Networks(networks.into())))
+        Ok(Self(Trust::Peers { networks: networks.into(), unix }))
     }
 }
 
@@ -158,6 +167,22 @@ mod tests {
         );
         check("2001:db8::/32", &["2001:db8:1::1"], &["2001:db9::1", "10.0.0.1"]);
         check("::ffff:10.0.0.0/104", &["10.1.1.1", "::ffff:10.1.1.1"], &["11.0.0.1"]);
+    }
+
+    #[test]
+    fn a_unix_socket_is_trusted_where_it_is_listed_and_only_there() {
+        let address = Peer::Address("10.0.0.1:80".parse().unwrap());
+        for (text, unix, ip) in
+            [("unix", true, false), ("10.0.0.0/8, unix", true, true), ("10.0.0.0/8", false, true), ("1", true, true)]
+        {
+            let proxies: TrustedProxies = text.parse().unwrap();
+            assert_eq!(
+                (proxies.trusts_peer(Some(Peer::Unix)), proxies.trusts_peer(Some(address))),
+                (unix, ip),
+                "{text}"
+            );
+            assert!(!proxies.is_none());
+        }
     }
 
     #[test]

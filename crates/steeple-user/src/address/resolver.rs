@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName};
+use steeple_core::Peer;
 
 use super::{
     TrustedProxies,
@@ -41,16 +42,16 @@ impl From<HeaderName> for Forwarding {
 /// # Examples
 /// ```
 /// use http::{HeaderMap, HeaderValue};
-/// use steeple_user::AddressResolver;
+/// use steeple_user::{AddressResolver, Peer};
 ///
 /// let resolver = AddressResolver::new("10.0.0.0/8".parse()?);
 /// let mut headers = HeaderMap::new();
 /// // The client claimed 1.1.1.1; the first proxy saw it at 203.0.113.9, the second one saw the first one.
 /// headers.insert("x-forwarded-for", HeaderValue::from_static("1.1.1.1, 203.0.113.9, 10.0.0.2"));
 ///
-/// let (proxy, stranger) = ("10.0.0.1".parse().unwrap(), "198.51.100.1".parse().unwrap());
+/// let [proxy, stranger] = ["10.0.0.1:80", "198.51.100.1:80"].map(|peer| Peer::Address(peer.parse().unwrap()));
 /// assert_eq!(resolver.resolve(Some(proxy), &headers).unwrap().to_string(), "203.0.113.9");
-/// assert_eq!(resolver.resolve(Some(stranger), &headers), Some(stranger));
+/// assert_eq!(resolver.resolve(Some(stranger), &headers), stranger.ip());
 /// # Ok::<(), steeple_user::BuildError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -85,9 +86,10 @@ impl AddressResolver {
     ///
     /// When all of them are, the leftmost. When an entry cannot be read (or the caps are reached), the last trusted
     /// hop before it. The peer's own, when that is no trusted proxy.
-    pub fn resolve(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
-        let peer = peer.map(|peer| peer.to_canonical());
-        if !self.proxies.trusts_peer(peer) {
+    pub fn resolve(&self, peer: Option<Peer>, headers: &HeaderMap) -> Option<IpAddr> {
+        let is_trusted = self.proxies.trusts_peer(peer);
+        let peer = peer.and_then(|peer| peer.ip());
+        if !is_trusted {
             return peer;
         }
         match &self.forwarding {
@@ -99,7 +101,7 @@ impl AddressResolver {
 
     fn walk(&self, peer: Option<IpAddr>, mut hops: impl Iterator<Item = Option<IpAddr>>) -> Option<IpAddr> {
         match self.proxies.0 {
-            Trust::Networks(_) => {
+            Trust::Peers { .. } => {
                 let mut last = peer;
                 for hop in hops {
                     let Some(address) = hop else { return last };

@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName};
+use steeple_core::forwarded::last_comma;
 
 use super::node::{parse_forwarded, parse_node};
 
@@ -57,47 +58,4 @@ fn from_the_right<'a>(
         Some(parse(entry))
     })
     .take(MAX_ENTRIES)
-}
-
-/// Where the last element of a `Forwarded` line begins: at the last comma that is not within quotes.
-///
-/// Read from the right, so that a quote which a client left open cannot swallow what a proxy appended. An opening
-/// quote follows `=`, an escaped one an odd number of backslashes. When the quotes do not match up, there is no
-/// comma, and the whole line is an element that [`parse_forwarded`] refuses.
-fn last_comma(line: &[u8]) -> Option<usize> {
-    let mut quoted = false;
-    for (place, byte) in line.iter().enumerate().rev() {
-        match byte {
-            b',' if !quoted => return Some(place),
-            b'"' if quoted => {
-                let before = line.get(..place)?.iter().rev();
-                quoted = before.take_while(|byte| **byte == b'\\').count() % 2 == 1;
-            }
-            b'"' => quoted = true,
-            _ => (),
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_comma_outside_of_quotes_is_found() {
-        for (line, want) in [
-            ("for=a", None),
-            ("for=a,for=b", Some("for=b")),
-            ("for=a,for=\"x,y\"", Some("for=\"x,y\"")),
-            ("for=a,for=\"x\\\",y\\\\\"", Some("for=\"x\\\",y\\\\\"")),
-            ("for=\"a, for=b", Some(" for=b")),
-            ("for=\"a, for=\"b\"", Some(" for=\"b\"")),
-            ("for=a, b\"", None),
-            ("for=a,", Some("")),
-        ] {
-            let found = last_comma(line.as_bytes()).map(|comma| &line[comma + 1..]);
-            assert_eq!(found, want, "{line}");
-        }
-    }
 }

@@ -10,7 +10,10 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use steeple_core::connection::{Connection, ObservedIo};
+use steeple_core::{
+    Peer,
+    connection::{Connection, ObservedIo},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -62,7 +65,10 @@ impl Listener {
                 Socket::Unix(listener) => listener.accept().await.map(|(io, _)| (Stream::Unix { io }, None)),
             };
             match accepted {
-                Ok((io, peer)) => return (ObservedIo::new(io, Connection::new(peer)), peer),
+                Ok((io, address)) => {
+                    let peer = address.map_or(Peer::Unix, Peer::Address);
+                    return (ObservedIo::new(io, Connection::new(Some(peer))), address);
+                }
                 Err(error) if is_of_the_connection(&error) => (),
                 Err(error) => {
                     tracing::error!("cannot accept connections: {error}");

@@ -42,7 +42,7 @@ impl<L: Listener<Addr = SocketAddr>> Listener for ObservedListener<L> {
 
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
         let (io, peer) = self.inner.accept().await;
-        (ObservedIo::new(io, Connection::new(Some(peer))), peer)
+        (ObservedIo::new(io, Connection::new(Some(peer.into()))), peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

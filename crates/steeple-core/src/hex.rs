@@ -1,0 +1,127 @@
+//! Hex digits: bytes that show as them, and the way back.
+
+use std::fmt;
+
+/// Bytes that show as lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hex<const N: usize>([u8; N]);
+
+impl<const N: usize> Hex<N> {
+    /// Wraps bytes.
+    pub const fn new(bytes: [u8; N]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub fn to_bytes(self) -> [u8; N] {
+        self.0
+    }
+
+    /// Appends the hex digits.
+    pub fn write_to(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0.map(digits).as_flattened());
+    }
+}
+
+impl<const N: usize> fmt::Display for Hex<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(str::from_utf8(self.0.map(digits).as_flattened()).unwrap_or_default())
+    }
+}
+
+impl<const N: usize> fmt::Debug for Hex<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A byte as two lower-case hex digits.
+#[inline]
+pub fn digits(byte: u8) -> [u8; 2] {
+    #[expect(clippy::indexing_slicing, reason = "runs at compile time, where out of bounds does not compile")]
+    static PAIRS: [[u8; 2]; 256] = {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut pairs = [[0; 2]; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+            byte += 1;
+        }
+        pairs
+    };
+    PAIRS.get(usize::from(byte)).copied().unwrap_or([b'0'; 2])
+}
+
+/// Reads `2 * N` lower-case hex digits. `None` for any other text, upper case included: what W3C Trace Context asks.
+///
+/// ```
+/// assert_eq!(steeple_core::hex::decode(b"00ff"), Some([0, 255]));
+/// assert_eq!(steeple_core::hex::decode::<2>(b"00FF"), None);
+/// ```
+#[inline]
+pub fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let (words, rest) = text.as_chunks::<8>();
+    let (parts, last) = bytes.as_chunks_mut::<4>();
+    if words.len() != parts.len() || rest.len() != last.len().saturating_mul(2) {
+        return None;
+    }
+    for (part, word) in parts.iter_mut().zip(words) {
+        *part = hex_word(*word)?;
+    }
+    let (pairs, []) = rest.as_chunks::<2>() else { return None };
+    for (byte, [high, low]) in last.iter_mut().zip(pairs) {
+        // Two digits, behind six zeros.
+        let [.., value] = hex_word([b'0', b'0', b'0', b'0', b'0', b'0', *high, *low])?;
+        *byte = value;
+    }
+    Some(bytes)
+}
+
+/// Eight digits side by side.
+#[inline]
+fn hex_word(digits: [u8; 8]) -> Option<[u8; 4]> {
+    const ONES: u64 = u64::MAX / 255;
+    let digits = u64::from_be_bytes(digits);
+    // A letter has bit 6 set and is 9 more than its low half says. No byte gets above 24, so none spills into the next.
+    let values = (digits & ONES.wrapping_mul(15)).wrapping_add((digits >> 6 & ONES).wrapping_mul(9));
+    // Written out again it must be the same: that tells digits from all else.
+    let letters = values.wrapping_add(ONES.wrapping_mul(6)) >> 4 & ONES;
+    let again = values.wrapping_add(ONES.wrapping_mul(0x30)).wrapping_add(letters.wrapping_mul(0x27));
+    if values & ONES.wrapping_mul(0xf0) != 0 || again != digits {
+        return None;
+    }
+    let pairs = (values | values >> 4) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
+    let [.., a, b, c, d] = (fours | fours >> 16).to_be_bytes();
+    Some([a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn only_lower_case_digits_are_digits_wherever_they_stand() {
+        for byte in 0..=u8::MAX {
+            let digit = char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_uppercase());
+            for place in 0..8 {
+                let mut word = *b"09afcd5b";
+                word[place] = byte;
+                let want = digit.map(|_| u32::from_str_radix(str::from_utf8(&word).unwrap(), 16).unwrap());
+                assert_eq!(hex_word(word).map(u32::from_be_bytes), want, "{byte:#x} at {place}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_read_back(long: [u8; 16], short: [u8; 3]) {
+            prop_assert_eq!(decode(Hex::new(long).to_string().as_bytes()), Some(long));
+            prop_assert_eq!(decode(Hex::new(short).to_string().as_bytes()), Some(short));
+            prop_assert_eq!(decode::<2>(Hex::new(short).to_string().as_bytes()), None);
+        }
+    }
+}

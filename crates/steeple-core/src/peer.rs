@@ -1,0 +1,122 @@
+//! Who is at the other end of the socket.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::Extensions;
+
+/// The other end of the socket that a request came through: the client, or a proxy in front of the service.
+///
+/// Servers that set it in none of the ways that [`Peer::of`] knows put it into the extensions of each request, in their
+/// accept loop. With the feature `connect-info`, Axum sets it:
+/// `router.into_make_service_with_connect_info::<Peer>()`, for TCP and Unix listeners.
+///
+/// # Examples
+/// ```
+/// use std::net::SocketAddr;
+/// use steeple_core::Peer;
+///
+/// # let address = SocketAddr::from(([192, 0, 2, 7], 4711));
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(Peer::Address(address));
+/// assert_eq!(Peer::of(request.extensions()).unwrap().address(), Some(address));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Peer {
+    /// An address and a port.
+    Address(SocketAddr),
+    /// Somebody on this machine, through a Unix socket, which has no address.
+    Unix,
+}
+
+impl Peer {
+    /// The peer of a request, if the server has set it.
+    ///
+    /// Looks for a [`Peer`], then (each behind its feature) Axum's `ConnectInfo` of a `SocketAddr` or a [`Peer`]
+    /// (`connect-info`), a [`Connection`](crate::connection::Connection) (`connection`), and tonic's `TcpConnectInfo` and
+    /// `UdsConnectInfo` (`tonic`).
+    #[cfg_attr(
+        not(any(feature = "connect-info", feature = "connection", feature = "tonic")),
+        expect(clippy::let_and_return, reason = "each feature adds a place to look")
+    )]
+    pub fn of(extensions: &Extensions) -> Option<Self> {
+        let peer = extensions.get::<Self>().copied();
+        #[cfg(feature = "connect-info")]
+        let peer = peer.or_else(|| {
+            use axum::extract::ConnectInfo;
+            let address = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| Self::Address(info.0));
+            address.or_else(|| Some(extensions.get::<ConnectInfo<Self>>()?.0))
+        });
+        #[cfg(feature = "connection")]
+        let peer = peer.or_else(|| extensions.get::<crate::connection::Connection>()?.peer());
+        #[cfg(feature = "tonic")]
+        let peer = peer.or_else(|| {
+            let info = extensions.get::<tonic::transport::server::TcpConnectInfo>()?;
+            info.remote_addr().map(Self::Address)
+        });
+        #[cfg(all(feature = "tonic", unix))]
+        let peer = peer.or_else(|| extensions.get::<tonic::transport::server::UdsConnectInfo>().map(|_| Self::Unix));
+        peer
+    }
+
+    /// The address and port. `None` for a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Unix => None,
+        }
+    }
+
+    /// The address without its port, IPv4 inside IPv6 as IPv4. `None` for a Unix socket, and for the unspecified address
+    /// (`0.0.0.0`, `::`), which is nobody's.
+    pub fn ip(&self) -> Option<IpAddr> {
+        let ip = self.address()?.ip().to_canonical();
+        (!ip.is_unspecified()).then_some(ip)
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        Self::Address(address)
+    }
+}
+
+#[cfg(feature = "connect-info")]
+mod connect_info {
+    use axum::{extract::connect_info::Connected, serve::IncomingStream};
+
+    use super::Peer;
+
+    impl Connected<IncomingStream<'_, tokio::net::TcpListener>> for Peer {
+        fn connect_info(stream: IncomingStream<'_, tokio::net::TcpListener>) -> Self {
+            Self::Address(*stream.remote_addr())
+        }
+    }
+
+    #[cfg(unix)]
+    impl Connected<IncomingStream<'_, tokio::net::UnixListener>> for Peer {
+        fn connect_info(_: IncomingStream<'_, tokio::net::UnixListener>) -> Self {
+            Self::Unix
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unspecified_address_is_nobodys() {
+        for (text, want) in [
+            ("192.0.2.1:80", Some("192.0.2.1")),
+            ("[::ffff:192.0.2.1]:80", Some("192.0.2.1")),
+            ("0.0.0.0:80", None),
+            ("[::]:80", None),
+            ("[::ffff:0.0.0.0]:80", None),
+        ] {
+            let peer = Peer::Address(text.parse().unwrap());
+            assert_eq!(peer.ip().map(|ip| ip.to_string()).as_deref(), want, "{text}");
+        }
+        assert_eq!((Peer::Unix.ip(), Peer::Unix.address()), (None, None));
+    }
+}
