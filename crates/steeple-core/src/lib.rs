@@ -38,7 +38,7 @@ pub use self::{
     observer::{Identity, Observer, observer_panics},
     observers::__observers,
     outcome::{End, ErrorClass, Outcome},
-    panic_hook::notice_panics,
+    panic_hook::{PanicReport, forward_panics, notice_panics, report_panics},
     peer::Peer,
     request_id::{RequestId, RequestIds, X_REQUEST_ID},
     trace_context::{SpanId, TraceContext, TraceId},

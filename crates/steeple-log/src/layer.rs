@@ -86,6 +86,7 @@ impl LogLayer {
             span: span_name,
             is_access,
             fields,
+            stacktrace: None,
         });
     }
 }

@@ -72,6 +72,7 @@ mod observer;
 mod options;
 mod os;
 mod output;
+mod panic;
 mod setup;
 mod sink;
 
@@ -83,6 +84,7 @@ pub use self::{
     observer::{Log, LogState},
     options::{LogOptions, OptionsError, RouteOptions},
     output::{LogHandle, Losses},
+    panic::PanicHook,
     setup::{LogGuard, Logging, init},
     sink::Rotation,
 };

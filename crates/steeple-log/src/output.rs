@@ -14,6 +14,7 @@ use tracing::{Level, level_filters::LevelFilter};
 use crate::{
     Format,
     encode::{Access, Encoder, Line},
+    panic,
     sink::{Queue, Stamp},
 };
 
@@ -67,10 +68,13 @@ impl LogHandle {
         self.0.outputs.iter().map(|output| output.queue.lost()).sum()
     }
 
-    /// Lines that could not be written, by output.
+    /// Lines that could not be written, by output. `stderr` stands for reports of panics that standard error had no room
+    /// for, if there were any.
     pub fn losses(&self) -> Vec<Losses> {
         let losses = |output: &Output| Losses { output: output.name.clone(), lines: output.queue.lost() };
-        self.0.outputs.iter().map(losses).collect()
+        let stderr = Some(panic::dropped()).filter(|lines| *lines > 0);
+        let stderr = stderr.map(|lines| Losses { output: "stderr".to_owned(), lines });
+        self.0.outputs.iter().map(losses).chain(stderr).collect()
     }
 
     /// Waits until the lines that were logged before this call are written, for at most `timeout`. The same as
@@ -116,6 +120,10 @@ impl LogHandle {
         }
         let unfinished = self.0.outputs.iter().filter(|output| !output.queue.join(deadline)).count();
         unfinished == 0
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.closing.get().is_some()
     }
 
     pub(crate) fn wants_access(&self, level: Level) -> bool {

@@ -16,13 +16,14 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    Format, InitError, Log, LogHandle, LogOptions, LogOutput, Rotation,
+    Format, InitError, Log, LogHandle, LogOptions, LogOutput, PanicHook, Rotation,
     custom::Custom,
     encode::{Encoder, Field, Line, Service, Value},
     filter::Filter,
     layer::LogLayer,
     os,
     output::{Output, Shared, after},
+    panic,
     sink::{Destination, FileAccess, Queue, Report, RollingFile, STEMS, Stream, Worker},
 };
 
@@ -59,6 +60,7 @@ pub struct Logging {
     queue_bytes: usize,
     scrubber: Scrubber,
     report: Report,
+    panic_hook: PanicHook,
 }
 
 /// An output that is to be started.
@@ -117,6 +119,7 @@ impl Logging {
                 // Not `eprintln!`, which panics when nobody reads.
                 let _unread = writeln!(io::stderr(), "{trouble}");
             }),
+            panic_hook: PanicHook::default(),
         }
     }
 
@@ -242,15 +245,23 @@ impl Logging {
         self
     }
 
-    /// Sets up the log of this process: starts the outputs and installs a `tracing` subscriber.
+    /// Who reports panics, if [`init`](Self::init) sets up the log. Default: [`PanicHook::Log`].
+    pub fn panic_hook(mut self, hook: PanicHook) -> Self {
+        self.panic_hook = hook;
+        self
+    }
+
+    /// Sets up the log of this process: starts the outputs, installs a `tracing` subscriber, and reports panics.
     ///
     /// Keep the guard in `main`: dropping it writes what is queued and ends the log.
     ///
     /// # Errors
     /// As [`build`](Self::build), and [`InitError::is_taken`] when the process has a subscriber already.
     pub fn init(self) -> Result<LogGuard, InitError> {
+        let panic_hook = self.panic_hook;
         let guard = self.build()?;
         guard.install(Registry::default().with(guard.layer()))?;
+        guard.report_panics(panic_hook);
         Ok(guard)
     }
 
@@ -337,6 +348,7 @@ fn gap_line(encoder: &Encoder, scrubber: &Scrubber, out: &mut Vec<u8>, lost: u64
             span: None,
             is_access: false,
             fields: vec![Field::new(scrubber, "lines_lost", Value::Uint(lost))],
+            stacktrace: None,
         },
     );
 }
@@ -393,6 +405,17 @@ impl LogGuard {
             let _has_a_logger = tracing_log::LogTracer::builder().with_max_level(level).init();
         }
         Ok(())
+    }
+
+    /// Reports the panics of this process as the hook says, in place of what reported them before.
+    pub fn report_panics(&self, hook: PanicHook) {
+        match hook {
+            PanicHook::Log => {
+                let handle = self.handle();
+                steeple_core::report_panics(move |panic| panic::report(&handle, panic));
+            }
+            PanicHook::Forward => steeple_core::forward_panics(),
+        }
     }
 
     /// See [`LogHandle::flush`].

@@ -87,6 +87,7 @@ pub(super) fn line(out: &mut Vec<u8>, constants: &[u8], line: &Line<'_>) {
             text(out, key, value.as_deref());
         }
     }
+    optional(out, text_key!("error.stack_trace"), borrowed(line.stacktrace.as_ref()));
     optional(out, text_key!("labels.span_name"), line.span.map(Scrubbed::from_static));
     labels(out, "", &line.fields);
     out.push(b'}');

@@ -131,6 +131,7 @@ pub(super) fn line(out: &mut Vec<u8>, constants: &[u8], line: &Line<'_>) {
     optional(out, text_key!("span.name"), line.span.map(Scrubbed::from_static));
     let reserved = if line.is_access { RESERVED.get(..RESERVED_ON_ACCESS).unwrap_or(&RESERVED) } else { &RESERVED };
     fields(out, "", reserved, &line.fields);
+    optional(out, text_key!("exception.stacktrace"), borrowed(line.stacktrace.as_ref()));
     out.push(b'}');
 }
 

@@ -87,6 +87,10 @@ pub(super) fn line(out: &mut Vec<u8>, colors: Colors, line: &Line<'_>) {
     if let Some(context) = &line.context {
         short_id(out, colors, context);
     }
+    if let Some(stacktrace) = &line.stacktrace {
+        out.push(b' ');
+        colors.paint(out, DIM, |out| escape::text(out, stacktrace.as_deref()));
+    }
 }
 
 fn start(out: &mut Vec<u8>, colors: Colors, at: Duration, level: Level) {

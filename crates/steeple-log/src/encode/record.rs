@@ -16,6 +16,7 @@ const MAX_PATH: usize = 2048;
 const MAX_QUERY: usize = 1024;
 const MAX_USER_AGENT: usize = 1024;
 const MAX_MESSAGE: usize = 8 * 1024;
+const MAX_STACKTRACE: usize = 32 * 1024;
 
 /// What of the request's head the line will need, copied: the head goes into the service.
 ///
@@ -236,6 +237,7 @@ pub(crate) struct Line<'a> {
     /// An exchange's own line: its fields say what the context would.
     pub(crate) is_access: bool,
     pub(crate) fields: Vec<Field<'a>>,
+    pub(crate) stacktrace: Option<Shown<'static>>,
 }
 
 impl Line<'_> {
@@ -243,6 +245,10 @@ impl Line<'_> {
     #[cfg(feature = "log-records")]
     pub(crate) fn target(scrubber: &Scrubber, text: &str) -> Shown<'static> {
         scrubber.text(text).cut(MAX_VALUE, CUT).into_owned().into()
+    }
+
+    pub(crate) fn stacktrace(scrubber: &Scrubber, text: &str) -> Shown<'static> {
+        scrubber.text(text).cut(MAX_STACKTRACE, CUT).into_owned().into()
     }
 
     pub(crate) fn message(scrubber: &Scrubber, text: &str) -> Shown<'static> {

@@ -34,3 +34,8 @@ pub(crate) fn is_bad_descriptor(_error: &io::Error) -> bool {
 pub(crate) fn stdout() -> Box<dyn io::Write + Send> {
     Box::new(io::stdout())
 }
+
+/// Writes to standard error without waiting long for whoever reads it.
+pub(crate) fn write_to_stderr(text: &[u8]) -> io::Result<()> {
+    super::write_beside(io::stderr(), text)
+}

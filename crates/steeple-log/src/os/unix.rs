@@ -54,3 +54,22 @@ pub(crate) fn stdout() -> Box<dyn io::Write + Send> {
         Err(_closed) => Box::new(io::stdout()),
     }
 }
+
+/// Writes to standard error without waiting for whoever reads it. A text of at most 4,096 bytes is written whole or not at
+/// all where that is a pipe.
+pub(crate) fn write_to_stderr(text: &[u8]) -> io::Result<()> {
+    let mut stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    if stderr.metadata()?.is_file() {
+        // A disk answers. Opened anew, the text would not be written behind that of others.
+        return io::Write::write_all(&mut stderr, text);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(written) = super::linux::write_to_stderr(text) {
+        return match written {
+            Ok(bytes) if bytes == text.len() => Ok(()),
+            Ok(_part) => Err(io::ErrorKind::WriteZero.into()),
+            Err(error) => Err(error),
+        };
+    }
+    super::write_beside(stderr, text)
+}

@@ -17,3 +17,5 @@ mod formats;
 mod handler;
 mod hostile;
 mod outputs;
+#[cfg(unix)]
+mod panics;
