@@ -66,7 +66,7 @@ pub struct PanicReport<'a> {
 impl<'a> PanicReport<'a> {
     /// The message, as the code wrote it: it may hold secrets. A constant where the panic's value is not text.
     pub fn message(&self) -> &'a str {
-        self.info.payload_as_str().unwrap_or("a non-string value")
+        crate::text::panic_message(self.info)
     }
 
     /// Where it happened.

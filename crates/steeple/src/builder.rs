@@ -1,7 +1,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use steeple_core::RequestIds;
-use steeple_log::{Format, Log, LogGuard, LogOptions, Rotation};
+use steeple_log::{Format, Log, LogGuard, LogOptions, PanicHook, Rotation};
 use steeple_metrics::{Metrics, MetricsBuilder};
 use steeple_scrub::Scrubber;
 use steeple_transaction::{Naming, NamingBuilder};
@@ -55,6 +55,7 @@ pub struct SteepleBuilder {
     ending: Ending,
     connections: Connections,
     checks: Checks,
+    panic_hook: PanicHook,
     pub(crate) integrations: Settings,
 }
 
@@ -77,6 +78,7 @@ impl Default for SteepleBuilder {
             ending: Ending::default(),
             connections: Connections::default(),
             checks: Checks::default(),
+            panic_hook: PanicHook::default(),
             integrations: Settings::default(),
         }
     }
@@ -167,6 +169,13 @@ impl SteepleBuilder {
     /// When the files in the directory are closed, and how many stay. Default: daily, 14 of each.
     pub fn log_rotation(mut self, rotation: Rotation) -> Self {
         self.log_setup.rotation = rotation;
+        self
+    }
+
+    /// Who reports panics where Steeple sets up the log. Default: [`PanicHook::Log`], which does **not** call the hook that
+    /// was installed before.
+    pub fn panic_hook(mut self, hook: PanicHook) -> Self {
+        self.panic_hook = hook;
         self
     }
 
@@ -339,7 +348,10 @@ impl SteepleBuilder {
             log = log.keep(ratio);
         }
         let log = log.build().map_err(|error| ConfigError::part("the log", &error))?;
-        steeple_core::notice_panics();
+        match &set_up.guard {
+            Some(guard) => guard.report_panics(self.panic_hook),
+            None => steeple_core::notice_panics(),
+        }
         own_metrics::add(&mut own, handle, log.clone());
         own.register(metrics.registry());
         let summary = Summary::new(service, set_up.summary, trust, integrations, warnings);

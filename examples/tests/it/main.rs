@@ -12,6 +12,8 @@
 mod full_disk;
 mod grpc;
 mod lab;
+#[cfg(unix)]
+mod panics;
 mod process;
 mod program;
 mod quickstarts;
