@@ -14,6 +14,7 @@ enum Kind {
     Objective,
     Indicator(Box<str>),
     Window,
+    TooMany,
     #[cfg(feature = "push")]
     Endpoint(Box<str>),
 }
@@ -41,6 +42,10 @@ impl BuildError {
 
     pub(crate) const fn window() -> Self {
         Self { kind: Kind::Window }
+    }
+
+    pub(crate) fn too_many() -> Self {
+        Self { kind: Kind::TooMany }
     }
 
     #[cfg(feature = "push")]
@@ -78,6 +83,11 @@ impl BuildError {
         matches!(self.kind, Kind::Window)
     }
 
+    /// As many indicators are watched as there is room for.
+    pub fn is_too_many(&self) -> bool {
+        matches!(self.kind, Kind::TooMany)
+    }
+
     /// An address to push to is not usable.
     #[cfg(feature = "push")]
     pub fn is_endpoint(&self) -> bool {
@@ -94,6 +104,7 @@ impl fmt::Display for BuildError {
             Kind::Objective => f.write_str("an objective needs a ratio between 0 and 1 and a latency above zero"),
             Kind::Indicator(indicator) => write!(f, "`{indicator}` can never have a value"),
             Kind::Window => f.write_str("a window must be at least a second and at most 24 hours long"),
+            Kind::TooMany => f.write_str("at most 64 indicators can be watched at once"),
             #[cfg(feature = "push")]
             Kind::Endpoint(endpoint) => write!(f, "`{endpoint}` is not an address to push to"),
         }
@@ -106,7 +117,7 @@ impl Error for BuildError {
             Kind::NameTaken(error) => Some(error),
             #[cfg(feature = "push")]
             Kind::Endpoint(_) => None,
-            Kind::Bounds | Kind::Name(_) | Kind::Objective | Kind::Indicator(_) | Kind::Window => None,
+            Kind::Bounds | Kind::Name(_) | Kind::Objective | Kind::Indicator(_) | Kind::Window | Kind::TooMany => None,
         }
     }
 }

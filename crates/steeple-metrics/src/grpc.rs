@@ -14,7 +14,7 @@ use steeple_core::{End, GrpcStatus, TraceContext, clock::nanos};
 use crate::{
     encode::{Encoder, Kind, Meta, Number, Source},
     folded::{Folded, Label, MAX_VALUE},
-    http::{ABORTS, Scratch},
+    http::{ABORTS, EachRoute, Scratch},
     indicator::{Counts, RouteReading, Sum},
     layout::Layout,
     names::Names,
@@ -236,7 +236,22 @@ impl Grpc {
     /// Adds all methods up: counts into `to`, durations into `sum`.
     pub(crate) fn read_totals(&self, sum: &mut Sum<'_>, to: &mut Counts) {
         for rpc in self.all() {
-            to.add(&rpc.counts(sum));
+            to.add(&rpc.counts());
+            rpc.durations(sum);
+        }
+    }
+
+    /// One method: its counts, with its durations in `sum`. `None`: it has had no call.
+    pub(crate) fn read_route(&self, method: &str, sum: &mut Sum<'_>) -> Option<Counts> {
+        let rpc = self.all().find(|rpc| rpc.name == method)?;
+        rpc.durations(sum);
+        Some(rpc.counts())
+    }
+
+    /// Calls `each` with every method.
+    pub(crate) fn each_route(&self, each: &mut EachRoute<'_>) {
+        for rpc in self.all() {
+            each("", &rpc.name, &rpc.counts(), &|sum| rpc.durations(sum));
         }
     }
 
@@ -244,8 +259,8 @@ impl Grpc {
     pub(crate) fn read_routes(&self, sum: &mut Sum<'_>, out: &mut Vec<RouteReading>) {
         for rpc in self.all() {
             sum.clear();
-            let counts = rpc.counts(sum);
-            let counts = Counts { latency: sum.latency(), ..counts };
+            rpc.durations(sum);
+            let counts = Counts { latency: sum.latency(), ..rpc.counts() };
             let codes = GrpcStatus::all().zip(&rpc.codes).filter_map(|(status, code)| Some((status, code.get()?)));
             let exemplars = codes.flat_map(|(status, code)| code.exemplars.read(u16::from(status.code())));
             out.push(RouteReading::new("", rpc.name.clone(), counts, exemplars.collect(), None));
@@ -289,8 +304,14 @@ impl Rpc {
         }
     }
 
-    /// What its calls have come to, without their durations, which are added to `sum`.
-    fn counts(&self, sum: &mut Sum<'_>) -> Counts {
+    fn durations(&self, sum: &mut Sum<'_>) {
+        for code in self.codes() {
+            sum.add(&code.duration, &code.cells);
+        }
+    }
+
+    /// What its calls have come to, without their durations.
+    fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for (status, code) in GrpcStatus::all().zip(&self.codes) {
             let Some(code) = code.get() else { continue };
@@ -300,7 +321,6 @@ impl Rpc {
             if status.is_server_error() {
                 counts.errors = counts.errors.wrapping_add(handled);
             }
-            sum.add(&code.duration, &code.cells);
         }
         for (cell, outcome) in (FIRST_ABORT..).zip(ABORTS) {
             counts.aborted.add(outcome, self.started.sum(cell));

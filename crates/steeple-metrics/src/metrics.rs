@@ -53,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) cache: OnceLock<Cache>,
     pub(crate) database: OnceLock<Database>,
     pub(crate) pools: OnceLock<Arc<Pools>>,
+    pub(crate) history: OnceLock<crate::indicator::History>,
     pub(crate) client: OnceLock<crate::client::ClientCalls>,
     #[cfg(feature = "push")]
     pub(crate) pushes: OnceLock<Arc<crate::family::Family>>,
@@ -406,6 +407,7 @@ impl MetricsBuilder {
             cache: OnceLock::new(),
             database: OnceLock::new(),
             pools: OnceLock::new(),
+            history: OnceLock::new(),
             client: OnceLock::new(),
             #[cfg(feature = "push")]
             pushes: OnceLock::new(),

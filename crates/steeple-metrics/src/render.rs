@@ -119,15 +119,14 @@ impl Metrics {
         Self::write_sources(sources, others, prefix, common, to);
     }
 
-    /// The same without those about requests that were served.
-    pub(crate) fn write_but_requests(&self, others: &mut Others, prefix: &str, common: &Labels, to: &mut dyn Encoder) {
-        let mut sources = self.0.sources.read().unwrap_or_else(PoisonError::into_inner).clone();
-        // The first two, as they were built.
-        sources.drain(..2.min(sources.len()));
-        Self::write_sources(sources, others, prefix, common, to);
+    /// Our families but those about requests that were served.
+    pub(crate) fn other_sources(&self) -> Vec<Arc<dyn Source>> {
+        let sources = self.0.sources.read().unwrap_or_else(PoisonError::into_inner);
+        // Those of requests are the first two, as they were built.
+        sources.iter().skip(2).map(Arc::clone).collect()
     }
 
-    fn write_sources(
+    pub(crate) fn write_sources(
         sources: Vec<Arc<dyn Source>>,
         others: &mut Others,
         prefix: &str,

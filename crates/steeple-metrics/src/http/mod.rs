@@ -145,6 +145,9 @@ pub(crate) struct Ended<'a> {
     pub(crate) end: &'a End,
 }
 
+/// Takes a route: its method, its name, its counts, and what adds its durations up.
+pub(crate) type EachRoute<'a> = dyn FnMut(&'static str, &Name, &Counts, &dyn Fn(&mut Sum<'_>)) + 'a;
+
 pub(crate) struct HttpOptions {
     pub(crate) names: Names,
     pub(crate) scheme: Name,
@@ -381,7 +384,28 @@ impl Http {
     /// Adds all routes up: counts into `to`, durations into `sum`.
     pub(crate) fn read_totals(&self, sum: &mut Sum<'_>, to: &mut Counts) {
         for (_, method) in self.methods() {
-            to.add(&method.counts(sum));
+            to.add(&method.counts());
+            method.durations(sum);
+        }
+    }
+
+    /// One route: its counts, with its durations in `sum`. `None`: it has had no request.
+    pub(crate) fn read_route(&self, method: &str, route: &str, sum: &mut Sum<'_>) -> Option<Counts> {
+        let route = match route {
+            UNMATCHED => &self.unmatched,
+            OVERFLOW => &self.overflow,
+            route => self.routes.get(hash([route]), |other| other.name == route)?,
+        };
+        let own = route.own_methods.get().into_iter().flatten();
+        let method = route.methods.iter().chain(own).filter_map(OnceLock::get).find(|found| found.verb == method)?;
+        method.durations(sum);
+        Some(method.counts())
+    }
+
+    /// Calls `each` with every route: its method, its name, its counts, and what adds its durations up.
+    pub(crate) fn each_route(&self, each: &mut EachRoute<'_>) {
+        for (route, method) in self.methods() {
+            each(method.verb, &route.name, &method.counts(), &|sum| method.durations(sum));
         }
     }
 
@@ -389,8 +413,8 @@ impl Http {
     pub(crate) fn read_routes(&self, sum: &mut Sum<'_>, out: &mut Vec<RouteReading>) {
         for (route, method) in self.methods() {
             sum.clear();
-            let counts = method.counts(sum);
-            let counts = Counts { latency: sum.latency(), ..counts };
+            method.durations(sum);
+            let counts = Counts { latency: sum.latency(), ..method.counts() };
             let exemplars = method.statuses().flat_map(|(_, status)| status.exemplars.read(status.key.status));
             let objective = method.options.get().and_then(RouteMetrics::objective);
             out.push(RouteReading::new(method.verb, route.name.clone(), counts, exemplars.collect(), objective));
@@ -470,8 +494,14 @@ impl Method {
         ])
     }
 
-    /// What its requests have come to, without their durations, which are added to `sum`.
-    fn counts(&self, sum: &mut Sum<'_>) -> Counts {
+    fn durations(&self, sum: &mut Sum<'_>) {
+        for (_, status) in self.statuses() {
+            sum.add(&status.duration, &status.cells);
+        }
+    }
+
+    /// What its requests have come to, without their durations.
+    fn counts(&self) -> Counts {
         let mut counts = Counts {
             errors: self.cells.sum(FAILURES),
             request_bytes: self.cells.sum(self.request_size.first),
@@ -482,7 +512,6 @@ impl Method {
             let requests = status.cells.sum(REQUESTS);
             counts.requests = counts.requests.wrapping_add(requests);
             counts.classes.add(status.key.status, requests);
-            sum.add(&status.duration, &status.cells);
         }
         for (cell, outcome) in ABORTS.into_iter().enumerate() {
             if self.aborts.get(cell).is_some_and(|labels| labels.get().is_some()) {

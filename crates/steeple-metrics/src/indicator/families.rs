@@ -1,10 +1,11 @@
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
-use super::latency::Latency;
+use super::latency::{Latency, Parts};
 use crate::{
     Metrics,
-    encode::{Encoder, Foreign, HistogramView, Kind, Meta, Number},
+    encode::{Encoder, Foreign, HistogramView, Kind, Meta, Number, Source},
     layout::to_f64,
+    render::Others,
     series::{Labels, Name},
 };
 
@@ -100,20 +101,12 @@ impl HistogramReading {
         if let Some(fine) = &self.fine {
             return fine.quantile_shown(q);
         }
-        if self.count == 0 || !(0.0..=1.0).contains(&q) {
-            return None;
-        }
-        let rank = q * to_f64(self.count);
-        let (mut lower, mut below) = (0.0, 0.0);
-        for (upper, count) in &self.buckets {
-            let count = to_f64(*count);
-            if count >= rank && count > below {
-                let whole = upper.is_finite();
-                return Some(if whole { lower + (upper - lower) * (rank - below) / (count - below) } else { lower });
-            }
-            (lower, below) = (if upper.is_finite() { *upper } else { lower }, count);
-        }
-        Some(lower)
+        interpolated(&self.buckets, self.count, q)
+    }
+
+    /// The cells of a histogram of ours.
+    pub(super) fn fine(&self) -> Option<Parts<'_>> {
+        self.fine.as_ref().and_then(Latency::parts)
     }
 
     fn since(&self, older: &Self) -> Self {
@@ -129,6 +122,24 @@ impl HistogramReading {
             fine: self.fine.as_ref().zip(older.fine.as_ref()).map(|(now, then)| now.since(then)),
         }
     }
+}
+
+/// A quantile by linear interpolation within a bucket, as `histogram_quantile` of `PromQL` has it.
+pub(super) fn interpolated(buckets: &[(f64, u64)], count: u64, q: f64) -> Option<f64> {
+    if count == 0 || !(0.0..=1.0).contains(&q) {
+        return None;
+    }
+    let rank = q * to_f64(count);
+    let (mut lower, mut below) = (0.0, 0.0);
+    for (upper, count) in buckets {
+        let count = to_f64(*count);
+        if count >= rank && count > below {
+            let whole = upper.is_finite();
+            return Some(if whole { lower + (upper - lower) * (rank - below) / (count - below) } else { lower });
+        }
+        (lower, below) = (if upper.is_finite() { *upper } else { lower }, count);
+    }
+    Some(lower)
 }
 
 impl SeriesReading {
@@ -243,14 +254,39 @@ impl Encoder for Reader<'_> {
 impl Metrics {
     /// Reads every family but those about requests that were served.
     pub(super) fn read_families(&self) -> Vec<FamilyReading> {
-        let mut others = self.others();
+        Self::read_sources(self.other_sources(), self.others())
+    }
+
+    /// Reads the families of these names, and those that [`losses`] are read from. The application's registries are read
+    /// only where one of them is not ours.
+    pub(super) fn read_families_of(&self, names: &[Box<str>], with_losses: bool) -> Vec<FamilyReading> {
+        let wanted = |name: &str| names.iter().any(|other| **other == *name) || (with_losses && is_of_losses(name));
+        let mut found = 0_usize;
+        let mut is_wanted = |meta: &Meta| {
+            let is_wanted = wanted(&meta.name);
+            found = found.saturating_add(usize::from(is_wanted));
+            is_wanted
+        };
+        let mut sources = self.other_sources();
+        sources.retain(|source| source.families().iter().filter(|meta| is_wanted(meta)).count() > 0);
+        let others = if with_losses || found < names.len() { self.others() } else { Others::default() };
+        let mut families = Self::read_sources(sources, others);
+        families.retain(|family| wanted(&family.name));
+        families
+    }
+
+    fn read_sources(sources: Vec<Arc<dyn Source>>, mut others: Others) -> Vec<FamilyReading> {
         let crate::registry::Naming { prefix, common } = std::mem::take(&mut others.naming);
         let common = Labels::new(common.into_iter().map(|(name, value)| (name.into(), value.into())));
         let mut reader = Reader { families: Vec::new(), prefix: &prefix, common: &common.pairs };
-        self.write_but_requests(&mut others, &prefix, &common, &mut reader);
+        Self::write_sources(sources, &mut others, &prefix, &common, &mut reader);
         reader.families.retain(|family| !family.series.is_empty());
         reader.families
     }
+}
+
+fn is_of_losses(name: &str) -> bool {
+    name.starts_with("steeple_") && name.ends_with("_dropped_total")
 }
 
 /// What sinks lost: the families that are called `steeple_…_dropped_total`.

@@ -25,6 +25,9 @@ pub struct Latency {
     cells: Vec<(usize, u64)>,
 }
 
+/// A layout, and those of its cells that are not empty.
+pub(super) type Parts<'a> = (&'a Arc<Layout>, &'a [(usize, u64)]);
+
 impl Latency {
     /// How many durations were recorded.
     pub fn count(&self) -> u64 {
@@ -64,6 +67,11 @@ impl Latency {
     pub fn cells(&self) -> impl Iterator<Item = (f64, u64)> {
         let layout = self.layout.as_deref();
         self.cells.iter().filter_map(move |(cell, count)| Some((layout?.middle_of(*cell), *count)))
+    }
+
+    /// The layout of the cells, and those that are not empty. `None` where nothing was recorded.
+    pub(super) fn parts(&self) -> Option<Parts<'_>> {
+        self.layout.as_ref().map(|layout| (layout, &*self.cells))
     }
 
     /// What came since an older reading of the same.
@@ -154,6 +162,10 @@ pub(crate) struct Sum<'a> {
 impl<'a> Sum<'a> {
     pub(crate) fn new(grid: &'a Grid) -> Self {
         Self { grid, total: 0, cells: vec![0; grid.layout.len()], scratch: HistogramCounts::default() }
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.grid.layout
     }
 
     pub(crate) fn clear(&mut self) {

@@ -3,9 +3,11 @@
 //! - A [`Reading`] is all that the metrics know at one moment; [`Metrics::totals`](crate::Metrics::totals) is its cheap
 //!   part.
 //! - An [`Indicator`] over a [`Window`] is what alert rules, dashboards and Prometheus agree on.
+//! - A [`History`] keeps the last day in fixed memory, and evaluates indicators that are watched.
 
 mod definition;
 mod families;
+mod history;
 mod latency;
 mod promql;
 mod reading;
@@ -14,6 +16,10 @@ mod resources;
 pub use self::{
     definition::{Indicator, Selector, Unit, Window},
     families::{FamilyKind, FamilyReading, HistogramReading, Loss, SeriesReading, SeriesValue},
+    history::{
+        Clock, Frame, History, HistoryOptions, RouteFrame, RouteTrend, Sampled, Subscription, Tier, Value, Viewer,
+        Watched,
+    },
     latency::Latency,
     promql::Promql,
     reading::{Aborted, CacheReading, Classes, Counts, Exemplar, Reading, RouteReading, Totals},

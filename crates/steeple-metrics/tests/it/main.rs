@@ -20,6 +20,7 @@ mod cost;
 mod docs;
 mod exactly_once;
 mod formats;
+mod history;
 mod indicator;
 #[cfg(feature = "otel")]
 mod otel;
