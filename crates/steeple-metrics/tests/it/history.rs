@@ -406,6 +406,5 @@ fn a_full_history_fits_into_4_megabytes() {
         kept = Some((watched, viewer));
     });
     let bytes = allocated.bytes_current;
-    eprintln!("a full history: {bytes} bytes, at most {} while a sample is taken", allocated.bytes_max);
     assert!(bytes > 100_000 && allocated.bytes_max <= 4_000_000, "{allocated:?}");
 }
