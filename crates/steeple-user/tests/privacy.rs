@@ -108,7 +108,10 @@ fn a_weak_key_or_none_is_an_error() {
     for id in ["", "k_1", "k 1", "a-very-long-name", "ü", "12345678901234567"] {
         check(PseudonymKey::new(id, &(0..32).collect::<Vec<_>>()), "cannot name a key");
     }
-    check(PrivacyPolicy::builder().name(Treatment::Pseudonymize).build(), "user's name is pseudonymized, which needs a key");
+    check(
+        PrivacyPolicy::builder().name(Treatment::Pseudonymize).build(),
+        "user's name is pseudonymized, which needs a key",
+    );
 }
 
 #[test]
