@@ -46,7 +46,7 @@ impl IntoOutlet for Ours {
         let endpoint = endpoint("ours.url", &self.url)?;
         let (scrubber, target) = (context.scrubber.clone(), endpoint.clone());
         let make = move || Lines { scrubber: scrubber.clone(), endpoint: target.clone() };
-        let pipeline = Connection::default().start("ours", &endpoint, (1_000, 1_000_000), make)?;
+        let pipeline = Connection::default().start(context, "ours", &endpoint, (1_000, 1_000_000), make)?;
         Ok(Outlet::new(pipeline, Takes::All))
     }
 }

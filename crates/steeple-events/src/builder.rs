@@ -12,6 +12,8 @@ pub struct EventsBuilder {
     scrubber: Scrubber,
     meter: Option<Arc<dyn Meter>>,
     sinks: Vec<Box<dyn IntoOutlet>>,
+    #[cfg(feature = "http")]
+    client: Option<steeple_export::Client>,
 }
 
 /// What every sink is built with.
@@ -22,6 +24,25 @@ pub struct SinkContext {
     pub scrubber: Scrubber,
     /// Which service the events come from.
     pub service: Arc<Service>,
+    /// Shared by the sinks that have no client of their own.
+    #[cfg(feature = "http")]
+    client: std::sync::OnceLock<steeple_export::Client>,
+}
+
+#[cfg(feature = "http")]
+impl SinkContext {
+    /// The HTTP client of the sinks that have none of their own: with the system's root certificates.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn client(&self) -> Result<steeple_export::Client, steeple_export::ClientError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client.clone());
+        }
+        let user_agent = concat!("steeple-events/", env!("CARGO_PKG_VERSION"));
+        let client = steeple_export::Client::builder().user_agent(user_agent).build()?;
+        Ok(self.client.get_or_init(|| client).clone())
+    }
 }
 
 /// A configured sink that has not been started.
@@ -58,12 +79,32 @@ impl EventsBuilder {
         self
     }
 
+    /// The HTTP client of the sinks that have none of their own. Default: one with the system's root certificates.
+    #[cfg(feature = "http")]
+    pub fn client(mut self, client: steeple_export::Client) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// Whether there is a sink.
+    pub fn has_sinks(&self) -> bool {
+        !self.sinks.is_empty()
+    }
+
     /// Starts the sinks.
     ///
     /// # Errors
     /// When a sink cannot start as configured. The error names the setting, what it was and what it may be.
     pub fn build(self) -> Result<Events, BuildError> {
-        let context = SinkContext { scrubber: self.scrubber, service: Arc::new(self.service) };
+        let context = SinkContext {
+            scrubber: self.scrubber,
+            service: Arc::new(self.service),
+            #[cfg(feature = "http")]
+            client: match self.client {
+                Some(client) => client.into(),
+                None => std::sync::OnceLock::new(),
+            },
+        };
         let outlets = self.sinks.into_iter().map(|sink| sink.into_outlet(&context)).collect::<Result<_, _>>()?;
         Ok(Events::new(outlets, self.meter))
     }

@@ -137,6 +137,11 @@ impl Events {
         self.0.outlets.iter().map(Outlet::skipped).collect()
     }
 
+    /// Whether events go anywhere.
+    pub fn has_sinks(&self) -> bool {
+        !self.0.outlets.is_empty()
+    }
+
     pub(crate) fn reads_ga(&self) -> bool {
         self.0.reads_ga
     }

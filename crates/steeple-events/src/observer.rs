@@ -24,7 +24,9 @@ impl Observer for EventsObserver {
     }
 
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<()> {
-        if let Some(visitor) = Visitor::of(&request.headers, self.0.reads_ga()) {
+        if self.0.has_sinks()
+            && let Some(visitor) = Visitor::of(&request.headers, self.0.reads_ga())
+        {
             let _none = exchange.insert(visitor);
         }
         Some(())

@@ -68,10 +68,10 @@ impl IntoOutlet for Elasticsearch {
             Some(key) => Some(secret("elasticsearch.api_key", &format!("ApiKey {key}"))?),
             None => None,
         };
-        let (context, endpoint, stream) = (context.clone(), url.clone(), self.stream);
-        let pipeline = self.connection.start("elasticsearch_events", &url, BATCH, move || Documents {
-            scrubber: context.scrubber.clone(),
-            service: Arc::clone(&context.service),
+        let (sink, endpoint, stream) = (context.clone(), url.clone(), self.stream);
+        let pipeline = self.connection.start(context, "elasticsearch_events", &url, BATCH, move || Documents {
+            scrubber: sink.scrubber.clone(),
+            service: Arc::clone(&sink.service),
             endpoint: endpoint.clone(),
             stream: stream.clone(),
             api_key: api_key.clone(),

@@ -92,7 +92,7 @@ impl IntoOutlet for Ga4 {
         let collect = endpoint("ga4.endpoint", &url)?;
         let (scrubber, url, validate) = (context.scrubber.clone(), collect.clone(), self.validate);
         // One client's events make one request, and nothing says that the next event is of the same client.
-        let pipeline = self.connection.start("ga4", &collect, (1, 130_000), move || Collect {
+        let pipeline = self.connection.start(context, "ga4", &collect, (1, 130_000), move || Collect {
             scrubber: scrubber.clone(),
             endpoint: url.clone(),
             validate,

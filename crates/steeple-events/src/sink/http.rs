@@ -3,9 +3,9 @@ use std::time::Duration;
 use http::HeaderValue;
 use steeple_export::{Client, Endpoint, Http, Pipeline, Protocol, Retry};
 
-use crate::{BuildError, Tracked};
+use crate::{BuildError, SinkContext, Tracked};
 
-/// How a sink over HTTP is reached. The default is one client for each sink, with the system's root certificates.
+/// How a sink over HTTP is reached. By default, sinks share a client.
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until a sink gets them"]
 pub struct Connection {
@@ -31,7 +31,7 @@ impl Default for Connection {
 }
 
 impl Connection {
-    /// The HTTP client: its proxy, its certificates. Default: a client with the system's root certificates.
+    /// The HTTP client: its proxy, its certificates. Default: that of the events, which all sinks share.
     pub fn client(mut self, client: Client) -> Self {
         self.client = Some(client);
         self
@@ -71,6 +71,7 @@ impl Connection {
     /// When the client cannot be made, does not reach such an endpoint (plain HTTP beyond loopback), or no thread starts.
     pub fn start<P, F>(
         self,
+        context: &SinkContext,
         name: &'static str,
         endpoint: &Endpoint,
         batch: (usize, usize),
@@ -82,10 +83,7 @@ impl Connection {
     {
         let client = match self.client {
             Some(client) => client,
-            None => Client::builder()
-                .user_agent(concat!("steeple-events/", env!("CARGO_PKG_VERSION")))
-                .build()
-                .map_err(|error| BuildError::sink(name, error))?,
+            None => context.client().map_err(|error| BuildError::sink(name, error))?,
         };
         client.check(endpoint).map_err(|error| BuildError::sink(name, error))?;
         let (batch_items, batch_bytes) = batch;

@@ -97,10 +97,10 @@ impl IntoOutlet for Mixpanel {
         let (scheme, host) = host.split_once("://").unwrap_or(("https", host));
         // The token is the user of Basic authentication, and the password is empty.
         let import = endpoint("mixpanel.endpoint", &format!("{scheme}://{}:@{host}/import?strict=1", self.token.0))?;
-        let (context, url) = (context.clone(), import.clone());
-        let pipeline = self.connection.start("mixpanel", &import, BATCH, move || Import {
-            scrubber: context.scrubber.clone(),
-            service: Arc::clone(&context.service),
+        let (sink, url) = (context.clone(), import.clone());
+        let pipeline = self.connection.start(context, "mixpanel", &import, BATCH, move || Import {
+            scrubber: sink.scrubber.clone(),
+            service: Arc::clone(&sink.service),
             endpoint: url.clone(),
         })?;
         Ok(Outlet::new(pipeline, Takes::Analytics))

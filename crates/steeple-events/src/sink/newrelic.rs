@@ -101,10 +101,10 @@ impl IntoOutlet for NewRelic {
         }
         let host = self.endpoint.as_deref().unwrap_or(self.region.host()).trim_end_matches('/');
         let url = endpoint("newrelic.endpoint", &format!("{host}/v1/accounts/{}/events", self.account_id))?;
-        let (context, endpoint) = (context.clone(), url.clone());
-        let pipeline = self.connection.start("newrelic", &url, BATCH, move || EventApi {
-            scrubber: context.scrubber.clone(),
-            service: Arc::clone(&context.service),
+        let (sink, endpoint) = (context.clone(), url.clone());
+        let pipeline = self.connection.start(context, "newrelic", &url, BATCH, move || EventApi {
+            scrubber: sink.scrubber.clone(),
+            service: Arc::clone(&sink.service),
             endpoint: endpoint.clone(),
             license_key: key.clone(),
         })?;

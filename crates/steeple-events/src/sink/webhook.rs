@@ -50,11 +50,11 @@ impl IntoOutlet for Webhook {
         let keys = Keys::parse(&self.secret)
             .map_err(|_invalid| BuildError::setting("webhook.secret", "`whsec_` and base64 of 24 to 64 bytes"))?;
         let url = endpoint("webhook.url", &self.url)?;
-        let (context, endpoint) = (context.clone(), url.clone());
+        let (sink, endpoint) = (context.clone(), url.clone());
         // One event is one message.
-        let pipeline = self.connection.start("webhook_events", &url, (1, usize::MAX), move || Messages {
-            scrubber: context.scrubber.clone(),
-            service: Arc::clone(&context.service),
+        let pipeline = self.connection.start(context, "webhook_events", &url, (1, usize::MAX), move || Messages {
+            scrubber: sink.scrubber.clone(),
+            service: Arc::clone(&sink.service),
             endpoint: endpoint.clone(),
             keys: keys.clone(),
         })?;

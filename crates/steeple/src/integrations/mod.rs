@@ -4,6 +4,8 @@
 //! [`SteepleBuilder`](crate::SteepleBuilder) that changes them, a method of [`Steeple`](crate::Steeple) that returns what
 //! runs. To add one: the file, its `mod` line below, and its row in the list at the end.
 
+#[cfg(feature = "events")]
+mod events;
 mod off;
 #[cfg(feature = "sentry")]
 mod sentry;
@@ -281,4 +283,12 @@ integrations! {
         "NEW_RELIC_LICENSE_KEY",
     ];
     sentry: "sentry", steeple_sentry, ["SENTRY_DSN"];
+    events: "events", steeple_events, [
+        "MIXPANEL_TOKEN",
+        "GA4_MEASUREMENT_ID",
+        "NEW_RELIC_ACCOUNT_ID",
+        "ELASTICSEARCH_EVENTS_STREAM",
+        "EVENTS_WEBHOOK_URL",
+        "EVENTS_NDJSON",
+    ];
 }

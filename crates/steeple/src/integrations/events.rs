@@ -1,0 +1,328 @@
+//! What users do, as typed events.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use steeple_core::clock;
+use steeple_events::{
+    Class, Counter, Events, EventsBuilder, EventsObserver, Meter, Rejected, Role, Service,
+    sink::{Elasticsearch, Ga4, Mixpanel, MixpanelRegion, Ndjson, NewRelic, NewRelicRegion, Webhook},
+};
+use steeple_metrics::{Buckets, CounterFamily, DurationFamily, Metrics};
+
+use super::{Integration, NoCalls, Setting, Setup, Started};
+use crate::{
+    ConfigError, Steeple, SteepleBuilder,
+    env::Lookup,
+    own_metrics::OwnMetrics,
+    sink::{Blocking, Undelivered},
+};
+
+pub(crate) type Options = EventsBuilder;
+pub(crate) type Observer = Option<EventsObserver>;
+
+impl SteepleBuilder {
+    /// Changes the options for events. What the environment has set stays, unless this sets the same.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), steeple::ConfigError> {
+    /// use steeple::events::sink::Ndjson;
+    ///
+    /// let builder = steeple::Steeple::builder_from_env()?.events(|events| events.sink(Ndjson::new("events.ndjson")));
+    /// # let _unused = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn events(mut self, change: impl FnOnce(EventsBuilder) -> EventsBuilder) -> Self {
+        self.integrations.events.change(change);
+        self
+    }
+}
+
+impl Steeple {
+    /// The events: they are counted in the metrics, and go to the sinks that are configured.
+    pub fn events(&self) -> Events {
+        self.running().events.clone().unwrap_or_else(Events::disabled)
+    }
+}
+
+impl Integration for EventsBuilder {
+    type Handle = Events;
+    type Observer = Observer;
+    type CallObserver = NoCalls;
+
+    fn from_env(env: &dyn Lookup) -> Result<Setting<Self>, ConfigError> {
+        let mut options = Self::default();
+        let mut variable = None;
+        if let Some(token) = env.secret("MIXPANEL_TOKEN")? {
+            let mut mixpanel = Mixpanel::new(token).region(mixpanel_region(env)?);
+            if let Some(endpoint) = env.text("MIXPANEL_ENDPOINT")? {
+                mixpanel = mixpanel.endpoint(endpoint);
+            }
+            options = options.sink(mixpanel);
+            variable.get_or_insert("MIXPANEL_TOKEN");
+        }
+        if let Some((id, secret)) = pair(env, "GA4_MEASUREMENT_ID", "GA4_API_SECRET")? {
+            let mut ga4 = Ga4::new(id, secret);
+            if let Some(endpoint) = env.text("GA4_ENDPOINT")? {
+                ga4 = ga4.endpoint(endpoint);
+            }
+            options = options.sink(ga4);
+            variable.get_or_insert("GA4_MEASUREMENT_ID");
+        }
+        // The license key alone turns traces on: the account is what events need besides.
+        if let Some(account) = env.text("NEW_RELIC_ACCOUNT_ID")? {
+            let Some(key) = env.secret("NEW_RELIC_LICENSE_KEY")? else {
+                return Err(ConfigError::secret_value(
+                    "NEW_RELIC_LICENSE_KEY",
+                    "a key, since NEW_RELIC_ACCOUNT_ID is set",
+                ));
+            };
+            let mut newrelic = NewRelic::new(key, account).region(newrelic_region(env)?);
+            if let Some(endpoint) = env.text("NEW_RELIC_EVENTS_ENDPOINT")? {
+                newrelic = newrelic.endpoint(endpoint);
+            }
+            options = options.sink(newrelic);
+            variable.get_or_insert("NEW_RELIC_ACCOUNT_ID");
+        }
+        if let Some(stream) = env.text("ELASTICSEARCH_EVENTS_STREAM")? {
+            let Some(url) = env.secret("ELASTICSEARCH_URL")? else {
+                return Err(ConfigError::secret_value(
+                    "ELASTICSEARCH_URL",
+                    "a URL, since ELASTICSEARCH_EVENTS_STREAM is set",
+                ));
+            };
+            let mut elasticsearch = Elasticsearch::new(url, stream);
+            if let Some(key) = env.secret("ELASTICSEARCH_API_KEY")? {
+                elasticsearch = elasticsearch.api_key(key);
+            }
+            options = options.sink(elasticsearch);
+            variable.get_or_insert("ELASTICSEARCH_EVENTS_STREAM");
+        }
+        if let Some((url, secret)) = pair(env, "EVENTS_WEBHOOK_URL", "EVENTS_WEBHOOK_SECRET")? {
+            options = options.sink(Webhook::new(url, secret));
+            variable.get_or_insert("EVENTS_WEBHOOK_URL");
+        }
+        if let Some(path) = env.text("EVENTS_NDJSON")? {
+            options = options.sink(Ndjson::new(path));
+            variable.get_or_insert("EVENTS_NDJSON");
+        }
+        Ok(Setting { options, variable })
+    }
+
+    fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<Events>>, ConfigError> {
+        let events = self
+            .service(service(setup.service))
+            .scrubber(setup.scrubber.clone())
+            .meter(Arc::new(Counters::new(setup.metrics.clone())))
+            .build()
+            .map_err(|error| ConfigError::part("events", &error))?;
+        events.install();
+        count(&mut setup.own, &events);
+        let mut names = Vec::new();
+        for sink in events.sinks() {
+            names.push(sink.name().to_owned());
+            let flushed = Arc::clone(&sink);
+            let flush = Blocking::new("events", move |timeout| {
+                let deadline = clock::now().checked_add(timeout).unwrap_or_else(clock::now);
+                let report = flushed.flush(deadline);
+                Undelivered { dropped: report.dropped, left: report.left }
+            });
+            setup.sinks.push(Arc::new(flush));
+        }
+        let to = if names.is_empty() { "the metrics alone".to_owned() } else { names.join(", ") };
+        Ok(Some(Started { handle: events, to }))
+    }
+
+    fn observer(handle: Option<&Events>) -> Observer {
+        handle.map(Events::observer)
+    }
+}
+
+/// Two variables that are of use together only.
+fn pair(env: &dyn Lookup, first: &'static str, second: &'static str) -> Result<Option<(String, String)>, ConfigError> {
+    match (env.secret(first)?, env.secret(second)?) {
+        (Some(one), Some(other)) => Ok(Some((one, other))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ConfigError::secret_value(second, &format!("a value, since {first} is set"))),
+        (None, Some(_)) => Err(ConfigError::secret_value(first, &format!("a value, since {second} is set"))),
+    }
+}
+
+fn mixpanel_region(env: &dyn Lookup) -> Result<MixpanelRegion, ConfigError> {
+    const NAME: &str = "MIXPANEL_REGION";
+    match env.text(NAME)?.map(|region| region.to_ascii_lowercase()).as_deref() {
+        None | Some("us") => Ok(MixpanelRegion::Us),
+        Some("eu") => Ok(MixpanelRegion::Eu),
+        Some("in") => Ok(MixpanelRegion::In),
+        Some(other) => Err(ConfigError::variable_value(NAME, other, "`us`, `eu` or `in`")),
+    }
+}
+
+fn newrelic_region(env: &dyn Lookup) -> Result<NewRelicRegion, ConfigError> {
+    const NAME: &str = "NEW_RELIC_REGION";
+    match env.text(NAME)?.map(|region| region.to_ascii_lowercase()).as_deref() {
+        None | Some("us") => Ok(NewRelicRegion::Us),
+        Some("eu") => Ok(NewRelicRegion::Eu),
+        Some(other) => Err(ConfigError::variable_value(NAME, other, "`us` or `eu`")),
+    }
+}
+
+fn service(of: &crate::env::Service) -> Service {
+    let mut service = Service::default();
+    if let Some(name) = &of.name {
+        service = Service::new(name.clone());
+    }
+    if let Some(version) = &of.version {
+        service = service.version(version.clone());
+    }
+    if let Some(environment) = &of.environment {
+        service = service.environment(environment.clone());
+    }
+    if let Some(region) = &of.region {
+        service = service.region(region.clone());
+    }
+    service
+}
+
+fn count(own: &mut OwnMetrics, events: &Events) {
+    let counts = events.clone();
+    own.add_by("steeple_events_tracked_total", "Events that were accepted.", "class", move || {
+        let stats = counts.stats();
+        Class::ALL.iter().map(|class| (class.as_str().to_owned(), stats.tracked(*class))).collect()
+    });
+    let counts = events.clone();
+    own.add_by("steeple_events_rejected_total", "Events that were not accepted.", "reason", move || {
+        let stats = counts.stats();
+        Rejected::ALL.iter().map(|reason| (reason.as_str().to_owned(), stats.rejected(*reason))).collect()
+    });
+    let counts = events.clone();
+    own.add_by(
+        "steeple_events_skipped_total",
+        "Events that a sink did not get: the visitor refused, or nothing identifies the visitor.",
+        "sink",
+        move || counts.skipped(),
+    );
+}
+
+/// Counts events in the metrics. Families appear with their first event; payments at once, so that the first failure is an
+/// increase.
+struct Counters {
+    metrics: Metrics,
+    roles: OnceLock<Option<Roles>>,
+    own: Mutex<HashMap<&'static str, Option<Own>>>,
+}
+
+struct Roles {
+    registrations: CounterFamily<1>,
+    logins: CounterFamily<1>,
+    projects: CounterFamily<1>,
+    tasks: CounterFamily<0>,
+    task_durations: DurationFamily<0>,
+    payments: CounterFamily<1>,
+    revenue: CounterFamily<1>,
+    refunds: CounterFamily<1>,
+    conversions: CounterFamily<2>,
+}
+
+#[derive(Clone)]
+enum Own {
+    Plain(CounterFamily<0>),
+    One(CounterFamily<1>),
+    Two(CounterFamily<2>),
+}
+
+/// From a minute to a month.
+const TASK_SECONDS: [f64; 9] = [60.0, 600.0, 3600.0, 14_400.0, 28_800.0, 86_400.0, 259_200.0, 604_800.0, 2_592_000.0];
+
+impl Counters {
+    fn new(metrics: Metrics) -> Self {
+        Self { metrics, roles: OnceLock::new(), own: Mutex::default() }
+    }
+
+    /// `None` where the application has families of these names itself.
+    fn roles(&self) -> Option<&Roles> {
+        let make = || {
+            let metrics = &self.metrics;
+            let roles = Roles {
+                registrations: metrics
+                    .counter("user_registrations_total", "Users who registered, by where they came from.", ["source"])
+                    .ok()?,
+                logins: metrics.counter("user_logins_total", "Logins, by how they were made.", ["method"]).ok()?,
+                projects: metrics
+                    .counter("projects_created_total", "Projects that were created, by their type.", ["type"])
+                    .ok()?,
+                tasks: metrics.counter("tasks_completed_total", "Tasks that were completed.", []).ok()?,
+                task_durations: metrics
+                    .duration_histogram(
+                        "task_completion_duration_seconds",
+                        "Time from the beginning of a task to its completion.",
+                        [],
+                        &Buckets::new(TASK_SECONDS),
+                    )
+                    .ok()?,
+                payments: metrics
+                    .counter("payments_total", "Payments that were tried, by their result.", ["result"])
+                    .ok()?,
+                revenue: metrics
+                    .counter("revenue_minor_units_total", "Revenue in minor units, by currency.", ["currency"])
+                    .ok()?,
+                refunds: metrics
+                    .counter("refunds_minor_units_total", "Refunds in minor units, by currency.", ["currency"])
+                    .ok()?,
+                conversions: metrics
+                    .counter("conversions_total", "Users who went from one step to the next.", ["from", "to"])
+                    .ok()?,
+            };
+            for result in ["failed", "succeeded"] {
+                roles.payments.add([result], 0);
+            }
+            Some(roles)
+        };
+        self.roles.get_or_init(make).as_ref()
+    }
+}
+
+impl Meter for Counters {
+    fn role(&self, role: Role<'_>) {
+        let Some(roles) = self.roles() else { return };
+        match role {
+            Role::SignUp { source } => roles.registrations.inc([source]),
+            Role::Login { method } => roles.logins.inc([method]),
+            Role::ProjectCreated { kind } => roles.projects.inc([kind]),
+            Role::TaskCompleted { duration } => {
+                roles.tasks.inc([]);
+                if let Some(duration) = duration {
+                    roles.task_durations.observe([], duration);
+                }
+            }
+            Role::Payment { failed } => roles.payments.inc([if failed { "failed" } else { "succeeded" }]),
+            Role::Revenue { minor_units, currency } => {
+                let family = if minor_units < 0 { &roles.refunds } else { &roles.revenue };
+                family.add([currency], minor_units.unsigned_abs());
+            }
+            Role::Conversion { from, to } => roles.conversions.inc([from, to]),
+            _ => (),
+        }
+    }
+
+    fn count(&self, counter: &'static Counter, labels: &[&str]) {
+        let family = {
+            let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+            let make = || match *counter.labels {
+                [] => self.metrics.counter(counter.name, counter.help, []).ok().map(Own::Plain),
+                [one] => self.metrics.counter(counter.name, counter.help, [one]).ok().map(Own::One),
+                [one, other, ..] => self.metrics.counter(counter.name, counter.help, [one, other]).ok().map(Own::Two),
+            };
+            own.entry(counter.name).or_insert_with(make).clone()
+        };
+        match (family, labels) {
+            (Some(Own::Plain(family)), _) => family.inc([]),
+            (Some(Own::One(family)), [one, ..]) => family.inc([one]),
+            (Some(Own::Two(family)), [one, other, ..]) => family.inc([one, other]),
+            _ => (),
+        }
+    }
+}
