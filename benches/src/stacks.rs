@@ -14,7 +14,7 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter},
 };
 use steeple_core::{ObserveLayer, Observer, RequestIds};
-use steeple_log::{Format, Log, LogGuard, Logging};
+use steeple_log::{Format, Log, LogGuard};
 use steeple_metrics::Metrics;
 use steeple_sentry::{Sentry, SentryOptions};
 use steeple_trace::{Sampling, Trace};
@@ -39,10 +39,10 @@ pub fn watched(router: Router, observer: impl Observer) -> Router {
 /// When the log cannot be set up.
 pub fn log() -> Log {
     static LOG: LazyLock<LogGuard> = LazyLock::new(|| {
-        let logging = Logging::new().service_name("shop").without_console().writer(std::io::sink(), Format::Json);
+        let logging = Log::builder().service_name("shop").without_console().writer(std::io::sink(), Format::Json);
         logging.build().expect("a log into nothing can be built")
     });
-    LOG.log().build().expect("a line needs no options")
+    LOG.log()
 }
 
 /// Metrics with a registry of their own.

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 use steeple_core::{ObserveLayer, RequestIds, test_util::RecordingObserver};
-use steeple_log::{Format, Log, LogGuard, Logging};
+use steeple_log::{Format, Log, LogGuard};
 use steeple_metrics::Metrics;
 use steeple_transaction::Naming;
 use steeple_user::{Users, UsersBuilder};
@@ -48,9 +48,9 @@ impl Stack {
 
     fn build(users: UsersBuilder, writer: impl Write + Send + 'static, lines: Lines, records: bool) -> Self {
         // All lines are wanted, however busy the machine is.
-        let logging = Logging::new().without_console().writer(writer, Format::Json).queue_bytes(64 << 20);
+        let logging = Log::builder().without_console().writer(writer, Format::Json).queue_bytes(64 << 20);
         let guard = logging.service_name("stack").build().expect("a log into memory");
-        let log = guard.log().build().expect("no options that could be wrong");
+        let log = guard.log();
         let metrics = Metrics::builder().build().expect("a registry of its own");
         let users = users.build().expect("no options that could be wrong");
         let observer = RecordingObserver::new();

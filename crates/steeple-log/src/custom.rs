@@ -14,7 +14,7 @@ use crate::sink::{Destination, Part, Progress, Stamp};
 /// Takes the lines of the log, one by one: the way to a log service, a message queue, a socket.
 ///
 /// The log gives each output a thread and a queue that is bounded in bytes
-/// ([`queue_bytes`](crate::Logging::queue_bytes)), so an output may block: what finds no room meanwhile is dropped and
+/// ([`queue_bytes`](crate::LogBuilder::queue_bytes)), so an output may block: what finds no room meanwhile is dropped and
 /// counted under the output's [name](Self::name), and no request ever waits. An output that hands its lines to a pipeline
 /// pushes them and returns.
 ///
@@ -22,7 +22,7 @@ use crate::sink::{Destination, Part, Progress, Stamp};
 /// Lines to a TCP input of Logstash, Vector or Fluent Bit. While the receiver is down, lines wait in the queue.
 /// ```
 /// use std::{io::{self, BufRead, BufReader, Write}, net::{SocketAddr, TcpListener, TcpStream}, time::Duration};
-/// use steeple_log::{Format, LogLine, LogOutput, Logging};
+/// use steeple_log::{Format, Log, LogLine, LogOutput};
 ///
 /// struct Tcp {
 ///     receiver: SocketAddr,
@@ -56,7 +56,7 @@ use crate::sink::{Destination, Part, Progress, Stamp};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let receiver = TcpListener::bind("127.0.0.1:0")?;
 /// let output = Tcp { receiver: receiver.local_addr()?, connection: None };
-/// let guard = Logging::new().without_console().output(output, Format::Ecs).build()?;
+/// let guard = Log::builder().without_console().output(output, Format::Ecs).build()?;
 /// let subscriber = tracing_subscriber::layer::SubscriberExt::with(tracing_subscriber::registry(), guard.layer());
 /// tracing::subscriber::with_default(subscriber, || tracing::info!("shipped"));
 /// let mut line = String::new();

@@ -6,25 +6,35 @@ use std::{
 
 use tracing::subscriber::SetGlobalDefaultError;
 
-/// The log cannot be set up.
+/// The log cannot be built.
 #[derive(Debug)]
-pub struct InitError(Kind);
+pub struct BuildError(Kind);
 
 #[derive(Debug)]
 enum Kind {
     Directory { directory: PathBuf, reason: io::Error },
     Filter { text: String, reason: String },
+    Ratio(f64),
+    Status(u16),
     Thread(io::Error),
     Taken(SetGlobalDefaultError),
 }
 
-impl InitError {
+impl BuildError {
     pub(crate) fn directory(directory: &Path, reason: io::Error) -> Self {
         Self(Kind::Directory { directory: directory.to_owned(), reason })
     }
 
     pub(crate) fn filter(text: &str, reason: impl Into<String>) -> Self {
         Self(Kind::Filter { text: text.to_owned(), reason: reason.into() })
+    }
+
+    pub(crate) fn ratio(ratio: f64) -> Self {
+        Self(Kind::Ratio(ratio))
+    }
+
+    pub(crate) fn status(status: u16) -> Self {
+        Self(Kind::Status(status))
     }
 
     pub(crate) fn thread(reason: io::Error) -> Self {
@@ -35,45 +45,58 @@ impl InitError {
         Self(Kind::Taken(reason))
     }
 
-    /// The log directory cannot be made or written. Helps: another directory, or the right to write to this one.
+    /// The log directory cannot be created or written. Use another directory, or allow the process to write to this one.
     pub fn is_directory(&self) -> bool {
         matches!(self.0, Kind::Directory { .. })
     }
 
-    /// The level or filter is none. Retrying does not help: the configuration is wrong.
+    /// The level or filter is invalid. Retrying does not help.
     pub fn is_filter(&self) -> bool {
         matches!(self.0, Kind::Filter { .. })
     }
 
-    /// The process has a `tracing` subscriber already. Helps: [`Logging::build`](crate::Logging::build) and its layer.
+    /// A sample ratio is not within 0 to 1. Retrying does not help.
+    pub fn is_ratio(&self) -> bool {
+        matches!(self.0, Kind::Ratio(_))
+    }
+
+    /// A status to warn on is not within 400 to 499. Retrying does not help.
+    pub fn is_status(&self) -> bool {
+        matches!(self.0, Kind::Status(_))
+    }
+
+    /// The process has a `tracing` subscriber already. Use [`LogBuilder::build`](crate::LogBuilder::build) and add the
+    /// guard's layer to that subscriber.
     pub fn is_taken(&self) -> bool {
         matches!(self.0, Kind::Taken(_))
     }
 }
 
-impl fmt::Display for InitError {
+impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Directory { directory, reason } => {
-                // The reason is one level with this: "cannot write" alone helps nobody.
+                // The reason is one level with this: "cannot write" alone does not help.
                 write!(f, "cannot write logs to the directory {}: {reason}", directory.display())
             }
             Kind::Filter { text, reason } => write!(
                 f,
-                "the log level is {text:?}: {reason}; it may be off, error, warn, info, debug or trace, \
+                "invalid log level {text:?}: {reason}; use off, error, warn, info, debug or trace, \
                  with exceptions by target: info,hyper=warn"
             ),
-            Kind::Thread(_) => f.write_str("cannot start a thread that writes the log"),
+            Kind::Ratio(ratio) => write!(f, "invalid sample ratio {ratio}: use 0 to 1"),
+            Kind::Status(status) => write!(f, "invalid status to warn on {status}: use 400 to 499"),
+            Kind::Thread(_) => f.write_str("cannot start the thread that writes the log"),
             Kind::Taken(_) => f.write_str("the process has a tracing subscriber already"),
         }
     }
 }
 
-impl Error for InitError {
+impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
             // The directory's reason is in the message.
-            Kind::Directory { .. } | Kind::Filter { .. } => None,
+            Kind::Directory { .. } | Kind::Filter { .. } | Kind::Ratio(_) | Kind::Status(_) => None,
             Kind::Thread(reason) => Some(reason),
             Kind::Taken(reason) => Some(reason),
         }

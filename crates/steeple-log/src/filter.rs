@@ -5,19 +5,19 @@ use std::str::FromStr;
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::filter::{EnvFilter, Targets};
 
-use crate::{InitError, event};
+use crate::{BuildError, event};
 
-/// A filter that is known to be one.
+/// A valid filter.
 #[derive(Clone, Debug)]
 pub(crate) struct Filter(String);
 
 impl Filter {
     /// `is_level`: a word alone must be a level. `RUST_LOG` takes it for a target, and writes nothing else.
-    pub(crate) fn parse(text: &str, is_level: bool) -> Result<Self, InitError> {
+    pub(crate) fn parse(text: &str, is_level: bool) -> Result<Self, BuildError> {
         let text = text.trim();
         let mut items = split(text).peekable();
         if items.peek().is_none() {
-            return Err(InitError::filter(text, "nothing is in it"));
+            return Err(BuildError::filter(text, "it is empty"));
         }
         for item in items {
             let (target, level) = match item.rsplit_once('=') {
@@ -29,26 +29,26 @@ impl Filter {
             if let Some(level) = level
                 && LevelFilter::from_str(level).is_err()
             {
-                return Err(InitError::filter(text, format!("`{level}` is no level")));
+                return Err(BuildError::filter(text, format!("`{level}` is not a level")));
             }
             if target.is_some_and(|target| target.contains(char::is_whitespace)) {
-                return Err(InitError::filter(text, format!("`{item}` has a space in it")));
+                return Err(BuildError::filter(text, format!("`{item}` contains a space")));
             }
         }
         // `EnvFilter` takes no spaces between items.
         let plain = split(text).collect::<Vec<_>>().join(",");
-        EnvFilter::builder().parse(&plain).map_err(|error| InitError::filter(text, error.to_string()))?;
+        EnvFilter::builder().parse(&plain).map_err(|error| BuildError::filter(text, error.to_string()))?;
         Ok(Self(plain))
     }
 
     pub(crate) fn to_env_filter(&self) -> EnvFilter {
-        // Not `new`, which reads nothing either but writes to standard error what it does not like.
+        // Not `new`, which writes to standard error what it does not accept.
         EnvFilter::builder().parse(&self.0).unwrap_or_default()
     }
 
-    /// What it lets through of exchanges' own lines: they are not always `tracing` events.
+    /// The least severe level of exchanges' own lines, which are not always `tracing` events, that passes the filter.
     pub(crate) fn access_level(&self) -> LevelFilter {
-        // What depends on spans does not speak of them.
+        // Directives that depend on spans do not apply to them.
         let targets = split(&self.0).filter(|item| !item.contains('[')).collect::<Vec<_>>().join(",");
         let targets = Targets::from_str(&targets).unwrap_or_default();
         let wanted = |level: &&Level| targets.would_enable(event::ACCESS, level);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn exchanges_lines_obey_the_filter_like_any_other() {
+    fn lines_of_exchanges_obey_the_filter_like_all_others() {
         check("info", LevelFilter::INFO);
         check("TRACE", LevelFilter::INFO);
         check("warn", LevelFilter::WARN);
@@ -83,13 +83,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_filter_is_refused_and_named() {
+    fn an_invalid_filter_is_rejected_and_named() {
         for (text, is_level, named) in [
             ("verbose", true, "`verbose`"),
             ("inof,hyper=warn", true, "`inof`"),
             ("info,hyper=loud", false, "`loud`"),
-            ("", false, "nothing"),
-            (" , ", true, "nothing"),
+            ("", false, "empty"),
+            (" , ", true, "empty"),
             ("info warn", true, "`info warn`"),
         ] {
             let error = Filter::parse(text, is_level).unwrap_err();

@@ -4,7 +4,7 @@
 //!
 //! ```
 //! use std::{io::{self, Write}, sync::{Arc, Mutex}, time::Duration};
-//! use steeple_log::{Format, Logging};
+//! use steeple_log::{Format, Log};
 //! use tower::{ServiceExt, ServiceBuilder};
 //!
 //! /// Somewhere to read the log.
@@ -18,11 +18,11 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 //! let paper = Paper::default();
-//! let guard = Logging::new().without_console().writer(paper.clone(), Format::Json).build()?;
+//! let guard = Log::builder().without_console().writer(paper.clone(), Format::Json).build()?;
 //! let handler = |_: http::Request<String>| async {
 //!     Ok::<_, std::convert::Infallible>(http::Response::new(String::from("hello")))
 //! };
-//! let service = ServiceBuilder::new().layer(guard.log().build()?.layer()).service_fn(handler);
+//! let service = ServiceBuilder::new().layer(guard.log().layer()).service_fn(handler);
 //! let request = http::Request::get("/hello?token=hush").header("x-request-id", "my-id-12345");
 //! let response = service.oneshot(request.body(String::new())?).await?;
 //! # use http_body_util::BodyExt;
@@ -52,7 +52,7 @@
 //!
 //! Outermost, or in the one [`ObserveLayer`](steeple_core::ObserveLayer) with the other observers, after
 //! [`RequestIds`](steeple_core::RequestIds) and after whatever decides on the trace:
-//! `ObserveLayer::new((RequestIds::new(), guard.log().build()?, metrics))`.
+//! `ObserveLayer::new((RequestIds::new(), guard.log(), metrics))`.
 //!
 //! # Cost
 //!
@@ -62,29 +62,31 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod builder;
 mod custom;
 mod encode;
 mod error;
 mod event;
 mod filter;
+mod guard;
 mod layer;
 mod observer;
-mod options;
 mod os;
 mod output;
 mod panic;
-mod setup;
+mod rules;
 mod sink;
 
 pub use self::{
+    builder::LogBuilder,
     custom::{LogLine, LogOutput},
     encode::Format,
-    error::InitError,
+    error::BuildError,
     event::{log_error, log_event},
+    guard::LogGuard,
     observer::{Log, LogState},
-    options::{LogOptions, OptionsError, RouteOptions},
     output::{LogHandle, Losses},
     panic::PanicHook,
-    setup::{LogGuard, Logging, init},
+    rules::RouteOptions,
     sink::Rotation,
 };

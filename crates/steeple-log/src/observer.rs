@@ -15,18 +15,18 @@ use steeple_scrub::Scrubber;
 use tracing::{Level, level_filters::LevelFilter};
 
 use crate::{
-    LogHandle, LogOptions,
+    LogBuilder, LogHandle,
     encode::{Access, Captured},
     event,
-    options::Rules,
+    rules::Rules,
 };
 
 /// Writes one line for each exchange, when it is over.
 ///
 /// - Level: `error` for 5xx, panics, service and body errors; `warn` for what was cancelled or slow (more than 1 second,
-///   unless [said otherwise](LogOptions::slow_after)) and for each 4xx that a [rule](LogOptions::warn_on) names; else `info`.
+///   see [`LogBuilder::slow_after`]) and for each 4xx that [`LogBuilder::warn_on`] names; else `info`.
 /// - Way: a `tracing` event with the target `steeple::access`, or straight into the outputs of a
-///   [log that was set up](crate::Logging).
+///   [log that is set up](LogBuilder).
 /// - Two of them on one exchange that write to the same place write one line, the outermost's.
 ///
 /// # Examples
@@ -57,9 +57,9 @@ pub struct LogState(Captured);
 static TRACING: u8 = 0;
 
 impl Log {
-    /// Options, with their defaults.
-    pub fn builder() -> LogOptions {
-        LogOptions::default()
+    /// Options for the log of a process, with their defaults: outputs, filter, and rules for exchanges' lines.
+    pub fn builder() -> LogBuilder {
+        LogBuilder::default()
     }
 
     pub(crate) fn with_rules(rules: Rules, scrubber: Scrubber, writer: Option<LogHandle>, also_events: bool) -> Self {
@@ -71,7 +71,7 @@ impl Log {
         ObserveLayer::new((RequestIds::new(), self.clone()))
     }
 
-    /// How many lines [`LogOptions::keep`] has left out.
+    /// How many lines [`LogBuilder::sample_ratio`] has left out.
     pub fn sampled_out(&self) -> u64 {
         self.0.sampled_out.load(Ordering::Relaxed)
     }
@@ -97,11 +97,14 @@ impl Log {
             return;
         }
         let rule = self.0.rules.of(exchange);
+        if rule.skips() {
+            return;
+        }
         let level = rule.level(end, exchange.is_event_stream());
         if !self.wants(level) {
             return;
         }
-        if !rule.keeps(level) {
+        if !rule.samples(level) {
             self.0.sampled_out.fetch_add(1, Ordering::Relaxed);
             return;
         }

@@ -3,7 +3,10 @@
 use std::{
     cell::Cell,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -20,7 +23,7 @@ use crate::{
 
 /// Writes into the outputs of a log that was set up. A cheap clone.
 ///
-/// Give it to [`LogOptions::writer`](crate::LogOptions::writer), and exchanges' lines take the short way.
+/// [`LogBuilder::build_onto`](crate::LogBuilder::build_onto) makes an observer that writes into them.
 #[derive(Clone)]
 pub struct LogHandle(Arc<Shared>);
 
@@ -31,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) scrubber: Scrubber,
     /// What the filter lets through of exchanges' own lines.
     pub(crate) access_level: LevelFilter,
+    /// Whether the last flush was in vain.
+    pub(crate) is_stuck: AtomicBool,
     /// When the log ends, once that is decided.
     pub(crate) closing: OnceLock<Instant>,
 }
@@ -91,7 +96,13 @@ impl LogHandle {
         self.begin_flush();
         // Each gets its chance, also when the one before it hangs.
         let unwritten = self.0.outputs.iter().filter(|output| !output.queue.flush(deadline)).count();
+        self.0.is_stuck.store(unwritten > 0, Ordering::Relaxed);
         unwritten == 0
+    }
+
+    /// Whether the last flush was in vain: then there is no use in waiting again.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.0.is_stuck.load(Ordering::Relaxed)
     }
 
     /// Makes all outputs write what is queued now. Returns at once.

@@ -14,7 +14,7 @@ use std::{
 use http::{Request, Response};
 use http_body::Body;
 use steeple_core::{Exchange, ObserveLayer, Observer, RequestIds, Text, User, test_util::ScriptedBody};
-use steeple_log::{Format, LogGuard, Logging};
+use steeple_log::{Format, Log, LogGuard};
 use tower::{Layer, Service, service_fn};
 
 type Answer = Result<Response<ScriptedBody>, Infallible>;
@@ -70,7 +70,7 @@ fn allocations<O: Observer>(observer: O) -> u64 {
 }
 
 fn log(format: Format) -> LogGuard {
-    let logging = Logging::new().service_name("shop").service_version("1.2.3").without_console();
+    let logging = Log::builder().service_name("shop").service_version("1.2.3").without_console();
     logging.writer(io::sink(), format).build().unwrap()
 }
 
@@ -81,7 +81,7 @@ fn a_line_allocates_nothing() {
     println!("a watched exchange allocates {bare} times, with a request id {ids} times");
     for format in [Format::Json, Format::Ecs] {
         let guard = log(format);
-        let with_line = allocations((RequestIds::new(), guard.log().build().unwrap()));
+        let with_line = allocations((RequestIds::new(), guard.log()));
         println!("with its line as {format:?}: {with_line} times");
         assert_eq!(with_line, ids, "{format:?}");
         assert!(guard.flush(Duration::from_secs(10)));
@@ -91,7 +91,7 @@ fn a_line_allocates_nothing() {
 
 #[test]
 fn a_line_that_the_filter_stops_allocates_nothing_either() {
-    let guard = Logging::new().level("error").without_console().writer(io::sink(), Format::Json).build().unwrap();
-    assert_eq!(allocations((RequestIds::new(), guard.log().build().unwrap())), allocations(RequestIds::new()));
+    let guard = Log::builder().level("error").without_console().writer(io::sink(), Format::Json).build().unwrap();
+    assert_eq!(allocations((RequestIds::new(), guard.log())), allocations(RequestIds::new()));
     assert_eq!(allocations((RequestIds::new(), steeple_log::Log::default())), allocations(RequestIds::new()));
 }

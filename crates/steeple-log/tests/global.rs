@@ -2,16 +2,16 @@
 
 use std::{fs, time::Duration};
 
-use steeple_log::{Logging, init};
+use steeple_log::Log;
 
 #[test]
 fn one_call_sets_up_the_process_and_a_second_one_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let options = || {
-        let options = Logging::new().service_name("shop").without_console().directory(directory.path());
+        let options = Log::builder().service_name("shop").without_console().directory(directory.path());
         options.level("info,quiet=error")
     };
-    let guard = init(options()).unwrap();
+    let guard = options().init().unwrap();
     tracing::info!("ready");
     // Libraries that know `log` alone are heard too, by the same filter, and their lines are like any others.
     log::warn!(target: "driver::pool", "connected with password=hunter2hunter2");
@@ -28,6 +28,6 @@ fn one_call_sets_up_the_process_and_a_second_one_is_refused() {
     assert!(!text.contains("log.") && !text.contains("unheard") && !text.contains("0123456789abcdef"), "{text}");
     assert_eq!(text.lines().count(), 3, "{text}");
     assert_eq!(guard.dropped(), 0);
-    let error = init(options()).unwrap_err();
+    let error = options().init().unwrap_err();
     assert!(error.is_taken(), "{error}");
 }

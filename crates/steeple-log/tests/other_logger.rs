@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use steeple_log::Logging;
+use steeple_log::Log;
 
 struct Deaf;
 
@@ -20,7 +20,7 @@ impl log::Log for Deaf {
 fn a_logger_that_is_there_already_is_no_reason_to_have_no_log() {
     log::set_logger(&Deaf).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let guard = Logging::new().without_console().directory(directory.path()).init().unwrap();
+    let guard = Log::builder().without_console().directory(directory.path()).init().unwrap();
     log::error!("to the other logger");
     tracing::info!("ready");
     assert!(guard.flush(Duration::from_secs(10)));

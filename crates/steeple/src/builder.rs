@@ -1,7 +1,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use steeple_core::RequestIds;
-use steeple_log::{Format, Log, LogGuard, LogOptions, PanicHook, Rotation};
+use steeple_log::{Format, Log, LogBuilder, LogGuard, PanicHook, Rotation};
 use steeple_metrics::{Metrics, MetricsBuilder};
 use steeple_scrub::Scrubber;
 use steeple_transaction::{Naming, NamingBuilder};
@@ -40,7 +40,7 @@ use crate::{
 pub struct SteepleBuilder {
     service: Service,
     log_setup: LogSetup,
-    log: LogOptions,
+    log: LogBuilder,
     slow_after: Option<Duration>,
     log_sample_ratio: Option<f64>,
     metrics: MetricsBuilder,
@@ -192,7 +192,7 @@ impl SteepleBuilder {
     /// Scrubber and outputs are those of everything else here. [`slow_after`](Self::slow_after), `SLOW_REQUEST_MS`,
     /// [`log_sample_ratio`](Self::log_sample_ratio) and `LOG_SAMPLE_RATIO` override what is set here for all routes.
     #[doc(alias = "access log")]
-    pub fn log(mut self, change: impl FnOnce(LogOptions) -> LogOptions) -> Self {
+    pub fn log(mut self, change: impl FnOnce(LogBuilder) -> LogBuilder) -> Self {
         self.log = change(self.log);
         self
     }
@@ -335,9 +335,6 @@ impl SteepleBuilder {
         warnings.extend(set_up.warnings);
         let handle = set_up.guard.as_ref().map(LogGuard::handle);
         let mut log = self.log.scrubber(self.scrubber.clone());
-        if let Some(writer) = &handle {
-            log = log.writer(writer.clone());
-        }
         if lines_as_events {
             log = log.also_events();
         }
@@ -345,9 +342,13 @@ impl SteepleBuilder {
             log = log.slow_after(slow_after);
         }
         if let Some(ratio) = self.log_sample_ratio {
-            log = log.keep(ratio);
+            log = log.sample_ratio(ratio);
         }
-        let log = log.build().map_err(|error| ConfigError::part("the log", &error))?;
+        let log = match &handle {
+            Some(handle) => log.build_onto(handle),
+            None => log.build_events(),
+        };
+        let log = log.map_err(|error| ConfigError::part("the log", &error))?;
         match &set_up.guard {
             Some(guard) => guard.report_panics(self.panic_hook),
             None => steeple_core::notice_panics(),

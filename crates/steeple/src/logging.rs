@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use steeple_log::{Format, InitError, LogGuard, Logging, Rotation};
+use steeple_log::{BuildError, Format, Log, LogBuilder, LogGuard, Rotation};
 use steeple_metrics::Metrics;
 use steeple_scrub::Scrubber;
 use tracing::subscriber::NoSubscriber;
@@ -153,8 +153,8 @@ impl LogSetup {
         summary
     }
 
-    fn logging(&self, service: &Service) -> Logging {
-        let mut logging = Logging::new().rotation(self.rotation.clone());
+    fn logging(&self, service: &Service) -> LogBuilder {
+        let mut logging = Log::builder().rotation(self.rotation.clone());
         if let Some(name) = &service.name {
             logging = logging.service_name(name);
         }
@@ -180,7 +180,7 @@ impl LogSetup {
     }
 
     /// The error, with the variable that has led to it.
-    fn refusal(&self, error: &InitError) -> ConfigError {
+    fn refusal(&self, error: &BuildError) -> ConfigError {
         let variable = if error.is_filter() {
             self.level.as_ref().and_then(|level| level.from)
         } else if error.is_directory() {

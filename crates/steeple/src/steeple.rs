@@ -108,6 +108,9 @@ impl Steeple {
 
     /// Opens the log's files again, as after a rotation by another program. [`serve`](Self::serve) calls it at SIGHUP.
     pub fn reload(&self) {
+        if let Some(guard) = &self.0.guard {
+            guard.reopen();
+        }
         tracing::info!(target: "steeple::reload", "reloaded");
     }
 

@@ -14,7 +14,7 @@ use steeple_core::{
     Signal,
     test_util::{ScriptedBody, Step},
 };
-use steeple_log::{Format, Log, LogOptions, Logging, RouteOptions};
+use steeple_log::{Format, Log, LogBuilder, RouteOptions};
 use tower::{Layer, ServiceExt};
 use tracing::instrument::WithSubscriber;
 use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
@@ -46,7 +46,7 @@ async fn every_ending_has_one_line_that_says_how_it_ended() {
     ];
     for (path, client, level, outcome, status, error) in cases {
         let book = Book::new(Format::Json);
-        let layer = book.guard.log().build().unwrap().layer();
+        let layer = book.guard.log().layer();
         send(&layer, get(path), client).await;
         check(
             &book.line(),
@@ -65,9 +65,9 @@ async fn every_ending_has_one_line_that_says_how_it_ended() {
 
 #[tokio::test]
 async fn a_line_says_all_that_is_known() {
-    let logging = Logging::new().service_name("shop").service_version("1.2.3").environment("test");
+    let logging = Log::builder().service_name("shop").service_version("1.2.3").environment("test");
     let book = Book::with(logging, Format::Json);
-    let layer = book.guard.log().build().unwrap().layer();
+    let layer = book.guard.log().layer();
     let request = Request::post("/users/42?page=2&access_token=hush")
         .header("user-agent", "test/1.0")
         .header("x-request-id", "too short? no: has spaces")
@@ -120,7 +120,7 @@ async fn a_line_says_all_that_is_known() {
 #[tokio::test]
 async fn as_many_lines_as_exchanges_of_every_ending() {
     let book = Book::new(Format::Json);
-    let layer = book.guard.log().build().unwrap().layer();
+    let layer = book.guard.log().layer();
     let kinds = [
         ("/ok", Client::ToTheEnd, "completed"),
         ("/status/404", Client::ToTheEnd, "completed"),
@@ -166,8 +166,8 @@ async fn as_many_lines_as_exchanges_of_every_ending() {
 }
 
 /// The levels of lines for these paths.
-async fn levels(options: LogOptions, book: &Book, paths: &[&str]) -> Vec<String> {
-    let layer = options.build().unwrap().layer();
+async fn levels(options: LogBuilder, book: &Book, paths: &[&str]) -> Vec<String> {
+    let layer = options.build_onto(&book.guard.handle()).unwrap().layer();
     for path in paths {
         send(&layer, get(path), Client::ToTheEnd).await;
     }
@@ -177,7 +177,7 @@ async fn levels(options: LogOptions, book: &Book, paths: &[&str]) -> Vec<String>
 #[tokio::test]
 async fn a_4xx_is_a_warning_only_if_a_rule_names_it() {
     let book = Book::new(Format::Json);
-    let options = book.guard.log().warn_on([403, 429]);
+    let options = Log::builder().warn_on([403, 429]);
     let paths = ["/status/400", "/status/403", "/status/404", "/status/429", "/status/499"];
     assert_eq!(levels(options, &book, &paths).await, ["info", "warn", "info", "warn", "info"]);
 }
@@ -186,9 +186,9 @@ const LIMIT: Duration = Duration::from_millis(2);
 
 #[tokio::test]
 async fn slow_is_a_warning_and_what_slow_is_depends_on_the_route() {
-    let check = async |options: fn(LogOptions) -> LogOptions, want: &str| {
+    let check = async |options: fn(LogBuilder) -> LogBuilder, want: &str| {
         let book = Book::new(Format::Json);
-        let layer = options(book.guard.log()).build().unwrap().layer();
+        let layer = options(Log::builder()).build_onto(&book.guard.handle()).unwrap().layer();
         send_through(&layer, get("/reports/7"), |exchange| {
             exchange.report_route("/reports/{id}");
             std::thread::sleep(Duration::from_millis(3));
@@ -208,7 +208,7 @@ async fn slow_is_a_warning_and_what_slow_is_depends_on_the_route() {
 #[tokio::test]
 async fn a_stream_of_events_is_slow_by_its_head_and_not_by_its_length() {
     let book = Book::new(Format::Json);
-    let layer = book.guard.log().slow_after(Duration::from_millis(2)).build().unwrap().layer();
+    let layer = Log::builder().slow_after(Duration::from_millis(2)).build_onto(&book.guard.handle()).unwrap().layer();
     for content_type in ["text/event-stream", "text/plain"] {
         let service = layer.layer(tower::service_fn(move |_: Request<crate::support::Body>| async move {
             let body = ScriptedBody::new([Step::Data(b"one"), Step::Data(b"two")]);
@@ -227,7 +227,7 @@ async fn a_stream_of_events_is_slow_by_its_head_and_not_by_its_length() {
 #[tokio::test]
 async fn sampling_leaves_out_only_what_went_well_and_counts_it() {
     let book = Book::new(Format::Json);
-    let log = book.guard.log().keep(0.0).warn_on([429]).build().unwrap();
+    let log = Log::builder().sample_ratio(0.0).warn_on([429]).build_onto(&book.guard.handle()).unwrap();
     let layer = log.layer();
     for _ in 0..10 {
         for path in ["/ok", "/status/404", "/status/429", "/status/500", "/service-error", "/body-error"] {
@@ -241,7 +241,11 @@ async fn sampling_leaves_out_only_what_went_well_and_counts_it() {
 #[tokio::test]
 async fn a_share_is_kept_and_kept_and_left_out_are_all_there_were() {
     let book = Book::new(Format::Json);
-    let log = book.guard.log().keep(0.25).route("/all", RouteOptions::new().keep(1.0)).build().unwrap();
+    let log = Log::builder()
+        .sample_ratio(0.25)
+        .route("/all", RouteOptions::new().sample_ratio(1.0))
+        .build_onto(&book.guard.handle())
+        .unwrap();
     let layer = log.layer();
     for _ in 0..2_000 {
         send(&layer, get("/ok"), Client::ToTheEnd).await;
@@ -260,7 +264,7 @@ async fn a_share_is_kept_and_kept_and_left_out_are_all_there_were() {
 #[tokio::test]
 async fn what_is_skipped_has_no_line() {
     let book = Book::new(Format::Json);
-    let layer = book.guard.log().build().unwrap().layer();
+    let layer = book.guard.log().layer();
     send_through(&layer, get("/healthz"), |exchange| exchange.skip(Signal::Log)).await;
     send_through(&layer, get("/other"), |exchange| exchange.skip(Signal::Metrics)).await;
     assert_eq!(book.line()["url.path"], "/other");
@@ -269,7 +273,7 @@ async fn what_is_skipped_has_no_line() {
 #[tokio::test]
 async fn one_exchange_has_one_line_however_many_layers_write_to_one_place() {
     let book = Book::new(Format::Json);
-    let (outer, inner) = (book.guard.log().build().unwrap(), book.guard.log().keep(0.5).build().unwrap());
+    let (outer, inner) = (book.guard.log(), Log::builder().sample_ratio(0.5).build_onto(&book.guard.handle()).unwrap());
     let handler =
         tower::service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(ScriptedBody::default())) });
     let service = outer.layer().layer(inner.layer().layer(handler));
@@ -281,7 +285,7 @@ async fn one_exchange_has_one_line_however_many_layers_write_to_one_place() {
 #[tokio::test]
 async fn a_grpc_call_is_named_and_judged_by_grpc() {
     let book = Book::new(Format::Json);
-    let layer = book.guard.log().build().unwrap().layer();
+    let layer = book.guard.log().layer();
     for status in ["0", "14", "5", "12"] {
         let service = layer.layer(tower::service_fn(move |_: Request<crate::support::Body>| async move {
             let mut trailers = http::HeaderMap::new();
@@ -316,10 +320,10 @@ async fn a_grpc_call_is_named_and_judged_by_grpc() {
 #[test]
 fn options_that_cannot_be_are_refused_and_say_what_may_be() {
     for share in [-0.1, 1.1, f64::NAN] {
-        let error = Log::builder().keep(share).build().unwrap_err();
-        assert!(error.is_share() && error.to_string().contains("0 to 1"), "{error}");
+        let error = Log::builder().sample_ratio(share).build_events().unwrap_err();
+        assert!(error.is_ratio() && error.to_string().contains("0 to 1"), "{error}");
     }
-    let error = Log::builder().route("/", RouteOptions::new().warn_on([500])).build().unwrap_err();
+    let error = Log::builder().route("/", RouteOptions::new().warn_on([500])).build_events().unwrap_err();
     assert!(error.is_status() && error.to_string().contains("500"), "{error}");
 }
 
@@ -328,7 +332,7 @@ async fn a_users_pseudonym_is_no_secret_but_a_token_in_its_place_is() {
     let pseudonym = "u1_0f1e2d3c4b5a69788796a5b4c3d2e1f0";
     let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
     let book = Book::new(Format::Json);
-    let layer = book.guard.log().build().unwrap().layer();
+    let layer = book.guard.log().layer();
     for id in [pseudonym, "0199a7b0-5c1e-7d2f-9d3c-2f6e8a41b7c5", "4711", token] {
         send_through(&layer, get("/"), |exchange| exchange.set_user(steeple_core::User::new(id))).await;
     }
@@ -348,7 +352,7 @@ async fn a_line_that_is_exported_as_well_is_written_once() {
 
     let (book, exported) = (Book::new(Format::Pretty), Arc::new(AtomicUsize::new(0)));
     let subscriber = Registry::default().with(book.guard.layer()).with(Exported(Arc::clone(&exported)));
-    let layer = book.guard.log().also_events().build().unwrap().layer();
+    let layer = Log::builder().also_events().build_onto(&book.guard.handle()).unwrap().layer();
     let seen = async {
         send(&layer, get("/x"), Client::ToTheEnd).await;
         // What nobody has written is not left out.

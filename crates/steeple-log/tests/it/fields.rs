@@ -13,7 +13,7 @@ use steeple_core::{
     Exchange, User,
     test_util::{ScriptedBody, Step},
 };
-use steeple_log::{Format, Logging, log_error, log_event};
+use steeple_log::{Format, Log, log_error, log_event};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::{instrument::WithSubscriber, subscriber::with_default};
 use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
@@ -92,9 +92,9 @@ fn check(heading: &str, format: Format, lines: &[Value]) {
 
 /// A gRPC call and another request of which everything is known, and the lines that their handler logs.
 async fn everything(format: Format) -> Vec<Value> {
-    let logging = Logging::new().service_name("shop").service_version("1.2.3").environment("test");
+    let logging = Log::builder().service_name("shop").service_version("1.2.3").environment("test");
     let book = Book::with(logging, format);
-    let layer = book.guard.log().build().unwrap().layer();
+    let layer = book.guard.log().layer();
     let handler = service_fn(|_: Request<Body>| async {
         let exchange = Exchange::current().unwrap();
         exchange.report_route("/shop.v1.Cart/{method}");
@@ -127,7 +127,7 @@ async fn everything(format: Format) -> Vec<Value> {
 
 /// What an output writes that was too slow.
 fn gap(format: Format) -> Value {
-    let book = Book::with(Logging::new().queue_bytes(1), format);
+    let book = Book::with(Log::builder().queue_bytes(1), format);
     with_default(Registry::default().with(book.guard.layer()), || tracing::info!("no room"));
     let Book { guard, paper } = book;
     drop(guard);

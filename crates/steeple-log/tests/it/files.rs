@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
-use steeple_log::{LogGuard, Logging, Rotation};
+use steeple_log::{Log, LogBuilder, LogGuard, Rotation};
 use tracing::subscriber::with_default;
 use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
 
@@ -18,8 +18,8 @@ fn lines(path: &Path) -> Vec<Value> {
     fs::read_to_string(path).unwrap().lines().map(read).collect()
 }
 
-fn log_in(directory: &Path) -> Logging {
-    Logging::new().without_console().directory(directory)
+fn log_in(directory: &Path) -> LogBuilder {
+    Log::builder().without_console().directory(directory)
 }
 
 fn say(guard: &LogGuard, f: impl FnOnce()) {
@@ -30,7 +30,7 @@ fn say(guard: &LogGuard, f: impl FnOnce()) {
 async fn everything_is_in_combined_and_errors_are_in_error_as_well() {
     let directory = tempfile::tempdir().unwrap();
     let guard = log_in(&directory.path().join("made/for/it")).build().unwrap();
-    let layer = guard.log().build().unwrap().layer();
+    let layer = guard.log().layer();
     for path in ["/ok", "/status/500", "/status/404", "/service-error"] {
         send(&layer, get(path), Client::ToTheEnd).await;
     }
@@ -61,7 +61,7 @@ async fn files_roll_and_no_line_is_lost_or_cut() {
     let directory = tempfile::tempdir().unwrap();
     let rotation = Rotation::at_bytes(20_000).keep_files(1_000);
     let guard = log_in(directory.path()).rotation(rotation).build().unwrap();
-    let layer = guard.log().build().unwrap().layer();
+    let layer = guard.log().layer();
     for _ in 0..500 {
         send(&layer, get("/ok"), Client::ToTheEnd).await;
     }
@@ -129,7 +129,7 @@ async fn a_full_disk_loses_lines_and_nothing_else_and_says_so_once() {
         .on_trouble(move |text| report.0.lock().unwrap().push(text.to_owned()))
         .build()
         .unwrap();
-    let layer = guard.log().build().unwrap().layer();
+    let layer = guard.log().layer();
     for _ in 0..300 {
         send(&layer, get("/ok"), Client::ToTheEnd).await;
     }
@@ -181,7 +181,7 @@ fn an_output_that_can_never_be_written_again_drops_and_counts_at_once() {
     for (writer, reason) in writers {
         let said = Said::default();
         let report = said.clone();
-        let guard = Logging::new()
+        let guard = Log::builder()
             .without_console()
             .writer(writer, steeple_log::Format::Json)
             .on_trouble(move |text| report.0.lock().unwrap().push(text.to_owned()))

@@ -8,7 +8,7 @@ use steeple_core::{
     User,
     test_util::{ScriptedBody, Step},
 };
-use steeple_log::{Format, Logging, log_error, log_event};
+use steeple_log::{Format, Log, log_error, log_event};
 use tower::{Layer, ServiceExt};
 use tracing::subscriber::with_default;
 use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
@@ -19,9 +19,9 @@ const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-
 
 /// The line of a request of which much is known.
 async fn a_rich_line(format: Format) -> String {
-    let logging = Logging::new().service_name("shop").service_version("1.2.3").environment("test");
+    let logging = Log::builder().service_name("shop").service_version("1.2.3").environment("test");
     let book = Book::with(logging, format);
-    let layer = book.guard.log().build().unwrap().layer();
+    let layer = book.guard.log().layer();
     let request = Request::get("/users/42?page=2")
         .header("x-request-id", "req-12345678")
         .header("traceparent", TRACEPARENT)
@@ -92,7 +92,7 @@ async fn ecs_has_the_schemas_names_and_its_first_fields_first() {
 #[tokio::test]
 async fn ecs_says_of_a_failure_what_it_was() {
     let book = Book::new(Format::Ecs);
-    let layer = book.guard.log().build().unwrap().layer();
+    let layer = book.guard.log().layer();
     for (path, client) in
         [("/status/500", Client::ToTheEnd), ("/body-error", Client::ToTheEnd), ("/never", Client::OnePoll)]
     {
@@ -155,7 +155,7 @@ async fn pretty_fits_on_a_line_that_people_read() {
     assert_eq!(steady(&line), " INFO GET /users/{id} /users/42 200 … 0B user=u-42 #12345678 cart.size=3");
 
     let book = Book::new(Format::Pretty);
-    let layer = book.guard.log().build().unwrap().layer();
+    let layer = book.guard.log().layer();
     let request = Request::get("/body-error").header("x-request-id", "req-00000001").body(String::new()).unwrap();
     send(&layer, request, Client::ToTheEnd).await;
     assert_eq!(steady(&book.text()), "ERROR GET unmatched /body-error 200 body_error … 4B #00000001 disk gone");
@@ -164,7 +164,7 @@ async fn pretty_fits_on_a_line_that_people_read() {
 #[tokio::test]
 async fn pretty_says_the_name_of_a_grpc_call_and_its_end_once() {
     let book = Book::new(Format::Pretty);
-    let layer = book.guard.log().build().unwrap().layer();
+    let layer = book.guard.log().layer();
     let handler = tower::service_fn(|_: Request<crate::support::Body>| async {
         let body = ScriptedBody::new([Step::Data(b"frame")]);
         let response = Response::builder().header("content-type", "application/grpc").body(body);
@@ -214,9 +214,9 @@ async fn colors_are_around_the_same_words_and_nowhere_else() {
 #[tokio::test]
 async fn outputs_of_several_formats_get_the_same_line_each_in_its_own() {
     let (json, ecs) = (crate::support::Paper::default(), crate::support::Paper::default());
-    let logging = Logging::new().without_console();
+    let logging = Log::builder().without_console();
     let guard = logging.writer(json.clone(), Format::Json).writer(ecs.clone(), Format::Ecs).build().unwrap();
-    send(&guard.log().build().unwrap().layer(), get("/x"), Client::ToTheEnd).await;
+    send(&guard.log().layer(), get("/x"), Client::ToTheEnd).await;
     assert!(guard.flush(Duration::from_secs(10)));
     let (json, ecs) = (read(json.text().trim_end()), read(ecs.text().trim_end()));
     assert_eq!((&json["request_id"], &json["url.path"]), (&ecs["http.request.id"], &ecs["url.path"]));

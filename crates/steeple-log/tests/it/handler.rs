@@ -4,14 +4,14 @@ use std::{error::Error, fmt, time::Duration};
 
 use serde_json::{Value, json};
 use steeple_core::{Exchange, User};
-use steeple_log::{Format, Log, Logging, log_error, log_event};
+use steeple_log::{Format, Log, log_error, log_event};
 use tracing::subscriber::with_default;
 use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
 
 use crate::support::{Book, Client, Paper, get, read, send, send_through};
 
 fn logged(format: Format, f: impl FnOnce()) -> Book {
-    let book = Book::with(Logging::new().level("trace"), format);
+    let book = Book::with(Log::builder().level("trace"), format);
     with_default(Registry::default().with(book.guard.layer()), f);
     book
 }
@@ -48,7 +48,7 @@ fn a_handlers_line_has_what_is_known_of_its_request() {
 #[tokio::test]
 async fn a_handlers_lines_and_its_exchanges_line_share_their_ids() {
     let book = Book::new(Format::Json);
-    let layer = book.guard.log().build().unwrap().layer();
+    let layer = book.guard.log().layer();
     let subscriber = Registry::default().with(book.guard.layer());
     let default = tracing::subscriber::set_default(subscriber);
     send_through(&layer, get("/"), |_| tracing::info!("in the handler")).await;
@@ -241,7 +241,7 @@ fn a_value_that_logs_while_it_is_logged_is_written_and_ends() {
 
 #[test]
 fn the_filter_decides_which_lines_there_are() {
-    let book = Book::with(Logging::new().level("warn,shop=debug,steeple::access=off"), Format::Json);
+    let book = Book::with(Log::builder().level("warn,shop=debug,steeple::access=off"), Format::Json);
     with_default(Registry::default().with(book.guard.layer()), || {
         tracing::info!(target: "hyper", "no");
         tracing::warn!(target: "hyper", "yes");
@@ -250,7 +250,7 @@ fn the_filter_decides_which_lines_there_are() {
     });
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        send(&book.guard.log().build().unwrap().layer(), get("/status/500"), Client::ToTheEnd).await;
+        send(&book.guard.log().layer(), get("/status/500"), Client::ToTheEnd).await;
     });
     let messages: Vec<_> = book.lines().iter().map(|line| line["message"].clone()).collect();
     assert_eq!(messages, ["yes", "yes"]);

@@ -84,7 +84,7 @@ proptest! {
         for format in [Format::Json, Format::Ecs, Format::Pretty] {
             let Some(request) = request(&path, &query, &user_agent, &id) else { continue };
             let book = Book::new(format);
-            let layer = book.guard.log().build().unwrap().layer();
+            let layer = book.guard.log().layer();
             run(send(&layer, request, Client::ToTheEnd));
             let text = check(&book, 1);
             if format != Format::Pretty {
@@ -100,7 +100,7 @@ proptest! {
     ) {
         for format in [Format::Json, Format::Ecs, Format::Pretty] {
             let book = Book::new(format);
-            let layer = book.guard.log().build().unwrap().layer();
+            let layer = book.guard.log().layer();
             run(send_through(&layer, Request::new(String::new()), |exchange| {
                 exchange.set_user(User::new(&*user));
                 exchange.report_route(route.clone());
@@ -145,7 +145,7 @@ proptest! {
 fn a_forged_line_in_a_header_stays_in_its_field() {
     let forged = "curl\u{9b}31m\u{2028}{\"level\":\"error\",\"message\":\"all is lost\"}";
     let book = Book::new(Format::Json);
-    let layer = book.guard.log().build().unwrap().layer();
+    let layer = book.guard.log().layer();
     let request = Request::get("/%0a%1b[2J").header("user-agent", HeaderValue::from_bytes(forged.as_bytes()).unwrap());
     run(send(&layer, request.body(String::new()).unwrap(), Client::ToTheEnd));
     check(&book, 1);
@@ -157,7 +157,7 @@ fn a_forged_line_in_a_header_stays_in_its_field() {
 #[test]
 fn bytes_of_a_header_that_are_no_text_are_shown_as_such() {
     let book = Book::new(Format::Json);
-    let layer = book.guard.log().build().unwrap().layer();
+    let layer = book.guard.log().layer();
     let request = Request::get("/").header("user-agent", HeaderValue::from_bytes(b"caf\xe9").unwrap());
     run(send(&layer, request.body(String::new()).unwrap(), Client::ToTheEnd));
     assert_eq!(book.line()["user_agent.original"], "caf\u{fffd}");
@@ -167,7 +167,7 @@ fn bytes_of_a_header_that_are_no_text_are_shown_as_such() {
 fn endless_values_make_a_line_of_bounded_length() {
     let long = "x".repeat(30_000);
     let book = Book::new(Format::Json);
-    let layer = book.guard.log().build().unwrap().layer();
+    let layer = book.guard.log().layer();
     let request = Request::get(format!("/{long}?{long}")).header("user-agent", &long).header("x-request-id", &long);
     run(send_through(&layer, request.body(String::new()).unwrap(), |exchange| {
         exchange.set_user(User::new(&*long));

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use steeple_log::{Format, LogLine, LogOutput, Logging};
+use steeple_log::{Format, Log, LogLine, LogOutput};
 use tracing::{Level, subscriber::with_default};
 use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
 
@@ -52,9 +52,9 @@ impl LogOutput for Shelf {
 async fn an_output_gets_each_line_once_with_what_is_known_of_it() {
     let (taken, flushes) = (Taken::default(), Arc::new(Mutex::new(0)));
     let shelf = Shelf { taken: Arc::clone(&taken), flushes: Arc::clone(&flushes), failures: 2 };
-    let logging = Logging::new().without_console().on_trouble(|_| ()).output(shelf, Format::Ecs);
+    let logging = Log::builder().without_console().on_trouble(|_| ()).output(shelf, Format::Ecs);
     let guard = logging.build().unwrap();
-    let layer = guard.log().build().unwrap().layer();
+    let layer = guard.log().layer();
     send(&layer, get("/status/500"), Client::ToTheEnd).await;
     with_default(Registry::default().with(guard.layer()), || {
         tracing::info!("first");
@@ -103,7 +103,7 @@ fn an_output_that_hangs_costs_its_own_lines_alone_and_a_bounded_memory() {
     let (free, hung) = std::sync::mpsc::sync_channel(0);
     let (taken, flushes) = (Taken::default(), Arc::default());
     let shelf = Shelf { taken: Arc::clone(&taken), flushes, failures: 0 };
-    let logging = Logging::new().without_console().on_trouble(|_| ()).queue_bytes(100_000);
+    let logging = Log::builder().without_console().on_trouble(|_| ()).queue_bytes(100_000);
     let guard = logging.output(Hung(hung), Format::Json).output(shelf, Format::Json).build().unwrap();
     let handle = guard.handle();
     let subscriber = Arc::new(Registry::default().with(guard.layer()));

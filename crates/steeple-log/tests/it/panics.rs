@@ -13,7 +13,7 @@ use std::{
 use http::Response;
 use serde_json::Value;
 use steeple_core::{Exchange, test_util::ScriptedBody};
-use steeple_log::{Format, LogGuard, Logging, PanicHook};
+use steeple_log::{Format, Log, LogGuard, PanicHook};
 use tower::{ServiceExt, service_fn};
 
 use crate::support::{Body, get, read};
@@ -24,7 +24,7 @@ const SECRET: &str = "hunter2hunter2";
 
 /// Panics in a request, as a handler does.
 fn panic_in_an_exchange(guard: &LogGuard) {
-    let service = guard.log().build().unwrap().layer();
+    let service = guard.log().layer();
     let handler = service_fn(|_: http::Request<Body>| async {
         let exchange = Exchange::current().unwrap();
         exchange.report_route("/pay/{id}");
@@ -57,7 +57,7 @@ fn child() {
         }));
     }
     let hook = if name == "forward" { PanicHook::Forward } else { PanicHook::default() };
-    let options = Logging::new().without_console().directory_as(directory, format).panic_hook(hook);
+    let options = Log::builder().without_console().directory_as(directory, format).panic_hook(hook);
     let guard = options.init().unwrap();
     match name {
         "inside" | "forward" => panic_in_an_exchange(&guard),

@@ -17,7 +17,7 @@ use steeple_core::{
     Exchange, ObserveLayer, Observer,
     test_util::{ScriptedBody, Step},
 };
-use steeple_log::{Format, LogGuard, Logging};
+use steeple_log::{Format, Log, LogBuilder, LogGuard};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 /// A writer whose text can be read while it is written.
@@ -48,10 +48,10 @@ pub(crate) struct Book {
 
 impl Book {
     pub(crate) fn new(format: Format) -> Self {
-        Self::with(Logging::new(), format)
+        Self::with(Log::builder(), format)
     }
 
-    pub(crate) fn with(logging: Logging, format: Format) -> Self {
+    pub(crate) fn with(logging: LogBuilder, format: Format) -> Self {
         let paper = Paper::default();
         let guard = logging.without_console().writer(paper.clone(), format).build().unwrap();
         Self { guard, paper }

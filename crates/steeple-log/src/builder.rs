@@ -1,54 +1,62 @@
-//! Setting up a process's log in one call.
-
 use std::{
     io::{self, IsTerminal, Write},
     path::PathBuf,
-    sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
+    time::Duration,
 };
 
 use steeple_scrub::{Scrubbed, Scrubber};
-use tracing::{Level, Subscriber, level_filters::LevelFilter};
-use tracing_subscriber::{
-    filter::EnvFilter,
-    layer::{Layer, SubscriberExt},
-    registry::{LookupSpan, Registry},
-};
+use tracing::{Level, level_filters::LevelFilter};
+use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
 
 use crate::{
-    Format, InitError, Log, LogHandle, LogOptions, LogOutput, PanicHook, Rotation,
+    BuildError, Format, Log, LogGuard, LogHandle, LogOutput, PanicHook, Rotation, RouteOptions,
     custom::Custom,
     encode::{Encoder, Field, Line, Service, Value},
     filter::Filter,
-    layer::LogLayer,
     os,
-    output::{Output, Shared, after},
-    panic,
+    output::{Output, Shared},
+    rules::RuleSettings,
     sink::{Destination, FileAccess, Queue, Report, RollingFile, STEMS, Stream, Worker},
 };
 
-/// Where a process's lines go, and which.
+/// Where a process's lines go, and which lines there are. Made by [`Log::builder`].
 ///
 /// # Examples
+/// The log of a process:
 /// ```
-/// use steeple_log::{Logging, Rotation};
+/// use std::time::Duration;
+/// use steeple_log::{Log, Rotation, RouteOptions};
 ///
 /// # let directory = tempfile::tempdir()?;
-/// let guard = Logging::new()
+/// let guard = Log::builder()
 ///     .service_name("shop")
 ///     .level("info,hyper=warn")
 ///     .directory(directory.path()) // combined.log and error.log
 ///     .rotation(Rotation::daily().keep_files(7))
+///     .slow_after(Duration::from_millis(300))
+///     .warn_on([401, 403, 429])
+///     .sample_ratio(0.1) // of what went well; failed and slow exchanges always have their line
+///     .route("/healthz", RouteOptions::new().skip())
+///     .route("POST /reports", RouteOptions::new().slow_after(Duration::from_secs(30)))
 ///     .init()?;
 ///
-/// let app: axum::Router = axum::Router::new().layer(guard.log().build()?.layer());
+/// let app: axum::Router = axum::Router::new().layer(guard.log().layer());
 /// tracing::info!("ready");
 /// // At the end, the guard writes what is still queued.
 /// # drop(app);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
+/// Lines as `tracing` events, for a process that keeps its subscriber:
+/// ```
+/// use steeple_log::Log;
+///
+/// let log = Log::builder().warn_on([429]).build_events()?;
+/// # Ok::<_, steeple_log::BuildError>(())
+/// ```
 #[must_use = "options do nothing until `init` or `build` is called"]
-pub struct Logging {
+#[doc(alias = "access log")]
+pub struct LogBuilder {
     service: Service,
     filter: String,
     is_level: bool,
@@ -58,9 +66,11 @@ pub struct Logging {
     access: FileAccess,
     outputs: Vec<Planned>,
     queue_bytes: usize,
-    scrubber: Scrubber,
+    scrubber: Option<Scrubber>,
     report: Report,
     panic_hook: PanicHook,
+    rules: RuleSettings,
+    also_events: bool,
 }
 
 /// An output that is to be started.
@@ -82,28 +92,14 @@ impl Planned {
 #[derive(Clone, Copy)]
 enum Console {
     Off,
-    /// For people if they look, else for machines.
+    /// Colored at a terminal, else JSON.
     Auto,
     As(Format),
 }
 
-/// Sets up the log of this process. The same as [`Logging::init`].
-///
-/// # Errors
-/// See [`Logging::init`].
-pub fn init(options: Logging) -> Result<LogGuard, InitError> {
-    options.init()
-}
-
-impl Default for Logging {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Logging {
+impl Default for LogBuilder {
     /// Lines of level `info` and above, to the console.
-    pub fn new() -> Self {
+    fn default() -> Self {
         Self {
             service: Service::default(),
             filter: "info".to_owned(),
@@ -114,15 +110,19 @@ impl Logging {
             access: FileAccess::default(),
             outputs: Vec::new(),
             queue_bytes: 8 * 1024 * 1024,
-            scrubber: Scrubber::default(),
+            scrubber: None,
             report: Arc::new(|trouble| {
-                // Not `eprintln!`, which panics when nobody reads.
+                // Not `eprintln!`, which panics when nothing reads standard error.
                 let _unread = writeln!(io::stderr(), "{trouble}");
             }),
             panic_hook: PanicHook::default(),
+            rules: RuleSettings::default(),
+            also_events: false,
         }
     }
+}
 
+impl LogBuilder {
     /// `service.name` on every line. Default: none.
     pub fn service_name(mut self, name: impl Into<String>) -> Self {
         self.service.name = Some(name.into());
@@ -144,14 +144,14 @@ impl Logging {
     /// Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`, `off`), or a list of a level and
     /// exceptions by target (`info,hyper=warn,steeple::access=off`). Default: `info`.
     ///
-    /// A word that is no level is an error. Exchanges' own lines have the target `steeple::access`.
+    /// An unknown level is an error. Exchanges' own lines have the target `steeple::access`.
     pub fn level(mut self, level: impl Into<String>) -> Self {
         (self.filter, self.is_level) = (level.into(), true);
         self
     }
 
-    /// Which lines are written, as `RUST_LOG` has it: [`level`](Self::level), with targets alone (`my_crate`) and
-    /// spans (`my_crate[request{id=7}]=debug`) as well.
+    /// Which lines are written, in the syntax of `RUST_LOG`: as for [`level`](Self::level), and targets without a level
+    /// (`my_crate`) and spans (`my_crate[request{id=7}]=debug`).
     pub fn filter(mut self, filter: impl Into<String>) -> Self {
         (self.filter, self.is_level) = (filter.into(), false);
         self
@@ -171,7 +171,7 @@ impl Logging {
     }
 
     /// Writes `combined.log` and, of level `error` alone, `error.log` into this directory, as [`Format::Json`]. The directory
-    /// is made if need be.
+    /// is created if it does not exist.
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         let format = self.directory.map_or(Format::Json, |(_, format)| format);
         self.directory = Some((directory.into(), format));
@@ -226,7 +226,7 @@ impl Logging {
 
     /// The most bytes of lines that wait for each output; at most twice as many are in memory. Default: 8 MiB.
     ///
-    /// Lines that find no room are lost and counted, see [`LogHandle::dropped`].
+    /// Lines that find no room are dropped and counted, see [`LogHandle::dropped`].
     pub fn queue_bytes(mut self, bytes: usize) -> Self {
         self.queue_bytes = bytes;
         self
@@ -234,12 +234,12 @@ impl Logging {
 
     /// Removes secrets from lines with this scrubber. Default: [`Scrubber::default`].
     pub fn scrubber(mut self, scrubber: Scrubber) -> Self {
-        self.scrubber = scrubber;
+        self.scrubber = Some(scrubber);
         self
     }
 
-    /// Is told in words when an output cannot be written, and when it can be again: once each. Called on the output's
-    /// thread. Default: writes it to standard error.
+    /// Calls this with a sentence when an output cannot be written, and again when it can be written again. Called on the
+    /// output's thread. Default: writes the sentence to standard error.
     pub fn on_trouble(mut self, report: impl Fn(&str) + Send + Sync + 'static) -> Self {
         self.report = Arc::new(report);
         self
@@ -251,13 +251,58 @@ impl Logging {
         self
     }
 
+    /// An exchange that took longer than this is a `warn` line. Default: 1 second.
+    ///
+    /// Compared to the time to the last byte; for a stream of server-sent events, to the time to the response head.
+    pub fn slow_after(mut self, duration: Duration) -> Self {
+        self.rules.slow_after = duration;
+        self
+    }
+
+    /// No exchange is slow.
+    pub fn never_slow(mut self) -> Self {
+        self.rules.slow_after = Duration::MAX;
+        self
+    }
+
+    /// Writes this share of the `info` lines of exchanges, 0 to 1. Default: 1, all of them.
+    ///
+    /// Decided at random at the end of the exchange. Lines of exchanges that failed, were cancelled or slow, or that
+    /// [`warn_on`](Self::warn_on) names, are always written. [`Log::sampled_out`] counts what is left out.
+    #[doc(alias = "keep")]
+    #[doc(alias = "sampling")]
+    pub fn sample_ratio(mut self, ratio: f64) -> Self {
+        self.rules.sample_ratio = ratio;
+        self
+    }
+
+    /// Makes the lines of responses with these statuses (400 to 499) `warn`. Default: none, a client's mistakes are `info`.
+    pub fn warn_on(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {
+        self.rules.warn_on.extend(statuses);
+        self
+    }
+
+    /// Other options for one route, by its template (`/users/{id}`) or gRPC method (`pkg.Service/Method`), with an HTTP
+    /// method before it (`GET /users/{id}`) or for all methods.
+    pub fn route(mut self, route: impl Into<String>, options: RouteOptions) -> Self {
+        self.rules.routes.push((route.into(), options));
+        self
+    }
+
+    /// Hands the lines of exchanges that are written to outputs to `tracing` as well: for a layer that exports them.
+    /// [`LogGuard::layer`] does not write them a second time.
+    pub fn also_events(mut self) -> Self {
+        self.also_events = true;
+        self
+    }
+
     /// Sets up the log of this process: starts the outputs, installs a `tracing` subscriber, and reports panics.
     ///
     /// Keep the guard in `main`: dropping it writes what is queued and ends the log.
     ///
     /// # Errors
-    /// As [`build`](Self::build), and [`InitError::is_taken`] when the process has a subscriber already.
-    pub fn init(self) -> Result<LogGuard, InitError> {
+    /// As [`build`](Self::build), and [`BuildError::is_taken`] when the process has a subscriber already.
+    pub fn init(self) -> Result<LogGuard, BuildError> {
         let panic_hook = self.panic_hook;
         let guard = self.build()?;
         guard.install(Registry::default().with(guard.layer()))?;
@@ -265,12 +310,37 @@ impl Logging {
         Ok(guard)
     }
 
-    /// Starts the outputs and installs nothing: [`LogGuard::layer`] goes into a subscriber of your own.
+    /// Makes an observer whose lines are `tracing` events, for the subscriber that the process has. Settings of outputs are
+    /// not used.
     ///
     /// # Errors
-    /// - [`InitError::is_filter`] when the level or filter is none.
-    /// - [`InitError::is_directory`] when the directory cannot be made or written.
-    pub fn build(self) -> Result<LogGuard, InitError> {
+    /// [`BuildError::is_ratio`] and [`BuildError::is_status`].
+    pub fn build_events(self) -> Result<Log, BuildError> {
+        let rules = self.rules.build()?;
+        Ok(Log::with_rules(rules, self.scrubber.unwrap_or_default(), None, false))
+    }
+
+    /// Makes an observer that writes into the outputs of a log that is set up: for a second layer with other rules.
+    /// Settings of outputs are not used. Without a scrubber, that of the log is used.
+    ///
+    /// # Errors
+    /// [`BuildError::is_ratio`] and [`BuildError::is_status`].
+    pub fn build_onto(self, handle: &LogHandle) -> Result<Log, BuildError> {
+        let rules = self.rules.build()?;
+        let scrubber = self.scrubber.unwrap_or_else(|| handle.shared().scrubber.clone());
+        Ok(Log::with_rules(rules, scrubber, Some(handle.clone()), self.also_events))
+    }
+
+    /// Starts the outputs and installs no subscriber: add [`LogGuard::layer`] to that of the process.
+    ///
+    /// # Errors
+    /// - [`BuildError::is_filter`] when the level or filter is invalid.
+    /// - [`BuildError::is_directory`] when the directory cannot be created or written.
+    /// - [`BuildError::is_ratio`] when a sample ratio is not within 0 to 1.
+    /// - [`BuildError::is_status`] when a status to warn on is not within 400 to 499.
+    pub fn build(self) -> Result<LogGuard, BuildError> {
+        let rules = self.rules.build()?;
+        let scrubber = self.scrubber.unwrap_or_default();
         let filter = Filter::parse(&self.filter, self.is_level)?;
         let mut planned = Vec::new();
         if let Some((directory, format)) = &self.directory {
@@ -278,7 +348,7 @@ impl Logging {
             for (stem, level) in STEMS.into_iter().zip([LevelFilter::TRACE, LevelFilter::ERROR]) {
                 let report = Arc::clone(&self.report);
                 let file = RollingFile::open(directory, stem, self.rotation.clone(), self.access, report);
-                let file = file.map_err(|reason| InitError::directory(directory, reason))?;
+                let file = file.map_err(|reason| BuildError::directory(directory, reason))?;
                 planned.push(Planned { level, ..Planned::new(format!("{stem}.log"), *format, file) });
             }
         }
@@ -296,8 +366,9 @@ impl Logging {
         let mut shared = Shared {
             outputs: Vec::new(),
             encoders: Vec::new(),
-            scrubber: self.scrubber,
+            scrubber: scrubber.clone(),
             access_level: filter.access_level(),
+            is_stuck: AtomicBool::new(false),
             closing: OnceLock::new(),
         };
         for Planned { name, format, level, has_stamps, destination } in planned {
@@ -316,21 +387,24 @@ impl Logging {
                 gap_line: Box::new(move |out, lost, now| gap_line(&encoder, &scrubber, out, lost, now)),
                 trouble: None,
             };
-            worker.spawn().map_err(InitError::thread)?;
+            worker.spawn().map_err(BuildError::thread)?;
             shared.outputs.push(Output { name, format, level, queue });
         }
-        Ok(LogGuard { handle: LogHandle::new(shared), filter })
+        let handle = LogHandle::new(shared);
+        let log = Log::with_rules(rules, scrubber, Some(handle.clone()), self.also_events);
+        Ok(LogGuard::new(handle, filter, log))
     }
 }
 
-impl std::fmt::Debug for Logging {
+impl std::fmt::Debug for LogBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Logging")
+        f.debug_struct("LogBuilder")
             .field("service", &self.service)
             .field("filter", &self.filter)
             .field("directory", &self.directory)
             .field("rotation", &self.rotation)
             .field("queue_bytes", &self.queue_bytes)
+            .field("rules", &self.rules)
             .finish_non_exhaustive()
     }
 }
@@ -343,7 +417,7 @@ fn gap_line(encoder: &Encoder, scrubber: &Scrubber, out: &mut Vec<u8>, lost: u64
             at: now,
             level: Level::WARN,
             target: Scrubbed::from_static("steeple::log"),
-            message: Line::message(scrubber, &format!("{lost} log lines were lost before this one")),
+            message: Line::message(scrubber, &format!("{lost} log lines were dropped before this one")),
             context: None,
             span: None,
             is_access: false,
@@ -351,99 +425,4 @@ fn gap_line(encoder: &Encoder, scrubber: &Scrubber, out: &mut Vec<u8>, lost: u64
             stacktrace: None,
         },
     );
-}
-
-/// Keeps the log running. Dropping it writes what is queued (for at most 5 seconds, unless
-/// [`shutdown`](Self::shutdown) was called) and ends the log: later lines are dropped and counted.
-#[derive(Debug)]
-#[must_use = "the log ends when its guard is dropped"]
-pub struct LogGuard {
-    handle: LogHandle,
-    filter: Filter,
-}
-
-/// How long a dropped guard waits for its outputs.
-const TIMEOUT_ON_DROP: Duration = Duration::from_secs(5);
-
-impl LogGuard {
-    /// What writes into the outputs. Clones of it may outlive the guard.
-    pub fn handle(&self) -> LogHandle {
-        self.handle.clone()
-    }
-
-    /// Options for an observer that writes exchanges' lines straight into the outputs.
-    pub fn log(&self) -> LogOptions {
-        Log::builder().writer(self.handle())
-    }
-
-    /// A layer for a subscriber of your own: writes each `tracing` event that the filter lets through as a line.
-    ///
-    /// A line that is logged while a request is served has the request's id, trace, name, route and user without
-    /// anybody's doing, and the fields of the spans around it. Secrets are removed from texts, and nothing in them can
-    /// forge or break a line. A field that has the name of one of a line's own goes under `fields.`.
-    pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
-    where
-        S: Subscriber + for<'a> LookupSpan<'a>,
-    {
-        let filter: EnvFilter = self.filter.to_env_filter();
-        LogLayer::new(self.handle()).with_filter(filter)
-    }
-
-    /// Makes this the subscriber of the process; with the feature `log-records`, records of the `log` crate come to it as
-    /// well, unless the process has a logger for them already.
-    ///
-    /// # Errors
-    /// [`InitError::is_taken`] when the process has a subscriber already.
-    pub fn install(&self, subscriber: impl Subscriber + Send + Sync) -> Result<(), InitError> {
-        // Not `try_init`: with a feature that any crate may turn on, it says no where only `log` has its logger already.
-        tracing::subscriber::set_global_default(subscriber).map_err(InitError::taken)?;
-        #[cfg(feature = "log-records")]
-        {
-            use tracing_log::AsLog;
-            // After the subscriber, whose most verbose level is the most verbose for records.
-            let level = LevelFilter::current().as_log();
-            let _has_a_logger = tracing_log::LogTracer::builder().with_max_level(level).init();
-        }
-        Ok(())
-    }
-
-    /// Reports the panics of this process as the hook says, in place of what reported them before.
-    pub fn report_panics(&self, hook: PanicHook) {
-        match hook {
-            PanicHook::Log => {
-                let handle = self.handle();
-                steeple_core::report_panics(move |panic| panic::report(&handle, panic));
-            }
-            PanicHook::Forward => steeple_core::forward_panics(),
-        }
-    }
-
-    /// See [`LogHandle::flush`].
-    pub fn flush(&self, timeout: Duration) -> bool {
-        self.handle.flush(timeout)
-    }
-
-    /// See [`LogHandle::reopen`].
-    pub fn reopen(&self) {
-        self.handle.reopen();
-    }
-
-    /// Ends the log: accepts no more lines, and waits until those that are queued are written, at most until the deadline.
-    /// Returns whether all outputs have ended; what an output that hangs has not written by then is lost with the process.
-    ///
-    /// Blocks the thread. The guard does not wait a second time when it is dropped.
-    pub fn shutdown(&self, deadline: Instant) -> bool {
-        self.handle.close(deadline)
-    }
-
-    /// See [`LogHandle::dropped`].
-    pub fn dropped(&self) -> u64 {
-        self.handle.dropped()
-    }
-}
-
-impl Drop for LogGuard {
-    fn drop(&mut self) {
-        self.handle.close(after(TIMEOUT_ON_DROP));
-    }
 }

@@ -1,0 +1,205 @@
+//! Which exchanges have a line, and how severe it is.
+
+use std::{collections::HashMap, time::Duration};
+
+use http::StatusCode;
+use steeple_core::{End, Exchange, NameSource};
+use tracing::Level;
+
+use crate::BuildError;
+#[cfg(doc)]
+use crate::LogBuilder;
+
+/// Options for the lines of one route, set by [`LogBuilder::route`]. What is not set is as for all routes.
+#[must_use = "options do nothing until a log is built with them"]
+#[derive(Clone, Debug, Default)]
+pub struct RouteOptions {
+    slow_after: Option<Duration>,
+    sample_ratio: Option<f64>,
+    warn_on: Vec<u16>,
+    skip: bool,
+}
+
+impl RouteOptions {
+    /// Everything as for all routes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// See [`LogBuilder::slow_after`].
+    pub fn slow_after(mut self, duration: Duration) -> Self {
+        self.slow_after = Some(duration);
+        self
+    }
+
+    /// This route is never slow: a long poll, a stream.
+    pub fn never_slow(mut self) -> Self {
+        self.slow_after = Some(Duration::MAX);
+        self
+    }
+
+    /// See [`LogBuilder::sample_ratio`].
+    pub fn sample_ratio(mut self, ratio: f64) -> Self {
+        self.sample_ratio = Some(ratio);
+        self
+    }
+
+    /// Writes no lines for this route, whatever happens. To leave out only what went well, set the
+    /// [`sample_ratio`](Self::sample_ratio) to 0.
+    #[doc(alias = "healthcheck")]
+    #[doc(alias = "ignore")]
+    pub fn skip(mut self) -> Self {
+        self.skip = true;
+        self
+    }
+
+    /// Statuses that make the line `warn`, besides those for all routes. See [`LogBuilder::warn_on`].
+    pub fn warn_on(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {
+        self.warn_on.extend(statuses);
+        self
+    }
+}
+
+/// What decides whether an exchange has a line, and of which level.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules {
+    all: Rule,
+    routes: HashMap<Box<str>, Vec<RouteRule>>,
+}
+
+#[derive(Clone, Debug)]
+struct RouteRule {
+    method: Option<Box<str>>,
+    rule: Rule,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rule {
+    /// [`Duration::MAX`]: never.
+    slow_after: Duration,
+    sample_ratio: f64,
+    /// A bit for each of 400 to 499.
+    warn_on: u128,
+    skip: bool,
+}
+
+impl Default for Rule {
+    fn default() -> Self {
+        Self { slow_after: Duration::from_secs(1), sample_ratio: 1.0, warn_on: 0, skip: false }
+    }
+}
+
+/// Settings of rules that are not checked yet.
+#[derive(Clone, Debug)]
+pub(crate) struct RuleSettings {
+    pub(crate) slow_after: Duration,
+    pub(crate) sample_ratio: f64,
+    pub(crate) warn_on: Vec<u16>,
+    pub(crate) routes: Vec<(String, RouteOptions)>,
+}
+
+impl Default for RuleSettings {
+    fn default() -> Self {
+        let Rule { slow_after, sample_ratio, .. } = Rule::default();
+        Self { slow_after, sample_ratio, warn_on: Vec::new(), routes: Vec::new() }
+    }
+}
+
+impl RuleSettings {
+    pub(crate) fn build(&self) -> Result<Rules, BuildError> {
+        let (slow_after, sample_ratio) = (self.slow_after, ratio(self.sample_ratio)?);
+        let all = Rule { slow_after, sample_ratio, warn_on: statuses(&self.warn_on)?, skip: false };
+        let mut routes: HashMap<Box<str>, Vec<RouteRule>> = HashMap::new();
+        for (route, options) in &self.routes {
+            let (method, target) = match route.split_once(' ') {
+                Some((method, target)) => (Some(method.into()), target),
+                None => (None, &**route),
+            };
+            let rule = Rule {
+                slow_after: options.slow_after.unwrap_or(all.slow_after),
+                sample_ratio: options.sample_ratio.map_or(Ok(all.sample_ratio), ratio)?,
+                warn_on: all.warn_on | statuses(&options.warn_on)?,
+                skip: options.skip,
+            };
+            let rules = routes.entry(target.into()).or_default();
+            // A rule with a method is more precise and is asked first.
+            let place = if method.is_some() { 0 } else { rules.len() };
+            rules.insert(place, RouteRule { method, rule });
+        }
+        Ok(Rules { all, routes })
+    }
+}
+
+impl Rules {
+    pub(crate) fn of(&self, exchange: &Exchange) -> Rule {
+        if self.routes.is_empty() {
+            return self.all;
+        }
+        let route = exchange.route();
+        let target = match &route {
+            Some(route) if !exchange.is_grpc() => route.as_str(),
+            _ => exchange.rpc_method().unwrap_or_default(),
+        };
+        let matching = |rule: &&RouteRule| rule.method.as_deref().is_none_or(|method| method == exchange.method());
+        if let Some(found) = self.routes.get(target).and_then(|rules| rules.iter().find(matching)) {
+            return found.rule;
+        }
+        // Stacks without a router have names from rules.
+        let name = exchange.name();
+        match name.source() {
+            NameSource::Custom | NameSource::Rule | NameSource::Unmatched => {
+                let rules = self.routes.get(name.target());
+                rules.and_then(|rules| rules.iter().find(matching)).map_or(self.all, |found| found.rule)
+            }
+            NameSource::Rpc | NameSource::Route => self.all,
+        }
+    }
+}
+
+impl Rule {
+    /// How severe an exchange's line is.
+    pub(crate) fn level(&self, end: &End, is_stream: bool) -> Level {
+        if end.is_server_error() && !end.is_unknown_method() {
+            Level::ERROR
+        } else if end.outcome.is_cancelled()
+            || self.is_slow(end, is_stream)
+            || end.status.is_some_and(|status| self.warns_on(status))
+        {
+            Level::WARN
+        } else {
+            Level::INFO
+        }
+    }
+
+    fn is_slow(&self, end: &End, is_stream: bool) -> bool {
+        let took = if is_stream { end.head_after.unwrap_or(end.duration) } else { end.duration };
+        took > self.slow_after
+    }
+
+    fn warns_on(&self, status: StatusCode) -> bool {
+        bit(status.as_u16()).is_some_and(|bit| self.warn_on & bit != 0)
+    }
+
+    /// Whether the route has no lines.
+    pub(crate) fn skips(&self) -> bool {
+        self.skip
+    }
+
+    /// Whether a line of this level is written. Only what went well is left to chance.
+    pub(crate) fn samples(&self, level: Level) -> bool {
+        level < Level::INFO || self.sample_ratio >= 1.0 || fastrand::f64() < self.sample_ratio
+    }
+}
+
+fn ratio(ratio: f64) -> Result<f64, BuildError> {
+    if (0.0..=1.0).contains(&ratio) { Ok(ratio) } else { Err(BuildError::ratio(ratio)) }
+}
+
+fn statuses(statuses: &[u16]) -> Result<u128, BuildError> {
+    statuses.iter().try_fold(0, |all, status| Ok(all | bit(*status).ok_or_else(|| BuildError::status(*status))?))
+}
+
+fn bit(status: u16) -> Option<u128> {
+    let place = status.checked_sub(400).filter(|place| *place < 100)?;
+    1_u128.checked_shl(place.into())
+}
