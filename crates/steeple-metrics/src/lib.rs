@@ -30,6 +30,7 @@ mod rules;
 mod series;
 mod shard;
 mod snapshot;
+pub mod state;
 mod table;
 
 #[cfg(feature = "sqlx")]

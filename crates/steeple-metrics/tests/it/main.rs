@@ -28,4 +28,5 @@ mod otel;
 mod push;
 mod rules;
 mod snapshot;
+mod state;
 mod support;

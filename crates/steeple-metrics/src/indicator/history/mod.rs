@@ -25,7 +25,7 @@ pub use self::{
 };
 use self::{clock::Moment, rule::Rule, sampler::State};
 use super::{Indicator, Window};
-use crate::{BuildError, Metrics, metrics};
+use crate::{BuildError, Metrics, metrics, state};
 
 /// Most indicators that are watched at once.
 const MAX_RULES: usize = 64;
@@ -284,6 +284,20 @@ impl History {
     /// another version are not.
     pub fn restore(&self, saved: &[u8]) -> bool {
         lock(&self.0.state).restore(saved).is_some()
+    }
+
+    /// Saves the frames with a state that survives a deploy, and restores those of the instance that was adopted.
+    pub fn keep_in(&self, state: &state::State) {
+        let (saving, loading) = (self.clone(), self.clone());
+        state.section(
+            "history",
+            move || saving.save(),
+            move |_, saved| {
+                if !loading.restore(saved) {
+                    tracing::warn!("the saved history is of another version: it begins anew");
+                }
+            },
+        );
     }
 
     fn wake(&self) {
