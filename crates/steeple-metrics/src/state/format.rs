@@ -153,10 +153,9 @@ mod tests {
         }
 
         #[test]
-        fn damaged_files_are_refused(place: usize, bit in 0_u8..8, cut: usize) {
+        fn damaged_files_are_refused(place in 0_usize..130, bit in 0_u8..8, cut in 0_usize..130) {
             let (mut file, _) = contents(vec![("a".to_owned(), vec![7; 100])]).encode();
-            prop_assert_eq!(Contents::decode(&file[..cut % file.len()]), None);
-            let place = place % file.len();
+            prop_assert_eq!(Contents::decode(&file[..cut]), None);
             file[place] ^= 1 << bit;
             prop_assert_eq!(Contents::decode(&file), None);
         }
