@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::{Extension, Router, extract::Path, routing::get};
 use steeple_core::Exchange;
-use steeple_trace::{Keep, ResponseHeader, Segments, Trace, TraceBuilder};
+use steeple_trace::{ResponseHeader, Segments, TailSampling, Trace, TraceBuilder};
 use tracing_subscriber::{Layer, filter::LevelFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 #[tokio::main]
@@ -17,12 +17,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     #[expect(clippy::disallowed_methods, reason = "an application may read its own environment")]
     let trace: Trace = TraceBuilder::from_env(|name| std::env::var(name).ok())?
         // Whatever is sampled: failures and what takes longer than this are kept.
-        .keep(Keep::new().slow(Duration::from_millis(250)))
+        .tail_sampling(TailSampling::new().slow(Duration::from_millis(250)))
         .response_header(ResponseHeader::TraceResponse)
         .build()?;
     let lines = tracing_subscriber::fmt::layer().with_filter(LevelFilter::INFO);
     tracing_subscriber::registry().with(lines).with(trace.tracing_layer()).init();
-    for finding in trace.doctor() {
+    for finding in trace.diagnose() {
         tracing::warn!("{finding}");
     }
 

@@ -6,24 +6,26 @@ use opentelemetry_sdk::{
     Resource,
     trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExporter},
 };
+use steeple_export::{Pipeline, Retry};
 use steeple_scrub::Scrubber;
 
 use crate::{
-    BuildError, Keep, NewRelic, Otlp, Propagators, ResponseHeader, Sampling, Trace, Trust,
+    BuildError, NewRelic, Otlp, Propagators, ResponseHeader, Sampling, TailSampling, Trace, Trust,
     attributes::Capture,
-    doctor::Doctor,
-    export::{self, Limits, Processor, Queue, Spans},
+    diagnose::Diagnosis,
+    export::{OfSdk, Processor, Settings},
     ids::{ExchangeIds, Owner},
-    keep::Hold,
     newrelic,
     observer::{Inner, PeerOf},
     recorded::{Recording, Tracer},
     sampling::Decided,
     scrub::Bounds,
+    tail::Hold,
     trust::TrustPolicy,
 };
 #[cfg(feature = "otlp")]
 use crate::{
+    export::{self, Spans, Wire},
     logs::{LogExport, Logs},
     otlp::Signal,
 };
@@ -33,12 +35,12 @@ use crate::{
 /// # Examples
 /// ```
 /// use std::time::Duration;
-/// use steeple_trace::{Keep, Sampling, Trace, Trust};
+/// use steeple_trace::{Sampling, TailSampling, Trace, Trust};
 ///
 /// let trace = Trace::builder()
 ///     .service_name("taskboard")
 ///     .sampling(Sampling::ratio(0.01).parent_based())
-///     .keep(Keep::new().slow(Duration::from_millis(500)))
+///     .tail_sampling(TailSampling::new().slow(Duration::from_millis(500)))
 ///     .trust(Trust::Nothing)
 ///     .trust_from("10.0.0.0/8", Trust::Full)
 ///     .build()?;
@@ -53,13 +55,15 @@ pub struct TraceBuilder {
     pub(crate) resource: Vec<KeyValue>,
     pub(crate) sampling: Sampling,
     pub(crate) propagators: Propagators,
-    pub(crate) limits: Limits,
+    pub(crate) settings: Settings,
     pub(crate) max_attributes: u32,
     pub(crate) max_value: usize,
     pub(crate) export: Export,
     #[cfg(feature = "otlp")]
     pub(crate) logs: LogExport,
-    keep: Option<Keep>,
+    #[cfg(feature = "otlp")]
+    pub(crate) proxies: steeple_export::ProxySettings,
+    tail: Option<TailSampling>,
     trust: TrustPolicy,
     scrubber: Scrubber,
     capture: Capture,
@@ -88,13 +92,15 @@ impl Default for TraceBuilder {
             resource: Vec::new(),
             sampling: Sampling::default(),
             propagators: Propagators::default(),
-            limits: Limits::default(),
+            settings: Settings::default(),
             max_attributes: 128,
             max_value: newrelic::MAX_VALUE,
             export: Export::Nowhere,
             #[cfg(feature = "otlp")]
             logs: LogExport::default(),
-            keep: None,
+            #[cfg(feature = "otlp")]
+            proxies: steeple_export::ProxySettings::new(),
+            tail: None,
             trust: TrustPolicy::default(),
             scrubber: Scrubber::default(),
             capture: Capture::default(),
@@ -128,9 +134,10 @@ impl TraceBuilder {
         self
     }
 
-    /// Holds the spans of every exchange until its end, and keeps those that turn out to matter. See [`Keep`].
-    pub fn keep(mut self, keep: Keep) -> Self {
-        self.keep = Some(keep);
+    /// Holds the spans of every exchange until its end, and exports those of failed and slow ones. See [`TailSampling`].
+    #[doc(alias = "keep")]
+    pub fn tail_sampling(mut self, tail: TailSampling) -> Self {
+        self.tail = Some(tail);
         self
     }
 
@@ -232,8 +239,8 @@ impl TraceBuilder {
     #[cfg(feature = "otlp")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     pub fn log_queue(mut self, max_records: usize, max_batch: usize) -> Self {
-        self.logs.limits.max_queue = max_records.max(1);
-        self.logs.limits.max_batch = max_batch.clamp(1, self.logs.limits.max_queue);
+        self.logs.settings.max_queue = max_records.max(1);
+        self.logs.settings.max_batch = max_batch.clamp(1, self.logs.settings.max_queue);
         self
     }
 
@@ -242,32 +249,61 @@ impl TraceBuilder {
     #[cfg(feature = "otlp")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     pub fn log_queue_bytes(mut self, max_bytes: usize) -> Self {
-        self.logs.limits.max_bytes = max_bytes;
+        self.logs.settings.max_bytes = max_bytes;
+        self
+    }
+
+    /// How long a batch of log records is tried, all attempts together. Default: 30 seconds.
+    #[cfg(feature = "otlp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+    pub fn log_export_timeout(mut self, timeout: Duration) -> Self {
+        self.logs.settings.export_timeout = timeout;
         self
     }
 
     /// How much memory the spans that wait for the exporter, or are being sent, take at most, in bytes. Default: 16 MiB.
     pub fn queue_bytes(mut self, max_bytes: usize) -> Self {
-        self.limits.max_bytes = max_bytes;
+        self.settings.max_bytes = max_bytes;
         self
     }
 
     /// How many spans wait for the exporter at most, and how many are sent at once. Default: 2,048 and 512.
     pub fn queue(mut self, max_spans: usize, max_batch: usize) -> Self {
-        self.limits.max_queue = max_spans.max(1);
-        self.limits.max_batch = max_batch.clamp(1, self.limits.max_queue);
+        self.settings.max_queue = max_spans.max(1);
+        self.settings.max_batch = max_batch.clamp(1, self.settings.max_queue);
         self
     }
 
     /// How long a span waits for others to be sent with. Default: 5 seconds.
     pub fn export_delay(mut self, delay: Duration) -> Self {
-        self.limits.delay = delay;
+        self.settings.delay = delay;
         self
     }
 
-    /// How long one batch may take, retries included. Default: 30 seconds.
+    /// How long a batch of spans is tried, all attempts together. Default: 30 seconds. How long one attempt may take:
+    /// [`Otlp::timeout`].
     pub fn export_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.export_timeout = timeout;
+        self.settings.export_timeout = timeout;
+        self
+    }
+
+    /// How soon a batch of spans or log records is tried again, and which `Retry-After` is respected. Default: after up to
+    /// 200 milliseconds, doubling up to 5 seconds; 5 minutes. [`Retry::max_age`] has no effect:
+    /// [`export_timeout`](Self::export_timeout) is its place.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.settings.retry = retry;
+        #[cfg(feature = "otlp")]
+        {
+            self.logs.settings.retry = retry;
+        }
+        self
+    }
+
+    /// Sends through these proxies. Default: none; [`from_env`](Self::from_env) reads the usual variables.
+    #[cfg(feature = "otlp")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+    pub fn proxy(mut self, proxies: steeple_export::ProxySettings) -> Self {
+        self.proxies = proxies;
         self
     }
 
@@ -296,7 +332,7 @@ impl TraceBuilder {
     pub fn build(self) -> Result<Trace, BuildError> {
         match self.export.clone() {
             Export::Nowhere => {
-                let nothing = Self { sampling: Sampling::always_off(), keep: None, ..self };
+                let nothing = Self { sampling: Sampling::always_off(), tail: None, ..self };
                 let owner = Owner::new();
                 let provider = SdkTracerProvider::builder()
                     .with_sampler(Decided(nothing.sampling.clone(), owner))
@@ -304,30 +340,30 @@ impl TraceBuilder {
                     .build();
                 let tracer = provider.tracer_with_scope(scope());
                 let resource = nothing.make_resource();
-                nothing.finish(Made {
-                    tracer,
-                    owner,
-                    resource,
-                    foreign: false,
-                    queue: None,
-                    hold: None,
-                    receiver: None,
-                })
+                let made = Made { tracer, owner, resource, foreign: false, queue: None, hold: None, receiver: None };
+                nothing.finish(made)
             }
             #[cfg(feature = "otlp")]
-            Export::Otlp(otlp) => {
-                let receiver = otlp.receiver(Signal::Traces);
-                self.export_with(receiver, move || export::span_exporter(&otlp))
-            }
+            Export::Otlp(otlp) => self.export_by(&otlp),
             #[cfg(feature = "otlp")]
             Export::NewRelic(new_relic) => {
                 let otlp = Otlp::of_new_relic(&new_relic, Signal::Traces);
-                let receiver = otlp.receiver(Signal::Traces);
-                self.export_with(receiver, move || export::span_exporter(&otlp))
+                self.export_by(&otlp)
             }
             #[cfg(not(feature = "otlp"))]
             Export::Otlp(_) | Export::NewRelic(_) => Err(BuildError::no_exporter()),
         }
+    }
+
+    #[cfg(feature = "otlp")]
+    fn export_by(self, otlp: &Otlp) -> Result<Trace, BuildError> {
+        let (resource, bounds) = (self.make_resource(), self.bounds());
+        let wire = Wire::new(otlp, Signal::Traces, &resource, &bounds)?;
+        let client = export::client(otlp, self.proxies.clone(), &wire)?;
+        let spans = Spans { wire, bounds };
+        let pipeline = self.settings.pipeline("traces", otlp.timeout);
+        let queue = pipeline.build(move || Ok(steeple_export::Http::new(client.clone(), spans.clone())))?;
+        self.export_through(queue, resource, otlp.receiver(Signal::Traces))
     }
 
     /// Builds with an exporter of the SDK's kind, such as its `InMemorySpanExporter`.
@@ -335,19 +371,24 @@ impl TraceBuilder {
     /// # Errors
     /// As [`build`](Self::build).
     pub fn build_with_exporter(self, exporter: impl SpanExporter + 'static) -> Result<Trace, BuildError> {
-        self.export_with(None, move || Ok(exporter))
+        let resource = self.make_resource();
+        let exporter = OfSdk::new(exporter, &resource, self.bounds());
+        // It may do anything, so it gets a thread.
+        let pipeline = self.settings.pipeline("traces", self.settings.export_timeout).own_thread();
+        let queue = pipeline.build(move || Ok(exporter.clone()))?;
+        self.export_through(queue, resource, None)
     }
 
     /// Builds on top of a provider that the application has already: its sampler, processors and exporters stay.
     ///
-    /// [`keep`](Self::keep) has no effect then, [`show_unsampled`](Self::show_unsampled) is on, and what is exported
+    /// [`tail_sampling`](Self::tail_sampling) has no effect then, [`show_unsampled`](Self::show_unsampled) is on, and what is exported
     /// is scrubbed only as far as this crate wrote it.
     ///
     /// # Errors
     /// As [`build`](Self::build).
     pub fn build_with_provider(self, provider: &SdkTracerProvider) -> Result<Trace, BuildError> {
         let tracer = provider.tracer_with_scope(scope());
-        let shown = Self { show_unsampled: true, keep: None, ..self };
+        let shown = Self { show_unsampled: true, tail: None, ..self };
         let resource = shown.make_resource();
         shown.finish(Made {
             tracer,
@@ -360,18 +401,14 @@ impl TraceBuilder {
         })
     }
 
-    fn export_with<E, F>(self, receiver: Option<String>, make: F) -> Result<Trace, BuildError>
-    where
-        E: SpanExporter + 'static,
-        F: FnOnce() -> Result<E, BuildError> + Send + 'static,
-    {
-        let queue = Arc::new(Queue::new(self.limits));
-        let hold = self.keep.clone().map(|keep| Arc::new(Hold::new(keep, Arc::clone(&queue))));
-        let resource = self.make_resource();
-        let (of_process, bounds) = (resource.clone(), self.bounds());
-        export::start("steeple-trace", Arc::clone(&queue), move || Ok(Spans::new(make()?, &of_process, bounds)))?;
-        let processor =
-            Processor { queue: Arc::clone(&queue), hold: hold.clone(), timeout: self.limits.export_timeout };
+    fn export_through(
+        self,
+        queue: Pipeline<SpanData>,
+        resource: Resource,
+        receiver: Option<String>,
+    ) -> Result<Trace, BuildError> {
+        let hold = self.tail.clone().map(|tail| Arc::new(Hold::new(tail, queue.clone())));
+        let processor = Processor { queue: queue.clone(), hold: hold.clone(), timeout: self.settings.export_timeout };
         let owner = Owner::new();
         let provider = SdkTracerProvider::builder()
             .with_resource(resource.clone())
@@ -412,10 +449,13 @@ impl TraceBuilder {
         let of_logs = self.logs.otlp.as_ref().and_then(|otlp| otlp.receiver(Signal::Logs));
         #[cfg(not(feature = "otlp"))]
         let of_logs = None;
-        let doctor = Doctor::new(made.receiver, of_logs, made.foreign);
+        let diagnosis = Diagnosis::new(made.receiver, of_logs, made.foreign);
         #[cfg(feature = "otlp")]
         let logs = match self.logs.otlp.take() {
-            Some(otlp) => Some(Arc::new(Logs::start(otlp, self.logs.limits, made.resource, self.bounds())?)),
+            Some(otlp) => {
+                let (settings, proxies) = (self.logs.settings, self.proxies.clone());
+                Some(Arc::new(Logs::start(&otlp, settings, proxies, &made.resource, self.bounds())?))
+            }
             None => None,
         };
         let recording = Arc::new(Recording::new(&self.bounds()));
@@ -438,7 +478,7 @@ impl TraceBuilder {
             peer_of: self.peer_of,
             show_unsampled: self.show_unsampled,
             new_relic: matches!(self.export, Export::NewRelic(_)),
-            doctor,
+            diagnosis,
         })))
     }
 }
@@ -450,7 +490,7 @@ struct Made {
     #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "the resource of log records"))]
     resource: Resource,
     foreign: bool,
-    queue: Option<Arc<Queue<SpanData>>>,
+    queue: Option<Pipeline<SpanData>>,
     hold: Option<Arc<Hold>>,
     receiver: Option<String>,
 }
@@ -484,7 +524,7 @@ impl std::fmt::Debug for TraceBuilder {
         f.debug_struct("TraceBuilder")
             .field("service_name", &self.service_name)
             .field("sampling", &self.sampling)
-            .field("keep", &self.keep)
+            .field("tail_sampling", &self.tail)
             .field("propagators", &self.propagators)
             .field("export", &self.export)
             .finish_non_exhaustive()

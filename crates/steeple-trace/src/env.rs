@@ -1,30 +1,36 @@
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 
-use crate::{BuildError, NewRelic, Otlp, Protocol, Sampling, TraceBuilder, export::Limits, otlp::Signal};
+use crate::{
+    BuildError, NewRelic, Otlp, Protocol, Sampling, TraceBuilder,
+    export::Settings,
+    otlp::{Signal, header_value},
+};
 
 impl TraceBuilder {
-    /// Reads the variables of OpenTelemetry's specification through `lookup`: `std::env::var` behind a closure.
+    /// Reads the variables of OpenTelemetry's specification through `lookup`, such as `|name| std::env::var(name).ok()`. What
+    /// is not UTF-8 is for `lookup` to refuse.
     ///
     /// | variable | what |
     /// | --- | --- |
     /// | `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `NEW_RELIC_APP_NAME` | who this is |
     /// | `OTEL_PROPAGATORS` | `tracecontext`, `baggage`, `b3`, `b3multi`, `none` |
     /// | `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG` | see [`Sampling::from_names`] |
-    /// | `OTEL_EXPORTER_OTLP_ENDPOINT`, `_PROTOCOL`, `_HEADERS`, `_TIMEOUT`, `_COMPRESSION`; `OTEL_EXPORTER_OTLP_TRACES_…` first | where spans go |
-    /// | the same with `OTEL_EXPORTER_OTLP_LOGS_…` first | where log records go |
+    /// | `OTEL_EXPORTER_OTLP_ENDPOINT`, `_PROTOCOL`, `_HEADERS`, `_TIMEOUT`, `_COMPRESSION`, `_CERTIFICATE`, `_INSECURE`; `OTEL_EXPORTER_OTLP_TRACES_…` first | the receiver of spans |
+    /// | the same with `OTEL_EXPORTER_OTLP_LOGS_…` first | the receiver of log records |
+    /// | `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, or the same in lower case | proxies in between, never to this machine |
     /// | `NEW_RELIC_LICENSE_KEY` | to New Relic, unless an OTLP endpoint is set |
     /// | `OTEL_TRACES_EXPORTER`, `OTEL_LOGS_EXPORTER` | `otlp` or `none` |
     /// | `OTEL_BSP_SCHEDULE_DELAY`, `_MAX_QUEUE_SIZE`, `_MAX_EXPORT_BATCH_SIZE`, `_EXPORT_TIMEOUT` | the queue of spans; `OTEL_BLRP_…` that of log records |
     /// | `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`, `OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT`, and without `SPAN_` | bounds of a span |
     /// | `OTEL_SDK_DISABLED` | `true`: nothing is exported |
     ///
-    /// Unlike the specification asks, a signal is not exported unless one of the variables names its
-    /// receiver or `OTEL_…_EXPORTER` says `otlp`: what is not configured is off. An empty variable counts as not set.
+    /// Unlike in the specification, a signal is not exported unless one of the variables names its receiver or
+    /// `OTEL_…_EXPORTER` is `otlp`: what is not configured is off. An empty variable counts as not set.
     ///
     /// # Errors
-    /// [`BuildError::is_setting`] for a value that means nothing; the specification would have it ignored.
+    /// [`BuildError::is_setting`] for an invalid value, whether or not anything is exported; the specification ignores it.
     ///
     /// # Examples
     /// ```
@@ -60,7 +66,7 @@ impl TraceBuilder {
         if let Some(sampler) = get("OTEL_TRACES_SAMPLER") {
             builder.sampling = Sampling::from_names(&sampler, get("OTEL_TRACES_SAMPLER_ARG").as_deref())?;
         }
-        builder.limits.read("OTEL_BSP", &get)?;
+        builder.settings.read("OTEL_BSP", &get)?;
         builder.limits_from(&get)?;
         builder.export_from(&get)
     }
@@ -76,27 +82,51 @@ impl TraceBuilder {
     }
 
     fn export_from(mut self, get: &impl Fn(&str) -> Option<String>) -> Result<Self, BuildError> {
+        // Checked whether or not anything is sent: a mistake is found when it is made.
+        let traces = Receiver::from_lookup(Signal::Traces, get)?;
+        #[cfg(feature = "otlp")]
+        {
+            self.logs.settings.read("OTEL_BLRP", get)?;
+            self.proxies = proxies(get);
+        }
+        let logs = Receiver::from_lookup(Signal::Logs, get)?;
         if get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return Ok(self);
         }
-        match Receiver::from_lookup(Signal::Traces, get)? {
+        match traces {
             Some(Receiver::Otlp(otlp)) => self = self.otlp(otlp),
             Some(Receiver::NewRelic(new_relic)) => self = self.new_relic(new_relic),
             None => (),
         }
         #[cfg(feature = "otlp")]
         {
-            self.logs.limits.read("OTEL_BLRP", get)?;
-            self.logs.otlp = Receiver::from_lookup(Signal::Logs, get)?.map(|receiver| match receiver {
+            self.logs.otlp = logs.map(|receiver| match receiver {
                 Receiver::Otlp(otlp) => otlp,
                 Receiver::NewRelic(new_relic) => new_relic.logs(),
             });
         }
+        #[cfg(not(feature = "otlp"))]
+        drop(logs);
         Ok(self)
     }
 }
 
-impl Limits {
+/// The proxies, by the variables that most programs read. This machine is never spoken to through one.
+#[cfg(feature = "otlp")]
+fn proxies(get: &impl Fn(&str) -> Option<String>) -> steeple_export::ProxySettings {
+    let either = |upper: &str, lower: &str| get(upper).or_else(|| get(lower));
+    let mut proxies = steeple_export::ProxySettings::new();
+    if let Some(https) = either("HTTPS_PROXY", "https_proxy") {
+        proxies = proxies.https(https);
+    }
+    if let Some(http) = either("HTTP_PROXY", "http_proxy") {
+        proxies = proxies.http(http);
+    }
+    let direct = either("NO_PROXY", "no_proxy").map(|hosts| format!("{hosts},")).unwrap_or_default();
+    proxies.no_proxy(format!("{direct}localhost,127.0.0.0/8,::1"))
+}
+
+impl Settings {
     fn read(&mut self, prefix: &str, get: &impl Fn(&str) -> Option<String>) -> Result<(), BuildError> {
         if let Some(items) = number::<usize>(&format!("{prefix}_MAX_QUEUE_SIZE"), get)? {
             self.max_queue = items.max(1);
@@ -115,7 +145,7 @@ impl Limits {
     }
 }
 
-/// Where a signal goes.
+/// The receiver of a signal.
 enum Receiver {
     Otlp(Otlp),
     NewRelic(NewRelic),
@@ -124,18 +154,30 @@ enum Receiver {
 impl Receiver {
     fn from_lookup(signal: Signal, get: &impl Fn(&str) -> Option<String>) -> Result<Option<Self>, BuildError> {
         let exporter = format!("OTEL_{}_EXPORTER", signal.name());
-        let asked = match get(&exporter).as_deref() {
-            None => false,
-            Some("otlp") => true,
-            Some("none") => return Ok(None),
+        let (asked, off) = match get(&exporter).as_deref() {
+            None => (false, false),
+            Some("otlp") => (true, false),
+            Some("none") => (false, true),
             Some(other) => return Err(BuildError::setting(exporter, other, "`otlp` or `none`")),
         };
         let has_endpoint = of_signal(signal, "ENDPOINT", get).is_some();
-        Ok(match get("NEW_RELIC_LICENSE_KEY") {
+        let otlp = Otlp::from_lookup(signal, get)?;
+        let license_key = get("NEW_RELIC_LICENSE_KEY").map(checked_key).transpose()?;
+        Ok(match license_key {
+            _ if off => None,
             Some(key) if !has_endpoint => Some(Self::NewRelic(NewRelic::new(key))),
-            _ if has_endpoint || asked => Some(Self::Otlp(Otlp::from_lookup(signal, get)?)),
+            _ if has_endpoint || asked => Some(Self::Otlp(otlp)),
             _ => None,
         })
+    }
+}
+
+/// A license key is sent as a header. The error does not show it.
+fn checked_key(key: String) -> Result<String, BuildError> {
+    if header_value(&key).is_some() {
+        Ok(key)
+    } else {
+        Err(BuildError::setting("NEW_RELIC_LICENSE_KEY", "…", "one line of ASCII text"))
     }
 }
 
@@ -145,8 +187,21 @@ impl Otlp {
         if let Some((variable, protocol)) = of_signal(signal, "PROTOCOL", get) {
             otlp.protocol = protocol.parse().map_err(|error: BuildError| error.of(variable))?;
         }
+        let insecure = match of_signal(signal, "INSECURE", get) {
+            None => false,
+            Some((_, text)) if text.eq_ignore_ascii_case("true") => true,
+            Some((_, text)) if text.eq_ignore_ascii_case("false") => false,
+            Some((variable, text)) => return Err(BuildError::setting(variable, text, "`true` or `false`")),
+        };
         if let Some((variable, endpoint)) = of_signal(signal, "ENDPOINT", get) {
-            check_endpoint(&variable, &endpoint, otlp.protocol)?;
+            let has_scheme = endpoint.contains("://");
+            let endpoint = match otlp.protocol {
+                Protocol::Grpc if !has_scheme => {
+                    format!("{}{endpoint}", if insecure { "http://" } else { "https://" })
+                }
+                Protocol::Grpc | Protocol::HttpProtobuf => endpoint,
+            };
+            check_endpoint(&variable, &endpoint)?;
             // The address for all signals gets a path; the one for a signal is used as it is.
             let of_all = variable == "OTEL_EXPORTER_OTLP_ENDPOINT";
             otlp = match otlp.protocol {
@@ -160,14 +215,16 @@ impl Otlp {
         for pair in headers.split(',').filter(|pair| !pair.trim().is_empty()) {
             // The value is a secret: the error does not show it.
             let header = pair.split_once('=').map(|(name, value)| (name.trim(), percent_decoded(value.trim())));
-            let is_header = |(name, value): &(&str, String)| {
-                name.parse::<HeaderName>().is_ok() && HeaderValue::from_str(value).is_ok()
-            };
+            let is_header =
+                |(name, value): &(&str, String)| name.parse::<HeaderName>().is_ok() && header_value(value).is_some();
             let header = header.filter(is_header).ok_or_else(|| BuildError::setting(&variable, "…", PAIRS))?;
             otlp = otlp.header(header.0, header.1);
         }
         if let Some((variable, millis)) = of_signal(signal, "TIMEOUT", get) {
             otlp.timeout = Duration::from_millis(parsed(&variable, &millis)?);
+        }
+        if let Some((_, file)) = of_signal(signal, "CERTIFICATE", get) {
+            otlp = otlp.ca_file(file);
         }
         match of_signal(signal, "COMPRESSION", get) {
             Some((_, gzip)) if gzip == "gzip" => Ok(otlp.gzip()),
@@ -183,21 +240,25 @@ fn of_signal(signal: Signal, name: &str, get: &impl Fn(&str) -> Option<String>) 
     names.into_iter().find_map(|name| get(&name).map(|value| (name, value)))
 }
 
-/// A receiver's address. Over gRPC it may be without a scheme.
-fn check_endpoint(variable: &str, endpoint: &str, protocol: Protocol) -> Result<(), BuildError> {
-    let uri = endpoint.parse::<http::Uri>().ok().filter(|uri| uri.authority().is_some());
-    match uri.as_ref().map(http::Uri::scheme_str) {
-        Some(Some("http" | "https")) => Ok(()),
-        Some(None) if protocol == Protocol::Grpc => Ok(()),
-        _ => {
-            // Who puts a password into an address does not want to read it in an error.
-            let shown = if endpoint.contains('@') { "…" } else { endpoint };
-            Err(BuildError::setting(variable, shown, "a URL such as `http://collector:4318`"))
-        }
+/// A receiver's URL.
+fn check_endpoint(variable: &str, endpoint: &str) -> Result<(), BuildError> {
+    let uri = endpoint.parse::<http::Uri>().ok();
+    let is_valid = uri.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some_and(|authority| {
+                let host_and_port = authority.as_str().rsplit('@').next().unwrap_or_default();
+                !authority.host().is_empty() && (host_and_port == authority.host() || authority.port_u16().is_some())
+            })
+    });
+    if is_valid {
+        return Ok(());
     }
+    // Who puts a password into a URL does not want to read it in an error.
+    let shown = if endpoint.contains('@') { "…" } else { endpoint };
+    Err(BuildError::setting(variable, shown, "a URL such as `http://collector:4318`"))
 }
 
-const PAIRS: &str = "pairs such as `name=value`, with commas between";
+const PAIRS: &str = "pairs such as `name=value`, percent-encoded ASCII, with commas between";
 
 fn number<N: std::str::FromStr>(name: &str, get: &impl Fn(&str) -> Option<String>) -> Result<Option<N>, BuildError> {
     get(name).map(|value| parsed(name, &value)).transpose()
@@ -243,25 +304,22 @@ mod tests {
     #[test]
     fn the_endpoint_of_all_signals_gets_a_path_and_that_of_traces_does_not() {
         let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/");
-        assert_eq!(otlp_of(&[general]).address(Signal::Traces), "http://c:4318/v1/traces");
+        assert_eq!(otlp_of(&[general]).url(Signal::Traces), "http://c:4318/v1/traces");
         assert_eq!(
-            otlp_of(&[general, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t:1/x")]).address(Signal::Traces),
+            otlp_of(&[general, ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t:1/x")]).url(Signal::Traces),
             "http://t:1/x"
         );
         let grpc =
             otlp_of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
-        assert_eq!((grpc.address(Signal::Traces), grpc.protocol), ("http://c:4317", Protocol::Grpc));
-        assert_eq!(
-            otlp_of(&[("OTEL_TRACES_EXPORTER", "otlp")]).address(Signal::Traces),
-            "http://localhost:4318/v1/traces"
-        );
+        assert_eq!((grpc.url(Signal::Traces).as_str(), grpc.protocol), ("http://c:4317", Protocol::Grpc));
+        assert_eq!(otlp_of(&[("OTEL_TRACES_EXPORTER", "otlp")]).url(Signal::Traces), "http://localhost:4318/v1/traces");
     }
 
     #[cfg(feature = "otlp")]
     #[test]
     fn log_records_have_variables_of_their_own_and_share_the_general_ones() {
         let logs = |pairs: &[(&str, &str)]| from(pairs).unwrap().logs;
-        let address = |pairs: &[(&str, &str)]| logs(pairs).otlp.map(|otlp| otlp.address(Signal::Logs).to_owned());
+        let address = |pairs: &[(&str, &str)]| logs(pairs).otlp.map(|otlp| otlp.url(Signal::Logs));
         let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
         let own = ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://l:1/x");
         assert_eq!(address(&[]), None);
@@ -274,8 +332,8 @@ mod tests {
         let new_relic = address(&[("NEW_RELIC_LICENSE_KEY", "eu01xx")]);
         assert_eq!(new_relic.as_deref(), Some("https://otlp.eu01.nr-data.net/v1/logs"));
         assert!(matches!(from(&[own]).unwrap().export, Export::Nowhere));
-        let limits = logs(&[("OTEL_BLRP_MAX_QUEUE_SIZE", "9"), ("OTEL_BSP_SCHEDULE_DELAY", "7")]).limits;
-        assert_eq!((limits.max_queue, limits.max_batch, limits.delay), (9, 9, Duration::from_secs(1)));
+        let settings = logs(&[("OTEL_BLRP_MAX_QUEUE_SIZE", "9"), ("OTEL_BSP_SCHEDULE_DELAY", "7")]).settings;
+        assert_eq!((settings.max_queue, settings.max_batch, settings.delay), (9, 9, Duration::from_secs(1)));
         assert!(from(&[("OTEL_LOGS_EXPORTER", "console")]).unwrap_err().to_string().contains("OTEL_LOGS_EXPORTER"));
     }
 
@@ -293,9 +351,62 @@ mod tests {
         for bad in ["s3cret", "api key=s3cret", "api-key=s3cret%0A", "=s3cret"] {
             let bad = from(&[("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_HEADERS", bad)]).unwrap_err();
             let text = bad.to_string();
-            assert!(bad.is_setting() && text.starts_with("OTEL_EXPORTER_OTLP_HEADERS"), "{text}");
+            assert!(bad.is_setting() && text.contains("OTEL_EXPORTER_OTLP_HEADERS"), "{text}");
             assert!(!text.contains("s3cret"), "{text}");
         }
+    }
+
+    #[test]
+    fn invalid_values_are_refused_with_the_variables_name_also_where_nothing_is_exported() {
+        let cases = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:99999"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:x"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://:4318"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "ftp://collector"),
+            ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://u:p@collector:x"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "carrier pigeon"),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+            ("OTEL_EXPORTER_OTLP_LOGS_TIMEOUT", "-1"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=%FF"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=gr\u{fc}n"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%0Ab"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
+            ("OTEL_EXPORTER_OTLP_INSECURE", "maybe"),
+            ("OTEL_TRACES_EXPORTER", "zipkin"),
+            ("OTEL_LOGS_EXPORTER", "console"),
+            ("NEW_RELIC_LICENSE_KEY", "0123\n456"),
+            ("NEW_RELIC_LICENSE_KEY", "\u{fc}123"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "many"),
+            ("OTEL_TRACES_SAMPLER", "xray"),
+            ("OTEL_PROPAGATORS", "jaeger"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.version"),
+        ];
+        for (name, value) in cases {
+            for disabled in ["false", "true"] {
+                let error = from(&[(name, value), ("OTEL_SDK_DISABLED", disabled)]).unwrap_err();
+                let text = error.to_string();
+                assert!(error.is_setting() && text.contains(name), "{name}={value}: {text}");
+                assert!(!text.contains("0123") && !text.contains("u:p") && !text.contains('\n'), "{text}");
+            }
+        }
+        let ipv6 = otlp_of(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1]:4318")]);
+        assert_eq!(ipv6.url(Signal::Traces), "http://[::1]:4318/v1/traces");
+    }
+
+    #[test]
+    fn over_grpc_an_endpoint_without_a_scheme_is_encrypted_unless_it_is_insecure() {
+        let grpc = [("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4317"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
+        assert_eq!(otlp_of(&grpc).url(Signal::Traces), "https://c:4317");
+        let insecure = [grpc[0], grpc[1], ("OTEL_EXPORTER_OTLP_INSECURE", "true")];
+        assert_eq!(otlp_of(&insecure).url(Signal::Traces), "http://c:4317");
+        let scheme = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c:4317");
+        assert_eq!(
+            otlp_of(&[scheme, insecure[1], insecure[2]]).url(Signal::Traces),
+            "https://c:4317",
+            "the scheme counts"
+        );
     }
 
     #[test]
@@ -305,7 +416,7 @@ mod tests {
         assert_eq!((builder.service_name.as_deref(), builder.max_attributes), (Some("shop"), 64));
         assert!(matches!(builder.export, Export::NewRelic(_)));
         assert_eq!(
-            otlp_of(&[key, ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1")]).address(Signal::Traces),
+            otlp_of(&[key, ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:1")]).url(Signal::Traces),
             "http://c:1/v1/traces"
         );
     }
@@ -326,11 +437,11 @@ mod tests {
         assert_eq!(builder.resource.last().unwrap().value.as_str(), "a b");
         assert_eq!(builder.propagators, Propagators::none().b3());
         assert_eq!(builder.sampling, Sampling::ratio(0.5));
-        assert_eq!((builder.limits.max_queue, builder.limits.max_batch, builder.max_value), (100, 100, 10));
+        assert_eq!((builder.settings.max_queue, builder.settings.max_batch, builder.max_value), (100, 100, 10));
     }
 
     #[test]
-    fn a_value_that_means_nothing_is_an_error() {
+    fn an_invalid_value_is_an_error_with_the_allowed_ones() {
         let receiver = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
         let ratio = ("OTEL_TRACES_SAMPLER", "traceidratio");
         for (name, value, may_hold) in [
@@ -350,16 +461,16 @@ mod tests {
         ] {
             let error = from(&[(name, value), receiver, ratio]).unwrap_err();
             let text = error.to_string();
-            assert!(error.is_setting() && text.starts_with(&format!("{name} holds {value:?}; it may hold ")), "{text}");
+            assert!(error.is_setting() && text.starts_with(&format!("invalid {name} {value:?}: expected ")), "{text}");
             assert!(text.contains(may_hold), "{text}");
         }
     }
 
     #[test]
-    fn an_address_for_grpc_may_be_without_a_scheme_and_a_password_in_one_is_not_told() {
+    fn an_address_for_grpc_may_lack_the_scheme_and_a_password_in_one_is_not_shown() {
         let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
-        assert_eq!(otlp_of(&[grpc, ("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4317")]).address(Signal::Traces), "c:4317");
+        assert_eq!(otlp_of(&[grpc, ("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4317")]).url(Signal::Traces), "https://c:4317");
         let error = from(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "ann:s3cret@c:4318")]).unwrap_err().to_string();
-        assert!(error.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT") && !error.contains("s3cret"), "{error}");
+        assert!(error.contains("OTEL_EXPORTER_OTLP_ENDPOINT") && !error.contains("s3cret"), "{error}");
     }
 }

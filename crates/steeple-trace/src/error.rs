@@ -1,6 +1,8 @@
 use std::{error::Error, fmt};
 
-/// Tracing could not be set up. Retrying does not help: the configuration is wrong.
+use steeple_scrub::Scrubber;
+
+/// An error while tracing is set up. Retrying does not help: the configuration is wrong.
 #[derive(Debug)]
 pub struct BuildError {
     kind: Kind,
@@ -16,12 +18,12 @@ enum Kind {
 
 impl BuildError {
     pub(crate) fn setting(name: impl Into<String>, value: impl Into<String>, expected: &'static str) -> Self {
-        let mut value = value.into();
-        value.truncate(steeple_core::text::cut(&value, 64).len());
+        // Whoever mistakes one variable for another does not want to read a key in the error.
+        let value = Scrubber::default().text(&value.into()).cut(64, "…").to_string();
         Self { kind: Kind::Setting { name: name.into(), value, expected }, source: None }
     }
 
-    /// Says which variable it was, where several hold the same thing.
+    /// Names the variable, where several hold the same thing.
     pub(crate) fn of(mut self, variable: String) -> Self {
         if let Kind::Setting { name, .. } = &mut self.kind {
             *name = variable;
@@ -39,18 +41,21 @@ impl BuildError {
         Self { kind: Kind::Exporter, source: Some("built without the feature `otlp`".into()) }
     }
 
-    pub(crate) fn thread(source: std::io::Error) -> Self {
-        Self { kind: Kind::Thread, source: Some(source.into()) }
-    }
-
-    /// A setting has a value that means nothing.
+    /// Whether a setting has an invalid value.
     pub fn is_setting(&self) -> bool {
         matches!(self.kind, Kind::Setting { .. })
     }
 
-    /// The exporter could not be made: an endpoint that is none, or TLS without the feature for it.
+    /// Whether the exporter could not be made: an invalid endpoint, or `https` without a feature for TLS.
     pub fn is_exporter(&self) -> bool {
         matches!(self.kind, Kind::Exporter)
+    }
+}
+
+impl From<steeple_export::BuildError> for BuildError {
+    fn from(error: steeple_export::BuildError) -> Self {
+        let kind = if error.is_thread() { Kind::Thread } else { Kind::Exporter };
+        Self { kind, source: Some(error.into()) }
     }
 }
 
@@ -58,10 +63,10 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Setting { name, value, expected } => {
-                write!(f, "{name} holds {value:?}; it may hold {expected}")
+                write!(f, "invalid {name} {value:?}: expected {expected}")
             }
-            Kind::Exporter => f.write_str("the exporter could not be made"),
-            Kind::Thread => f.write_str("the thread that exports could not be started"),
+            Kind::Exporter => f.write_str("could not make the exporter"),
+            Kind::Thread => f.write_str("could not start the export thread"),
         }
     }
 }

@@ -4,12 +4,11 @@
 mod attributes;
 mod builder;
 pub mod client;
-mod doctor;
+mod diagnose;
 mod env;
 mod error;
 mod export;
 mod ids;
-mod keep;
 #[cfg(feature = "otlp")]
 mod logs;
 mod newrelic;
@@ -25,11 +24,16 @@ mod scrub;
 mod segment;
 mod size;
 mod span;
+mod tail;
 mod trust;
 
 use std::sync::Arc;
 
 pub use steeple_core::call::UrlTemplate;
+#[cfg(feature = "otlp")]
+#[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
+pub use steeple_export::ProxySettings;
+pub use steeple_export::{DropReason, FlushReport, Retry, Sink, Stats};
 
 #[cfg(feature = "otlp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
@@ -37,10 +41,9 @@ pub use self::logs::LogsLayer;
 pub use self::{
     builder::TraceBuilder,
     client::{ClientLayer, ClientSpans},
-    doctor::{Finding, Problem},
+    diagnose::{Diagnostic, DiagnosticKind},
     error::BuildError,
-    export::{ExportStats, FlushReport},
-    keep::Keep,
+    export::{LogStats, TraceStats},
     newrelic::NewRelic,
     observer::State,
     otlp::{Otlp, Protocol},
@@ -49,6 +52,7 @@ pub use self::{
     response_header::ResponseHeader,
     sampling::Sampling,
     segment::{Judge, OfAny, OfResult, Segment, SegmentKind, Segments},
+    tail::TailSampling,
     trust::Trust,
 };
 

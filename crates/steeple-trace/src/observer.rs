@@ -8,23 +8,25 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::SpanData;
 use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, Peer, Signal, TraceContext, clock};
+use steeple_export::{Flush, Pipeline, Sink};
 use steeple_scrub::Scrubber;
 use tracing::Subscriber;
 use tracing_subscriber::{layer::Layer, registry::LookupSpan};
 
 use crate::{
-    ClientLayer, ClientSpans, ExportStats, Finding, FlushReport, ResponseHeader, Sampling, Trace, TraceBuilder, Trust,
+    ClientLayer, ClientSpans, Diagnostic, FlushReport, ResponseHeader, Sampling, Trace, TraceBuilder, TraceStats,
+    Trust,
     attributes::{self, Attributes, Capture, Noted, Target},
-    doctor,
-    export::{Queue, UNSET},
+    diagnose::Diagnosis,
+    export::{UNSET, by},
     ids::{Owner, PresetGuard},
-    keep::{Hold, Slot},
     newrelic,
     propagation::{self, Carried, Propagators},
     recorded::Tracer,
     scrub::Bounds,
     segment::Tracing,
     span::{self, OpenSpan, Start},
+    tail::{Hold, Slot},
     trust::TrustPolicy,
 };
 
@@ -34,7 +36,7 @@ pub(crate) type PeerOf = Arc<dyn Fn(&request::Parts) -> Option<SocketAddr> + Sen
 pub(crate) struct Inner {
     pub(crate) tracer: Tracer,
     pub(crate) owner: Owner,
-    pub(crate) queue: Option<Arc<Queue<SpanData>>>,
+    pub(crate) queue: Option<Pipeline<SpanData>>,
     pub(crate) hold: Option<Arc<Hold>>,
     #[cfg(feature = "otlp")]
     pub(crate) logs: Option<Arc<crate::logs::Logs>>,
@@ -51,34 +53,39 @@ pub(crate) struct Inner {
     /// Whether exchanges without a span are visible to other libraries' propagation.
     pub(crate) show_unsampled: bool,
     pub(crate) new_relic: bool,
-    pub(crate) doctor: doctor::Doctor,
+    pub(crate) diagnosis: Diagnosis,
 }
 
 impl Inner {
-    /// Sends spans and log records side by side: one receiver that hangs takes no time from the other.
-    fn flush(&self, timeout: Duration, close: bool) -> FlushReport {
-        #[cfg(feature = "otlp")]
-        let logs = self.logs.as_ref().map(|logs| (logs, logs.queue().begin_flush(timeout, close)));
-        let report = self.queue.as_ref().map_or_else(FlushReport::default, |queue| queue.flush(timeout, close));
-        #[cfg(feature = "otlp")]
-        let report = logs.map_or(report, |(logs, flushing)| report.and(logs.queue().wait(&flushing)));
-        report
-    }
-
-    /// Whether anything is sent at all.
-    fn sends(&self) -> bool {
-        #[cfg(feature = "otlp")]
-        if self.logs.is_some() {
-            return true;
+    fn sinks(&self) -> Vec<Arc<dyn Sink>> {
+        let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
+        if let Some(queue) = &self.queue {
+            sinks.push(Arc::new(queue.clone()));
         }
-        self.queue.is_some()
+        #[cfg(feature = "otlp")]
+        if let Some(logs) = &self.logs {
+            sinks.push(Arc::new(logs.queue().clone()));
+        }
+        sinks
     }
 
-    fn queued(&self) -> u64 {
-        let spans = self.queue.as_ref().map_or(0, |queue| queue.stats().queued);
-        #[cfg(feature = "otlp")]
-        let spans = spans.saturating_add(self.logs.as_ref().map_or(0, |logs| logs.queue().stats().queued));
-        spans
+    /// Flushes spans and log records side by side: a receiver that hangs takes no time from the other.
+    fn flush(&self, timeout: Duration, close: bool) -> FlushReport {
+        let deadline = by(timeout);
+        let begin =
+            |sink: &Arc<dyn Sink>| if close { sink.begin_shutdown(deadline) } else { sink.begin_flush(deadline) };
+        let sinks = self.sinks();
+        let flushes: Vec<Flush> = sinks.iter().map(begin).collect();
+        let reports = sinks.iter().zip(&flushes).map(|(sink, flush)| sink.wait(flush));
+        reports.fold(FlushReport::new("traces".into(), 0, 0, 0), |all, one| {
+            let sum = |a: u64, b: u64| a.saturating_add(b);
+            FlushReport::new(
+                all.sink,
+                sum(all.exported, one.exported),
+                sum(all.dropped, one.dropped),
+                sum(all.left, one.left),
+            )
+        })
     }
 }
 
@@ -99,7 +106,7 @@ impl Trace {
         TraceBuilder::default()
     }
 
-    /// A layer of its own, for a stack with no other observer. Beside others, put a clone first into their tuple.
+    /// A layer for a stack with no other observer. Beside others, put a clone first into their tuple.
     pub fn layer(&self) -> ObserveLayer<Self> {
         ObserveLayer::new(self.clone())
     }
@@ -134,8 +141,8 @@ impl Trace {
     /// What became of the log records so far.
     #[cfg(feature = "otlp")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
-    pub fn log_stats(&self) -> ExportStats {
-        self.0.logs.as_ref().map_or_else(ExportStats::default, |logs| logs.stats())
+    pub fn log_stats(&self) -> crate::LogStats {
+        self.0.logs.as_ref().map_or_else(crate::LogStats::default, |logs| logs.stats())
     }
 
     /// A layer for outgoing calls. See [`ClientLayer`].
@@ -150,13 +157,32 @@ impl Trace {
     }
 
     /// What became of the spans so far.
-    pub fn stats(&self) -> ExportStats {
+    pub fn stats(&self) -> TraceStats {
         let recording = self.0.tracer.recording();
-        let stats = self.0.queue.as_ref().map_or_else(ExportStats::default, |queue| queue.stats());
-        ExportStats { truncated: recording.truncated(), dropped_events: recording.dropped_events(), ..stats }
+        let mut stats = TraceStats {
+            spans: self.0.queue.as_ref().map(Sink::stats).unwrap_or_default(),
+            truncated: recording.truncated(),
+            dropped_events: recording.dropped_events(),
+            ..TraceStats::default()
+        };
+        if let Some(hold) = &self.0.hold {
+            hold.read_into(&mut stats);
+        }
+        stats
     }
 
-    /// Sends what is queued, waiting no longer than this. Works on any runtime: the exporter has a thread of its own.
+    /// The pipelines of spans (`traces`) and of log records (`otlp_logs`), as far as they are configured: to flush them beside
+    /// other sinks, under one deadline.
+    pub fn sinks(&self) -> Vec<Arc<dyn Sink>> {
+        self.0.sinks()
+    }
+
+    /// `host:port` of the receivers of spans and log records, each once. Empty where nothing is sent.
+    pub fn receivers(&self) -> &[String] {
+        self.0.diagnosis.receivers()
+    }
+
+    /// Sends what is queued, waiting no longer than this. Works on any runtime: another thread sends.
     pub async fn flush(&self, timeout: Duration) -> FlushReport {
         self.settle(timeout, false).await
     }
@@ -177,32 +203,30 @@ impl Trace {
     }
 
     async fn settle(&self, timeout: Duration, close: bool) -> FlushReport {
-        if !self.0.sends() {
-            return FlushReport::default();
+        let sinks = self.0.sinks();
+        if sinks.is_empty() {
+            return FlushReport::new("traces".into(), 0, 0, 0);
         }
         let inner = Arc::clone(&self.0);
-        let (tell, told) = tokio::sync::oneshot::channel();
-        // A thread of its own waits: this one may be the only one that the runtime has.
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        // Another thread waits: this one may be the only one that the runtime has.
         let waiting = std::thread::Builder::new().name("steeple-flush".to_owned()).spawn(move || {
-            let _gone = tell.send(inner.flush(timeout, close));
+            let _gone = sender.send(inner.flush(timeout, close));
         });
-        match waiting {
-            Ok(_) => told.await.unwrap_or_default(),
-            Err(_) => FlushReport { pending: self.0.queued(), ..FlushReport::default() },
-        }
+        let report = if waiting.is_ok() { receiver.await.ok() } else { None };
+        report.unwrap_or_else(|| {
+            let left = sinks.iter().map(|sink| sink.stats().queued_items).fold(0, u64::saturating_add);
+            FlushReport::new("traces".into(), 0, 0, left)
+        })
     }
 
-    /// `host:port` of the receivers of spans and log records, each once. Empty where nothing is sent.
-    pub fn receivers(&self) -> &[String] {
-        self.0.doctor.receivers()
-    }
-
-    /// Looks for what would keep spans from arriving, and says it as data. Tries to connect to the receiver, for a
-    /// second at most: call it before serving, or from a blocking task.
+    /// Looks for what would keep spans from arriving. Tries to connect to the receiver, for a second at most: call it before
+    /// serving, or from a blocking task.
     ///
     /// The first exchange runs the same checks and logs what they find, once; not where tracing is off.
-    pub fn doctor(&self) -> Vec<Finding> {
-        self.0.doctor.examine(self)
+    #[doc(alias = "doctor")]
+    pub fn diagnose(&self) -> Vec<Diagnostic> {
+        self.0.diagnosis.examine(self)
     }
 
     pub(crate) fn tracer(&self) -> &Tracer {
@@ -317,7 +341,8 @@ impl Trace {
             parent = parent.with_remote_span_context(remote);
         }
         parent = carried.put_baggage(parent);
-        let slot = inner.hold.as_ref().filter(|_| !trace.is_sampled()).map(|hold| hold.begin(trace.span_id()));
+        let slot =
+            inner.hold.as_ref().filter(|_| !trace.is_sampled()).map(|hold| hold.begin(exchange, trace.span_id()));
         if let Some(slot) = slot {
             parent = parent.with_value(slot);
         }
@@ -328,11 +353,11 @@ impl Trace {
         attributes::headers(&mut attributes, kind, captured, &request.headers, &inner.scrubber);
         let name = if exchange.is_grpc() { "grpc" } else { exchange.method() };
         let preset = self.preset(trace);
-        let mirrored = inner.doctor.may_mirror();
+        let mirrored = inner.diagnosis.may_mirror();
         let span = OpenSpan::start(Start { parent, link, name, attributes, tracer: &inner.tracer, mirrored });
         drop(preset);
         let found = propagation::trace_context(span.context.span().span_context());
-        inner.doctor.saw(&span, found.is_some_and(|found| found.span_id() == trace.span_id()));
+        inner.diagnosis.saw(&span, found.is_some_and(|found| found.span_id() == trace.span_id()));
         // The ids of a provider that is not ours are its own.
         let trace = match found {
             Some(found) if found.span_id() != trace.span_id() => found,
@@ -397,7 +422,7 @@ impl Observer for Trace {
 
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<State> {
         let inner = &self.0;
-        inner.doctor.check_once(self);
+        inner.diagnosis.check_once(self);
         let peer = self.peer(request);
         let made = self.decide(exchange, request, peer);
         let wanted = made.trace.is_sampled() || inner.hold.is_some();

@@ -35,6 +35,9 @@ impl Observer for PassThrough {
     type State = ();
 
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<()> {
+        if !self.propagators.carries(&request.headers) {
+            return None;
+        }
         let incoming = self.propagators.read(&request.headers);
         let carried = self.propagators.read_carried(&request.headers, incoming.context.is_some(), incoming.debug);
         if !carried.is_empty() {

@@ -12,7 +12,7 @@ use http::{Request, Response};
 use http_body::Body;
 use opentelemetry_sdk::trace::InMemorySpanExporter;
 use steeple_core::{Exchange, ObserveLayer, Observer, test_util::ScriptedBody};
-use steeple_trace::{Keep, Sampling, Trace, TraceBuilder, Trust};
+use steeple_trace::{Sampling, TailSampling, Trace, TraceBuilder, Trust};
 use tower::{Layer, Service, service_fn};
 
 const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -80,6 +80,6 @@ fn the_counter_counts() {
     assert!(allocations(built(Trace::builder()), called, true) > bare, "a span is not for nothing");
     let shown = built(Trace::builder().sampling(Sampling::always_off()).show_unsampled());
     assert!(allocations(shown, called, true) > bare, "nor are ids for others");
-    let held = built(Trace::builder().sampling(Sampling::always_off()).keep(Keep::new()));
+    let held = built(Trace::builder().sampling(Sampling::always_off()).tail_sampling(TailSampling::new()));
     assert!(allocations(held, called, true) > bare, "nor is holding");
 }

@@ -62,7 +62,7 @@ async fn receivers_that_are_down_harm_no_request_and_are_counted() {
         let page = String::from_utf8(steeple.metrics().render(None, None).body.to_vec()).unwrap();
         let has = |line: &str| page.lines().any(|found| found == line);
         if has("steeple_sentry_dropped_total{reason=\"network\"} 3")
-            && has("steeple_spans_dropped_total{reason=\"export\"} 3")
+            && has("steeple_spans_dropped_total{reason=\"network\"} 3")
         {
             break;
         }

@@ -32,8 +32,8 @@ fn a_variable_that_cannot_be_used_is_named_with_what_it_holds_and_may_hold() {
     refused("SLOW_REQUEST_MS", "fast", &["holds \"fast\"", "milliseconds"]);
     refused("SLOW_REQUEST_MS", "0", &["from 1"]);
     refused("OTEL_RESOURCE_ATTRIBUTES", "service.name", &["item 1", "`service.version=1.2.3`"]);
-    refused("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense", &["holds \"nonsense\"", "it may hold a URL such as `http://"]);
-    refused("OTEL_TRACES_EXPORTER", "zipkin", &["holds \"zipkin\"", "it may hold `otlp` or `none`"]);
+    refused("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense", &["\"nonsense\"", "expected a URL such as `http://"]);
+    refused("OTEL_TRACES_EXPORTER", "zipkin", &["\"zipkin\"", "expected `otlp` or `none`"]);
     refused("SENTRY_DSN", "nonsense", &["an invalid value", "it may hold `https://<key>@<host>/<project>`"]);
 }
 

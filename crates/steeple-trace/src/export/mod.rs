@@ -1,20 +1,27 @@
-//! From ended spans and logged events to whoever stores them: a bounded queue, a thread of its own, and counts of what was lost.
+//! From ended spans and logged events to a receiver, through pipelines of `steeple-export`.
 
 #[cfg(feature = "otlp")]
-mod otlp;
+mod answer;
+mod exporter;
+#[cfg(feature = "otlp")]
+mod payload;
 mod processor;
-mod queue;
+mod settings;
+#[cfg(feature = "otlp")]
 mod spans;
 mod stats;
-mod worker;
-
 #[cfg(feature = "otlp")]
-pub(crate) use self::otlp::{log_exporter, span_exporter};
-pub use self::stats::{ExportStats, FlushReport};
+mod wire;
+
+pub use self::stats::{LogStats, TraceStats};
 pub(crate) use self::{
-    processor::{Processor, UNSET},
-    queue::{Item, Limits, Queue},
+    exporter::OfSdk,
+    processor::{Processor, UNSET, by},
+    settings::Settings,
+};
+#[cfg(feature = "otlp")]
+pub(crate) use self::{
+    payload::Encoded,
     spans::Spans,
-    stats::Counters,
-    worker::{Sender, start},
+    wire::{Wire, client},
 };

@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use opentelemetry::{
     Context, Key, KeyValue, Value,
@@ -8,20 +12,21 @@ use opentelemetry_sdk::{
     error::{OTelSdkError, OTelSdkResult},
     trace::{Span, SpanData, SpanProcessor},
 };
+use steeple_core::clock;
+use steeple_export::{Pipeline, Sink};
 
-use super::Queue;
 use crate::{
-    keep::{Hold, Slot},
     recorded::DROPPED_EVENTS,
+    tail::{Hold, Slot},
 };
 
-/// Says that nothing failed. `tracing-opentelemetry` makes a span failed for each event at `error`, and the SDK lets
-/// nobody take that back.
+/// Marks a span that did not fail. `tracing-opentelemetry` sets the status of a span to failed for each event at `error`, and
+/// the SDK does not allow to reset it.
 pub(crate) const UNSET: &str = "steeple.unset";
-/// Says which exchange a held span belongs to.
+/// The exchange that a held span belongs to.
 const SLOT: &str = "steeple.slot";
 
-/// Removes an attribute that stays inside of this process.
+/// Removes an attribute that does not leave this process.
 fn take(span: &mut SpanData, name: &'static str) -> Option<Value> {
     let place = span.attributes.iter().position(|attribute| attribute.key == Key::from_static_str(name))?;
     Some(span.attributes.swap_remove(place).value)
@@ -29,7 +34,7 @@ fn take(span: &mut SpanData, name: &'static str) -> Option<Value> {
 
 /// The SDK's way into the queue, past the spans that are held.
 pub(crate) struct Processor {
-    pub(crate) queue: Arc<Queue<SpanData>>,
+    pub(crate) queue: Pipeline<SpanData>,
     pub(crate) hold: Option<Arc<Hold>>,
     pub(crate) timeout: Duration,
 }
@@ -62,16 +67,24 @@ impl SpanProcessor for Processor {
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        result(self.queue.flush(self.timeout, false).pending, self.timeout)
+        result(self.queue.flush(by(self.timeout)).left, self.timeout)
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        result(self.queue.flush(timeout, true).pending, timeout)
+        result(self.queue.shutdown(by(timeout)).left, timeout)
     }
 }
 
-fn result(pending: u64, timeout: Duration) -> OTelSdkResult {
-    if pending == 0 { Ok(()) } else { Err(OTelSdkError::Timeout(timeout)) }
+/// When that much time is over.
+pub(crate) fn by(timeout: Duration) -> Instant {
+    /// Longer than anybody waits.
+    const FOREVER: Duration = Duration::from_hours(24 * 365);
+    let now = clock::now();
+    now.checked_add(timeout.min(FOREVER)).unwrap_or(now)
+}
+
+fn result(left: u64, timeout: Duration) -> OTelSdkResult {
+    if left == 0 { Ok(()) } else { Err(OTelSdkError::Timeout(timeout)) }
 }
 
 impl fmt::Debug for Processor {

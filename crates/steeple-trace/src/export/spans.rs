@@ -1,45 +1,38 @@
-use opentelemetry_sdk::{
-    Resource,
-    trace::{SpanData, SpanExporter},
-};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_sdk::trace::SpanData;
+use steeple_export::{Answer, Protocol, Reason, Request, Response};
 use steeple_scrub::Scrubbed;
 
-use super::{Item, Sender};
+use super::{Encoded, Wire};
 use crate::{scrub::Bounds, size::size_of_span};
 
-impl Item for SpanData {
-    fn bytes(&self) -> usize {
-        size_of_span(self)
-    }
+/// Sends spans by OTLP.
+#[derive(Clone, Debug)]
+pub(crate) struct Spans {
+    pub(crate) wire: Wire,
+    pub(crate) bounds: Bounds,
 }
 
-/// Sends spans, scrubbed.
-pub(crate) struct Spans<E> {
-    exporter: E,
-    bounds: Bounds,
-}
-
-impl<E: SpanExporter> Spans<E> {
-    pub(crate) fn new(mut exporter: E, resource: &Resource, bounds: Bounds) -> Self {
-        exporter.set_resource(resource);
-        Self { exporter, bounds }
-    }
-}
-
-impl<E: SpanExporter> Sender for Spans<E> {
+impl Protocol for Spans {
     type Item = SpanData;
-    type Ready = SpanData;
+    type Ready = Encoded;
 
-    fn scrub(&self, span: SpanData) -> Scrubbed<SpanData> {
-        self.bounds.apply(span)
+    fn size(span: &SpanData) -> usize {
+        size_of_span(span)
     }
 
-    async fn send(&self, spans: Vec<Scrubbed<SpanData>>) -> bool {
-        let spans = spans.into_iter().map(Scrubbed::into_inner).collect();
-        self.exporter.export(spans).await.is_ok()
+    fn scrub(&mut self, span: SpanData) -> Scrubbed<Encoded> {
+        self.bounds.apply(span).map(|span| {
+            let scope = span.instrumentation_scope.clone();
+            Encoded::new(&scope, &Span::from(span))
+        })
     }
 
-    fn close(&self) {
-        let _result = self.exporter.shutdown();
+    fn encode(&mut self, batch: &[Scrubbed<Encoded>]) -> Result<Request, Reason> {
+        self.wire.request(batch)
+    }
+
+    fn judge(&mut self, response: &Response, batch: &[Scrubbed<Encoded>]) -> Answer {
+        self.wire.judge(response, batch.len())
     }
 }

@@ -2,9 +2,9 @@ use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
 use opentelemetry::{
     Context,
-    logs::AnyValue,
     trace::{SpanContext, TraceContextExt, TraceState},
 };
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use steeple_core::clock;
 use tracing::{
     Event, Subscriber,
@@ -60,16 +60,16 @@ struct Visitor {
     /// How many texts were longer.
     truncated: u64,
     body: String,
-    attributes: Vec<(Cow<'static, str>, AnyValue)>,
+    attributes: Vec<(&'static str, Value)>,
     /// What the `log` crate calls its target.
     log_target: Option<String>,
 }
 
 impl Visitor {
-    fn push(&mut self, key: &'static str, value: AnyValue) {
-        match self.attributes.iter_mut().find(|(known, _)| known == key) {
+    fn push(&mut self, key: &'static str, value: Value) {
+        match self.attributes.iter_mut().find(|(known, _)| *known == key) {
             Some((_, known)) => *known = value,
-            None => self.attributes.push((Cow::Borrowed(key), value)),
+            None => self.attributes.push((key, value)),
         }
     }
 
@@ -82,7 +82,7 @@ impl Visitor {
             "log.target" => self.log_target = Some(text),
             // Where the `log` crate was called from: its target says enough.
             "log.module_path" | "log.file" => (),
-            name => self.push(name, text.into()),
+            name => self.push(name, Value::StringValue(text)),
         }
     }
 }
@@ -94,23 +94,23 @@ fn name(field: &Field) -> &'static str {
 
 impl Visit for Visitor {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.push(name(field), value.into());
+        self.push(name(field), Value::DoubleValue(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.push(name(field), value.into());
+        self.push(name(field), Value::IntValue(value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
         match i64::try_from(value) {
             Ok(_) if field.name() == "log.line" => (),
-            Ok(value) => self.push(name(field), value.into()),
+            Ok(value) => self.push(name(field), Value::IntValue(value)),
             Err(_too_big) => self.push_text(field, format_args!("{value}")),
         }
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.push(name(field), value.into());
+        self.push(name(field), Value::BoolValue(value));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

@@ -1,7 +1,7 @@
 //! The application's `tracing` events as OTLP log records, with the ids of their exchange.
 //!
-//! An event becomes a [`Record`] on the thread that logs it, waits in a bounded queue of its own, and is scrubbed and
-//! sent by a thread of its own. Not `opentelemetry-appender-tracing`: it knows the ids of recorded spans alone, and the
+//! An event becomes a [`Record`] on the thread that logs it, waits in a bounded queue, and is scrubbed, encoded and sent by the
+//! export thread. Not `opentelemetry-appender-tracing`: it knows the ids of recorded spans alone, and the
 //! SDK's records cannot be scrubbed once they are made.
 
 mod layer;
@@ -9,20 +9,19 @@ mod record;
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use opentelemetry_sdk::Resource;
+use steeple_export::{Http, Pipeline, ProxySettings, Sink};
 
 pub use self::layer::LogsLayer;
 use self::record::{Record, Records};
 use crate::{
-    BuildError, ExportStats, Otlp,
-    export::{self, Limits, Queue},
+    BuildError, LogStats, Otlp,
+    export::{self, Settings, Wire, by},
+    otlp::Signal,
     scrub::Bounds,
 };
 
@@ -30,34 +29,42 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct LogExport {
     pub(crate) otlp: Option<Otlp>,
-    pub(crate) limits: Limits,
+    pub(crate) settings: Settings,
 }
 
 impl Default for LogExport {
     fn default() -> Self {
-        Self { otlp: None, limits: Limits { delay: Duration::from_secs(1), ..Limits::default() } }
+        Self { otlp: None, settings: Settings { delay: Duration::from_secs(1), ..Settings::default() } }
     }
 }
 
 /// What the layer and the [`Trace`](crate::Trace) share. The last of them sends what is left.
 pub(crate) struct Logs {
-    queue: Arc<Queue<Record>>,
+    queue: Pipeline<Record>,
     /// In bytes: what is formatted of one text at most.
     max_text: usize,
     truncated: AtomicU64,
 }
 
 impl Logs {
-    pub(crate) fn start(otlp: Otlp, limits: Limits, resource: Resource, bounds: Bounds) -> Result<Self, BuildError> {
-        let queue = Arc::new(Queue::new(limits));
+    pub(crate) fn start(
+        otlp: &Otlp,
+        settings: Settings,
+        proxies: ProxySettings,
+        of_process: &Resource,
+        bounds: Bounds,
+    ) -> Result<Self, BuildError> {
         let max_text = bounds.max_recorded();
-        let make = move || Ok(Records::new(export::log_exporter(&otlp)?, &resource, bounds));
-        export::start("steeple-logs", Arc::clone(&queue), make)?;
+        let wire = Wire::new(otlp, Signal::Logs, of_process, &bounds)?;
+        let client = export::client(otlp, proxies, &wire)?;
+        let records = Records { wire, bounds };
+        let pipeline = settings.pipeline("otlp_logs", otlp.timeout);
+        let queue = pipeline.build(move || Ok(Http::new(client.clone(), records.clone())))?;
         Ok(Self { queue, max_text, truncated: AtomicU64::new(0) })
     }
 
-    pub(crate) fn stats(&self) -> ExportStats {
-        ExportStats { truncated: self.truncated.load(Ordering::Relaxed), ..self.queue.stats() }
+    pub(crate) fn stats(&self) -> LogStats {
+        LogStats { records: self.queue.stats(), truncated: self.truncated.load(Ordering::Relaxed) }
     }
 
     fn count_truncated(&self, texts: u64) {
@@ -66,17 +73,17 @@ impl Logs {
         }
     }
 
-    pub(crate) fn queue(&self) -> &Queue<Record> {
+    pub(crate) fn queue(&self) -> &Pipeline<Record> {
         &self.queue
     }
 }
 
-/// How long the last one waits for the receiver, as the SDK's providers do.
-const PATIENCE_ON_DROP: Duration = Duration::from_secs(5);
+/// How long dropping the last handle waits for the receiver, as the SDK's providers do.
+const TIMEOUT_ON_DROP: Duration = Duration::from_secs(5);
 
 impl Drop for Logs {
     fn drop(&mut self) {
-        self.queue.flush(PATIENCE_ON_DROP, true);
+        let _report = self.queue.shutdown(by(TIMEOUT_ON_DROP));
     }
 }
 

@@ -1,72 +1,39 @@
-use std::{
-    borrow::Cow,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{borrow::Cow, time::Duration};
 
-use opentelemetry::{
-    InstrumentationScope, Value,
-    logs::{AnyValue, LogRecord, Logger, LoggerProvider, Severity},
-    trace::SpanContext,
+use opentelemetry::{Value as ApiValue, trace::SpanContext};
+use opentelemetry_proto::tonic::{
+    common::v1::{AnyValue, KeyValue, any_value::Value},
+    logs::v1::{LogRecord, SeverityNumber},
 };
-use opentelemetry_sdk::{
-    Resource,
-    logs::{LogBatch, LogExporter, SdkLogRecord, SdkLogger, SdkLoggerProvider},
-};
+use steeple_export::{Answer, Protocol, Reason, Request, Response};
 use steeple_scrub::Scrubbed;
 use tracing::Level;
 
 use crate::{
-    export::{Item, Sender},
+    export::{Encoded, Wire},
     scrub::Bounds,
 };
 
 /// An event as it was logged, not yet scrubbed.
+#[derive(Debug)]
 pub(crate) struct Record {
     /// Since the Unix epoch.
     pub(crate) at: Duration,
     pub(crate) level: Level,
     pub(crate) target: Cow<'static, str>,
     pub(crate) body: String,
-    pub(crate) attributes: Vec<(Cow<'static, str>, AnyValue)>,
+    pub(crate) attributes: Vec<(&'static str, Value)>,
     pub(crate) ids: Option<SpanContext>,
 }
 
-impl Item for Record {
-    fn bytes(&self) -> usize {
-        let text = |text: &Cow<'static, str>| if let Cow::Owned(text) = text { text.len() } else { 0 };
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum: numbers are counted with their `AnyValue`")]
-        let value = |value: &AnyValue| match value {
-            AnyValue::String(text) => text.as_str().len(),
-            _ => 0,
-        };
-        let attributes = self.attributes.iter().map(|attribute| {
-            let (key, of) = attribute;
-            size_of_val(attribute).saturating_add(text(key)).saturating_add(value(of))
-        });
-        size_of_val(self)
-            .saturating_add(self.body.len())
-            .saturating_add(text(&self.target))
-            .saturating_add(attributes.fold(0, usize::saturating_add))
-    }
+/// Sends log records by OTLP.
+#[derive(Clone, Debug)]
+pub(crate) struct Records {
+    pub(crate) wire: Wire,
+    pub(crate) bounds: Bounds,
 }
 
-/// Sends log records, scrubbed.
-pub(crate) struct Records<E> {
-    exporter: E,
-    /// Makes the SDK's records; nobody else can.
-    logger: SdkLogger,
-    scope: InstrumentationScope,
-    bounds: Bounds,
-}
-
-impl<E: LogExporter> Records<E> {
-    pub(crate) fn new(mut exporter: E, resource: &Resource, bounds: Bounds) -> Self {
-        exporter.set_resource(resource);
-        let logger = SdkLoggerProvider::builder().with_resource(resource.clone()).build().logger("steeple-trace");
-        // The scope of a record is the event's target: that is how the exporter has it.
-        Self { exporter, logger, scope: InstrumentationScope::default(), bounds }
-    }
-
+impl Records {
     fn text(&self, key: Option<&str>, text: &str) -> String {
         let safe = match key {
             Some(key) => self.bounds.scrubber.field(key, text),
@@ -76,65 +43,87 @@ impl<E: LogExporter> Records<E> {
         safe.cut(max, "").to_string()
     }
 
-    fn value(&self, key: &str, value: AnyValue) -> AnyValue {
-        let number = |number| crate::scrub::number(&self.bounds.scrubber, key, &number).map(AnyValue::from);
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum: truths, and what no field can be")]
+    fn value(&self, key: &str, value: Value) -> Value {
+        let number = |number| crate::scrub::number(&self.bounds.scrubber, key, &number).map(Value::StringValue);
+        #[expect(clippy::wildcard_enum_match_arm, reason = "booleans, and what no field can be")]
         match &value {
-            AnyValue::String(text) => self.text(Some(key), text.as_str()).into(),
-            AnyValue::Int(int) => number(Value::I64(*int)).unwrap_or(value),
-            AnyValue::Double(float) => number(Value::F64(*float)).unwrap_or(value),
+            Value::StringValue(text) => Value::StringValue(self.text(Some(key), text)),
+            Value::IntValue(int) => number(ApiValue::I64(*int)).unwrap_or(value),
+            Value::DoubleValue(float) => number(ApiValue::F64(*float)).unwrap_or(value),
             _ => value,
         }
     }
 
-    fn fill(&self, record: &mut SdkLogRecord, event: Record) {
-        let at = UNIX_EPOCH.checked_add(event.at).unwrap_or(UNIX_EPOCH);
-        record.set_timestamp(at);
-        record.set_observed_timestamp(at);
-        let (number, text) = severity(event.level);
-        record.set_severity_number(number);
-        record.set_severity_text(text);
-        record.set_target(match event.target {
-            Cow::Owned(target) => self.text(None, &target).into(),
-            literal @ Cow::Borrowed(_) => literal,
-        });
-        if !event.body.is_empty() {
-            record.set_body(self.text(None, &event.body).into());
-        }
-        for (key, value) in event.attributes {
-            let value = self.value(&key, value);
-            record.add_attribute(key, value);
-        }
+    fn encoded(&self, event: Record) -> Encoded {
+        let at = u64::try_from(event.at.as_nanos()).unwrap_or(u64::MAX);
+        let (severity, text) = severity(event.level);
+        let attribute = |(key, value)| KeyValue {
+            key: self.text(None, key),
+            value: Some(AnyValue { value: Some(self.value(key, value)) }),
+            ..KeyValue::default()
+        };
+        let body = (!event.body.is_empty())
+            .then(|| AnyValue { value: Some(Value::StringValue(self.text(None, &event.body))) });
+        let mut message = LogRecord {
+            time_unix_nano: at,
+            observed_time_unix_nano: at,
+            severity_number: severity.into(),
+            severity_text: text.to_owned(),
+            body,
+            attributes: event.attributes.into_iter().map(attribute).collect(),
+            ..LogRecord::default()
+        };
         if let Some(ids) = event.ids {
-            record.set_trace_context(ids.trace_id(), ids.span_id(), Some(ids.trace_flags()));
+            message.trace_id = ids.trace_id().to_bytes().to_vec();
+            message.span_id = ids.span_id().to_bytes().to_vec();
+            message.flags = ids.trace_flags().to_u8().into();
         }
+        let target = match event.target {
+            Cow::Owned(target) => self.text(None, &target),
+            Cow::Borrowed(literal) => literal.to_owned(),
+        };
+        // The scope of a record is the event's target, as OpenTelemetry's own appender has it.
+        Encoded::named(target, &message)
     }
 }
 
-impl<E: LogExporter> Sender for Records<E> {
+impl Protocol for Records {
     type Item = Record;
-    type Ready = SdkLogRecord;
+    type Ready = Encoded;
 
-    fn scrub(&self, event: Record) -> Scrubbed<SdkLogRecord> {
-        self.bounds.scrubber.scrub_with(self.logger.create_log_record(), |_, record| self.fill(record, event))
+    fn size(record: &Record) -> usize {
+        let target = if let Cow::Owned(target) = &record.target { target.len() } else { 0 };
+        let attributes = record.attributes.iter().map(|attribute| {
+            let text = if let Value::StringValue(text) = &attribute.1 { text.len() } else { 0 };
+            size_of_val(attribute).saturating_add(text)
+        });
+        size_of_val(record)
+            .saturating_add(record.body.len())
+            .saturating_add(target)
+            .saturating_add(attributes.fold(0, usize::saturating_add))
     }
 
-    async fn send(&self, records: Vec<Scrubbed<SdkLogRecord>>) -> bool {
-        let batch: Vec<_> = records.iter().map(|record| (&**record, &self.scope)).collect();
-        self.exporter.export(LogBatch::new(&batch)).await.is_ok()
+    fn scrub(&mut self, record: Record) -> Scrubbed<Encoded> {
+        // Nothing but what `encoded` scrubs gets into it.
+        let encoded = self.encoded(record);
+        self.bounds.scrubber.scrub_with(encoded, |_scrubber, _encoded| ())
     }
 
-    fn close(&self) {
-        let _result = self.exporter.shutdown();
+    fn encode(&mut self, batch: &[Scrubbed<Encoded>]) -> Result<Request, Reason> {
+        self.wire.request(batch)
+    }
+
+    fn judge(&mut self, response: &Response, batch: &[Scrubbed<Encoded>]) -> Answer {
+        self.wire.judge(response, batch.len())
     }
 }
 
-fn severity(level: Level) -> (Severity, &'static str) {
+fn severity(level: Level) -> (SeverityNumber, &'static str) {
     match level {
-        Level::ERROR => (Severity::Error, "ERROR"),
-        Level::WARN => (Severity::Warn, "WARN"),
-        Level::INFO => (Severity::Info, "INFO"),
-        Level::DEBUG => (Severity::Debug, "DEBUG"),
-        Level::TRACE => (Severity::Trace, "TRACE"),
+        Level::ERROR => (SeverityNumber::Error, "ERROR"),
+        Level::WARN => (SeverityNumber::Warn, "WARN"),
+        Level::INFO => (SeverityNumber::Info, "INFO"),
+        Level::DEBUG => (SeverityNumber::Debug, "DEBUG"),
+        Level::TRACE => (SeverityNumber::Trace, "TRACE"),
     }
 }

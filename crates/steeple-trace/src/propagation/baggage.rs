@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::baggage::Baggage;
 
-static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
+pub(super) static BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 
 /// Most bytes that are read and passed on, over all members. The standard asks for this much.
 const MAX_LEN: usize = 8192;

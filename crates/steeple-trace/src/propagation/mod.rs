@@ -185,6 +185,13 @@ impl Propagators {
         }
     }
 
+    /// Whether a request may have something to pass on beside the ids.
+    pub(crate) fn carries(self, headers: &HeaderMap) -> bool {
+        (self.trace_context && headers.contains_key(&tracestate::TRACESTATE))
+            || (self.baggage && headers.contains_key(&baggage::BAGGAGE))
+            || self.b3.is_some()
+    }
+
     /// `tracestate` (which means nothing without a trace that is continued), `baggage` and the debug flag.
     /// Allocates only if the caller sent any.
     pub(crate) fn read_carried(self, headers: &HeaderMap, continued: bool, debug: bool) -> Carried {

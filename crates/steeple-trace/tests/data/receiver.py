@@ -26,17 +26,37 @@ def say(via, headers, request):
         print(json.dumps({"via": via, "headers": headers, "message": MessageToDict(request)}), flush=True)
 
 
+refused = int(sys.argv[4]) if sys.argv[3:4] == ["--refuse"] else 0
+tls_files = sys.argv[3:5] if sys.argv[3:] and not refused else []
+
+
+def accepted_spans():
+    answer = pb.ExportTraceServiceResponse()
+    if refused:
+        answer.partial_success.rejected_spans = refused
+        answer.partial_success.error_message = "too old"
+    return answer
+
+
+def accepted_logs():
+    answer = logs_pb.ExportLogsServiceResponse()
+    if refused:
+        answer.partial_success.rejected_log_records = refused
+        answer.partial_success.error_message = "too old"
+    return answer
+
+
 class Traces(rpc.TraceServiceServicer):
     def Export(self, request, context):
         headers = {key: value for key, value in context.invocation_metadata() if isinstance(value, str)}
         say("grpc", headers, request)
-        return pb.ExportTraceServiceResponse()
+        return accepted_spans()
 
 
 class Logs(logs_rpc.LogsServiceServicer):
     def Export(self, request, context):
         say("grpc logs", dict(), request)
-        return logs_pb.ExportLogsServiceResponse()
+        return accepted_logs()
 
 
 class Http(http.server.BaseHTTPRequestHandler):
@@ -51,10 +71,12 @@ class Http(http.server.BaseHTTPRequestHandler):
         request.ParseFromString(body)
         headers = {key.lower(): value for key, value in self.headers.items()}
         say("http " + self.path, headers, request)
+        answer = (accepted_logs() if logs else accepted_spans()).SerializeToString()
         self.send_response(200)
         self.send_header("Content-Type", "application/x-protobuf")
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
+        self.wfile.write(answer)
 
     def log_message(self, *args):
         pass
@@ -64,16 +86,16 @@ grpc_server = grpc.server(futures.ThreadPoolExecutor(2))
 rpc.add_TraceServiceServicer_to_server(Traces(), grpc_server)
 logs_rpc.add_LogsServiceServicer_to_server(Logs(), grpc_server)
 address = "127.0.0.1:" + sys.argv[1]
-if len(sys.argv) > 3:
-    certificate, key = (open(path, "rb").read() for path in sys.argv[3:5])
+if tls_files:
+    certificate, key = (open(path, "rb").read() for path in tls_files)
     grpc_port = grpc_server.add_secure_port(address, grpc.ssl_server_credentials([(key, certificate)]))
 else:
     grpc_port = grpc_server.add_insecure_port(address)
 grpc_server.start()
 http_server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Http)
-if len(sys.argv) > 3:
+if tls_files:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(sys.argv[3], sys.argv[4])
+    tls.load_cert_chain(*tls_files)
     http_server.socket = tls.wrap_socket(http_server.socket, server_side=True)
 print(json.dumps({"grpc": grpc_port, "http": http_server.server_address[1]}), flush=True)
 http_server.serve_forever()

@@ -12,7 +12,7 @@ use opentelemetry_sdk::{
     trace::{InMemorySpanExporterBuilder, SdkTracerProvider, SpanData, SpanExporter},
 };
 use steeple_core::Exchange;
-use steeple_trace::{Segments, Trace};
+use steeple_trace::{DropReason, Segments, Trace};
 use tracing_subscriber::layer::SubscriberExt;
 
 use crate::support::{Rig, ask, attributes, get};
@@ -153,9 +153,9 @@ async fn a_queue_is_bounded_in_bytes_as_well_as_in_items() {
     for _ in 0..100 {
         ask(&app, get("/")).await;
     }
-    let stats = trace.stats();
-    assert!(stats.queued_bytes <= 200_000 && stats.queued >= 15, "{stats:?}");
-    assert_eq!(stats.queued + stats.lost_queue_full, 100, "{stats:?}");
+    let spans = trace.stats().spans;
+    assert!(spans.queued_bytes <= 200_000 && spans.queued_items >= 15, "{spans:?}");
+    assert_eq!(spans.queued_items + spans.dropped(DropReason::QueueFull), 100, "{spans:?}");
     trace.shutdown(Duration::ZERO).await;
 }
 
@@ -206,9 +206,11 @@ async fn an_exporter_that_panics_loses_that_batch_and_no_other() {
     for batch in 1..=5 {
         ask(&app, get("/")).await;
         let report = trace.flush(Duration::from_mins(1)).await;
-        assert_eq!((report.lost, report.exported, report.pending), if batch <= 3 { (1, 0, 0) } else { (0, 1, 0) });
+        assert_eq!((report.dropped, report.exported, report.left), if batch <= 3 { (1, 0, 0) } else { (0, 1, 0) });
     }
-    assert_eq!((trace.stats().lost_in_export, trace.stats().exported, trace.stats().queued), (3, 2, 0));
+    let spans = trace.stats().spans;
+    let lost = [DropReason::Panicked, DropReason::Network, DropReason::InDoubt].map(|reason| spans.dropped(reason));
+    assert_eq!((lost.iter().sum::<u64>(), spans.exported, spans.queued_items), (3, 2, 0), "{spans:?}");
     assert_eq!(sent.get_finished_spans().unwrap().len(), 2);
     assert!(trace.shutdown(Duration::from_mins(1)).await.is_complete());
 }

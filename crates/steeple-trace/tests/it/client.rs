@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
 use steeple_core::test_util::{ScriptedBody, Step};
-use steeple_trace::{ClientLayer, Keep, Sampling, Trace, TraceBuilder, UrlTemplate};
+use steeple_trace::{ClientLayer, Sampling, TailSampling, Trace, TraceBuilder, UrlTemplate};
 use tower::{Layer, ServiceExt, service_fn};
 
 use crate::support::{Rig, ask, attributes, is_error};
@@ -198,7 +198,9 @@ async fn a_trace_that_is_not_sampled_is_passed_on_without_spans() {
 
 #[tokio::test]
 async fn calls_of_a_held_exchange_are_held_with_it() {
-    let builder = Trace::builder().sampling(Sampling::always_off()).keep(Keep::new().slow(std::time::Duration::ZERO));
+    let builder = Trace::builder()
+        .sampling(Sampling::always_off())
+        .tail_sampling(TailSampling::new().slow(std::time::Duration::ZERO));
     let (spans, sent) = through_two(builder, first().body(Body::empty()).unwrap()).await;
     assert_eq!(spans.len(), 3, "each exchange was worth keeping");
     assert!(sent["traceparent"].to_str().unwrap().ends_with("-02"));

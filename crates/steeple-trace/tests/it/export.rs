@@ -6,7 +6,7 @@ use axum::{Router, routing::get as on_get};
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use steeple_core::test_util::ScriptedBody;
-use steeple_trace::{NewRelic, Otlp, Protocol, Trace, TraceBuilder};
+use steeple_trace::{DropReason, NewRelic, Otlp, Protocol, Trace, TraceBuilder};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt};
 
@@ -75,17 +75,17 @@ async fn new_relic_gets_what_its_pages_look_for() {
 #[tokio::test]
 async fn with_the_receiver_down_and_back_again_the_losses_are_what_the_counter_says() {
     let port = free_port();
-    let otlp = Otlp::new().endpoint(format!("http://127.0.0.1:{port}/v1/traces")).timeout(Duration::from_millis(300));
-    let trace = quick().otlp(otlp).build().unwrap();
+    let otlp = Otlp::new().endpoint(format!("http://127.0.0.1:{port}/v1/traces"));
+    let trace = quick().otlp(otlp).export_timeout(Duration::from_millis(300)).build().unwrap();
     ask_times(&trace, 7).await;
     let report = trace.flush(Duration::from_secs(10)).await;
-    assert_eq!((report.exported, report.lost, report.pending), (0, 7, 0));
-    assert_eq!((trace.stats().lost_in_export, trace.stats().exported), (7, 0));
+    assert_eq!((report.exported, report.dropped, report.left), (0, 7, 0));
+    assert_eq!((trace.stats().spans.dropped(DropReason::Network), trace.stats().spans.exported), (7, 0));
     let Some(receiver) = Receiver::on(0, port) else { return };
     ask_times(&trace, 5).await;
     assert!(trace.flush(Duration::from_secs(10)).await.is_complete());
     assert_eq!(receiver.spans(5).len(), 5);
-    assert_eq!((trace.stats().lost(), trace.stats().exported), (7, 5));
+    assert_eq!((trace.stats().dropped_total(), trace.stats().spans.exported), (7, 5));
 }
 
 #[tokio::test]
@@ -113,12 +113,11 @@ async fn a_receiver_that_hangs_costs_a_bounded_queue_and_no_request_waits() {
     ask_times(&trace, 100).await;
     // The receiver never answers: had a request waited for it, this would never be reached.
     let stats = trace.stats();
-    assert!(stats.queued <= 15 && stats.lost_queue_full >= 85, "{stats:?}");
-    assert_eq!(stats.queued + stats.lost(), 100);
+    assert_eq!((stats.spans.queued_items, stats.spans.dropped(DropReason::QueueFull)), (10, 90), "{stats:?}");
     let report = trace.flush(Duration::from_millis(200)).await;
-    assert!(report.pending > 0, "{report:?}");
+    assert!(report.left > 0, "{report:?}");
     let report = trace.shutdown(Duration::from_millis(200)).await;
-    assert!(report.pending > 0, "{report:?}");
+    assert!(report.left > 0, "{report:?}");
 }
 
 #[test]
@@ -133,7 +132,7 @@ fn a_current_thread_runtime_can_flush_and_so_can_none() {
             ask_times(&trace, 1).await;
             trace.flush(Duration::from_secs(10)).await
         });
-        assert_eq!((report.exported, report.pending), (1, 0));
+        assert_eq!((report.exported, report.left), (1, 0));
         drop(runtime);
         futures_util::FutureExt::now_or_never(ask_times(&trace, 1)).unwrap();
         assert_eq!(trace.shutdown_blocking(Duration::from_secs(10)).exported, 1);
@@ -147,7 +146,7 @@ async fn after_a_shutdown_nothing_is_accepted_and_it_is_counted() {
     let trace = quick().otlp(Otlp::new().endpoint(endpoint)).build().unwrap();
     assert!(trace.shutdown(Duration::from_secs(1)).await.is_complete());
     ask_times(&trace, 2).await;
-    assert_eq!(trace.stats().lost_queue_full, 2);
+    assert_eq!(trace.stats().spans.dropped(DropReason::Shutdown), 2);
 }
 
 /// A test that needs a process of its own, and is ignored otherwise.
@@ -182,7 +181,7 @@ async fn a_child_that_would_see_its_exporter() {
         trace.flush(Duration::from_secs(10)).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(trace.stats().exported, 1);
+    assert_eq!(trace.stats().spans.exported, 1);
 }
 
 #[test]
@@ -200,15 +199,31 @@ async fn a_child_without_an_exporter() {
         trace.layer().layer(service_fn(|_| async { Ok::<_, Infallible>(Response::new(ScriptedBody::default())) }));
     let response = service.oneshot(Request::new(String::new())).await.unwrap();
     response.into_body().collect().await.unwrap();
-    assert_eq!(trace.stats(), steeple_trace::ExportStats::default());
+    assert_eq!(trace.stats(), steeple_trace::TraceStats::default());
     assert!(trace.flush(Duration::from_secs(1)).await.is_complete());
     assert_eq!(threads(), before);
 }
 
 #[test]
-fn an_address_that_is_none_is_said_when_it_is_built() {
-    let built = quick().otlp(Otlp::new().endpoint("not an address")).build();
-    assert!(built.unwrap_err().is_exporter());
+fn an_invalid_address_is_an_error_when_it_is_built() {
+    let way = |endpoint: &str| Otlp::new().endpoint(endpoint);
+    let header = |value: &str| way("http://127.0.0.1:1").header("x-key", value);
+    let invalid = [
+        way("not an address"),
+        way("http://127.0.0.1:99999/v1/traces"),
+        way("ftp://127.0.0.1/"),
+        way("https://127.0.0.1/").ca_file("/does/not/exist.pem"),
+        header("two\nlines"),
+        header("gr\u{fc}n"),
+    ];
+    for otlp in invalid {
+        let said = format!("{otlp:?}");
+        assert!(quick().otlp(otlp.clone()).build().unwrap_err().is_exporter(), "{said}");
+        assert!(quick().logs(otlp).build().unwrap_err().is_exporter(), "{said}");
+    }
+    let key = NewRelic::new("0123\n456").endpoint("http://127.0.0.1:1");
+    let error = quick().new_relic(key).build().unwrap_err();
+    assert!(error.is_exporter() && !format!("{error:?}").contains("0123"), "{error:?}");
 }
 
 /// A certificate authority, a certificate of its for this machine, and the key.
@@ -251,8 +266,101 @@ fn spans_arrive_over_tls_and_only_from_those_who_know_the_authority() {
 fn a_child_that_exports() {
     let endpoint = endpoint_of_parent();
     let protocol = if endpoint.ends_with("traces") { Protocol::HttpProtobuf } else { Protocol::Grpc };
-    let otlp = Otlp::new().protocol(protocol).endpoint(endpoint).timeout(Duration::from_secs(3));
-    let trace = quick().otlp(otlp).build().unwrap();
+    let otlp = Otlp::new().protocol(protocol).endpoint(endpoint);
+    let trace = quick().otlp(otlp).export_timeout(Duration::from_secs(3)).build().unwrap();
     futures_util::FutureExt::now_or_never(ask_times(&trace, 1)).unwrap();
     assert!(trace.shutdown_blocking(Duration::from_secs(10)).is_complete());
+}
+
+#[tokio::test]
+async fn spans_that_a_partial_success_refused_are_counted_as_dropped_and_the_others_as_exported() {
+    let Some(receiver) = Receiver::refusing(3) else { return };
+    let ways = [
+        Otlp::new().endpoint(receiver.http_endpoint()),
+        Otlp::new().protocol(Protocol::Grpc).endpoint(receiver.grpc_endpoint()),
+    ];
+    for otlp in ways {
+        let trace = quick().export_delay(Duration::from_mins(1)).otlp(otlp).build().unwrap();
+        ask_times(&trace, 5).await;
+        let report = trace.flush(Duration::from_secs(10)).await;
+        assert_eq!((report.exported, report.dropped, report.left), (2, 3, 0));
+        let spans = trace.stats().spans;
+        assert_eq!((spans.exported, spans.dropped(DropReason::Rejected)), (2, 3));
+    }
+    let logs = Trace::builder().logs(Otlp::new().endpoint(receiver.logs_endpoint())).build().unwrap();
+    let subscriber = tracing_subscriber::registry().with(logs.logs_layer());
+    tracing::subscriber::with_default(subscriber, || {
+        for number in 0..5 {
+            tracing::info!(number, "sent");
+        }
+    });
+    let report = logs.flush_blocking(Duration::from_secs(10));
+    assert_eq!((report.exported, report.dropped, report.left), (2, 3, 0));
+}
+
+#[test]
+fn a_receiver_that_refuses_for_good_is_logged_once_and_once_more_when_it_accepts() {
+    assert!(alone("export::a_child_whose_receiver_refuses").status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by a_receiver_that_refuses_for_good_is_logged_once_and_once_more_when_it_accepts: its subscriber is the process's"]
+async fn a_child_whose_receiver_refuses() {
+    use std::sync::{Arc, Mutex, atomic};
+    use tracing_subscriber::Layer;
+
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Vec<String>>>);
+    impl Seen {
+        /// What was logged, once there are this many: a flush ends before its outcome is logged.
+        async fn after(&self, count: usize) -> Vec<String> {
+            for _ in 0..1_000 {
+                if self.0.lock().unwrap().len() >= count {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            self.0.lock().unwrap().clone()
+        }
+    }
+    impl<S: tracing::Subscriber> Layer<S> for Seen {
+        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            if event.metadata().target() == "steeple::export" {
+                let mut text = String::new();
+                event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+                    text.push_str(&format!("{}={value:?} ", field.name()));
+                });
+                self.0.lock().unwrap().push(text);
+            }
+        }
+    }
+
+    let refuses = Arc::new(atomic::AtomicBool::new(true));
+    let answers = Arc::clone(&refuses);
+    let receiver = Router::new().fallback(move || {
+        let refuses = answers.load(atomic::Ordering::Relaxed);
+        async move {
+            if refuses { (http::StatusCode::INTERNAL_SERVER_ERROR, "disk full") } else { (http::StatusCode::OK, "") }
+        }
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}/v1/traces", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, receiver).await });
+    let seen = Seen::default();
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(seen.clone())).unwrap();
+    let trace = quick().otlp(Otlp::new().endpoint(endpoint)).build().unwrap();
+    for _ in 0..4 {
+        ask_times(&trace, 1).await;
+        assert_eq!(trace.flush(Duration::from_secs(10)).await.dropped, 1);
+    }
+    let all = seen.after(1).await;
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].contains("traces") && all[0].contains("disk full"), "{all:?}");
+    refuses.store(false, atomic::Ordering::Relaxed);
+    for _ in 0..3 {
+        ask_times(&trace, 1).await;
+        assert_eq!(trace.flush(Duration::from_secs(10)).await.exported, 1);
+    }
+    let all = seen.after(2).await;
+    assert_eq!(all.len(), 2, "{all:?}");
 }

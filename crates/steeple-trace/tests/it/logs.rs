@@ -6,7 +6,7 @@ use axum::{Router, routing::get as on_get};
 use opentelemetry_sdk::trace::InMemorySpanExporter;
 use serde_json::Value;
 use steeple_core::Exchange;
-use steeple_trace::{ExportStats, Otlp, Protocol, Sampling, Trace, TraceBuilder};
+use steeple_trace::{DropReason, LogStats, Otlp, Protocol, Sampling, Trace, TraceBuilder};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -76,7 +76,7 @@ async fn a_record_has_the_ids_of_its_span_or_else_of_its_exchange_though_it_is_n
         let trace = over_http(&receiver).sampling(sampling).build_with_exporter(spans.clone()).unwrap();
         let _subscriber = subscribe(&trace);
         // Looked at now, the first exchange does not log what is wrong: that nothing is sampled.
-        let _findings = trace.doctor();
+        let _findings = trace.diagnose();
         let handler = || async {
             tracing::info!("in the handler");
             tracing::info_span!("below").in_scope(|| tracing::info!("below it"));
@@ -121,20 +121,22 @@ fn unbase64(text: &str) -> String {
 #[test]
 fn what_is_lost_is_counted_and_a_full_queue_stops_nobody() {
     let endpoint = format!("http://127.0.0.1:{}/v1/logs", free_port());
-    let otlp = Otlp::new().endpoint(endpoint).timeout(SECOND / 5);
-    let trace = Trace::builder().logs(otlp).log_queue(4, 4).build().unwrap();
+    let trace = Trace::builder().logs(Otlp::new().endpoint(endpoint)).log_queue(4, 4).log_export_timeout(SECOND / 5);
+    let trace = trace.build().unwrap();
     let subscriber = subscribe(&trace);
     for number in 0..20 {
         tracing::info!(number, "lost");
     }
     let report = trace.flush_blocking(10 * SECOND);
     let stats = trace.log_stats();
-    assert_eq!((stats.exported, stats.queued, report.pending), (0, 0, 0), "{stats:?}");
-    assert!(stats.lost_queue_full >= 12 && stats.lost_in_export >= 4, "{stats:?}");
-    assert_eq!(stats.lost(), 20);
+    let records = &stats.records;
+    assert_eq!((records.exported, records.queued_items, report.left), (0, 0, 0), "{stats:?}");
+    let network = records.dropped(DropReason::Network);
+    assert!(records.dropped(DropReason::QueueFull) >= 12 && network >= 4, "{stats:?}");
+    assert_eq!(records.dropped_total(), 20);
     assert!(trace.shutdown_blocking(SECOND).is_complete());
     tracing::info!("after the end");
-    assert_eq!(trace.log_stats().lost(), 21);
+    assert_eq!(trace.log_stats().records.dropped(DropReason::Shutdown), 1);
     drop(subscriber);
 }
 
@@ -158,12 +160,13 @@ fn a_child_that_would_hear_its_exporter() {
         trace.flush_blocking(10 * SECOND);
         std::thread::sleep(SECOND / 20);
     }
-    assert_eq!((trace.log_stats().exported, trace.log_stats().lost()), (1, 0));
+    let records = trace.log_stats().records;
+    assert_eq!((records.exported, records.dropped_total()), (1, 0));
 }
 
 #[test]
 fn unless_configured_there_is_no_layer_and_no_thread() {
     let trace = Trace::builder().build().unwrap();
     assert!(trace.logs_layer().is_none());
-    assert_eq!(trace.log_stats(), ExportStats::default());
+    assert_eq!(trace.log_stats(), LogStats::default());
 }

@@ -79,6 +79,11 @@ impl Receiver {
         Self::run(grpc, http, &[])
     }
 
+    /// Refuses this many items of each request: a partial success.
+    pub(crate) fn refusing(items: usize) -> Option<Self> {
+        Self::run(0, 0, &[Path::new("--refuse"), Path::new(&items.to_string())])
+    }
+
     fn run(grpc: u16, http: u16, more: &[&Path]) -> Option<Self> {
         let Some(python) = python() else {
             missing("the OTLP receiver");

@@ -36,7 +36,7 @@ impl Rig {
     /// What was exported so far, in the order of ending.
     pub(crate) fn spans(&self) -> Vec<SpanData> {
         let report = self.trace.flush_blocking(Duration::from_secs(10));
-        assert_eq!(report.pending, 0);
+        assert_eq!(report.left, 0);
         self.exporter.get_finished_spans().unwrap()
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use steeple_trace::{ClientSpans, Finding, Trace, TraceBuilder};
+use steeple_trace::{ClientSpans, Diagnostic, DropReason, PassThrough, Stats, Trace, TraceBuilder};
 use tracing_subscriber::{EnvFilter, Layer, filter::LevelFilter, layer::SubscriberExt};
 
 use super::{InProcess, Integration, Setting, Setup, Started};
@@ -14,7 +14,8 @@ use crate::{
 };
 
 pub(crate) type Options = TraceBuilder;
-pub(crate) type Observer = Option<Trace>;
+/// Without a receiver, what callers want passed on is kept for the service's own calls.
+pub(crate) type Observer = (Option<Trace>, Option<PassThrough>);
 pub(crate) type CallObserver = Option<ClientSpans>;
 
 impl SteepleBuilder {
@@ -47,8 +48,8 @@ impl Steeple {
     ///
     /// Tries to connect, for a second at most: call it before serving, or where blocking is allowed. Empty without a
     /// receiver. The first exchange logs the same, once.
-    pub fn diagnose(&self) -> Vec<Finding> {
-        self.traces().map_or_else(Vec::new, Trace::doctor)
+    pub fn diagnose(&self) -> Vec<Diagnostic> {
+        self.traces().map_or_else(Vec::new, Trace::diagnose)
     }
 }
 
@@ -98,15 +99,15 @@ impl Integration for TraceBuilder {
         let flushed = trace.clone();
         setup.sinks.push(Arc::new(Blocking::new("traces", move |timeout| {
             let report = flushed.flush_blocking(timeout);
-            Undelivered { dropped: report.lost, left: report.pending }
+            Undelivered { dropped: report.dropped, left: report.left }
         })));
         setup.lines_as_events |= trace.logs_layer().is_some();
         let to = trace.receivers().join(", ");
         Ok(Some(Started { handle: trace, to }))
     }
 
-    fn observer(handle: Option<&Trace>) -> Option<Trace> {
-        handle.cloned()
+    fn observer(handle: Option<&Trace>) -> Observer {
+        (handle.cloned(), handle.is_none().then(PassThrough::default))
     }
 
     fn call_observer(handle: Option<&Trace>) -> Option<ClientSpans> {
@@ -153,27 +154,38 @@ fn with_service(mut options: TraceBuilder, service: &Service) -> TraceBuilder {
 fn count(own: &mut OwnMetrics, trace: &Trace) {
     let records = trace.clone();
     own.add("steeple_log_records_exported_total", "Log records that the receiver accepted.", move || {
-        records.log_stats().exported
+        records.log_stats().records.exported
     });
     let records = trace.clone();
     own.add_by(
         "steeple_log_records_dropped_total",
         "Log records that did not reach the receiver.",
         "reason",
-        move || {
-            let stats = records.log_stats();
-            vec![("queue_full".to_owned(), stats.lost_queue_full), ("export".to_owned(), stats.lost_in_export)]
-        },
+        move || by_reason(&records.log_stats().records),
     );
     let spans = trace.clone();
-    own.add("steeple_spans_exported_total", "Spans that the receiver accepted.", move || spans.stats().exported);
+    own.add("steeple_spans_exported_total", "Spans that the receiver accepted.", move || spans.stats().spans.exported);
     let spans = trace.clone();
     own.add_by("steeple_spans_dropped_total", "Spans that did not reach the receiver.", "reason", move || {
         let stats = spans.stats();
-        vec![
-            ("queue_full".to_owned(), stats.lost_queue_full),
-            ("export".to_owned(), stats.lost_in_export),
-            ("memory".to_owned(), stats.lost_held),
-        ]
+        let mut all = by_reason(&stats.spans);
+        all.push(("memory".to_owned(), stats.held_dropped));
+        all
     });
+}
+
+/// The reasons that spans and log records can have.
+fn by_reason(stats: &Stats) -> Vec<(String, u64)> {
+    const REASONS: [DropReason; 9] = [
+        DropReason::QueueFull,
+        DropReason::TooLarge,
+        DropReason::RateLimited,
+        DropReason::Network,
+        DropReason::Unavailable,
+        DropReason::Rejected,
+        DropReason::Unauthorized,
+        DropReason::Panicked,
+        DropReason::Shutdown,
+    ];
+    REASONS.iter().map(|reason| (reason.as_str().to_owned(), stats.dropped(*reason))).collect()
 }

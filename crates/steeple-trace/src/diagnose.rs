@@ -1,4 +1,4 @@
-//! The self-check: what would keep spans from arriving, said once and loudly.
+//! What would keep spans from arriving: found at the first exchange and logged once.
 
 use std::{
     fmt,
@@ -22,22 +22,23 @@ use crate::{
     span::{OpenSpan, server_span},
 };
 
-/// One thing that the self-check found wrong.
+/// One thing that would keep spans from arriving. Found by [`Trace::diagnose`].
+#[doc(alias = "doctor")]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    problem: Problem,
+pub struct Diagnostic {
+    kind: DiagnosticKind,
     detail: String,
 }
 
-/// What kind of thing is wrong.
+/// What is wrong, as data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Problem {
+pub enum DiagnosticKind {
     /// Nothing is exported: no exporter is configured.
     NoExporter,
     /// A receiver does not accept connections.
     Unreachable,
-    /// The subscriber filters the span of exchanges away: the target `steeple_trace` at `info`.
+    /// The subscriber filters out the span of exchanges: the target `steeple_trace` at `info`.
     Filtered,
     /// No layer of `tracing-opentelemetry`, in a version that goes with this crate, is in the subscriber.
     NoLayer,
@@ -46,35 +47,37 @@ pub enum Problem {
     OtherTracer,
     /// No trace context is read or passed on.
     NoPropagator,
-    /// Every trace is thrown away.
+    /// The sampling ratio is 0 and there is no tail sampling: no trace is recorded.
     NothingSampled,
 }
 
-impl Finding {
-    /// What kind of thing is wrong.
-    pub fn problem(&self) -> Problem {
-        self.problem
+impl Diagnostic {
+    /// What is wrong.
+    pub fn kind(&self) -> DiagnosticKind {
+        self.kind
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.problem {
-            Problem::NoExporter => "no exporter is configured: spans go nowhere",
-            Problem::Unreachable => "a receiver cannot be reached",
-            Problem::Filtered => {
-                "the subscriber filters `steeple_trace=info` away: `tracing::Span::current()` is not the exchange's span"
+        f.write_str(match self.kind {
+            DiagnosticKind::NoExporter => "no exporter is configured: no span is sent",
+            DiagnosticKind::Unreachable => "could not reach a receiver",
+            DiagnosticKind::Filtered => {
+                "the subscriber filters out `steeple_trace=info`: `tracing::Span::current()` is not the exchange's span"
             }
-            Problem::NoLayer => {
+            DiagnosticKind::NoLayer => {
                 "the subscriber has no layer of tracing-opentelemetry 0.34: spans of `#[instrument]` are not exported; \
                  add `Trace::tracing_layer()`"
             }
-            Problem::OtherTracer => {
+            DiagnosticKind::OtherTracer => {
                 "the subscriber's OpenTelemetry layer has another tracer: spans of `#[instrument]` go there, those of \
                  exchanges come here; use `Trace::tracing_layer()` of this trace, or build with that tracer's provider"
             }
-            Problem::NoPropagator => "no propagator is configured: each service has traces of its own",
-            Problem::NothingSampled => "the sampling ratio is 0 and nothing is kept at the end: no trace is recorded",
+            DiagnosticKind::NoPropagator => "no propagator is configured: traces end at each service",
+            DiagnosticKind::NothingSampled => {
+                "the sampling ratio is 0 and there is no tail sampling: no trace is recorded"
+            }
         })?;
         if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
     }
@@ -82,7 +85,7 @@ impl fmt::Display for Finding {
 
 /// What the check looks at, and what exchanges have shown.
 #[derive(Debug, Default)]
-pub(crate) struct Doctor {
+pub(crate) struct Diagnosis {
     /// Hosts and ports of the receivers of spans and log records, each once.
     receivers: Vec<String>,
     /// Whether somebody else exports.
@@ -93,7 +96,7 @@ pub(crate) struct Doctor {
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-impl Doctor {
+impl Diagnosis {
     pub(crate) fn new(spans: Option<String>, logs: Option<String>, foreign: bool) -> Self {
         let logs = logs.filter(|logs| spans.as_ref() != Some(logs));
         Self { receivers: spans.into_iter().chain(logs).collect(), foreign, ..Self::default() }
@@ -137,30 +140,30 @@ impl Doctor {
                 let finding = unreachable(&receiver);
                 tracing::dispatcher::with_default(&dispatch, || log(finding));
             };
-            if let Err(error) = thread::Builder::new().name("steeple-doctor".to_owned()).spawn(report) {
+            if let Err(error) = thread::Builder::new().name("steeple-diagnose".to_owned()).spawn(report) {
                 tracing::error!(target: "steeple_trace", %error, "tracing: could not start a thread to check the receiver");
             }
         }
     }
 
-    pub(crate) fn examine(&self, trace: &Trace) -> Vec<Finding> {
+    pub(crate) fn examine(&self, trace: &Trace) -> Vec<Diagnostic> {
         self.checked.store(true, Ordering::Relaxed);
         let mut findings = self.look_around(trace);
         findings.extend(self.receivers.iter().filter_map(|receiver| unreachable(receiver)));
         findings
     }
 
-    fn look_around(&self, trace: &Trace) -> Vec<Finding> {
+    fn look_around(&self, trace: &Trace) -> Vec<Diagnostic> {
         let mut problems = Vec::new();
         if !trace.exports() && !self.foreign {
-            problems.push(Problem::NoExporter);
+            problems.push(DiagnosticKind::NoExporter);
         }
         if !trace.propagates() {
-            problems.push(Problem::NoPropagator);
+            problems.push(DiagnosticKind::NoPropagator);
         }
         // What goes nowhere is not sampled either: that was nobody's choice.
         if (trace.exports() || self.foreign) && trace.records_nothing() {
-            problems.push(Problem::NothingSampled);
+            problems.push(DiagnosticKind::NothingSampled);
         }
         if trace.exports() || self.foreign {
             problems.extend(subscriber_problem());
@@ -169,33 +172,33 @@ impl Doctor {
             self.other_tracer.store(true, Ordering::Relaxed);
         }
         if self.other_tracer.load(Ordering::Relaxed) {
-            problems.push(Problem::OtherTracer);
+            problems.push(DiagnosticKind::OtherTracer);
         }
-        problems.into_iter().map(|problem| Finding { problem, detail: String::new() }).collect()
+        problems.into_iter().map(|kind| Diagnostic { kind, detail: String::new() }).collect()
     }
 }
 
-fn log(findings: impl IntoIterator<Item = Finding>) {
+fn log(findings: impl IntoIterator<Item = Diagnostic>) {
     for finding in findings {
-        tracing::error!(target: "steeple_trace", problem = ?finding.problem, "tracing: {finding}");
+        tracing::error!(target: "steeple_trace", problem = ?finding.kind, "tracing: {finding}");
     }
 }
 
 /// Tries the callsite of server spans, below a parent that is not sampled: nothing comes of it.
-fn subscriber_problem() -> Option<Problem> {
-    let span = server_span("doctor");
+fn subscriber_problem() -> Option<DiagnosticKind> {
+    let span = server_span("diagnose");
     let parent =
         Context::new().with_remote_span_context(span_context(&TraceContext::new_root(), TraceState::default()));
     match span.set_parent(parent) {
         Ok(()) | Err(SetParentError::AlreadyStarted) => None,
-        Err(SetParentError::SpanDisabled) => Some(Problem::Filtered),
-        Err(SetParentError::LayerNotFound) => Some(Problem::NoLayer),
+        Err(SetParentError::SpanDisabled) => Some(DiagnosticKind::Filtered),
+        Err(SetParentError::LayerNotFound) => Some(DiagnosticKind::NoLayer),
     }
 }
 
 /// Whether a span that was told its id gets another: then it does not come from our provider.
 fn has_other_tracer(owner: Owner) -> bool {
-    let span = server_span("doctor");
+    let span = server_span("diagnose");
     let trace = TraceContext::new_root();
     let parent =
         Context::new().with_remote_span_context(span_context(&TraceContext::new_root(), TraceState::default()));
@@ -206,9 +209,11 @@ fn has_other_tracer(owner: Owner) -> bool {
     span.context().span().span_context().span_id().to_bytes() != trace.span_id().to_bytes()
 }
 
-fn unreachable(receiver: &str) -> Option<Finding> {
-    let found =
-        |error: std::io::Error| Finding { problem: Problem::Unreachable, detail: format!("{receiver}: {error}") };
+fn unreachable(receiver: &str) -> Option<Diagnostic> {
+    let found = |error: std::io::Error| Diagnostic {
+        kind: DiagnosticKind::Unreachable,
+        detail: format!("{receiver}: {error}"),
+    };
     let mut last = None;
     match receiver.to_socket_addrs() {
         Ok(addresses) => {

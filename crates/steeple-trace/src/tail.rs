@@ -1,46 +1,47 @@
-//! Tail keep: spans of an exchange are held until its end, and kept when it turned out to matter.
+//! Tail sampling: spans of an exchange are held until its end, and exported if it failed or was slow.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use opentelemetry::{Value, trace::SpanContext};
 use opentelemetry_sdk::trace::SpanData;
-use steeple_core::{End, Exchange, SpanId, Text};
+use steeple_core::{End, Exchange, Signal, SpanId, Text, clock};
+use steeple_export::Pipeline;
 
-use crate::{
-    export::{Counters, Queue},
-    size::size_of_span,
-};
+use crate::{TraceStats, size::size_of_span};
 
-/// Holds the spans of each exchange until its end and keeps those that failed, panicked, were cancelled or slow.
+/// Holds the spans of each exchange until its end and exports those of exchanges that failed, panicked, were cancelled or
+/// slow.
 ///
-/// Costs a span for every exchange, also for those that are not kept.
+/// Costs a span for every exchange, also for those that are sampled out.
 ///
-/// An exchange that is held passes `sampled=00` on, because nobody knows yet: if it is kept, its own spans are there in
-/// full, but those of services further down only if they keep their own. Its log lines say that it is not sampled,
-/// too. Exchanges of the base rate (see [`Sampling`](crate::Sampling)) pass `01` on and are whole everywhere.
+/// An exchange that is held passes `sampled=00` on, because the decision comes at its end: if it is kept, its own spans are
+/// exported in full, but those of the services it calls only if they keep theirs. Its log lines show it as not sampled, too.
+/// Exchanges of the base rate (see [`Sampling`](crate::Sampling)) pass `01` on and are whole everywhere.
 ///
 /// # Examples
 /// ```
 /// use std::time::Duration;
-/// use steeple_trace::{Keep, Sampling, Trace};
+/// use steeple_trace::{Sampling, TailSampling, Trace};
 ///
 /// // One in a hundred, and beside them every failed one and every slow one.
 /// let trace = Trace::builder()
 ///     .sampling(Sampling::ratio(0.01))
-///     .keep(Keep::new().slow(Duration::from_millis(500)).slow_route("/reports/{id}", Duration::from_secs(20)));
+///     .tail_sampling(TailSampling::new().slow(Duration::from_millis(500)).slow_route("/reports/{id}", Duration::from_secs(20)));
 /// # let _unused = trace;
 /// ```
 #[must_use = "options do nothing until a builder gets them"]
 #[derive(Clone, Debug)]
-pub struct Keep {
+#[doc(alias = "keep")]
+#[doc(alias = "tail keep")]
+pub struct TailSampling {
     slow: Duration,
     slow_routes: Vec<(String, Duration)>,
     unusual: Option<(f64, Duration)>,
@@ -48,7 +49,7 @@ pub struct Keep {
     max_spans: usize,
 }
 
-impl Keep {
+impl TailSampling {
     /// Keeps failures, panics, cancellations and what takes longer than a second; holds at most 32 MiB.
     pub fn new() -> Self {
         Self {
@@ -84,13 +85,18 @@ impl Keep {
 
     /// The most memory that held spans may take together, in bytes. Default: 32 MiB.
     ///
-    /// Beyond it, spans below the exchange's own are lost, and counted; the exchange's own span is not.
+    /// While less than half of it is taken, an exchange may hold all that is left of that half; beyond that, its share: that
+    /// half, divided by the number of open exchanges. So a few that hold much leave room for all others. An exchange that has
+    /// been open for as long as is slow for it will be kept: its spans are exported at once and take no memory here.
+    ///
+    /// What exceeds this is dropped and counted, inner spans first; the exchange's own span never is.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
         self
     }
 
-    /// The most spans that one exchange may have held. Default: 512.
+    /// The most spans that one exchange may have held. Default: 512. Beyond it, inner spans are dropped first, so that those
+    /// that are kept have their parents.
     pub fn max_spans(mut self, spans: usize) -> Self {
         self.max_spans = spans;
         self
@@ -122,7 +128,7 @@ impl Keep {
     }
 }
 
-impl Default for Keep {
+impl Default for TailSampling {
     fn default() -> Self {
         Self::new()
     }
@@ -202,37 +208,103 @@ impl Slot {
 /// Spans that end after their exchange still follow its decision, for this many kept exchanges.
 const REMEMBERED: usize = 256;
 const SHARDS: usize = 8;
+/// How often, at most, all open exchanges are searched for those that are slow already.
+const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The spans of one exchange.
 #[derive(Debug)]
 struct Held {
+    exchange: Exchange,
     own: SpanId,
     spans: Vec<SpanData>,
+    bytes: usize,
+    /// It is slow already: it will be kept, so nothing is held.
+    is_kept: bool,
+}
+
+impl Held {
+    /// Makes room for one more span: inner ones go, if the new one is their parent. Returns how many went, and their size.
+    /// `None`: there is no room.
+    fn make_room(
+        &mut self,
+        span: &SpanData,
+        size: usize,
+        max_spans: usize,
+        max_bytes: usize,
+    ) -> Option<(usize, usize)> {
+        let (spans, bytes) = (max_spans.checked_sub(1)?, max_bytes.checked_sub(size)?);
+        if self.spans.len() <= spans && self.bytes <= bytes {
+            return Some((0, 0));
+        }
+        let id = span.span_context.span_id();
+        let is_outer = self.spans.iter().any(|held| held.parent_span_id == id);
+        is_outer.then(|| self.shrink(spans, bytes))
+    }
+
+    /// Drops spans that no other one is below of, the last ones first, until no more than this is left. Returns how many went,
+    /// and their size.
+    fn shrink(&mut self, max_spans: usize, max_bytes: usize) -> (usize, usize) {
+        let (count, bytes) = (self.spans.len(), self.bytes);
+        while self.spans.len() > max_spans || self.bytes > max_bytes {
+            let parents: HashSet<_> = self.spans.iter().map(|held| held.parent_span_id).collect();
+            let mut place = self.spans.len();
+            while place > 0 && (self.spans.len() > max_spans || self.bytes > max_bytes) {
+                place = place.saturating_sub(1);
+                let is_leaf = self.spans.get(place).is_some_and(|held| !parents.contains(&held.span_context.span_id()));
+                if is_leaf {
+                    let leaf = self.spans.remove(place);
+                    self.bytes = self.bytes.saturating_sub(size_of_span(&leaf));
+                }
+            }
+            if self.spans.is_empty() || count == self.spans.len() {
+                // Spans that are parents of each other: no SDK makes them.
+                break;
+            }
+        }
+        (count.saturating_sub(self.spans.len()), bytes.saturating_sub(self.bytes))
+    }
 }
 
 /// The spans that wait for the end of their exchange.
 #[derive(Debug)]
 pub(crate) struct Hold {
     usual: Usual,
-    keep: Keep,
+    tail: TailSampling,
     next: AtomicU64,
+    open: AtomicUsize,
     bytes: AtomicUsize,
     shards: [Mutex<HashMap<Slot, Held>>; SHARDS],
     kept: Mutex<VecDeque<Slot>>,
-    queue: Arc<Queue<SpanData>>,
+    searched: Mutex<Option<Instant>>,
+    queue: Pipeline<SpanData>,
+    dropped: AtomicU64,
+    sampled_out: AtomicU64,
+    bytes_peak: AtomicU64,
 }
 
 impl Hold {
-    pub(crate) fn new(keep: Keep, queue: Arc<Queue<SpanData>>) -> Self {
+    pub(crate) fn new(tail: TailSampling, queue: Pipeline<SpanData>) -> Self {
         Self {
-            usual: Usual::new(if keep.unusual.is_some() { ROUTES } else { 0 }),
-            keep,
+            usual: Usual::new(if tail.unusual.is_some() { ROUTES } else { 0 }),
+            tail,
             next: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             shards: Default::default(),
             kept: Mutex::default(),
+            searched: Mutex::default(),
             queue,
+            dropped: AtomicU64::new(0),
+            sampled_out: AtomicU64::new(0),
+            bytes_peak: AtomicU64::new(0),
         }
+    }
+
+    /// Adds what this counts.
+    pub(crate) fn read_into(&self, stats: &mut TraceStats) {
+        stats.held_dropped = self.dropped.load(Ordering::Relaxed);
+        stats.sampled_out = self.sampled_out.load(Ordering::Relaxed);
+        stats.held_bytes_peak = self.bytes_peak.load(Ordering::Relaxed);
     }
 
     fn shard(&self, slot: Slot) -> MutexGuard<'_, HashMap<Slot, Held>> {
@@ -241,38 +313,134 @@ impl Hold {
         self.shards.get(place).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn counters(&self) -> &Counters {
-        self.queue.counters()
-    }
-
     /// Begins to hold the spans of an exchange whose own has this id.
-    pub(crate) fn begin(&self, own: SpanId) -> Slot {
+    pub(crate) fn begin(&self, exchange: &Exchange, own: SpanId) -> Slot {
         let slot = Slot(self.next.fetch_add(1, Ordering::Relaxed));
-        self.shard(slot).insert(slot, Held { own, spans: Vec::new() });
+        let held = Held { exchange: exchange.clone(), own, spans: Vec::new(), bytes: 0, is_kept: false };
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.shard(slot).insert(slot, held);
         slot
     }
 
     /// A span has ended.
     pub(crate) fn push(&self, slot: Slot, span: SpanData) {
         let size = size_of_span(&span);
+        self.reclaim(size);
         let mut shard = self.shard(slot);
         let Some(held) = shard.get_mut(&slot) else {
             drop(shard);
             self.late(slot, span);
             return;
         };
-        // The exchange's own span comes last and is what the others hang from: it is never the one to go.
-        let bytes = self.bytes.fetch_add(size, Ordering::Relaxed).saturating_add(size);
+        // The exchange's own span comes last, right before the decision, and is the parent of the others: it is never dropped.
         let is_own = span.span_context.span_id().to_bytes() == held.own.to_bytes();
-        if !is_own && (held.spans.len() >= self.keep.max_spans || bytes > self.keep.max_bytes) {
+        if held.is_kept || (!is_own && self.is_slow(held, clock::now())) {
+            held.is_kept = true;
+            let spans = self.take(held);
             drop(shard);
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
-            self.counters().lose_held(1);
+            self.export(spans);
+            self.queue.push(sampled(span));
             return;
         }
+        let (max_spans, max_bytes) =
+            if is_own { (usize::MAX, usize::MAX) } else { (self.tail.max_spans, self.room(held)) };
+        let Some(freed) = held.make_room(&span, size, max_spans, max_bytes) else {
+            drop(shard);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        held.bytes = held.bytes.saturating_add(size);
         held.spans.push(span);
         drop(shard);
-        self.counters().held_bytes(self.bytes.load(Ordering::Relaxed));
+        self.count_freed(freed);
+        let bytes = self.bytes.fetch_add(size, Ordering::Relaxed).saturating_add(size);
+        self.bytes_peak.fetch_max(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn count_freed(&self, (spans, bytes): (usize, usize)) {
+        if spans > 0 {
+            self.dropped.fetch_add(spans as u64, Ordering::Relaxed);
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// How many bytes an exchange may hold now.
+    fn room(&self, held: &Held) -> usize {
+        let half = self.tail.max_bytes / 2;
+        let free = half.saturating_sub(self.bytes.load(Ordering::Relaxed));
+        held.bytes.saturating_add(free).max(self.share())
+    }
+
+    /// How many bytes each exchange may hold when they are scarce.
+    fn share(&self) -> usize {
+        let half = self.tail.max_bytes / 2;
+        half.checked_div(self.open.load(Ordering::Relaxed)).unwrap_or(half)
+    }
+
+    /// Looks for memory before it is needed: first with exchanges that are slow already, then with those that hold more than
+    /// their share. That frees half of all, so it is seldom.
+    fn reclaim(&self, size: usize) {
+        let needed = || self.bytes.load(Ordering::Relaxed).saturating_add(size);
+        if needed() > self.tail.max_bytes / 2 {
+            self.release_slow();
+        }
+        if needed() > self.tail.max_bytes {
+            let share = self.share();
+            for shard in &self.shards {
+                let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+                for held in shard.values_mut().filter(|held| held.bytes > share) {
+                    self.count_freed(held.shrink(usize::MAX, share));
+                }
+            }
+        }
+    }
+
+    fn is_slow(&self, held: &Held, now: Instant) -> bool {
+        let exchange = &held.exchange;
+        let slow = if exchange.route().is_none() && exchange.rpc_method().is_none() {
+            // Which threshold counts is not known yet.
+            self.tail.slow_routes.iter().map(|(_, slow)| *slow).fold(self.tail.slow, Duration::max)
+        } else {
+            self.tail.slow_for(exchange)
+        };
+        now.saturating_duration_since(exchange.started()) >= slow && !exchange.is_skipped(Signal::Traces)
+    }
+
+    /// Exports what exchanges hold that are slow already.
+    #[cold]
+    fn release_slow(&self) {
+        let now = clock::now();
+        {
+            let mut searched = self.searched.lock().unwrap_or_else(PoisonError::into_inner);
+            if searched.is_some_and(|at| now.saturating_duration_since(at) < SEARCH_INTERVAL) {
+                return;
+            }
+            *searched = Some(now);
+        }
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut spans = Vec::new();
+            for held in shard.values_mut().filter(|held| !held.spans.is_empty()) {
+                if self.is_slow(held, now) {
+                    held.is_kept = true;
+                    spans.append(&mut self.take(held));
+                }
+            }
+            drop(shard);
+            self.export(spans);
+        }
+    }
+
+    /// Takes what an exchange holds.
+    fn take(&self, held: &mut Held) -> Vec<SpanData> {
+        self.bytes.fetch_sub(std::mem::take(&mut held.bytes), Ordering::Relaxed);
+        std::mem::take(&mut held.spans)
+    }
+
+    fn export(&self, spans: Vec<SpanData>) {
+        for span in spans {
+            self.queue.push(sampled(span));
+        }
     }
 
     fn late(&self, slot: Slot, span: SpanData) {
@@ -280,27 +448,26 @@ impl Hold {
         if kept {
             self.queue.push(sampled(span));
         } else {
-            self.counters().leave_out(1);
+            self.sampled_out.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// The exchange is over and its own span has ended: all are exported, or none.
     pub(crate) fn end(&self, slot: Slot, exchange: &Exchange, end: &End) {
-        let keep = !exchange.is_skipped(steeple_core::Signal::Traces) && self.keep.wants(&self.usual, exchange, end);
-        let spans = self.shard(slot).remove(&slot).map_or_else(Vec::new, |held| held.spans);
-        self.bytes.fetch_sub(spans.iter().map(size_of_span).sum(), Ordering::Relaxed);
-        if keep {
+        let wanted = !exchange.is_skipped(Signal::Traces) && self.tail.wants(&self.usual, exchange, end);
+        let Some(mut held) = self.shard(slot).remove(&slot) else { return };
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        let spans = self.take(&mut held);
+        if wanted || held.is_kept {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.len() >= REMEMBERED {
                 kept.pop_front();
             }
             kept.push_back(slot);
             drop(kept);
-            for span in spans {
-                self.queue.push(sampled(span));
-            }
+            self.export(spans);
         } else {
-            self.counters().leave_out(spans.len());
+            self.sampled_out.fetch_add(spans.len() as u64, Ordering::Relaxed);
         }
     }
 }

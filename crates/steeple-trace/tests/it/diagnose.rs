@@ -1,4 +1,4 @@
-//! The self-check says what is wrong, as data and once in the log.
+//! What would keep spans from arriving is found, as data and once in the log.
 
 use std::{
     net::TcpListener,
@@ -8,13 +8,13 @@ use std::{
 
 use axum::{Router, routing::get as on_get};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
-use steeple_trace::{Otlp, Problem, Propagators, Sampling, Trace};
+use steeple_trace::{DiagnosticKind, Otlp, Propagators, Sampling, Trace};
 use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt};
 
 use crate::support::{Rig, ask, get};
 
-fn problems(trace: &Trace) -> Vec<Problem> {
-    trace.doctor().iter().map(steeple_trace::Finding::problem).collect()
+fn problems(trace: &Trace) -> Vec<DiagnosticKind> {
+    trace.diagnose().iter().map(steeple_trace::Diagnostic::kind).collect()
 }
 
 fn in_memory() -> Trace {
@@ -30,15 +30,15 @@ fn a_healthy_setup_has_no_problem_and_the_check_leaves_no_span() {
 
 #[test]
 fn each_way_of_seeing_nothing_is_named() {
-    assert_eq!(problems(&Trace::builder().build().unwrap()), [Problem::NoExporter]);
-    assert_eq!(problems(&in_memory()), [Problem::Filtered], "no subscriber at all takes no span");
+    assert_eq!(problems(&Trace::builder().build().unwrap()), [DiagnosticKind::NoExporter]);
+    assert_eq!(problems(&in_memory()), [DiagnosticKind::Filtered], "no subscriber at all takes no span");
     let plain = tracing_subscriber::registry();
-    tracing::subscriber::with_default(plain, || assert_eq!(problems(&in_memory()), [Problem::NoLayer]));
+    tracing::subscriber::with_default(plain, || assert_eq!(problems(&in_memory()), [DiagnosticKind::NoLayer]));
     let trace = in_memory();
     let quiet = tracing_subscriber::registry().with(trace.tracing_layer()).with(LevelFilter::WARN);
-    tracing::subscriber::with_default(quiet, || assert_eq!(problems(&trace), [Problem::Filtered]));
+    tracing::subscriber::with_default(quiet, || assert_eq!(problems(&trace), [DiagnosticKind::Filtered]));
     let silent = Rig::new(Trace::builder().propagators(Propagators::none()).sampling(Sampling::always_off()));
-    assert_eq!(problems(&silent.trace), [Problem::NoPropagator, Problem::NothingSampled]);
+    assert_eq!(problems(&silent.trace), [DiagnosticKind::NoPropagator, DiagnosticKind::NothingSampled]);
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_layer_with_another_tracer_is_found_out() {
     let provider = SdkTracerProvider::builder().build();
     let foreign = tracing_opentelemetry::layer().with_tracer(provider.tracer("theirs"));
     tracing::subscriber::with_default(tracing_subscriber::registry().with(foreign), || {
-        assert_eq!(problems(&in_memory()), [Problem::OtherTracer]);
+        assert_eq!(problems(&in_memory()), [DiagnosticKind::OtherTracer]);
     });
 }
 
@@ -62,7 +62,7 @@ async fn a_second_trace_in_the_process_gets_its_spans_and_says_whose_the_subscri
     let named = |rig: &Rig, name: &str| rig.spans().iter().filter(|span| span.name == name).count();
     assert_eq!((named(&first, "GET /"), named(&second, "GET /")), (1, 2));
     assert_eq!(problems(&first.trace), []);
-    assert_eq!(problems(&second.trace), [Problem::OtherTracer]);
+    assert_eq!(problems(&second.trace), [DiagnosticKind::OtherTracer]);
     // What the subscriber makes goes where the subscriber's layer sends it, below the right parents.
     assert_eq!((named(&first, "instrumented"), named(&second, "instrumented")), (3, 0));
     let parents: Vec<_> = [&first, &second].iter().flat_map(|rig| rig.spans()).map(|span| span.span_context).collect();
@@ -85,7 +85,7 @@ fn a_receiver_that_is_down_is_found_out() {
     };
     assert_eq!(check(), []);
     drop(listener);
-    assert_eq!(check(), [Problem::Unreachable]);
+    assert_eq!(check(), [DiagnosticKind::Unreachable]);
 }
 
 #[derive(Clone, Default)]
