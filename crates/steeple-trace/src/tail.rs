@@ -385,11 +385,11 @@ impl Hold {
             self.release_slow();
         }
         if needed() > self.tail.max_bytes {
-            let share = self.share();
+            let max_bytes = self.share();
             for shard in &self.shards {
                 let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-                for held in shard.values_mut().filter(|held| held.bytes > share) {
-                    self.count_freed(held.shrink(usize::MAX, share));
+                for held in shard.values_mut().filter(|held| held.bytes > max_bytes) {
+                    self.count_freed(held.shrink(usize::MAX, max_bytes));
                 }
             }
         }

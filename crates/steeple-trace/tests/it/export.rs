@@ -328,7 +328,7 @@ async fn a_child_whose_receiver_refuses() {
             if event.metadata().target() == "steeple::export" {
                 let mut text = String::new();
                 event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
-                    text.push_str(&format!("{}={value:?} ", field.name()));
+                    text = format!("{text}{}={value:?} ", field.name());
                 });
                 self.0.lock().unwrap().push(text);
             }
