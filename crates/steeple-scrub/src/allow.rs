@@ -146,6 +146,7 @@ impl HeaderPolicy {
             && self.denied.iter().any(|denied| name.contains(&**denied))
     }
 
+    #[inline]
     pub(crate) fn is_allowed(&self, name: &str) -> bool {
         let exact = self.exact.get(name.len()).is_some_and(|names| names.iter().any(|known| **known == *name));
         exact || self.prefixes.iter().any(|prefix| name.starts_with(&**prefix)) && !self.is_denied(name)

@@ -9,6 +9,7 @@ use crate::{
 };
 
 /// Why a value in a structure, not in prose, has to go as a whole. `value` is what it reads as once decoded.
+#[inline]
 pub(crate) fn verdict(policy: &Policy, class: Class, value: &[u8]) -> Option<Rule> {
     if value.is_empty() || policy.is_marker(value) {
         return None;
@@ -22,6 +23,7 @@ pub(crate) fn verdict(policy: &Policy, class: Class, value: &[u8]) -> Option<Rul
 }
 
 /// The first rule that finds something in `value`.
+#[inline]
 pub(crate) fn hit(policy: &Policy, value: &[u8]) -> Option<Rule> {
     let mut findings = Findings::new();
     text::find(policy, value, &mut findings);

@@ -33,13 +33,15 @@ pub(super) struct Key<'t> {
 
 impl Key<'_> {
     /// A value of this name is nearly always secret; the others are asked first.
+    #[inline]
     pub(super) fn is_sure(&self) -> bool {
         matches!(self.class, Class::Strong | Class::Word)
     }
 }
 
-/// The name before the separator at `sign`.
-pub(super) fn key<'t>(text: &'t [u8], sign: usize, names: &Names) -> Option<Key<'t>> {
+/// The name before the separator at `sign`: where it is, and whether it is in quotes.
+#[inline]
+pub(super) fn name_before(text: &[u8], sign: usize) -> Option<(usize, usize, bool)> {
     let mut end = run_back(text, sign, 2, |byte| byte == b' ');
     let mut quoted = false;
     if at(text, end.wrapping_sub(1)) == b']' && is_quote(at(text, end.wrapping_sub(2))) {
@@ -51,9 +53,13 @@ pub(super) fn key<'t>(text: &'t [u8], sign: usize, names: &Names) -> Option<Key<
         end = run_back(text, end.saturating_sub(1), 8, |byte| byte == b'\\');
     }
     let start = run_back(text, end, 64, is_name);
-    if start == end {
-        return None;
-    }
+    (start < end).then_some((start, end, quoted))
+}
+
+/// The name before the separator at `sign`, and its class.
+#[inline]
+pub(super) fn key<'t>(text: &'t [u8], sign: usize, names: &Names) -> Option<Key<'t>> {
+    let (start, end, quoted) = name_before(text, sign)?;
     let (class, name) = if quoted {
         (name::classify(cut(text, start, end), names), cut(text, start, end))
     } else {

@@ -3,7 +3,7 @@
 
 use super::{
     Findings, add, at, before, cut, is_space,
-    key::{Key, is_name, key},
+    key::{Key, is_name, name_before},
     pair::is_empty,
     phrase::Known,
     remark::is_placeholder,
@@ -19,6 +19,7 @@ use crate::{
 const NEAR: usize = 256;
 
 /// Says that its value is a name: `name="password"`.
+#[inline]
 pub(super) fn is_label(name: &[u8]) -> bool {
     matches!(
         name,
@@ -28,7 +29,6 @@ pub(super) fn is_label(name: &[u8]) -> bool {
             | b"key"
             | b"Key"
             | b"KEY"
-            | b"k"
             | b"id"
             | b"field"
             | b"header"
@@ -45,6 +45,7 @@ fn is_value_label(name: &[u8]) -> bool {
 }
 
 /// `("password", "…")` and `["password", "…"]`, at the quote that ends the name.
+#[inline(never)]
 pub(super) fn two(text: &[u8], quote: usize, known: Known<'_>, findings: &mut Findings) -> Option<usize> {
     let mark = at(text, quote);
     let start = run_back(text, quote, 64, is_name);
@@ -77,6 +78,7 @@ fn take(text: &[u8], open: usize, end: usize, is: bool, known: Known<'_>, findin
 }
 
 /// A name that stands as a value, after the separator at `sign`: finds the value that belongs to it.
+#[inline(never)]
 pub(super) fn labeled(
     text: &[u8],
     sign: usize,
@@ -91,10 +93,13 @@ pub(super) fn labeled(
     if let Some((open, close)) = part(text, label, end) {
         return take(text, open, close, true, known, findings);
     }
-    let (open, close) =
-        after(text, end, known).or_else(|| ahead(text, label.end.saturating_sub(label.name.len()), known))?;
+    let (open, close) = after(text, end).or_else(|| ahead(text, label.end.saturating_sub(label.name.len())))?;
     take(text, open, close, true, known, findings)?;
     Some(end)
+}
+
+fn label_before(text: &[u8], sign: usize) -> &[u8] {
+    name_before(text, sign).map_or(&[], |(start, end, _)| cut(text, start, end))
 }
 
 /// The value after the separator at `sign`, in quotes or one word.
@@ -110,7 +115,7 @@ fn plain(text: &[u8], sign: usize) -> Option<(usize, usize)> {
 }
 
 /// Looks for `value=…` after the name.
-fn after(text: &[u8], from: usize, known: Known<'_>) -> Option<(usize, usize)> {
+fn after(text: &[u8], from: usize) -> Option<(usize, usize)> {
     let limit = text.len().min(from.saturating_add(NEAR));
     let near = cut(text, 0, limit);
     let mut here = from;
@@ -119,12 +124,16 @@ fn after(text: &[u8], from: usize, known: Known<'_>) -> Option<(usize, usize)> {
         match at(near, here) {
             b'\n' if at(near, here.saturating_add(1)) == b'\n' => return None,
             b'\n' => {}
-            b'=' | b':' => match key(near, here, known.names) {
-                Some(key) if is_value_label(key.name) => return plain(text, here),
+            b'=' | b':' => {
+                let name = label_before(near, here);
+                if is_value_label(name) {
+                    return plain(text, here);
+                }
                 // The next one's name.
-                Some(key) if is_label(key.name) => return None,
-                _ => {}
-            },
+                if is_label(name) {
+                    return None;
+                }
+            }
             _ => return None,
         }
         here = here.saturating_add(1);
@@ -132,7 +141,7 @@ fn after(text: &[u8], from: usize, known: Known<'_>) -> Option<(usize, usize)> {
 }
 
 /// Looks for `value=…` before the name.
-fn ahead(text: &[u8], label: usize, known: Known<'_>) -> Option<(usize, usize)> {
+fn ahead(text: &[u8], label: usize) -> Option<(usize, usize)> {
     let from = run_back(text, label, NEAR, |byte| !matches!(byte, b'{' | b'<'));
     if from == label.saturating_sub(NEAR) {
         return None;
@@ -144,7 +153,7 @@ fn ahead(text: &[u8], label: usize, known: Known<'_>) -> Option<(usize, usize)> 
         if here >= label {
             return None;
         }
-        if key(near, here, known.names).is_some_and(|key| is_value_label(key.name)) {
+        if is_value_label(label_before(near, here)) {
             return plain(text, here);
         }
         here = here.saturating_add(1);

@@ -8,10 +8,12 @@ pub(crate) const FEWEST: u32 = 9;
 
 pub(crate) fn find(text: &[u8], findings: &mut Findings) {
     let mut from = 0;
-    while from < text.len() {
-        from = run(text, from, |byte| !is_alnum(byte));
-        let word = run(text, from, is_alnum);
-        let byte = at(text, from);
+    while let Some(&byte) = text.get(from) {
+        if !is_alnum(byte) {
+            from = from.saturating_add(1);
+            continue;
+        }
+        let word = run(text, from.saturating_add(1), is_alnum);
         let end = if byte.is_ascii_digit() {
             number(text, from, word, findings)
         } else if at(text, from.saturating_add(2)).is_ascii_digit() {

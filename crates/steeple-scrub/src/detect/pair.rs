@@ -3,7 +3,7 @@
 
 use super::{
     Findings, Table, add, at, before, command, cut, element, is_blank, is_in, is_space,
-    key::{Key, key},
+    key::{Key, is_name, key},
     list,
     phrase::Known,
     random::{is_prose, looks_opaque},
@@ -57,6 +57,11 @@ fn pair(text: &[u8], sign: usize, known: Known<'_>, findings: &mut Findings) -> 
     // `:=`, `::=`, `?=`, `+=`, `.=`, `??=`, `||=`
     let operator =
         if colon { sign } else { run_back(text, sign, 3, |byte| matches!(byte, b':' | b'?' | b'+' | b'.' | b'|')) };
+    // `q=0.9`: one letter says nothing, unless the configuration says otherwise.
+    let letter = operator.saturating_sub(1);
+    if at(text, letter).is_ascii_alphanumeric() && !is_name(before(text, letter)) && known.names.denied.is_empty() {
+        return None;
+    }
     let types =
         || if colon || before(text, operator) != b' ' { None } else { typed(text, sign, operator, known.names) };
     let key = match key(text, operator, known.names) {
@@ -108,6 +113,7 @@ fn pair(text: &[u8], sign: usize, known: Known<'_>, findings: &mut Findings) -> 
 }
 
 /// `token: &str = …`: the name before the type that stands before the `=` at `sign`.
+#[inline(never)]
 fn typed<'t>(text: &'t [u8], sign: usize, operator: usize, names: &Names) -> Option<Key<'t>> {
     let from = operator.saturating_sub(64);
     let colon = from.saturating_add(memchr::memrchr(b':', cut(text, from, operator))?);

@@ -1,6 +1,7 @@
 //! Values that are none: placeholders, and what messages say about a secret.
 
 /// Does it stand for a value, or say that there is none?
+#[inline]
 pub(super) fn is_placeholder(content: &[u8]) -> bool {
     const NOTHING: [&[u8]; 18] = [
         b"null",
@@ -42,6 +43,7 @@ pub(super) fn is_placeholder(content: &[u8]) -> bool {
 }
 
 /// What an error message says about a password: "password: must be longer".
+#[inline]
 pub(super) fn is_remark(content: &[u8]) -> bool {
     const REMARKS: [&[u8]; 42] = [
         b"required",

@@ -387,6 +387,7 @@ const LOOSE: [&[u8]; 22] = [
 static BEFORE: Table = table(b"SQlcyoar2sepd");
 
 /// May a token begin in a text that has no run of [`SHORTEST_RUN`](super::token::SHORTEST_RUN) letters, digits, `_` and `-`?
+#[inline(never)]
 pub(super) fn may_begin(text: &[u8], scan: Scan) -> bool {
     let opens = |mark: usize| {
         is_in(&BEFORE, before(text, mark))

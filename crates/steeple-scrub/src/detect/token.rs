@@ -29,13 +29,17 @@ static SLACK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"xox"));
 
 /// May there be a token in a text that has no run of [`SHORTEST_RUN`]: a short one, or one with `+`, `/`, `=`, `.` or `~` in it?
 /// `stretch` is the length of the longest part without spaces.
+#[inline]
 pub(crate) fn may_be_split(text: &[u8], scan: Scan, stretch: usize) -> bool {
-    stretch >= SPLIT && shape::may_begin(text, scan)
-        || scan.has_run(10)
-            && scan.has(kind::DASH)
-            && SLACK.find_iter(text).any(|at| is_short(text.get(at..).unwrap_or_default()))
+    stretch >= SPLIT && shape::may_begin(text, scan) || scan.has_run(10) && scan.has(kind::DASH) && may_be_short(text)
 }
 
+#[inline(never)]
+fn may_be_short(text: &[u8]) -> bool {
+    SLACK.find_iter(text).any(|at| is_short(text.get(at..).unwrap_or_default()))
+}
+
+#[inline(never)]
 pub(crate) fn find(text: &[u8], findings: &mut Findings) {
     let mut from = 0;
     while from < text.len() {

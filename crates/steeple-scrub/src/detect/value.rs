@@ -17,6 +17,7 @@ pub(super) struct Value {
 pub(super) const LOOK: usize = 512;
 
 /// The value that begins at `start`. `sure`: it is secret whatever it says, or is known to be; it is read to its end.
+#[inline]
 pub(super) fn value(text: &[u8], start: usize, key: &Key<'_>, prose: bool, sure: bool) -> Option<Value> {
     let max = if sure { text.len() } else { LOOK };
     if let Some((open, end)) = quoted(text, start, max) {
@@ -178,6 +179,7 @@ fn pair_follows(text: &[u8], start: usize) -> bool {
 }
 
 /// The lines of a YAML block, `|` or `>` and lines that are indented: its first and last byte that are not blank.
+#[inline]
 pub(super) fn block(text: &[u8], start: usize) -> Option<(usize, usize)> {
     if !matches!(at(text, start), b'|' | b'>') {
         return None;

@@ -56,12 +56,13 @@ fn classify_short(name: &[u8], names: &Names) -> Class {
         let denied = byte.is_some_and(|byte| names.denied.iter().any(|denied| **denied == [byte]));
         return if denied { Class::Strong } else { Class::Open };
     }
-    let foreign = !name.is_ascii() && FOREIGN.iter().any(|word| memchr::memmem::find(name, word.as_bytes()).is_some());
     let mut room = [0; MAX];
+    let raw = name;
     let name = Normal::of(name, &mut room);
     let all = name.all;
     let denied = names.denied.iter().any(|denied| memchr::memmem::find(all, denied).is_some());
-    let class = if denied || foreign { Class::Strong } else { built_in(&name) };
+    // Only letters of other alphabets, and signs, are missing from `all`.
+    let class = if denied || all.len() < raw.len() && is_foreign(raw) { Class::Strong } else { built_in(&name) };
     // Asked last: most names need no exception.
     if class > Class::Open && names.excepted.iter().any(|excepted| **excepted == *all) {
         return Class::Open;
@@ -188,6 +189,13 @@ fn secret_words(name: &Normal<'_>) -> Class {
         return Class::Strong;
     }
     if SUSPICIOUS.has(word) { Class::Weak } else { Class::Open }
+}
+
+/// Is a word of [`FOREIGN`] in the name?
+#[cold]
+#[inline(never)]
+fn is_foreign(name: &[u8]) -> bool {
+    !name.is_ascii() && FOREIGN.iter().any(|word| memchr::memmem::find(name, word.as_bytes()).is_some())
 }
 
 fn is_filler(word: &[u8]) -> bool {

@@ -84,18 +84,18 @@ const fn pairs() -> [(u32, u32); 32] {
 
 /// Does one of [`ANYWHERE`] stand in the name?
 pub(super) fn is_anywhere(name: &Normal<'_>) -> bool {
-    let all = name.all;
+    let mut rest = name.all;
     // No word is shorter than four letters.
-    for (at, window) in all.windows(4).enumerate() {
-        let [first, second, third, _] = window else { continue };
+    while let [first, second, third, _, ..] = rest {
         let follows = |letter: u8| PAIRS.get(usize::from(letter & 31)).copied().unwrap_or_default();
-        if follows(*first).0 >> (second & 31) & follows(*second).1 >> (third & 31) & 1 == 0 {
-            continue;
-        }
-        let rest = all.get(at..).unwrap_or_default();
-        if ANYWHERE.iter().any(|word| rest.starts_with(word)) && !HARMLESS.iter().any(|word| rest.starts_with(word)) {
+        if follows(*first).0 >> (second & 31) & 1 != 0
+            && follows(*second).1 >> (third & 31) & 1 != 0
+            && ANYWHERE.iter().any(|word| rest.starts_with(word))
+            && !HARMLESS.iter().any(|word| rest.starts_with(word))
+        {
             return true;
         }
+        rest = rest.get(1..).unwrap_or_default();
     }
     false
 }
