@@ -56,6 +56,7 @@ mod allow;
 mod builder;
 #[cfg(any(test, feature = "test-util"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+#[path = "../test-util/corpus/mod.rs"]
 pub mod corpus;
 mod detect;
 mod error;
@@ -70,6 +71,7 @@ mod name;
 mod policy;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+#[path = "../test-util/property.rs"]
 pub mod property;
 mod scan;
 mod scrubbed;

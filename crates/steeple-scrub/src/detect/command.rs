@@ -73,7 +73,7 @@ pub(super) fn option(text: &[u8], dash: usize, known: Known<'_>, findings: &mut 
     let content = cut(text, open, end);
     let (rule, is) = match form {
         Form::User => (Rule::Userinfo, is_user(content)),
-        Form::Either | Form::Joined => (Rule::Key, !content.starts_with(b"-")),
+        Form::Either | Form::Joined => (Rule::Key, !is_option(content)),
     };
     if !is || content.is_empty() || is_placeholder(content) || known.is_marker(content) {
         return None;
@@ -107,11 +107,14 @@ pub(super) fn flag(text: &[u8], start: usize, known: Known<'_>, findings: &mut F
         return None;
     }
     let class = name::classify(cut(text, name, end), known.names);
+    if class <= Class::Weak && !user {
+        return None;
+    }
     let value = run(text, end, |byte| matches!(byte, b' ' | b'='));
     let (open, close) =
         quoted(text, value, text.len()).unwrap_or_else(|| (value, run(text, value, |byte| !is_blank(byte))));
     let content = cut(text, open, close);
-    if content.is_empty() || content.starts_with(b"-") || known.is_marker(content) || is_placeholder(content) {
+    if content.is_empty() || is_option(content) || known.is_marker(content) || is_placeholder(content) {
         return None;
     }
     let rule = match class {
@@ -122,6 +125,11 @@ pub(super) fn flag(text: &[u8], start: usize, known: Known<'_>, findings: &mut F
     };
     add(findings, open, close, rule);
     Some(close)
+}
+
+/// `--verbose`, `-xvf`: the next option, and not a value that happens to begin with a dash.
+fn is_option(word: &[u8]) -> bool {
+    word.starts_with(b"--") || word.starts_with(b"-") && (word.len() < 10 || !word.iter().any(u8::is_ascii_digit))
 }
 
 /// `user:password`, and neither a URL, a port nor the ids of a user and a group.

@@ -37,7 +37,8 @@ pub(super) fn find(text: &[u8], start: usize, known: Known<'_>, findings: &mut F
     if is_empty(content) || known.is_marker(trim(content)) || is_placeholder(trim(content)) {
         return None;
     }
-    let closed = matches!(at(text, end), b'<' | b']') && matches!(at(text, end.saturating_add(1)), b'/' | b']');
+    let cdata = open > close.saturating_add(CDATA.len()) && cut(text, 0, open).ends_with(CDATA);
+    let closed = cdata || at(text, end) == b'<' && at(text, end.saturating_add(1)) == b'/';
     // `Vec<Token> has`, `<token> or`: without an end tag it takes more to be an element.
     let alone = next == b'>'
         && !before(text, start).is_ascii_alphanumeric()

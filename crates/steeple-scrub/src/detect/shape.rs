@@ -92,6 +92,9 @@ const fn random(prefix: &'static str, body: Body, min: usize, rule: Rule) -> Sha
     Shape { prefix, body, min, proof: Proof::Random, rule }
 }
 
+/// How much of a body is looked at before the token is found.
+const LOOK: usize = 512;
+
 /// Sorted by first byte; `FIRST` depends on it.
 const SHAPES: &[Shape] = &[
     exact("4b1d", Body::Alnum, 38, Rule::Token),
@@ -333,7 +336,8 @@ pub(super) fn shaped(text: &[u8], start: usize) -> Option<(usize, Rule)> {
             return None;
         }
         let body = start.saturating_add(shape.prefix.len());
-        let max = if shape.proof == Proof::Random { 512 } else { usize::MAX };
+        // What may be rejected after all must not cost its whole length at each place.
+        let max = if shape.proof == Proof::Length { shape.min.saturating_add(1) } else { LOOK };
         let end = run_max(text, body, max, |byte| shape.body.has(byte));
         let long = end.saturating_sub(body);
         // A body of capitals or hexadecimal that goes on as something else is another word.

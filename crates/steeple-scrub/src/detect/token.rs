@@ -109,6 +109,9 @@ fn jwt(text: &[u8], start: usize) -> Option<usize> {
     let json = dot && at(text, payload) == b'e' && at(text, payload.saturating_add(1)) == b'y';
     if !(json && payload_end.saturating_sub(payload) >= 4) {
         // One part alone may be anyone's JSON; a JWT's header names its algorithm.
+        if at(text, start.saturating_add(2)) != b'J' {
+            return None;
+        }
         let head = super::scheme::base64(cut(text, start, header), 256);
         let names = [&b"\"alg\""[..], b"\"enc\"", b"\"typ\"", b"\"kid\""];
         if !names.iter().any(|name| memchr::memmem::find(&head, name).is_some()) {

@@ -43,6 +43,7 @@ fn alphabet(class: &str) -> &'static str {
     match class {
         "digit" => "0123456789",
         "hex" => "0123456789abcdef",
+        "hex-upper" => "0123456789ABCDEF",
         "hexany" => "0123456789abcdefABCDEF",
         "a-h" => "0123456789abcdefgh",
         "letter" => "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
@@ -57,6 +58,8 @@ fn alphabet(class: &str) -> &'static str {
         "url" => "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-",
         "padded" => "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-=",
         "scale" => "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_-=.",
+        "lower-scale" => "0123456789abcdefghijklmnopqrstuvwxyz_-=.",
+        "percent" => "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz%",
         "azure" => "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_~.",
         "azure-end" => "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_~.-",
         "lower-base64" => "0123456789abcdefghijklmnopqrstuvwxyz+/_=-",

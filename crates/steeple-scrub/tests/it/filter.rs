@@ -2,16 +2,24 @@
 
 use std::{
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-/// Built by `cargo test` beside this binary's folder.
+/// The example beside this binary's folder: `cargo test` builds it, `cargo test --test it` alone does not.
 fn filter() -> Command {
-    let deps: PathBuf = std::env::current_exe().unwrap();
-    let name = format!("scrub-lines{}", std::env::consts::EXE_SUFFIX);
-    let path = deps.parent().and_then(|deps| deps.parent()).unwrap().join("examples").join(name);
-    assert!(path.exists(), "{} is not built: run `cargo test` without naming a target", path.display());
+    let this: PathBuf = std::env::current_exe().unwrap();
+    let profile = this.parent().and_then(Path::parent).unwrap();
+    let path = profile.join("examples").join(format!("scrub-lines{}", std::env::consts::EXE_SUFFIX));
+    if !path.exists() {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--example", "scrub-lines", "--target-dir"]).arg(profile.parent().unwrap());
+        build.args(if cfg!(debug_assertions) { &[][..] } else { &["--release"] });
+        assert!(
+            build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success(),
+            "the example does not build"
+        );
+    }
     Command::new(path)
 }
 

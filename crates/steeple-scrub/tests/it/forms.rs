@@ -222,6 +222,6 @@ fn is_marker(text: &str) -> bool {
 }
 
 /// Are any eight characters of `value` in a row left in `seen`?
-fn survives(value: &str, seen: &str) -> bool {
+pub(crate) fn survives(value: &str, seen: &str) -> bool {
     value.as_bytes().windows(8).any(|part| memchr::memmem::find(seen.as_bytes(), part).is_some())
 }

@@ -11,6 +11,13 @@
 )]
 
 mod cases;
+#[cfg(all(feature = "test-util", feature = "json"))]
+mod corpus;
+mod cost;
 mod draw;
 mod filter;
 mod forms;
+mod named;
+#[cfg(all(feature = "test-util", feature = "json"))]
+mod properties;
+mod surfaces;

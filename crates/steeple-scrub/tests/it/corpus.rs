@@ -1,6 +1,4 @@
 //! Every secret of the corpus goes, every look-alike stays. Prints the table.
-#![expect(clippy::print_stdout, reason = "the table is the report")]
-#![cfg(all(feature = "test-util", feature = "json"))]
 
 use std::collections::BTreeMap;
 

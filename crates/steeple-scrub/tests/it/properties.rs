@@ -1,5 +1,4 @@
 //! What holds for every input, on every surface; the fuzz targets check the same.
-#![cfg(all(feature = "test-util", feature = "json"))]
 
 use proptest::prelude::*;
 use steeple_scrub::{Scrubber, corpus, property};
