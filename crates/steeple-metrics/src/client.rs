@@ -342,7 +342,9 @@ impl CallObserver for ClientCalls {
         }
         #[cfg(feature = "otel")]
         if let Some(otel) = &calls.core.otel {
-            otel.call(call, server, state.version, timed, end);
+            let template = calls.core.folded.shown(template);
+            let port = calls.port(call, &state.server);
+            otel.call(call, (server, &port, &template), state.version, timed, end);
         }
     }
 }

@@ -17,6 +17,8 @@ enum Kind {
     TooMany,
     #[cfg(feature = "push")]
     Endpoint(Box<str>),
+    #[cfg(feature = "push")]
+    Push(&'static str),
 }
 
 impl BuildError {
@@ -51,6 +53,11 @@ impl BuildError {
     #[cfg(feature = "push")]
     pub(crate) fn endpoint(endpoint: &str) -> Self {
         Self { kind: Kind::Endpoint(endpoint.into()) }
+    }
+
+    #[cfg(feature = "push")]
+    pub(crate) fn push(what: &'static str) -> Self {
+        Self { kind: Kind::Push(what) }
     }
 
     /// Bucket bounds are missing, too many, or not finite, ascending and above zero.
@@ -95,6 +102,14 @@ impl BuildError {
     }
 }
 
+#[cfg(feature = "push")]
+impl BuildError {
+    /// A push has a job without a name, a label twice, or no time between two pushes.
+    pub fn is_push(&self) -> bool {
+        matches!(self.kind, Kind::Push(_))
+    }
+}
+
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
@@ -107,6 +122,8 @@ impl fmt::Display for BuildError {
             Kind::TooMany => f.write_str("at most 64 indicators can be watched at once"),
             #[cfg(feature = "push")]
             Kind::Endpoint(endpoint) => write!(f, "`{endpoint}` is not an address to push to"),
+            #[cfg(feature = "push")]
+            Kind::Push(what) => f.write_str(what),
         }
     }
 }
@@ -116,7 +133,7 @@ impl Error for BuildError {
         match &self.kind {
             Kind::NameTaken(error) => Some(error),
             #[cfg(feature = "push")]
-            Kind::Endpoint(_) => None,
+            Kind::Endpoint(_) | Kind::Push(_) => None,
             Kind::Bounds | Kind::Name(_) | Kind::Objective | Kind::Indicator(_) | Kind::Window | Kind::TooMany => None,
         }
     }

@@ -57,7 +57,7 @@ enum Data {
 impl Family {
     fn new(meta: Meta, layout: Option<Arc<Layout>>, core: &Core) -> Arc<Self> {
         #[cfg(feature = "otel")]
-        let otel = core.otel.as_ref().and_then(|otel| otel.histogram(&meta));
+        let otel = core.otel.as_ref().zip(layout.as_ref()).map(|(otel, layout)| otel.histogram(&meta, layout));
         Arc::new(Self {
             #[cfg(feature = "otel")]
             otel,

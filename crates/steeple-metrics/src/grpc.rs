@@ -342,7 +342,7 @@ impl Code {
             let mut pairs: Vec<(Name, Name)> = vec![
                 ("rpc_system_name".into(), "grpc".into()),
                 ("rpc_method".into(), rpc.name.clone()),
-                ("rpc_status_code".into(), status.as_str().into()),
+                ("rpc_response_status_code".into(), status.as_str().into()),
             ];
             let failed = match grpc.side {
                 Side::Server => status.is_server_error(),
@@ -401,7 +401,12 @@ fn otel_families(side: Side) -> [Meta; 1] {
         Side::Server => ("rpc_server_call_duration_seconds", "Duration of RPC server calls."),
         Side::Client => ("rpc_client_call_duration_seconds", "Duration of RPC client calls."),
     };
-    [Meta::new(Kind::Histogram, name, help, &["rpc_system_name", "rpc_method", "rpc_status_code", "error_type"])]
+    [Meta::new(
+        Kind::Histogram,
+        name,
+        help,
+        &["rpc_system_name", "rpc_method", "rpc_response_status_code", "error_type"],
+    )]
 }
 
 impl Source for Grpc {

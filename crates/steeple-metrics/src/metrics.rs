@@ -1,6 +1,7 @@
 use std::{
+    collections::HashSet,
     fmt,
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -53,6 +54,8 @@ pub(crate) struct Inner {
     pub(crate) cache: OnceLock<Cache>,
     pub(crate) database: OnceLock<Database>,
     pub(crate) pools: OnceLock<Arc<Pools>>,
+    /// Names that were warned of because they are in two places.
+    pub(crate) warned: Mutex<HashSet<String>>,
     pub(crate) history: OnceLock<crate::indicator::History>,
     pub(crate) client: OnceLock<crate::client::ClientCalls>,
     #[cfg(feature = "push")]
@@ -125,6 +128,14 @@ impl Metrics {
 
     /// Adds families: to the registry, and to what is rendered.
     pub(crate) fn add(&self, source: Arc<dyn Source>) -> Result<(), BuildError> {
+        // OpenMetrics calls a counter `jobs_total` by the name of a gauge `jobs`.
+        let taken = self.0.sources.read().unwrap_or_else(PoisonError::into_inner).iter().any(|other| {
+            let others = other.families();
+            source.families().iter().any(|new| others.iter().any(|old| new.is_called_like(old)))
+        });
+        if taken {
+            return Err(BuildError::registry(prometheus::Error::AlreadyReg));
+        }
         registry::register(&self.0.registry, self.0.core.id(), Arc::clone(&source), false)?;
         #[cfg(feature = "otel")]
         if let Some(otel) = &self.0.core.otel {
@@ -296,7 +307,8 @@ impl MetricsBuilder {
         self
     }
 
-    /// Over how long users count as active. Default: 5 minutes. 10 KiB of memory, however many users there are.
+    /// Over how long users count as active. Default: 5 minutes. 12 KiB of memory, however many users there are, and a standard
+    /// error of 2.3 %.
     pub fn active_users(mut self, window: Duration) -> Self {
         self.active_users = Some(window);
         self
@@ -376,7 +388,7 @@ impl MetricsBuilder {
             folded,
             collector_panics: Arc::default(),
             #[cfg(feature = "otel")]
-            otel: self.meter.map(crate::otel::Otel::new),
+            otel: self.meter.map(|meter| crate::otel::Otel::new(meter, &latency, &sizes)),
             users: self.active_users.map(|window| Arc::new(ActiveUsers::new(window))),
             grid: Grid::new(Arc::clone(&latency)),
             resources: Arc::new(self.resources),
@@ -407,6 +419,7 @@ impl MetricsBuilder {
             cache: OnceLock::new(),
             database: OnceLock::new(),
             pools: OnceLock::new(),
+            warned: Mutex::default(),
             history: OnceLock::new(),
             client: OnceLock::new(),
             #[cfg(feature = "push")]

@@ -15,7 +15,7 @@ use steeple_core::{
 
 use crate::{
     encode::{Encoder, Foreign, HistogramView, Kind, Meta, Number, Source},
-    layout::OTEL_SECONDS,
+    layout::Layout,
     series::Labels,
 };
 
@@ -45,13 +45,15 @@ impl Bound {
 }
 
 impl Otel {
-    pub(crate) fn new(meter: Meter) -> Self {
+    /// Instruments with the bounds that the suite's own histograms have.
+    pub(crate) fn new(meter: Meter, latency: &Layout, sizes: &Layout) -> Self {
         let seconds = |name: &'static str, what: &'static str| {
             let builder = meter.f64_histogram(name).with_unit("s").with_description(what);
-            builder.with_boundaries(OTEL_SECONDS.to_vec()).build()
+            builder.with_boundaries(bounds(latency)).build()
         };
         let bytes = |name: &'static str, what: &'static str| {
-            meter.u64_histogram(name).with_unit("By").with_description(what).build()
+            let builder = meter.u64_histogram(name).with_unit("By").with_description(what);
+            builder.with_boundaries(bounds(sizes)).build()
         };
         Self {
             duration: seconds("http.server.request.duration", "Duration of HTTP server requests."),
@@ -100,18 +102,25 @@ impl Otel {
         let mut attributes = vec![
             KeyValue::new("rpc.system.name", "grpc"),
             KeyValue::new("rpc.method", method.to_owned()),
-            KeyValue::new("rpc.status_code", status.as_str()),
+            KeyValue::new("rpc.response.status_code", status.as_str()),
         ];
         attributes.extend(status.is_server_error().then(|| KeyValue::new("error.type", status.as_str())));
         self.rpc_duration.record(end.duration.as_secs_f64(), &attributes);
     }
 
-    /// Records one outgoing HTTP call.
-    pub(crate) fn call(&self, call: &Call, server: &str, version: &'static str, timed: bool, end: &CallEnd<'_>) {
+    /// Records one outgoing HTTP call to this server, with the port and the template as they are shown.
+    pub(crate) fn call(
+        &self,
+        call: &Call,
+        (server, port, template): (&str, &str, &str),
+        version: &'static str,
+        timed: bool,
+        end: &CallEnd<'_>,
+    ) {
         let mut attributes = vec![KeyValue::new("http.request.method", call.method())];
         attributes.extend((!server.is_empty()).then(|| KeyValue::new("server.address", server.to_owned())));
-        attributes.extend(call.server_port().map(|port| KeyValue::new("server.port", i64::from(port))));
-        attributes.extend(call.url_template().map(|template| KeyValue::new("url.template", template)));
+        attributes.extend(port.parse::<i64>().ok().map(|port| KeyValue::new("server.port", port)));
+        attributes.extend((!template.is_empty()).then(|| KeyValue::new("url.template", template.to_owned())));
         attributes.extend((!version.is_empty()).then(|| KeyValue::new("network.protocol.version", version)));
         let status = end.status.map(|status| Value::I64(status.as_u16().into()));
         attributes.extend(status.map(|status| KeyValue::new("http.response.status_code", status)));
@@ -132,18 +141,16 @@ impl Otel {
         let mut attributes = vec![
             KeyValue::new("rpc.system.name", "grpc"),
             KeyValue::new("rpc.method", method.to_owned()),
-            KeyValue::new("rpc.status_code", status.as_str()),
+            KeyValue::new("rpc.response.status_code", status.as_str()),
         ];
         attributes.extend(end.error_class().map(|class| KeyValue::new("error.type", class.to_owned())));
         self.client_rpc_duration.record(end.duration.as_secs_f64(), &attributes);
     }
 
-    /// A histogram of durations of the application's own.
-    pub(crate) fn histogram(&self, meta: &Meta) -> Option<Histogram<f64>> {
-        (meta.kind == Kind::Histogram && meta.unit == Some("seconds")).then(|| {
-            let builder = self.meter.f64_histogram(own_name(meta)).with_unit("s");
-            builder.with_description(meta.help.clone()).with_boundaries(OTEL_SECONDS.to_vec()).build()
-        })
+    /// A histogram of durations or sizes of the application's own, with its own bounds.
+    pub(crate) fn histogram(&self, meta: &Meta, layout: &Layout) -> Histogram<f64> {
+        let builder = self.meter.f64_histogram(own_name(meta)).with_unit(meta.unit.map_or("", unit));
+        builder.with_description(meta.help.clone()).with_boundaries(bounds(layout)).build()
     }
 
     /// Shows the counters and gauges of a source whenever the SDK collects.
@@ -176,6 +183,10 @@ impl fmt::Debug for Otel {
 
 pub(crate) fn bind(histogram: &Histogram<f64>, labels: &Labels) -> Bound {
     Bound { histogram: histogram.clone(), attributes: attributes(labels) }
+}
+
+fn bounds(layout: &Layout) -> Vec<f64> {
+    layout.classic.iter().map(|bucket| bucket.bound).collect()
 }
 
 fn error_type(class: ErrorClass) -> KeyValue {

@@ -10,7 +10,7 @@ use crate::{
     Metrics,
     accept::{self, Format},
     encode::{
-        Encoder, Foreign, HistogramView, Meta, Number, Source,
+        Encoder, Foreign, HistogramView, Kind, Meta, Number, Source,
         model::{meta_of, write_family},
         protobuf::{self, ProtobufEncoder},
         text::{self, TextEncoder},
@@ -57,7 +57,8 @@ impl Metrics {
                 (text::CONTENT_TYPE, encoder.finish())
             }
             Format::OpenMetrics { says_escaping } => {
-                let mut encoder = TextEncoder::openmetrics(&common.text);
+                let taken = self.names_without_total(&others, &prefix);
+                let mut encoder = TextEncoder::openmetrics(&common.text, taken);
                 self.write(&mut others, &prefix, &common, &mut encoder);
                 let content_type = if says_escaping { text::OPENMETRICS_ESCAPED } else { text::OPENMETRICS };
                 (content_type, encoder.finish())
@@ -116,7 +117,7 @@ impl Metrics {
     /// Writes our families, and after them what else goes by the same names; then the families of others.
     pub(crate) fn write(&self, others: &mut Others, prefix: &str, common: &Labels, to: &mut dyn Encoder) {
         let sources = self.0.sources.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Self::write_sources(sources, others, prefix, common, to);
+        self.write_sources(sources, others, prefix, common, to);
     }
 
     /// Our families but those about requests that were served.
@@ -126,14 +127,39 @@ impl Metrics {
         sources.iter().skip(2).map(Arc::clone).collect()
     }
 
+    /// The names of all families that are no counters: in OpenMetrics, a counter `jobs_total` is called `jobs`, which a gauge
+    /// may be called as well.
+    fn names_without_total(&self, others: &Others, prefix: &str) -> HashSet<String> {
+        let sources = self.0.sources.read().unwrap_or_else(PoisonError::into_inner);
+        let ours = sources.iter().flat_map(|source| source.families());
+        let ours = ours.filter(|meta| meta.kind != Kind::Counter).map(|meta| format!("{prefix}{}", meta.name));
+        let theirs = others.families.iter().filter_map(|(name, families)| {
+            let meta = meta_of(families.first()?)?;
+            (meta.kind != Kind::Counter).then(|| name.clone())
+        });
+        ours.chain(theirs).collect()
+    }
+
+    /// Logs once that a name is in two places.
+    fn warn_of(&self, name: &str, what: &'static str) {
+        let mut warned = self.0.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.len() < MAX_WARNED && warned.insert(name.to_owned()) {
+            tracing::warn!(metric = name, "{what}");
+        }
+    }
+
     pub(crate) fn write_sources(
+        &self,
         sources: Vec<Arc<dyn Source>>,
         others: &mut Others,
         prefix: &str,
         common: &Labels,
         to: &mut dyn Encoder,
     ) {
-        let mut merging = Merging { others, prefix, common, same: Vec::new(), seen: None, to };
+        for name in std::mem::take(&mut others.refused) {
+            self.warn_of(&name, "a metric is of two kinds in two registries: that of the second registry is not shown");
+        }
+        let mut merging = Merging { metrics: self, others, prefix, common, same: Vec::new(), seen: None, to };
         for source in sources {
             source.write(&mut merging);
         }
@@ -148,7 +174,12 @@ pub(crate) struct Others {
     pub(crate) naming: Naming,
     /// Whether every registry could be read.
     pub(crate) is_complete: bool,
+    /// Names of families that are of another kind in an earlier registry.
+    refused: Vec<String>,
 }
+
+/// Most names that are warned of.
+const MAX_WARNED: usize = 1000;
 
 impl Others {
     fn add(&mut self, families: Vec<proto::MetricFamily>) {
@@ -157,6 +188,8 @@ impl Others {
             // One name cannot be two kinds of metric. The first registry wins, as it would in a scrape.
             if same.first().is_none_or(|first| first.get_field_type() == family.get_field_type()) {
                 same.push(family);
+            } else {
+                self.refused.push(family.name().to_owned());
             }
         }
     }
@@ -165,6 +198,7 @@ impl Others {
 /// Puts the series of others behind ours, where both are of one family: a family is written in one piece, and each set
 /// of labels once.
 struct Merging<'a> {
+    metrics: &'a Metrics,
     others: &'a mut Others,
     prefix: &'a str,
     common: &'a Labels,
@@ -214,7 +248,17 @@ impl Encoder for Merging<'_> {
         self.finish_family();
         let name = format!("{}{}", self.prefix, meta.name);
         let mut same = self.others.families.remove(&name).unwrap_or_default();
+        let found = same.len();
         same.retain(|family| meta_of(family).is_some_and(|other| other.kind == meta.kind));
+        if same.len() < found {
+            self.metrics
+                .warn_of(&name, "the application has a metric of this name and of another kind: it is not shown");
+        } else if found > 0 {
+            self.metrics.warn_of(
+                &name,
+                "the application counts under this name as well: its series are shown beside ours, and sums have both",
+            );
+        }
         self.seen = (!same.is_empty()).then(HashSet::new);
         self.same = same;
         self.to.begin(&Meta { name: name.into(), ..meta.clone() });

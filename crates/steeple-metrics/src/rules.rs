@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::{BuildError, Metrics, Objective};
+use crate::{
+    Buckets, BuildError, Metrics, Objective,
+    indicator::promql::{le_pattern, quoted, trimmed},
+};
 
 /// A file of recording rules and alerts for Prometheus, made from objectives.
 ///
@@ -31,6 +34,9 @@ use crate::{BuildError, Metrics, Objective};
 pub struct Rules {
     objectives: Vec<(String, String, Objective)>,
     min_requests_per_hour: f64,
+    /// Routes whose objective's latency is a bucket of their own.
+    own_buckets: bool,
+    buckets: Option<Buckets>,
 }
 
 /// The windows that recording rules keep.
@@ -63,6 +69,13 @@ impl Rules {
         self
     }
 
+    /// The classic buckets that the service sorts durations into. Default: [`Buckets::opentelemetry`]. An objective's latency
+    /// has to be one of them, or nothing could tell which requests were slower.
+    pub fn buckets(mut self, buckets: Buckets) -> Self {
+        self.buckets = Some(buckets);
+        self
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.objectives.is_empty()
@@ -71,12 +84,18 @@ impl Rules {
     /// Writes the file, as YAML.
     ///
     /// # Errors
-    /// [`BuildError::is_objective`] for an objective that nothing can meet or miss.
+    /// [`BuildError::is_objective`] for an objective that nothing can meet or miss, or whose latency is not one of the
+    /// [buckets](Self::buckets).
     pub fn render(&self) -> Result<String, BuildError> {
+        let buckets = self.buckets.clone().unwrap_or(Buckets::opentelemetry());
         let mut out = String::from("groups:\n");
         for (place, (method, route, objective)) in self.objectives.iter().enumerate() {
             objective.check()?;
-            let matchers = format!("method={},route={}", promql(method), promql(route));
+            let is_bucket = |seconds| buckets.bounds().contains(&seconds);
+            if !self.own_buckets && !objective.latency_seconds().is_none_or(is_bucket) {
+                return Err(BuildError::objective());
+            }
+            let matchers = format!("method={},route={}", quoted(method), quoted(route));
             let group = format!("steeple-{place}: {method} {route}");
             // Writing to a string cannot fail.
             let _infallible = writeln!(out, "  - name: {}\n    rules:", yaml(&group));
@@ -88,7 +107,7 @@ impl Rules {
                 }
                 let alert = Alert {
                     name: "HttpErrorBudgetBurn",
-                    what: format!("{success:.6} of requests succeed"),
+                    what: format!("{} of requests succeed", trimmed(success)),
                     record,
                     budget: 1.0 - success,
                 };
@@ -102,7 +121,7 @@ impl Rules {
                 }
                 let alert = Alert {
                     name: "HttpLatencyBudgetBurn",
-                    what: format!("{ratio:.6} of requests take at most {seconds} s"),
+                    what: format!("{} of requests take at most {seconds} s", trimmed(ratio)),
                     record,
                     budget: 1.0 - ratio,
                 };
@@ -122,7 +141,7 @@ impl Rules {
                 // An error ratio is at most 1: what asks for more can never fire.
                 .filter(|(_, _, factor)| factor * alert.budget < 1.0)
                 .map(|(long, short, factor)| {
-                    let limit = trimmed(factor * alert.budget);
+                    let limit = limit(factor * alert.budget);
                     let record = alert.record;
                     format!("({record}{long}{{{matchers}}} > {limit} and {record}{short}{{{matchers}}} > {limit})")
                 })
@@ -159,6 +178,11 @@ impl Rules {
     }
 }
 
+/// A limit with six digits, wherever the point is: `1 - 0.9999999999` has no more that are right.
+fn limit(ratio: f64) -> String {
+    format!("{ratio:.5e}").parse::<f64>().unwrap_or(ratio).to_string()
+}
+
 struct Alert<'a> {
     name: &'a str,
     what: String,
@@ -184,25 +208,12 @@ fn error_ratio(matchers: &str, window: &str) -> String {
 }
 
 fn slow_ratio(matchers: &str, seconds: f64, window: &str) -> String {
-    // Whole bounds are `1` in the text format and `1.0` in the others.
-    let bound =
-        if seconds.fract() == 0.0 { format!("{seconds}(\\.0)?") } else { seconds.to_string().replace('.', "\\.") };
+    let bound = le_pattern(seconds);
     let histogram = "http_request_duration_seconds";
     format!(
         "1 - sum by (job) (rate({histogram}_bucket{{{matchers},le=~{}}}[{window}]))\n/ sum by (job) (rate({histogram}_count{{{matchers}}}[{window}]))",
-        promql(&bound)
+        quoted(&bound)
     )
-}
-
-/// A number without the dust of binary fractions.
-fn trimmed(number: f64) -> String {
-    let text = format!("{number:.9}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// A string as `PromQL` reads it.
-fn promql(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
 /// A string as YAML reads it: in double quotes, which know the escapes of JSON.
@@ -232,6 +243,8 @@ impl Metrics {
     /// The objectives of every route that has [said](crate::RouteOptions::objective) its own and has had a request.
     pub fn rules(&self) -> Rules {
         let all = self.0.core.http.objectives();
-        all.fold(Rules::new(), |rules, (method, route, objective)| rules.route(method, route, objective.clone()))
+        // Each of them has its latency among its buckets.
+        let none = Rules { own_buckets: true, ..Rules::new() };
+        all.fold(none, |rules, (method, route, objective)| rules.route(method, route, objective.clone()))
     }
 }

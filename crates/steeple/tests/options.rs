@@ -156,7 +156,8 @@ fn options_for_lines_reach_the_log_and_the_shorthands_go_before_them() {
 #[ignore = "run by others, in a process of its own"]
 fn logs_one_route_less_than_the_others() {
     let options = Steeple::builder_from_env().unwrap().without_console();
-    let lines = options.log(|log| log.sample_ratio(1.0).slow_after(Duration::ZERO).route("/", RouteOptions::new().sample_ratio(0.0)));
+    let lines = options
+        .log(|log| log.sample_ratio(1.0).slow_after(Duration::ZERO).route("/", RouteOptions::new().sample_ratio(0.0)));
     let steeple = lines.slow_after(Duration::from_mins(1)).build().unwrap();
     one_request(&steeple);
     assert_eq!(steeple.log().sampled_out(), 1);

@@ -40,6 +40,15 @@ impl Meta {
         Self { name: name.into(), help: help.into(), kind, unit: None, labels }.with_unit_of_name()
     }
 
+    /// Whether OpenMetrics calls both the same, although they are called differently.
+    pub(crate) fn is_called_like(&self, other: &Self) -> bool {
+        let bare = |meta: &Self| match meta.kind {
+            Kind::Counter => meta.name.strip_suffix("_total").unwrap_or(&meta.name).to_owned(),
+            Kind::Gauge | Kind::Histogram | Kind::Summary => meta.name.clone().into_owned(),
+        };
+        bare(self) == bare(other)
+    }
+
     pub(crate) fn with_unit_of_name(mut self) -> Self {
         let base = self.name.strip_suffix("_total").unwrap_or(&self.name);
         self.unit = ["seconds", "bytes", "ratio"]

@@ -1,5 +1,7 @@
 //! The text formats: 0.0.4, and OpenMetrics 1.0.
 
+use std::collections::HashSet;
+
 use super::{Encoder, Foreign, HistogramView, Kind, Meta, Number};
 use crate::series::{Exemplar, Labels};
 
@@ -22,6 +24,8 @@ pub(crate) struct TextEncoder<'a> {
     /// What goes behind the name of a counter's sample.
     total: &'static str,
     has_created: bool,
+    /// Names that a counter cannot have without its `_total`.
+    taken: HashSet<String>,
 }
 
 impl<'a> TextEncoder<'a> {
@@ -35,12 +39,13 @@ impl<'a> TextEncoder<'a> {
             name: String::new(),
             total: "",
             has_created: false,
+            taken: HashSet::new(),
         }
     }
 
-    /// Writes OpenMetrics.
-    pub(crate) fn openmetrics(common: &'a str) -> Self {
-        Self { openmetrics: true, ..Self::new(common) }
+    /// Writes OpenMetrics. `taken`: names of families that are no counters.
+    pub(crate) fn openmetrics(common: &'a str, taken: HashSet<String>) -> Self {
+        Self { openmetrics: true, taken, ..Self::new(common) }
     }
 
     pub(crate) fn finish(mut self) -> Vec<u8> {
@@ -180,7 +185,10 @@ pub(crate) fn hex(bytes: &[u8], out: &mut Vec<u8>) {
 impl Encoder for TextEncoder<'_> {
     fn begin(&mut self, meta: &Meta) {
         let (base, total) = match meta.name.strip_suffix("_total") {
-            Some(base) if self.openmetrics && meta.kind == Kind::Counter => (base, "_total"),
+            // Where something else has the name, the whole name stays, and the kind can only be unknown.
+            Some(base) if self.openmetrics && meta.kind == Kind::Counter && !self.taken.contains(base) => {
+                (base, "_total")
+            }
             _ => (&*meta.name, ""),
         };
         self.name.clear();

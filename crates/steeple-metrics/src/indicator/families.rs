@@ -254,7 +254,7 @@ impl Encoder for Reader<'_> {
 impl Metrics {
     /// Reads every family but those about requests that were served.
     pub(super) fn read_families(&self) -> Vec<FamilyReading> {
-        Self::read_sources(self.other_sources(), self.others())
+        self.read_sources(self.other_sources(), self.others())
     }
 
     /// Reads the families of these names, and those that [`losses`] are read from. The application's registries are read
@@ -270,16 +270,16 @@ impl Metrics {
         let mut sources = self.other_sources();
         sources.retain(|source| source.families().iter().filter(|meta| is_wanted(meta)).count() > 0);
         let others = if with_losses || found < names.len() { self.others() } else { Others::default() };
-        let mut families = Self::read_sources(sources, others);
+        let mut families = self.read_sources(sources, others);
         families.retain(|family| wanted(&family.name));
         families
     }
 
-    fn read_sources(sources: Vec<Arc<dyn Source>>, mut others: Others) -> Vec<FamilyReading> {
+    fn read_sources(&self, sources: Vec<Arc<dyn Source>>, mut others: Others) -> Vec<FamilyReading> {
         let crate::registry::Naming { prefix, common } = std::mem::take(&mut others.naming);
         let common = Labels::new(common.into_iter().map(|(name, value)| (name.into(), value.into())));
         let mut reader = Reader { families: Vec::new(), prefix: &prefix, common: &common.pairs };
-        Self::write_sources(sources, &mut others, &prefix, &common, &mut reader);
+        self.write_sources(sources, &mut others, &prefix, &common, &mut reader);
         reader.families.retain(|family| !family.series.is_empty());
         reader.families
     }

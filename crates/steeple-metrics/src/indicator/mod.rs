@@ -9,7 +9,7 @@ mod definition;
 mod families;
 mod history;
 mod latency;
-mod promql;
+pub(crate) mod promql;
 mod reading;
 mod resources;
 

@@ -378,15 +378,24 @@ impl Indicator {
     }
 }
 
-/// A bound as any of the formats writes it: whole ones are `1` in the text format and `1.0` in the others.
+/// A bound as any of the formats writes it: whole ones are `1` in the text format and `1.0` in the others; small ones have
+/// an exponent where Prometheus writes them, from protobuf, and none where we do.
 pub(crate) fn le_pattern(bound: f64) -> String {
-    if bound.fract() == 0.0 { format!("{bound}(\\.0)?") } else { bound.to_string().replace('.', "\\.") }
+    if bound.fract() == 0.0 {
+        return format!("{bound}(\\.0)?");
+    }
+    let plain = bound.to_string().replace('.', "\\.");
+    if bound >= 1e-4 {
+        return plain;
+    }
+    let scientific = format!("{bound:e}");
+    let (digits, exponent) = scientific.split_once("e-").unwrap_or((&scientific, "0"));
+    format!("{plain}|{}e-0?{exponent}", digits.replace('.', "\\."))
 }
 
-/// A number without the dust of binary fractions.
+/// A number without the dust of binary fractions: twelve digits, wherever the point is.
 pub(crate) fn trimmed(number: f64) -> String {
-    let text = format!("{number:.9}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    format!("{number:.11e}").parse::<f64>().unwrap_or(number).to_string()
 }
 
 /// A string as `PromQL` reads it.

@@ -23,7 +23,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 pub use self::send::{PushError, Transport};
 use self::{
-    remote_write::RemoteWriteEncoder,
+    remote_write::{RemoteWriteEncoder, Samples},
     send::{PlainHttp, Target},
 };
 use crate::{
@@ -123,15 +123,26 @@ impl PushOptions {
     ///
     /// # Errors
     /// [`BuildError::is_endpoint`] for a URL that is none, has credentials in it (a header is the place for those), or is not
-    /// plain `http` where no other transport was given; [`BuildError::is_name`] for a label that Prometheus does not allow.
+    /// plain `http` where no other transport was given; [`BuildError::is_name`] for a label that Prometheus does not allow;
+    /// [`BuildError::is_push`] for a job without a name, a label that is set twice, or an interval of 0.
     pub fn build(self, metrics: &Metrics) -> Result<Pusher, BuildError> {
         let unusable = || BuildError::endpoint(if self.endpoint.contains('@') { "[redacted]" } else { &self.endpoint });
         let is_name = |name: &str| {
             name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
                 && name.bytes().next().is_some_and(|byte| !byte.is_ascii_digit())
         };
-        if let Some((name, _)) = self.labels.iter().find(|(name, _)| !is_name(name)) {
+        if let Some((name, _)) = self.labels.iter().find(|(name, _)| !is_name(name) || name.starts_with("__")) {
             return Err(BuildError::name(name));
+        }
+        let is_twice = |name: &str| self.labels.iter().filter(|(other, _)| other == name).count() > 1;
+        if self.labels.iter().any(|(name, _)| is_twice(name)) {
+            return Err(BuildError::push("each label of a push may be set once; `job` is set already"));
+        }
+        if self.labels.iter().any(|(name, job)| name == "job" && ["", ".", ".."].contains(&&**job)) {
+            return Err(BuildError::push("the job of a push must have a name other than `.` and `..`"));
+        }
+        if self.interval.is_zero() {
+            return Err(BuildError::push("the interval between pushes must be above zero"));
         }
         let mut url = self.endpoint.trim_end_matches('/').to_owned();
         if self.kind == PushKind::Pushgateway {
@@ -166,7 +177,8 @@ impl fmt::Debug for PushOptions {
 /// One pair of a Pushgateway's path.
 fn grouping(name: &str, value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    if !value.is_empty() && value.bytes().all(plain) {
+    // Dots alone would be taken for a step in the path.
+    if !["", ".", ".."].contains(&value) && value.bytes().all(plain) {
         format!("{name}/{value}")
     } else {
         format!("{name}@base64/{}", base64(value))
@@ -231,12 +243,8 @@ impl Pusher {
             }
             PushKind::RemoteWrite => {
                 let mut result = complete;
-                for body in self.requests(others) {
-                    let mut headers = HeaderMap::new();
-                    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-                    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
-                    headers.insert("x-prometheus-remote-write-version", HeaderValue::from_static("0.1.0"));
-                    match self.target.send(Method::POST, headers, body).await {
+                for body in self.requests(others, Samples::Values) {
+                    match self.write(body).await {
                         Ok(()) => (),
                         // These series are refused; others may be taken.
                         Err(error) if error.is_of_this_request() => result = result.and(Err(error)),
@@ -248,12 +256,33 @@ impl Pusher {
         }
     }
 
+    /// Tells Prometheus that no series of ours goes on: they end now, and not in five minutes. A Pushgateway keeps what it
+    /// has, as it is meant to. One that fails is not tried again.
+    async fn mark_stale(&self) {
+        if self.kind != PushKind::RemoteWrite {
+            return;
+        }
+        for body in self.requests(self.metrics.others(), Samples::Stale) {
+            if self.write(body).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn write(&self, body: Bytes) -> Result<(), PushError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
+        headers.insert("x-prometheus-remote-write-version", HeaderValue::from_static("0.1.0"));
+        self.target.send(Method::POST, headers, body).await
+    }
+
     /// The bodies of a remote write. Made in one go, so that all samples are of one moment.
-    fn requests(&self, mut others: Others) -> Vec<Bytes> {
+    fn requests(&self, mut others: Others, samples: Samples) -> Vec<Bytes> {
         let Naming { prefix, common } = std::mem::take(&mut others.naming);
         let common = Labels::new(common.into_iter().map(|(name, value)| (name.into(), value.into())));
         let now_ms = i64::try_from(clock::unix_now().as_millis()).unwrap_or(i64::MAX);
-        let mut encoder = RemoteWriteEncoder::new(&common.pairs, &self.labels, now_ms);
+        let mut encoder = RemoteWriteEncoder::new(&common.pairs, &self.labels, now_ms, samples);
         self.metrics.write(&mut others, &prefix, &common, &mut encoder);
         encoder.finish()
     }
@@ -279,6 +308,7 @@ impl Pusher {
                     Err(_) => (),
                 }
                 if is_over {
+                    self.mark_stale().await;
                     return;
                 }
             }

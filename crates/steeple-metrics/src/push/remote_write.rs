@@ -11,12 +11,24 @@ use crate::{
 /// Series of one request: about 300 KiB before compression.
 const SERIES_PER_REQUEST: usize = 2_000;
 
+/// What is written of each series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Samples {
+    Values,
+    /// That it ends here.
+    Stale,
+}
+
+/// The number that says so: one of many that are not a number, chosen by Prometheus.
+const STALE: u64 = 0x7ff0_0000_0000_0002;
+
 pub(super) struct RemoteWriteEncoder<'a> {
     /// What the registry adds to each series of ours.
     common: &'a [(Name, Name)],
     /// What this process adds to every series.
     own: &'a [(String, String)],
     now_ms: i64,
+    samples: Samples,
     name: String,
     is_summary: bool,
     requests: Vec<Message>,
@@ -24,8 +36,8 @@ pub(super) struct RemoteWriteEncoder<'a> {
 }
 
 impl<'a> RemoteWriteEncoder<'a> {
-    pub(super) fn new(common: &'a [(Name, Name)], own: &'a [(String, String)], now_ms: i64) -> Self {
-        Self { common, own, now_ms, name: String::new(), is_summary: false, requests: Vec::new(), room: 0 }
+    pub(super) fn new(common: &'a [(Name, Name)], own: &'a [(String, String)], now_ms: i64, samples: Samples) -> Self {
+        Self { common, own, now_ms, samples, name: String::new(), is_summary: false, requests: Vec::new(), room: 0 }
     }
 
     pub(super) fn finish(self) -> Vec<Bytes> {
@@ -57,6 +69,10 @@ impl<'a> RemoteWriteEncoder<'a> {
         pairs.dedup_by_key(|(name, _)| *name);
         pairs.retain(|(_, value)| !value.is_empty());
         let now_ms = self.now_ms;
+        let (value, exemplar) = match self.samples {
+            Samples::Values => (value, exemplar),
+            Samples::Stale => (f64::from_bits(STALE), None),
+        };
         let Some(request) = self.requests.last_mut() else { return };
         request.message(1, |series| {
             for pair in pairs {

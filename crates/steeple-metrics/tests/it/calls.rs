@@ -215,8 +215,7 @@ async fn opentelemetrys_names_take_the_place_of_the_classic_ones() {
     let sizes = format!(r#"{target},url_template="""#);
     assert_eq!(page.value("http_client_request_body_size_bytes_count", &sizes), 1.0);
     assert_eq!(page.value("http_client_response_body_size_bytes_count", &sizes), 1.0);
-    let rpc =
-        r#"rpc_system_name="grpc",rpc_method="board.v1.Tasks/Get",rpc_status_code="NOT_FOUND",error_type="NOT_FOUND""#;
+    let rpc = r#"rpc_system_name="grpc",rpc_method="board.v1.Tasks/Get",rpc_response_status_code="NOT_FOUND",error_type="NOT_FOUND""#;
     assert_eq!(page.value("rpc_client_call_duration_seconds_count", rpc), 1.0);
     assert!(!page.text.contains("http_client_requests_total") && !page.text.contains("grpc_client_"));
 }

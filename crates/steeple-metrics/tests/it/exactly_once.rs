@@ -155,7 +155,7 @@ async fn a_grpc_call_is_counted_by_its_status_as_go_spells_it() {
     let labels = r#"grpc_type="unary",grpc_service="pkg.S",grpc_method="Get""#;
     assert_eq!(page.value("grpc_server_started_total", labels), 3.0);
     assert_eq!(page.value("grpc_server_handling_seconds_count", labels), 3.0);
-    let otel = r#"rpc_system_name="grpc",rpc_method="pkg.S/Get",rpc_status_code="DEADLINE_EXCEEDED",error_type="DEADLINE_EXCEEDED""#;
+    let otel = r#"rpc_system_name="grpc",rpc_method="pkg.S/Get",rpc_response_status_code="DEADLINE_EXCEEDED",error_type="DEADLINE_EXCEEDED""#;
     assert_eq!(page.value("rpc_server_call_duration_seconds_count", otel), 1.0);
     assert!(page.find("http_requests_total").next().is_none(), "a call is one thing, not two");
     assert_eq!(page.value("http_requests_in_flight", ""), 0.0);

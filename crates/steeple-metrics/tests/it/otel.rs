@@ -8,7 +8,7 @@ use opentelemetry_sdk::metrics::{
     InMemoryMetricExporter, PeriodicReader, SdkMeterProvider,
     data::{AggregatedMetrics, MetricData, ScopeMetrics},
 };
-use steeple_metrics::Metrics;
+use steeple_metrics::{Buckets, Metrics};
 use tower::{Layer, ServiceExt, service_fn};
 
 use crate::support::{TestBody, call, request};
@@ -17,7 +17,11 @@ use crate::support::{TestBody, call, request};
 async fn the_sdk_is_told_of_requests_queries_and_counters() {
     let exporter = InMemoryMetricExporter::default();
     let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
-    let metrics = Metrics::builder().meter(provider.meter("steeple")).build().unwrap();
+    let metrics = Metrics::builder()
+        .meter(provider.meter("steeple"))
+        .buckets(Buckets::opentelemetry().with_bound(0.2))
+        .build()
+        .unwrap();
     for status in [200, 200, 503] {
         call(&metrics, request("GET", "/users/{id}"), |_| async move {
             Ok::<_, Infallible>(Response::builder().status(status).body(TestBody::default()).unwrap())
@@ -28,12 +32,18 @@ async fn the_sdk_is_told_of_requests_queries_and_counters() {
         std::future::ready(Ok::<_, Infallible>(Response::builder().status(404).body(TestBody::default()).unwrap()))
     }));
     client.oneshot(Request::get("https://a.example/").body(TestBody::default()).unwrap()).await.unwrap();
-    metrics.business().user_logged_in("password");
+    let logins = metrics.counter("user_logins_total", "Logins.", ["method"]).unwrap();
+    logins.inc(["password"]);
+    let uploads = metrics.size_histogram("upload_bytes", "Uploads.", [], &Buckets::new([10.0, 1e9])).unwrap();
+    uploads.observe([], 100);
+    let waits = metrics.duration_histogram("wait_seconds", "Waits.", [], &Buckets::coarse()).unwrap();
+    waits.observe([], Duration::from_secs(1));
     metrics.database().record_statement("SELECT * FROM users", Duration::from_millis(20));
     provider.force_flush().unwrap();
 
     let finished = exporter.get_finished_metrics().unwrap();
     let mut found: BTreeMap<String, (String, Vec<(String, f64)>)> = BTreeMap::new();
+    let mut bounds: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for metric in finished.last().unwrap().scope_metrics().flat_map(ScopeMetrics::metrics) {
         let text = |attributes: &mut dyn Iterator<Item = &opentelemetry::KeyValue>| {
             let mut pairs: Vec<_> = attributes.map(|pair| format!("{}={}", pair.key, pair.value)).collect();
@@ -42,9 +52,11 @@ async fn the_sdk_is_told_of_requests_queries_and_counters() {
         };
         let points = match metric.data() {
             AggregatedMetrics::F64(MetricData::Histogram(data)) => {
+                bounds.insert(metric.name().to_owned(), data.data_points().next().unwrap().bounds().collect());
                 data.data_points().map(|point| (text(&mut point.attributes()), point.count() as f64)).collect()
             }
             AggregatedMetrics::U64(MetricData::Histogram(data)) => {
+                bounds.insert(metric.name().to_owned(), data.data_points().next().unwrap().bounds().collect());
                 data.data_points().map(|point| (text(&mut point.attributes()), point.count() as f64)).collect()
             }
             AggregatedMetrics::F64(MetricData::Sum(data)) => {
@@ -70,8 +82,40 @@ async fn the_sdk_is_told_of_requests_queries_and_counters() {
     );
     let call = "error.type=404,http.request.method=GET,http.response.status_code=404,network.protocol.version=1.1,server.address=a.example,server.port=443";
     assert_eq!(found["http.client.request.duration"], ("s".to_owned(), vec![(call.to_owned(), 1.0)]));
+    let durations = Buckets::opentelemetry().with_bound(0.2);
+    for (name, buckets) in [
+        ("http.server.request.duration", &durations),
+        ("database_query_duration", &durations),
+        ("wait", &Buckets::coarse()),
+        ("upload", &Buckets::new([10.0, 1e9])),
+        ("http.server.request.body.size", &Buckets::sizes()),
+        ("http.client.response.body.size", &Buckets::sizes()),
+    ] {
+        assert_eq!(bounds[name], buckets.bounds(), "{name}");
+    }
+    assert_eq!(found["upload"], ("By".to_owned(), vec![(String::new(), 1.0)]));
     assert_eq!(found["http_client_requests"].1.len(), 1);
     assert_eq!(found["user_logins"].1, [("method=password".to_owned(), 1.0)]);
     assert_eq!(found["http_requests_in_flight"].1, [(String::new(), 0.0)]);
     assert_eq!(found["process_resident_memory"].0, "By");
+}
+
+#[tokio::test]
+async fn the_sdk_gets_no_more_servers_and_ports_than_the_page() {
+    let exporter = InMemoryMetricExporter::default();
+    let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
+    let metrics = Metrics::builder().meter(provider.meter("steeple")).max_servers(3).build().unwrap();
+    for n in 0..50 {
+        let client = metrics.client_layer().layer(service_fn(|_: Request<TestBody>| {
+            std::future::ready(Ok::<_, Infallible>(Response::new(TestBody::default())))
+        }));
+        let url = format!("http://host-{n}.example:{}/", 8_000 + n);
+        client.oneshot(Request::get(url).body(TestBody::default()).unwrap()).await.unwrap();
+    }
+    provider.force_flush().unwrap();
+    let finished = exporter.get_finished_metrics().unwrap();
+    let duration = finished.last().unwrap().scope_metrics().flat_map(ScopeMetrics::metrics);
+    let mut duration = duration.filter(|metric| metric.name() == "http.client.request.duration");
+    let AggregatedMetrics::F64(MetricData::Histogram(data)) = duration.next().unwrap().data() else { panic!() };
+    assert_eq!(data.data_points().count(), 4, "three, and one for all others");
 }

@@ -343,6 +343,43 @@ async fn a_panic_of_a_collector_or_a_transport_fails_one_push_and_the_next_one_g
     }
 }
 
+#[test]
+fn a_push_that_could_never_be_taken_is_refused() {
+    let metrics = Metrics::new().unwrap();
+    let options = |job: &str| PushOptions::pushgateway("http://127.0.0.1:9091", job);
+    for job in ["", ".", ".."] {
+        assert!(options(job).build(&metrics).unwrap_err().is_push(), "{job:?}");
+    }
+    assert!(options("a").label("job", "b").build(&metrics).unwrap_err().is_push());
+    assert!(options("a").label("zone", "b").label("zone", "c").build(&metrics).unwrap_err().is_push());
+    assert!(options("a").interval(Duration::ZERO).build(&metrics).unwrap_err().is_push());
+    for name in ["__name__", "__reserved", "a-b", "1a", ""] {
+        assert!(options("a").label(name, "b").build(&metrics).unwrap_err().is_name(), "{name}");
+    }
+    options("a").label("zone", "..").build(&metrics).unwrap();
+}
+
+#[tokio::test]
+async fn the_last_remote_write_says_that_every_series_ends() {
+    let (address, seen) = server(StatusCode::NO_CONTENT).await;
+    let metrics = Metrics::new().unwrap();
+    some_traffic(&metrics).await;
+    let options = PushOptions::remote_write(format!("http://{address}/write"), "app");
+    let guard = options.build(&metrics).unwrap().spawn();
+    assert!(guard.shutdown(Duration::from_secs(30)).await);
+    let seen = seen.lock().unwrap();
+    let read = |request: &Request<Bytes>| {
+        wire::WriteRequest::decode(&*snap::raw::Decoder::new().decompress_vec(request.body()).unwrap()).unwrap()
+    };
+    let [last_values, stale] = [seen.len() - 2, seen.len() - 1].map(|place| read(&seen[place]).timeseries);
+    let names = |series: &[wire::TimeSeries]| series.iter().map(|series| series.labels.clone()).collect::<Vec<_>>();
+    let (last_names, stale_names) = (names(&last_values), names(&stale));
+    assert!(last_names.iter().all(|name| stale_names.contains(name)), "every series ends");
+    assert!(stale.iter().all(|series| series.samples[0].value.to_bits() == 0x7ff0_0000_0000_0002));
+    assert!(stale.iter().all(|series| series.exemplars.is_empty()));
+    assert!(last_values.iter().all(|series| !series.samples[0].value.is_nan()));
+}
+
 #[tokio::test]
 async fn a_spawned_pusher_pushes_now_and_then_and_once_more_at_the_end() {
     let (address, seen) = server(StatusCode::OK).await;

@@ -5,7 +5,7 @@ use std::{convert::Infallible, fmt::Write, time::Duration};
 use crate::support::{Page, TestBody, call, promtool, request};
 use http::Response;
 use steeple_core::Exchange;
-use steeple_metrics::{Metrics, Objective, RouteOptions, Rules};
+use steeple_metrics::{Buckets, Metrics, Objective, RouteOptions, Rules};
 
 #[tokio::test]
 async fn an_objective_bound_to_a_route_becomes_a_bucket_and_rules() {
@@ -20,7 +20,32 @@ async fn an_objective_bound_to_a_route_becomes_a_bucket_and_rules() {
     let labels = r#"method="GET",route="/users/{id}",status_code="200",le="0.3""#;
     assert_eq!(Page::of(&metrics).value("http_request_duration_seconds_bucket", labels), 1.0);
     let learned = metrics.rules().render().unwrap();
-    assert_eq!(learned, Rules::new().route("GET", "/users/{id}", objective).render().unwrap());
+    let rules = Rules::new().route("GET", "/users/{id}", objective);
+    assert!(rules.render().unwrap_err().is_objective(), "nothing could tell what is slower than no bucket");
+    let buckets = Buckets::opentelemetry().with_bound(0.3);
+    assert_eq!(learned, rules.buckets(buckets).render().unwrap());
+}
+
+#[test]
+fn an_objective_of_microseconds_fires_in_every_format_of_its_bucket() {
+    let objective = Objective::only_latency(Duration::from_micros(50), 0.99);
+    let buckets = Buckets::opentelemetry().with_bound(0.000_05);
+    let rules = Rules::new().route("GET", "/users/{id}", objective).buckets(buckets);
+    for le in ["0.00005", "5e-5", "5e-05"] {
+        let fast = FAST.replace("le=\"1\"", &format!("le=\"{le}\""));
+        check(&rules, &[(&fast, "0+800x120"), (ALL, "0+1000x120")], &[("HttpLatencyBudgetBurn", &["page", "ticket"])]);
+        check(&rules, &[(&fast, "0+995x120"), (ALL, "0+1000x120")], &[("HttpLatencyBudgetBurn", &[])]);
+    }
+}
+
+#[test]
+fn an_objective_of_ten_nines_has_a_limit_above_zero() {
+    let rules = Rules::new().route("GET", "/users/{id}", Objective::success(0.999_999_999_9));
+    let file = rules.render().unwrap();
+    assert!(file.contains("> 0.00000000144 ") && !file.contains("> 0 ") && !file.contains("> 0)"), "{file}");
+    assert!(file.contains("Objective: 0.9999999999 of requests succeed"), "{file}");
+    check(&rules, &[(OK, "0+1000x120"), (FAILED, "0+0x120")], &[("HttpErrorBudgetBurn", &[])]);
+    check(&rules, &[(OK, "0+999x120"), (FAILED, "0+1x120")], &[("HttpErrorBudgetBurn", &["page", "ticket"])]);
 }
 
 #[test]
