@@ -7,7 +7,9 @@
 //!
 //! tonic: `.layer(trace.client_layer().server("board:50051".parse()?)).service(channel)`, into the generated client.
 //! reqwest, between layer and client: `.map_request(|call: Request<reqwest::Body>| reqwest::Request::try_from(call).unwrap())`
-//! and `.map_response(Response::<reqwest::Body>::from)`.
+//! and `.map_response(Response::<reqwest::Body>::from)`. Build that client with `redirect(reqwest::redirect::Policy::none())`,
+//! and follow redirects above the layer, with `tower_http`'s `FollowRedirectLayer`: else a redirect takes trace and baggage to
+//! hosts that `only_to` and `baggage_to` exclude.
 
 use axum::{Router, body::Body, extract::Path, routing::get};
 use http::{Request, StatusCode, Uri};

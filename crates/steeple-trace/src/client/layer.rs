@@ -39,22 +39,25 @@ impl ClientLayer {
         Self { spans, server: None }
     }
 
-    /// The `host:port` of the service, for clients whose requests do not say it: tonic's channel, whose endpoint has it in
-    /// its URI.
+    /// The `host:port` of the service, for clients whose requests lack it: tonic's channel, whose endpoint has it in its URI.
     pub fn server(mut self, authority: Authority) -> Self {
         self.server = Some(authority);
         self
     }
 
-    /// Passes `baggage` on to this host as well; `*.example.internal` stands for all below it, `*` for all.
+    /// Passes `baggage` on to this host as well; `*.example.internal` matches all hosts below it, `*` all hosts.
     ///
-    /// By default baggage goes to nobody: it may say who the user is.
+    /// By default no host receives baggage: it can identify the user. A client that follows redirects takes it along to hosts
+    /// that are not listed: see [redirects](crate::client#redirects).
     pub fn baggage_to(mut self, host: impl Into<String>) -> Self {
         self.spans = self.spans.baggage_to(host);
         self
     }
 
-    /// Passes the trace on to this host, and to others that are named like this, but to no one else.
+    /// Passes the trace on to this host, and to others that are listed like this, but to no other.
+    ///
+    /// A client that follows redirects takes it along to hosts that are not listed: see
+    /// [redirects](crate::client#redirects).
     pub fn only_to(mut self, host: impl Into<String>) -> Self {
         self.spans = self.spans.only_to(host);
         self

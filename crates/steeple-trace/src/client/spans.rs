@@ -52,15 +52,19 @@ impl ClientSpans {
         Self { trace, options: Arc::default() }
     }
 
-    /// Passes `baggage` on to this host as well; `*.example.internal` stands for all below it, `*` for all.
+    /// Passes `baggage` on to this host as well; `*.example.internal` matches all hosts below it, `*` all hosts.
     ///
-    /// By default baggage goes to nobody: it may say who the user is.
+    /// By default no host receives baggage: it can identify the user. A client that follows redirects takes it along to hosts
+    /// that are not listed: see [redirects](crate::client#redirects).
     pub fn baggage_to(mut self, host: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.options).baggage_to.push(host.into());
         self
     }
 
-    /// Passes the trace on to this host, and to others that are named like this, but to no one else.
+    /// Passes the trace on to this host, and to others that are listed like this, but to no other.
+    ///
+    /// A client that follows redirects takes it along to hosts that are not listed: see
+    /// [redirects](crate::client#redirects).
     pub fn only_to(mut self, host: impl Into<String>) -> Self {
         Arc::make_mut(&mut self.options).only_to.get_or_insert_default().push(host.into());
         self

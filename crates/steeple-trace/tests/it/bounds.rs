@@ -23,7 +23,10 @@ const RECORDED: usize = SHOWN + 4096;
 
 fn long(len: usize) -> String {
     // Words, so that nothing in it looks like a token.
-    "lorem ipsum dolor ".chars().cycle().take(len).collect()
+    const WORDS: &str = "lorem ipsum dolor ";
+    let mut text = WORDS.repeat(len / WORDS.len() + 1);
+    text.truncate(len);
+    text
 }
 
 /// Keeps spans as the SDK has them when they end: before this crate's exporter cuts and scrubs.
@@ -147,7 +150,11 @@ impl SpanExporter for Hung {
 
 #[tokio::test]
 async fn a_queue_is_bounded_in_bytes_as_well_as_in_items() {
-    let trace = Trace::builder().queue_bytes(200_000).build_with_exporter(Hung).unwrap();
+    let trace = Trace::builder()
+        .queue_bytes(200_000)
+        .export_timeout(Duration::from_hours(1))
+        .build_with_exporter(Hung)
+        .unwrap();
     let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry().with(trace.tracing_layer()));
     let app = Router::new().route("/", on_get(|| async { tracing::info!("{}", long(1_900_000)) })).layer(trace.layer());
     for _ in 0..100 {
@@ -213,4 +220,61 @@ async fn an_exporter_that_panics_loses_that_batch_and_no_other() {
     assert_eq!((lost.iter().sum::<u64>(), spans.exported, spans.queued_items), (3, 2, 0), "{spans:?}");
     assert_eq!(sent.get_finished_spans().unwrap().len(), 2);
     assert!(trace.shutdown(Duration::from_mins(1)).await.is_complete());
+}
+
+/// What this process takes at most, in MiB.
+fn peak_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+#[test]
+fn texts_of_two_megabytes_take_at_most_64_mib_over_any_receiver() {
+    for receiver in ["hung", "refusing", "healthy"] {
+        let mut child = crate::export::alone("bounds::a_child_that_logs_two_megabytes_a_request");
+        let status = child.env("STEEPLE_TEST_RECEIVER", receiver).status().unwrap();
+        assert!(status.success(), "{receiver}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "run by texts_of_two_megabytes_take_at_most_64_mib_over_any_receiver: it looks at the process's memory"]
+async fn a_child_that_logs_two_megabytes_a_request() {
+    let mode = std::env::var_os("STEEPLE_TEST_RECEIVER").unwrap().into_string().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = move || {
+        let mode = mode.clone();
+        async move {
+            match mode.as_str() {
+                "hung" => std::future::pending().await,
+                "refusing" => http::StatusCode::BAD_REQUEST,
+                _ => http::StatusCode::OK,
+            }
+        }
+    };
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    let to = |path: &str| steeple_trace::Otlp::new().endpoint(format!("http://{address}{path}"));
+    let trace = Trace::builder().otlp(to("/v1/traces")).logs(to("/v1/logs")).build().unwrap();
+    let subscriber = tracing_subscriber::registry().with(trace.logs_layer()).with(trace.tracing_layer());
+    let _subscriber = tracing::subscriber::set_default(subscriber);
+    let text: &'static str = long(2_000_000).leak();
+    let app = Router::new()
+        .route("/", on_get(move || async move { tracing::info!(detail = text, "{text}") }))
+        .layer(trace.layer());
+    ask(&app, get("/")).await;
+    let idle = peak_mib();
+    for _ in 0..800 {
+        ask(&app, get("/")).await;
+        tokio::task::yield_now().await;
+    }
+    let grown = peak_mib() - idle;
+    let (spans, records) = (trace.stats().spans, trace.log_stats().records);
+    assert_eq!(spans.accepted, 801);
+    assert_eq!(spans.exported + spans.dropped_total() + spans.queued_items, spans.accepted);
+    assert_eq!(records.exported + records.dropped_total() + records.queued_items, records.accepted);
+    assert!(trace.stats().truncated >= 2 * 800);
+    assert!(grown <= 64, "{grown} MiB over {idle}");
+    trace.shutdown(Duration::ZERO).await;
 }

@@ -230,3 +230,47 @@ async fn a_call_outside_of_any_exchange_begins_a_trace() {
     let sent = call(&none, none.trace.client_layer(), to("http://a.example/"), answer(200)).await;
     assert!(none.spans().is_empty() && sent["traceparent"].to_str().unwrap().ends_with("-02"));
 }
+
+/// Sends `/start` elsewhere; what arrives is noted by host.
+fn redirecting(
+    seen: &Arc<Mutex<Vec<(String, HeaderMap)>>>,
+) -> impl tower::Service<
+    Request<Body>,
+    Response = Response<Body>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response<Body>, Infallible>>,
+> + Clone {
+    let seen = Arc::clone(seen);
+    service_fn(move |request: Request<Body>| {
+        let host = request.uri().host().unwrap().to_owned();
+        let elsewhere = (request.uri().path() == "/start").then_some("http://other.example/end");
+        seen.lock().unwrap().push((host, request.headers().clone()));
+        let response = elsewhere
+            .into_iter()
+            .fold(Response::builder(), |response, place| response.status(StatusCode::FOUND).header("location", place));
+        async move { Ok(response.body(Body::empty()).unwrap()) }
+    })
+}
+
+#[tokio::test]
+async fn redirects_that_are_followed_above_the_layer_take_nothing_to_hosts_that_are_not_listed() {
+    use opentelemetry::{Context, KeyValue, baggage::BaggageExt};
+    use tower_http::follow_redirect::FollowRedirectLayer;
+    let rig = Rig::new(Trace::builder());
+    let _baggage = Context::current_with_baggage([KeyValue::new("tenant", "acme")]).attach();
+    let layer = rig.trace.client_layer().only_to("*.internal").baggage_to("*.internal");
+    let carries = |headers: &HeaderMap| headers.contains_key("traceparent") || headers.contains_key("baggage");
+    let seen = Arc::default();
+    let client = FollowRedirectLayer::new().layer(layer.clone().layer(redirecting(&seen)));
+    client.oneshot(to("http://stock.internal/start")).await.unwrap();
+    let calls = std::mem::take(&mut *seen.lock().unwrap());
+    assert_eq!(
+        calls.iter().map(|(host, headers)| (host.as_str(), carries(headers))).collect::<Vec<_>>(),
+        [("stock.internal", true), ("other.example", false)]
+    );
+    assert_eq!(rig.spans().len(), 2, "each hop is a call");
+    // Below the layer it is one call, whose headers go along: that is what the docs warn of.
+    let client = layer.layer(FollowRedirectLayer::new().layer(redirecting(&seen)));
+    client.oneshot(to("http://stock.internal/start")).await.unwrap();
+    assert!(seen.lock().unwrap().iter().all(|(_, headers)| carries(headers)));
+}
