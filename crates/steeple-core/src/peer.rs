@@ -35,12 +35,9 @@ impl Peer {
     /// Looks for a [`Peer`], then (each behind its feature) Axum's `ConnectInfo` of a `SocketAddr` or a [`Peer`]
     /// (`connect-info`), a [`Connection`](crate::connection::Connection) (`connection`), and tonic's `TcpConnectInfo` and
     /// `UdsConnectInfo` (`tonic`).
-    #[cfg_attr(
-        not(any(feature = "connect-info", feature = "connection", feature = "tonic")),
-        expect(clippy::let_and_return, reason = "each feature adds a place to look")
-    )]
     pub fn of(extensions: &Extensions) -> Option<Self> {
-        let peer = extensions.get::<Self>().copied();
+        let peer: Option<Self> = None;
+        let peer = peer.or_else(|| extensions.get::<Self>().copied());
         #[cfg(feature = "connect-info")]
         let peer = peer.or_else(|| {
             use axum::extract::ConnectInfo;

@@ -1,6 +1,6 @@
 //! Events through the facade: counted in its metrics, sent to what the environment names, flushed with the other sinks.
 #![cfg(feature = "events")]
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{path::Path, process::Command};
 

@@ -4,6 +4,8 @@
 //! [`SteepleBuilder`](crate::SteepleBuilder) that changes them, a method of [`Steeple`](crate::Steeple) that returns what
 //! runs. To add one: the file, its `mod` line below, and its row in the list at the end.
 
+#[cfg(feature = "alerts")]
+mod alerts;
 #[cfg(feature = "events")]
 mod events;
 mod off;
@@ -291,4 +293,5 @@ integrations! {
         "EVENTS_WEBHOOK_URL",
         "EVENTS_NDJSON",
     ];
+    alerts: "alerts", steeple_alerts, ["ALERTS_SLACK_WEBHOOK_URL", "ALERTS_WEBHOOK_URL"];
 }

@@ -1,0 +1,129 @@
+//! Where notifications go.
+
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "slack")]
+mod slack;
+#[cfg(feature = "webhook")]
+mod webhook;
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use steeple_export::{Pipeline, Sink};
+
+#[cfg(feature = "http")]
+pub use self::http::Connection;
+#[cfg(feature = "slack")]
+pub use self::slack::Slack;
+#[cfg(feature = "webhook")]
+pub use self::webhook::Webhook;
+use crate::{
+    Severity,
+    message::{Notification, Status},
+};
+
+/// Notifications of one channel in one hour; more are dropped and counted.
+pub const MAX_PER_HOUR: usize = 30;
+
+/// A channel that has been started. A cheap clone.
+#[derive(Clone)]
+pub struct Channel(Arc<Inner>);
+
+struct Inner {
+    pipeline: Pipeline<Notification>,
+    at_least: Severity,
+    told: Mutex<Told>,
+}
+
+/// What the channel has been told.
+#[derive(Default)]
+struct Told {
+    /// Rules whose `firing` went out, and whose `resolved` did not yet.
+    firing: HashSet<String>,
+    /// When the last notifications went out.
+    recent: std::collections::VecDeque<Duration>,
+    capped: u64,
+}
+
+/// A configured channel that has not been started.
+pub trait IntoChannel: Send + 'static {
+    /// Starts the channel. `scrubber` removes secrets from each notification.
+    ///
+    /// # Errors
+    /// When it cannot start as configured.
+    fn into_channel(self: Box<Self>, scrubber: &steeple_scrub::Scrubber) -> Result<Channel, crate::BuildError>;
+}
+
+impl Channel {
+    /// A pipeline as a channel for alerts of at least this severity.
+    pub fn new(pipeline: Pipeline<Notification>, at_least: Severity) -> Self {
+        Self(Arc::new(Inner { pipeline, at_least, told: Mutex::default() }))
+    }
+
+    /// The channel's name.
+    pub fn name(&self) -> &str {
+        self.0.pipeline.name()
+    }
+
+    /// Hands a notification over. A `resolved` goes out if, and only if, its `firing` did.
+    pub(crate) fn offer(&self, mono: Duration, notification: &Notification) {
+        if notification.severity < self.0.at_least {
+            return;
+        }
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let goes = match notification.status {
+            Status::Firing => told.may_send(mono) && told.firing.insert(notification.rule.clone()),
+            Status::Reminder => told.firing.contains(&notification.rule) && told.may_send(mono),
+            // Never held back: people wait for it.
+            Status::Resolved => told.firing.remove(&notification.rule),
+        };
+        drop(told);
+        if goes {
+            self.0.pipeline.push(notification.clone());
+        }
+    }
+
+    /// Hands a notification over that belongs to no alert: a test, an error group.
+    pub(crate) fn offer_once(&self, mono: Duration, notification: &Notification) {
+        let goes = notification.severity >= self.0.at_least
+            && self.0.told.lock().unwrap_or_else(PoisonError::into_inner).may_send(mono);
+        if goes {
+            self.0.pipeline.push(notification.clone());
+        }
+    }
+
+    /// Notifications that the limit of an hour kept back.
+    pub fn capped(&self) -> u64 {
+        self.0.told.lock().unwrap_or_else(PoisonError::into_inner).capped
+    }
+
+    /// The channel's queue, losses and health.
+    pub fn sink(&self) -> Arc<dyn Sink> {
+        Arc::new(self.0.pipeline.clone())
+    }
+}
+
+impl Told {
+    fn may_send(&mut self, mono: Duration) -> bool {
+        while self.recent.front().is_some_and(|at| mono.saturating_sub(*at) >= Duration::from_secs(3600)) {
+            self.recent.pop_front();
+        }
+        if self.recent.len() >= MAX_PER_HOUR {
+            self.capped = self.capped.saturating_add(1);
+            return false;
+        }
+        self.recent.push_back(mono);
+        true
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel").field("name", &self.name()).field("at_least", &self.0.at_least).finish()
+    }
+}

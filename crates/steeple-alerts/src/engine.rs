@@ -1,0 +1,595 @@
+//! The state of one rule: pure, without a clock. Who calls [`State::step`] says what time it is.
+
+use std::time::Duration;
+
+/// When a rule fires and when it is over.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policy {
+    /// Which side of the thresholds is bad.
+    pub side: Side,
+    /// Beyond this value the rule is breached.
+    pub raise: f64,
+    /// At this value, or on the good side of it, the breach is over. Between the two the state stays.
+    pub clear: f64,
+    /// How long the rule is breached before it fires. Time without data does not count. Default: zero.
+    pub hold: Duration,
+    /// How long the value has been good before the alert is resolved. Default: zero.
+    pub keep_firing: Duration,
+    /// Fewer samples than this in the window are no data. Default: 0.
+    pub min_samples: u64,
+    /// Fewer bad samples than this in the window do not breach. Default: 0.
+    pub min_bad: u64,
+    /// No data before the process is this old. Default: zero.
+    pub min_uptime: Duration,
+    /// How long a state is kept without data; after that, an alert is resolved. Default: 15 minutes.
+    pub no_data_timeout: Duration,
+    /// How long after a resolved alert the rule does not notify. Default: 15 minutes.
+    pub cooldown: Duration,
+    /// How long after the notification a reminder follows; each later one takes twice as long. Default: 4 hours.
+    pub repeat: Duration,
+    /// The longest time between two reminders. Default: 24 hours.
+    pub max_repeat: Duration,
+}
+
+/// Which side of a threshold is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Higher values are worse: an error ratio.
+    Above,
+    /// Lower values are worse: active users.
+    Below,
+}
+
+impl Policy {
+    /// A rule that is breached beyond `raise` on this side, with the defaults otherwise.
+    pub const fn new(side: Side, raise: f64) -> Self {
+        Self {
+            side,
+            raise,
+            clear: raise,
+            hold: Duration::ZERO,
+            keep_firing: Duration::ZERO,
+            min_samples: 0,
+            min_bad: 0,
+            min_uptime: Duration::ZERO,
+            no_data_timeout: Duration::from_secs(900),
+            cooldown: Duration::from_secs(900),
+            repeat: Duration::from_secs(14_400),
+            max_repeat: Duration::from_secs(86_400),
+        }
+    }
+
+    fn is_breached(&self, sample: &Sample) -> bool {
+        sample.bad >= self.min_bad
+            && match self.side {
+                Side::Above => sample.value > self.raise,
+                Side::Below => sample.value < self.raise,
+            }
+    }
+
+    fn is_clear(&self, sample: &Sample) -> bool {
+        sample.bad < self.min_bad
+            || match self.side {
+                Side::Above => sample.value <= self.clear,
+                Side::Below => sample.value >= self.clear,
+            }
+    }
+
+    /// Of two values, the worse.
+    fn worse(&self, one: f64, other: f64) -> f64 {
+        match self.side {
+            Side::Above => one.max(other),
+            Side::Below => one.min(other),
+        }
+    }
+}
+
+/// What a rule's indicator reads at one moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample {
+    /// The indicator's value. Not a number: no data.
+    pub value: f64,
+    /// How many samples the value was made of. `u64::MAX` for a gauge.
+    pub samples: u64,
+    /// How many of them were bad. `u64::MAX` where the indicator does not tell good from bad.
+    pub bad: u64,
+}
+
+impl Sample {
+    /// A value that needs no minimum of samples: a gauge.
+    pub const fn gauge(value: f64) -> Self {
+        Self { value, samples: u64::MAX, bad: u64::MAX }
+    }
+
+    /// No data.
+    pub const fn none() -> Self {
+        Self { value: f64::NAN, samples: 0, bad: 0 }
+    }
+}
+
+/// Where a rule is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// All is well.
+    #[default]
+    Inactive,
+    /// Breached, but not for long enough.
+    Pending,
+    /// Breached for long enough.
+    Firing,
+    /// Still an alert, and good again, but not for long enough.
+    Recovering,
+}
+
+impl Phase {
+    /// `inactive`, `pending`, `firing`, `recovering`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Inactive => "inactive",
+            Self::Pending => "pending",
+            Self::Firing => "firing",
+            Self::Recovering => "recovering",
+        }
+    }
+}
+
+/// Something that a channel is to be told.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Transition {
+    /// The alert fires.
+    Firing {
+        /// The value now.
+        value: f64,
+        /// When it began to fire, in wall-clock time since the Unix epoch.
+        since: Duration,
+        /// How many alerts of this rule the cooldown kept back since the last notification.
+        suppressed: u64,
+    },
+    /// The alert still fires.
+    Reminder {
+        /// The value now.
+        value: f64,
+        /// When it began to fire.
+        since: Duration,
+        /// How many reminders there have been, this one included.
+        number: u32,
+    },
+    /// The alert is over.
+    Resolved {
+        /// The value now; `None` without data.
+        value: Option<f64>,
+        /// The worst value while it fired.
+        peak: f64,
+        /// When it began to fire.
+        since: Duration,
+        /// How long it fired.
+        lasted: Duration,
+        /// Why it is over.
+        reason: ResolvedReason,
+    },
+}
+
+/// Why an alert is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResolvedReason {
+    /// The value is good again.
+    Cleared,
+    /// There has been no data for [`Policy::no_data_timeout`].
+    NoData,
+}
+
+/// The state of one rule.
+///
+/// Whatever the samples, these hold: no `Resolved` without a `Firing` before it, no second `Firing` without a `Resolved`
+/// between them, and at least [`Policy::cooldown`] between a `Resolved` and the next `Firing`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct State {
+    phase: Phase,
+    /// How long the rule has been breached with data, while it is pending; good, while it recovers.
+    held: Duration,
+    /// The last step.
+    last: Option<Duration>,
+    /// How long there has been no data.
+    without_data: Duration,
+    has_data: bool,
+    value: Option<f64>,
+    peak: f64,
+    firing_since: Duration,
+    fired_at: Duration,
+    /// A `Firing` was handed out, and no `Resolved` yet.
+    announced: bool,
+    /// Monotonic: until then the rule does not notify.
+    quiet_until: Duration,
+    suppressed: u64,
+    remind_at: Duration,
+    reminders: u32,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Inactive,
+            held: Duration::ZERO,
+            last: None,
+            without_data: Duration::ZERO,
+            has_data: false,
+            value: None,
+            peak: f64::NAN,
+            firing_since: Duration::ZERO,
+            fired_at: Duration::ZERO,
+            announced: false,
+            quiet_until: Duration::ZERO,
+            suppressed: 0,
+            remind_at: Duration::ZERO,
+            reminders: 0,
+        }
+    }
+}
+
+impl State {
+    /// Where the rule is.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether there is data at all.
+    pub const fn has_data(&self) -> bool {
+        self.has_data
+    }
+
+    /// The last value that was read.
+    pub const fn value(&self) -> Option<f64> {
+        self.value
+    }
+
+    /// When the alert began to fire, in wall-clock time, while it is one.
+    pub fn firing_since(&self) -> Option<Duration> {
+        self.is_alert().then_some(self.firing_since)
+    }
+
+    /// Whether the rule is an alert now: firing or recovering.
+    pub fn is_alert(&self) -> bool {
+        matches!(self.phase, Phase::Firing | Phase::Recovering)
+    }
+
+    /// Whether a channel was told that it fires, and not yet that it is over.
+    pub const fn is_announced(&self) -> bool {
+        self.announced
+    }
+
+    /// Does not notify before `until`, in monotonic time: what fires until then, and still does, is told then. The end
+    /// of an alert that was told is still told.
+    pub fn keep_quiet(&mut self, until: Duration) {
+        self.quiet_until = self.quiet_until.max(until);
+        self.remind_at = self.remind_at.max(until);
+    }
+
+    /// One more reading. `mono` is the monotonic time since the process began, `wall` the time since the Unix epoch.
+    ///
+    /// Returns what channels are to be told. At most one thing happens in a step.
+    pub fn step(&mut self, policy: &Policy, mono: Duration, wall: Duration, sample: &Sample) -> Option<Transition> {
+        let passed = self.last.map_or(Duration::ZERO, |last| mono.saturating_sub(last));
+        self.last = Some(mono);
+        self.has_data = !sample.value.is_nan() && sample.samples >= policy.min_samples && mono >= policy.min_uptime;
+        if !self.has_data {
+            return self.step_without_data(policy, mono, passed);
+        }
+        self.without_data = Duration::ZERO;
+        self.value = Some(sample.value);
+        let (breached, clear) = (policy.is_breached(sample), policy.is_clear(sample));
+        match self.phase {
+            Phase::Inactive if breached => {
+                self.enter(Phase::Pending);
+                self.fire_if_held(policy, mono, wall, sample)
+            }
+            Phase::Inactive => None,
+            Phase::Pending if breached => {
+                self.held = self.held.saturating_add(passed);
+                self.fire_if_held(policy, mono, wall, sample)
+            }
+            Phase::Pending => {
+                self.enter(Phase::Inactive);
+                None
+            }
+            Phase::Firing if clear => {
+                self.enter(Phase::Recovering);
+                self.resolve_if_held(policy, mono)
+            }
+            Phase::Firing => {
+                self.peak = policy.worse(self.peak, sample.value);
+                self.announce(policy, mono, sample.value)
+            }
+            Phase::Recovering if clear => {
+                self.held = self.held.saturating_add(passed);
+                self.resolve_if_held(policy, mono)
+            }
+            Phase::Recovering => {
+                self.enter(Phase::Firing);
+                self.peak = policy.worse(self.peak, sample.value);
+                self.announce(policy, mono, sample.value)
+            }
+        }
+    }
+
+    /// The state stays as it is, for a while.
+    fn step_without_data(&mut self, policy: &Policy, mono: Duration, passed: Duration) -> Option<Transition> {
+        self.without_data = self.without_data.saturating_add(passed);
+        if self.without_data < policy.no_data_timeout {
+            return None;
+        }
+        match self.phase {
+            Phase::Inactive => None,
+            Phase::Pending => {
+                self.enter(Phase::Inactive);
+                None
+            }
+            Phase::Firing | Phase::Recovering => self.resolve(policy, mono, None, ResolvedReason::NoData),
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.held = Duration::ZERO;
+    }
+
+    fn fire_if_held(&mut self, policy: &Policy, mono: Duration, wall: Duration, sample: &Sample) -> Option<Transition> {
+        if self.held < policy.hold {
+            return None;
+        }
+        self.enter(Phase::Firing);
+        (self.firing_since, self.fired_at, self.peak) = (wall, mono, sample.value);
+        if mono < self.quiet_until {
+            self.suppressed = self.suppressed.saturating_add(1);
+        }
+        self.announce(policy, mono, sample.value)
+    }
+
+    /// Says that the alert fires, or still fires, if it is time to.
+    fn announce(&mut self, policy: &Policy, mono: Duration, value: f64) -> Option<Transition> {
+        if !self.announced {
+            if mono < self.quiet_until {
+                return None;
+            }
+            self.announced = true;
+            self.reminders = 0;
+            self.remind_at = mono.saturating_add(policy.repeat);
+            // An alert that waited for the end of the cooldown is the one that is told, and not one of those kept back.
+            let suppressed =
+                std::mem::take(&mut self.suppressed).saturating_sub(u64::from(self.fired_at < self.quiet_until));
+            return Some(Transition::Firing { value, since: self.firing_since, suppressed });
+        }
+        if mono < self.remind_at {
+            return None;
+        }
+        self.reminders = self.reminders.saturating_add(1);
+        let wait = policy.repeat.saturating_mul(1_u32.checked_shl(self.reminders).unwrap_or(u32::MAX));
+        self.remind_at = mono.saturating_add(wait.min(policy.max_repeat.max(policy.repeat)));
+        Some(Transition::Reminder { value, since: self.firing_since, number: self.reminders })
+    }
+
+    fn resolve_if_held(&mut self, policy: &Policy, mono: Duration) -> Option<Transition> {
+        if self.held < policy.keep_firing {
+            return None;
+        }
+        self.resolve(policy, mono, self.value, ResolvedReason::Cleared)
+    }
+
+    fn resolve(
+        &mut self,
+        policy: &Policy,
+        mono: Duration,
+        value: Option<f64>,
+        reason: ResolvedReason,
+    ) -> Option<Transition> {
+        self.enter(Phase::Inactive);
+        self.without_data = Duration::ZERO;
+        if !std::mem::take(&mut self.announced) {
+            // No channel knows of it.
+            return None;
+        }
+        self.quiet_until = mono.saturating_add(policy.cooldown);
+        Some(Transition::Resolved {
+            value,
+            peak: self.peak,
+            since: self.firing_since,
+            lasted: mono.saturating_sub(self.fired_at),
+            reason,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn minutes(n: u32) -> Duration {
+        MINUTE.saturating_mul(n)
+    }
+
+    fn error_ratio() -> Policy {
+        Policy {
+            clear: 0.03,
+            hold: minutes(2),
+            keep_firing: minutes(3),
+            min_samples: 20,
+            ..Policy::new(Side::Above, 0.05)
+        }
+    }
+
+    /// One reading a minute; a reading is a value with enough samples. Returns what happened, with the minute.
+    #[track_caller]
+    fn run(policy: &Policy, values: &[f64]) -> Vec<(u32, &'static str)> {
+        let mut state = State::default();
+        let mut out = Vec::new();
+        for (minute, value) in (0..).zip(values) {
+            let at = minutes(minute);
+            let sample = Sample { value: *value, samples: 100, bad: 100 };
+            if let Some(transition) = state.step(policy, at, at, &sample) {
+                out.push((minute, name(&transition)));
+            }
+        }
+        out
+    }
+
+    fn name(transition: &Transition) -> &'static str {
+        match transition {
+            Transition::Firing { .. } => "firing",
+            Transition::Reminder { .. } => "reminder",
+            Transition::Resolved { reason: ResolvedReason::Cleared, .. } => "resolved",
+            Transition::Resolved { reason: ResolvedReason::NoData, .. } => "no data",
+        }
+    }
+
+    #[test]
+    fn an_alert_fires_after_its_hold_and_resolves_after_its_keep_firing() {
+        let got = run(&error_ratio(), &[0.0, 0.2, 0.2, 0.2, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(got, [(3, "firing"), (7, "resolved")]);
+    }
+
+    #[test]
+    fn a_breach_that_ends_in_time_is_not_reported() {
+        assert_eq!(run(&error_ratio(), &[0.2, 0.2, 0.0, 0.2, 0.2, 0.0]), []);
+    }
+
+    #[test]
+    fn a_value_around_the_threshold_for_an_hour_fires_once() {
+        let values: Vec<_> = (0..60).map(|minute| if minute % 2 == 0 { 0.06 } else { 0.045 }).collect();
+        let policy = Policy { hold: Duration::ZERO, ..error_ratio() };
+        assert_eq!(run(&policy, &values), [(0, "firing")]);
+    }
+
+    #[test]
+    fn without_data_the_state_stays_for_a_while() {
+        let mut values = vec![0.2; 4];
+        values.extend([f64::NAN; 20]);
+        assert_eq!(run(&error_ratio(), &values), [(2, "firing"), (18, "no data")]);
+        // The time without data does not count as breached.
+        assert_eq!(run(&error_ratio(), &[0.2, f64::NAN, f64::NAN, f64::NAN, 0.0]), []);
+    }
+
+    #[test]
+    fn nineteen_requests_are_no_data_and_twenty_are() {
+        for (samples, fires) in [(19, false), (20, true)] {
+            let policy = Policy { hold: Duration::ZERO, ..error_ratio() };
+            let sample = Sample { value: 1.0, samples, bad: samples };
+            let fired = State::default().step(&policy, MINUTE, MINUTE, &sample).is_some();
+            assert_eq!(fired, fires, "{samples} samples");
+        }
+    }
+
+    #[test]
+    fn few_users_are_no_alert_before_the_process_is_old_enough() {
+        let policy = Policy { min_uptime: minutes(60), ..Policy::new(Side::Below, 10.0) };
+        let mut state = State::default();
+        assert_eq!(state.step(&policy, minutes(59), minutes(59), &Sample::gauge(0.0)), None);
+        assert!(state.step(&policy, minutes(60), minutes(60), &Sample::gauge(0.0)).is_some());
+    }
+
+    #[test]
+    fn reminders_come_less_and_less_often() {
+        let policy = Policy { clear: 0.5, ..Policy::new(Side::Above, 0.5) };
+        let mut state = State::default();
+        let mut hours = Vec::new();
+        for hour in 0..100_u32 {
+            let at = Duration::from_secs(u64::from(hour).saturating_mul(3600));
+            match state.step(&policy, at, at, &Sample::gauge(1.0)) {
+                Some(Transition::Reminder { number, .. }) => hours.push((hour, number)),
+                Some(Transition::Firing { .. }) => assert_eq!(hour, 0),
+                Some(Transition::Resolved { .. }) => panic!("resolved"),
+                None => (),
+            }
+        }
+        assert_eq!(hours, [(4, 1), (12, 2), (28, 3), (52, 4), (76, 5)]);
+    }
+
+    #[test]
+    fn an_alert_inside_the_cooldown_is_told_at_its_end() {
+        let policy = Policy { cooldown: minutes(15), ..Policy::new(Side::Above, 0.5) };
+        let mut state = State::default();
+        let mut got = Vec::new();
+        // Fires at 0, resolved at 1; fires and resolves at 3 and 4 and again from 6 on.
+        for (minute, bad) in
+            [(0, true), (1, false), (3, true), (4, false), (6, true), (10, true), (16, true), (17, false)]
+        {
+            let at = minutes(minute);
+            let transition = state.step(&policy, at, at, &Sample::gauge(if bad { 1.0 } else { 0.0 }));
+            got.extend(transition.map(|transition| (minute, transition)));
+        }
+        assert_eq!(
+            got.iter().map(|(at, it)| (*at, name(it))).collect::<Vec<_>>(),
+            [(0, "firing"), (1, "resolved"), (16, "firing"), (17, "resolved")]
+        );
+        assert!(matches!(got[2].1, Transition::Firing { suppressed: 1, since, .. } if since == minutes(6)), "{got:?}");
+    }
+
+    #[test]
+    fn resolved_says_how_bad_it_was_and_how_long() {
+        let policy = Policy::new(Side::Above, 0.5);
+        let mut state = State::default();
+        let mut last = None;
+        for (minute, value) in [(0, 0.6), (1, 0.9), (2, 0.7), (3, 0.1)] {
+            let at = minutes(minute);
+            last = state.step(&policy, at, minutes(100).saturating_add(at), &Sample::gauge(value)).or(last);
+        }
+        let want = Transition::Resolved {
+            value: Some(0.1),
+            peak: 0.9,
+            since: minutes(100),
+            lasted: minutes(3),
+            reason: ResolvedReason::Cleared,
+        };
+        assert_eq!(last, Some(want));
+    }
+
+    proptest! {
+        #[test]
+        fn firing_and_resolved_alternate_and_the_cooldown_is_kept(
+            readings in prop::collection::vec((0..3_u8, 0..400_u64, 0..40_u64), 0..300),
+            hold in 0..200_u64, keep_firing in 0..200_u64, cooldown in 0..2_000_u64, no_data in 1..500_u64,
+        ) {
+            let policy = Policy {
+                clear: 0.3,
+                hold: Duration::from_secs(hold),
+                keep_firing: Duration::from_secs(keep_firing),
+                cooldown: Duration::from_secs(cooldown),
+                no_data_timeout: Duration::from_secs(no_data),
+                repeat: Duration::from_secs(300),
+                min_samples: 20,
+                ..Policy::new(Side::Above, 0.6)
+            };
+            let mut state = State::default();
+            let (mut now, mut firing, mut resolved_at, mut last_told) = (Duration::ZERO, false, None, None);
+            for (kind, step, samples) in readings {
+                now = now.saturating_add(Duration::from_secs(step));
+                let value = match kind { 0 => 0.1, 1 => 0.5, _ => 0.9 };
+                let Some(told) = state.step(&policy, now, now, &Sample { value, samples, bad: samples }) else { continue };
+                match told {
+                    Transition::Firing { .. } => {
+                        prop_assert!(!firing);
+                        prop_assert!(resolved_at.is_none_or(|at: Duration| now.saturating_sub(at) >= policy.cooldown));
+                        firing = true;
+                        last_told = Some(now);
+                    }
+                    Transition::Reminder { .. } => {
+                        prop_assert!(firing);
+                        prop_assert!(last_told.is_some_and(|at: Duration| now.saturating_sub(at) >= policy.repeat));
+                        last_told = Some(now);
+                    }
+                    Transition::Resolved { .. } => {
+                        prop_assert!(firing);
+                        firing = false;
+                        resolved_at = Some(now);
+                    }
+                }
+                prop_assert_eq!(state.is_announced(), firing);
+            }
+        }
+    }
+}

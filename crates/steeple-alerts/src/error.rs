@@ -1,0 +1,74 @@
+use std::{error::Error, fmt};
+
+use steeple_core::text::cut;
+
+/// Alerts cannot be built as configured. Retrying does not help.
+#[derive(Debug)]
+pub struct BuildError {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Rule { name: String, what: String },
+    Twice { name: String },
+    Setting { setting: &'static str, expected: &'static str },
+    Channel { name: &'static str, source: Box<dyn Error + Send + Sync> },
+    History(std::io::Error),
+}
+
+impl BuildError {
+    pub(crate) fn rule(name: &str, what: &str) -> Self {
+        let name = cut(name, 64).escape_debug().to_string();
+        Self { kind: Kind::Rule { name, what: what.to_owned() } }
+    }
+
+    pub(crate) fn twice(name: &str) -> Self {
+        Self { kind: Kind::Twice { name: name.to_owned() } }
+    }
+
+    pub(crate) const fn setting(setting: &'static str, expected: &'static str) -> Self {
+        Self { kind: Kind::Setting { setting, expected } }
+    }
+
+    pub(crate) fn channel(name: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind: Kind::Channel { name, source: source.into() } }
+    }
+
+    pub(crate) const fn history(source: std::io::Error) -> Self {
+        Self { kind: Kind::History(source) }
+    }
+
+    /// A rule cannot be used: it can never fire, never be over, or its name is not valid or taken.
+    pub fn is_rule(&self) -> bool {
+        matches!(self.kind, Kind::Rule { .. } | Kind::Twice { .. })
+    }
+
+    /// A channel cannot be used as configured.
+    pub fn is_channel(&self) -> bool {
+        matches!(self.kind, Kind::Setting { .. } | Kind::Channel { .. })
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Rule { name, what } => write!(f, "the rule `{name}` cannot be used: {what}"),
+            Kind::Twice { name } => write!(f, "two rules have the name `{name}`"),
+            // What it holds is not shown: a webhook's URL is its password.
+            Kind::Setting { setting, expected } => write!(f, "invalid `{setting}`: expected {expected}"),
+            Kind::Channel { name, .. } => write!(f, "the channel `{name}` cannot start"),
+            Kind::History(_) => f.write_str("the thread that samples the metrics cannot start"),
+        }
+    }
+}
+
+impl Error for BuildError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.kind {
+            Kind::Channel { source, .. } => Some(&**source),
+            Kind::History(source) => Some(source),
+            Kind::Rule { .. } | Kind::Twice { .. } | Kind::Setting { .. } => None,
+        }
+    }
+}

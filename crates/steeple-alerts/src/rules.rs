@@ -1,0 +1,111 @@
+use std::time::Duration;
+
+use steeple_metrics::indicator::{Indicator, Selector};
+
+use crate::{Rule, Severity};
+
+/// Rules to start from.
+#[derive(Clone, Debug)]
+#[must_use = "rules do nothing until alerts are built with them"]
+pub struct Rules(Vec<Rule>);
+
+impl Rules {
+    /// The six rules that every service has, to the number:
+    ///
+    /// | rule | fires when | severity | cooldown |
+    /// | --- | --- | --- | --- |
+    /// | `high_cpu_usage` | CPU above 80 % of the limit | high | 15 min |
+    /// | `high_memory_usage` | memory above 85 % of the limit | high | 15 min |
+    /// | `high_error_rate` | more than 5 % of the requests failed | critical | 5 min |
+    /// | `slow_response_time` | the mean response time is above 2 s | medium | 10 min |
+    /// | `low_user_activity` | fewer than 10 active users | low | 60 min |
+    /// | `payment_failures` | more than 3 payments failed | high | 5 min |
+    ///
+    /// Each looks at the last 5 minutes. [`guarded`](Self::guarded) keeps them quiet where they know too little.
+    pub fn mission() -> Self {
+        let window = Duration::from_secs(300);
+        let failed = Selector::new("payments_total").label("result", "failed");
+        let rule = |name, indicator, severity, cooldown: u64| {
+            Rule::new(name, indicator, window)
+                .severity(severity)
+                .cooldown(Duration::from_secs(cooldown.saturating_mul(60)))
+        };
+        Self(vec![
+            rule("high_cpu_usage", Indicator::cpu(), Severity::High, 15)
+                .above(0.80)
+                .summary("The CPU is above 80 % of its limit."),
+            rule("high_memory_usage", Indicator::memory(), Severity::High, 15)
+                .above(0.85)
+                .summary("The memory is above 85 % of its limit."),
+            rule("high_error_rate", Indicator::error_ratio(), Severity::Critical, 5)
+                .above(0.05)
+                .summary("More than 5 % of the requests failed."),
+            rule("slow_response_time", Indicator::mean(), Severity::Medium, 10)
+                .above(2.0)
+                .summary("The mean response time is above 2 seconds."),
+            rule("low_user_activity", Indicator::active_users(), Severity::Low, 60)
+                .below(10.0)
+                .summary("Fewer than 10 users are active."),
+            rule("payment_failures", Indicator::counter_increase(failed), Severity::High, 5)
+                .above(3.0)
+                .summary("More than 3 payments failed."),
+        ])
+    }
+
+    /// The same rules, which wait until they know enough: an error ratio and a response time need 20 requests and 3 bad
+    /// ones; CPU and memory have to last for a minute; few users are no alert in the first hour of a process.
+    pub fn guarded(mut self) -> Self {
+        for rule in &mut self.0 {
+            let guarded = rule.clone();
+            *rule = match rule.name() {
+                "high_error_rate" => guarded.min_samples(20).min_bad(3).clear(0.03),
+                "slow_response_time" => guarded.min_samples(20).clear(1.5),
+                "high_cpu_usage" => guarded.hold(Duration::from_secs(60)).clear(0.70),
+                "high_memory_usage" => guarded.hold(Duration::from_secs(60)).clear(0.80),
+                "low_user_activity" => guarded.min_uptime(Duration::from_secs(3600)),
+                _ => guarded,
+            };
+        }
+        self
+    }
+
+    /// Adds a rule.
+    pub fn with(mut self, rule: Rule) -> Self {
+        self.0.push(rule);
+        self
+    }
+
+    /// Leaves the rule of this name out.
+    pub fn without(mut self, name: &str) -> Self {
+        self.0.retain(|rule| rule.name() != name);
+        self
+    }
+
+    /// Changes each rule: `rules.map(|rule| rule.cooldown(Duration::ZERO))`.
+    pub fn map(self, change: impl FnMut(Rule) -> Rule) -> Self {
+        Self(self.0.into_iter().map(change).collect())
+    }
+
+    /// The rules, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Rule> {
+        self.0.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Rules {
+    type Item = &'a Rule;
+    type IntoIter = std::slice::Iter<'a, Rule>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl IntoIterator for Rules {
+    type Item = Rule;
+    type IntoIter = std::vec::IntoIter<Rule>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}

@@ -1,0 +1,128 @@
+//! Alerts: rules over the metrics, evaluated in the process.
+
+use std::sync::Arc;
+
+use steeple_alerts::{
+    Alerts, AlertsBuilder, AlertsObserver, Rules,
+    channel::{Slack, Webhook},
+};
+use steeple_core::clock;
+
+use super::{Integration, NoCalls, Setting, Setup, Started};
+use crate::{
+    ConfigError, Steeple, SteepleBuilder,
+    env::Lookup,
+    sink::{Blocking, Undelivered},
+};
+
+pub(crate) type Options = AlertsBuilder;
+pub(crate) type Observer = Option<AlertsObserver>;
+
+impl SteepleBuilder {
+    /// Changes the options for alerts. What the environment has set stays, unless this sets the same.
+    ///
+    /// Off without a channel and without a rule. With a channel and no rule, the rules are
+    /// [`Rules::mission`](steeple_alerts::Rules::mission) with their guards.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), steeple::ConfigError> {
+    /// use std::time::Duration;
+    /// use steeple::{alerts::{Rule, Rules}, metrics::indicator::Indicator};
+    ///
+    /// let slow = Rule::new("checkout_slow", Indicator::quantile(0.95).of("POST", "/checkout"), Duration::from_secs(300));
+    /// let builder = steeple::Steeple::builder_from_env()?
+    ///     .alerts(|alerts| alerts.rules(Rules::mission().guarded()).rule(slow.above(1.5)));
+    /// # let _unused = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn alerts(mut self, change: impl FnOnce(AlertsBuilder) -> AlertsBuilder) -> Self {
+        self.integrations.alerts.change(change);
+        self
+    }
+}
+
+impl Steeple {
+    /// The alerts. `None`: off.
+    pub fn alerts(&self) -> Option<&Alerts> {
+        self.running().alerts.as_ref()
+    }
+}
+
+impl Integration for AlertsBuilder {
+    type Handle = Alerts;
+    type Observer = Observer;
+    type CallObserver = NoCalls;
+
+    fn from_env(env: &dyn Lookup) -> Result<Setting<Self>, ConfigError> {
+        let mut options = Self::default();
+        let mut variable = None;
+        if let Some(url) = env.secret("ALERTS_SLACK_WEBHOOK_URL")? {
+            options = options.channel(Slack::new(url));
+            variable.get_or_insert("ALERTS_SLACK_WEBHOOK_URL");
+        }
+        match (env.secret("ALERTS_WEBHOOK_URL")?, env.secret("ALERTS_WEBHOOK_SECRET")?) {
+            (Some(url), Some(secret)) => {
+                options = options.channel(Webhook::new(url, secret));
+                variable.get_or_insert("ALERTS_WEBHOOK_URL");
+            }
+            (Some(_), None) => {
+                let expected = "`whsec_` and base64 of 24 to 64 bytes, since ALERTS_WEBHOOK_URL is set";
+                return Err(ConfigError::secret_value("ALERTS_WEBHOOK_SECRET", expected));
+            }
+            (None, Some(_)) => {
+                let expected = "a URL, since ALERTS_WEBHOOK_SECRET is set";
+                return Err(ConfigError::secret_value("ALERTS_WEBHOOK_URL", expected));
+            }
+            (None, None) => (),
+        }
+        if let Some(url) = env.text("DASHBOARD_URL")? {
+            options = options.dashboard(url);
+        }
+        Ok(Setting { options, variable })
+    }
+
+    fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<Alerts>>, ConfigError> {
+        if !self.has_channels() && !self.has_rules() {
+            return Ok(None);
+        }
+        let mut options = self.scrubber(setup.scrubber.clone());
+        if !options.has_rules() {
+            options = options.rules(Rules::mission().guarded());
+        }
+        if let Some(name) = &setup.service.name {
+            options = options.service(name.clone());
+        }
+        if let Some(version) = &setup.service.version {
+            options = options.version(version.clone());
+        }
+        if let Some(environment) = &setup.service.environment {
+            options = options.environment(environment.clone());
+        }
+        let alerts = options.build(setup.metrics).map_err(|error| ConfigError::part("alerts", &error))?;
+        let mut names = vec!["the log".to_owned()];
+        for sink in alerts.sinks() {
+            names.push(sink.name().to_owned());
+            let (flushed, stopped) = (Arc::clone(&sink), alerts.clone());
+            setup.sinks.push(Arc::new(Blocking::new("alerts", move |timeout| {
+                // A service that ends is no incident.
+                stopped.stop();
+                let deadline = clock::now().checked_add(timeout).unwrap_or_else(clock::now);
+                let report = flushed.flush(deadline);
+                Undelivered { dropped: report.dropped, left: report.left }
+            })));
+        }
+        let capped = alerts.clone();
+        setup.own.add_by(
+            "steeple_alerts_capped_total",
+            "Notifications that a channel did not get because it had too many in an hour.",
+            "channel",
+            move || capped.capped().into_iter().collect(),
+        );
+        Ok(Some(Started { handle: alerts, to: names.join(", ") }))
+    }
+
+    fn observer(handle: Option<&Alerts>) -> Observer {
+        handle.map(Alerts::observer)
+    }
+}
