@@ -65,7 +65,7 @@ use crate::sink::{Destination, Part, Progress, Stamp};
 /// # Ok(()) }
 /// ```
 pub trait LogOutput: Send + 'static {
-    /// What its dropped lines are counted under, in [`LogHandle::losses`](crate::LogHandle::losses) and in metrics: a short
+    /// What its dropped lines are counted under, in [`LogHandle::dropped_by_output`](crate::LogHandle::dropped_by_output) and in metrics: a short
     /// fixed word.
     fn name(&self) -> &str;
 

@@ -67,6 +67,8 @@ mod custom;
 mod encode;
 mod error;
 mod event;
+#[cfg(feature = "export")]
+mod export;
 mod filter;
 mod guard;
 mod layer;
@@ -85,8 +87,8 @@ pub use self::{
     event::{log_error, log_event},
     guard::LogGuard,
     observer::{Log, LogState},
-    output::{LogHandle, Losses},
+    output::{Dropped, LogHandle},
     panic::PanicHook,
     rules::RouteOptions,
-    sink::Rotation,
+    sink::{DropReason, Rotation},
 };

@@ -14,11 +14,13 @@ use steeple_core::{TraceContext, clock};
 use steeple_scrub::Scrubber;
 use tracing::{Level, level_filters::LevelFilter};
 
+#[cfg(feature = "export")]
+use crate::export::OutputSink;
 use crate::{
     Format,
     encode::{Access, Encoder, Line},
     panic,
-    sink::{Queue, Stamp},
+    sink::{DropReason, Queue, Stamp},
 };
 
 /// Writes into the outputs of a log that was set up. A cheap clone.
@@ -48,14 +50,29 @@ pub(crate) struct Output {
     pub(crate) queue: Arc<Queue>,
 }
 
-/// What one output could not write.
+/// The lines that one output dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Losses {
-    /// The output: `console`, `combined.log`, `error.log`, or `writer`.
-    pub output: String,
-    /// Lines that found no room in its queue, or that were given up at the end.
-    pub lines: u64,
+pub struct Dropped {
+    output: String,
+    lines: [u64; DropReason::ALL.len()],
+}
+
+impl Dropped {
+    /// The output: `console`, `combined.log`, `error.log`, `writer`, or the name of a
+    /// [`LogOutput`](crate::LogOutput). `stderr` stands for reports of panics.
+    pub fn output(&self) -> &str {
+        &self.output
+    }
+
+    /// The lines that were dropped for a reason.
+    pub fn by(&self, reason: DropReason) -> u64 {
+        self.lines.get(reason as usize).copied().unwrap_or(0)
+    }
+
+    /// All lines that were dropped.
+    pub fn lines(&self) -> u64 {
+        self.lines.into_iter().fold(0, u64::saturating_add)
+    }
 }
 
 impl LogHandle {
@@ -67,19 +84,30 @@ impl LogHandle {
         &self.0
     }
 
-    /// Lines that could not be written, by all outputs together. 0 unless an output is slower than its lines come, or
-    /// fails.
+    /// Lines that all outputs together have dropped. 0 unless an output is too slow or fails.
     pub fn dropped(&self) -> u64 {
         self.0.outputs.iter().map(|output| output.queue.lost()).sum()
     }
 
-    /// Lines that could not be written, by output. `stderr` stands for reports of panics that standard error had no room
-    /// for, if there were any.
-    pub fn losses(&self) -> Vec<Losses> {
-        let losses = |output: &Output| Losses { output: output.name.clone(), lines: output.queue.lost() };
-        let stderr = Some(panic::dropped()).filter(|lines| *lines > 0);
-        let stderr = stderr.map(|lines| Losses { output: "stderr".to_owned(), lines });
-        self.0.outputs.iter().map(losses).chain(stderr).collect()
+    /// Lines that were dropped, by output. After the outputs, `stderr` stands for reports of panics that standard error had
+    /// no room for, if there were any.
+    #[doc(alias = "losses")]
+    pub fn dropped_by_output(&self) -> Vec<Dropped> {
+        let dropped =
+            |output: &Output| Dropped { output: output.name.clone(), lines: output.queue.dropped_by_reason() };
+        let stderr = Some(panic::dropped()).filter(|reports| *reports > 0);
+        let stderr = stderr.map(|reports| Dropped { output: "stderr".to_owned(), lines: [reports, 0, 0] });
+        self.0.outputs.iter().map(dropped).chain(stderr).collect()
+    }
+
+    /// Each output as a sink, to be flushed and shut down with the others of a process.
+    #[cfg(feature = "export")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "export")))]
+    pub fn sinks(&self) -> Vec<Arc<dyn steeple_export::Sink>> {
+        let sink = |output: &Output| -> Arc<dyn steeple_export::Sink> {
+            Arc::new(OutputSink::new(&output.name, Arc::clone(&output.queue)))
+        };
+        self.0.outputs.iter().map(sink).collect()
     }
 
     /// Waits until the lines that were logged before this call are written, for at most `timeout`. The same as
@@ -171,7 +199,7 @@ impl LogHandle {
 
 impl fmt::Debug for LogHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogHandle").field("losses", &self.losses()).finish_non_exhaustive()
+        f.debug_struct("LogHandle").field("dropped", &self.dropped_by_output()).finish_non_exhaustive()
     }
 }
 

@@ -12,7 +12,8 @@ use steeple_log::{Log, LogHandle};
 /// Adds what is counted without any integration.
 pub(crate) fn add(own: &mut OwnMetrics, handle: Option<LogHandle>, log: Log) {
     own.add_by("steeple_log_lines_dropped_total", "Log lines that an output could not write.", "output", move || {
-        handle.iter().flat_map(LogHandle::losses).map(|loss| (loss.output, loss.lines)).collect()
+        let dropped = handle.iter().flat_map(LogHandle::dropped_by_output);
+        dropped.map(|dropped| (dropped.output().to_owned(), dropped.lines())).collect()
     });
     own.add(
         "steeple_log_lines_sampled_out_total",

@@ -7,9 +7,9 @@ mod queue;
 mod rotation;
 mod worker;
 
-pub use self::rotation::Rotation;
 pub(crate) use self::{
     file::{FileAccess, RollingFile, STEMS, day_of},
     queue::{Part, Queue, Stamp},
     worker::{Destination, Progress, Report, Stream, Worker},
 };
+pub use self::{queue::DropReason, rotation::Rotation};

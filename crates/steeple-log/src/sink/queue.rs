@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -25,7 +26,54 @@ pub(crate) struct Queue {
     capacity: usize,
     /// Whether the writer wants to know more of a line than its text. Then lines of all days stay together.
     has_stamps: bool,
-    lost: AtomicU64,
+    /// Dropped lines, by [`DropReason`].
+    dropped: [AtomicU64; DropReason::ALL.len()],
+}
+
+/// Why a log line was not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// The output's queue was full: lines came faster than they could be written.
+    QueueFull,
+    /// The output refused the line, or failed for good.
+    WriteFailed,
+    /// The line came after the log was shut down.
+    Shutdown,
+}
+
+impl DropReason {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::QueueFull, Self::WriteFailed, Self::Shutdown];
+
+    /// The reason as a label value, such as `queue_full`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::WriteFailed => "write_failed",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What became of the lines of an output, all from one moment.
+#[cfg(feature = "export")]
+#[derive(Clone, Debug)]
+pub(crate) struct Counts {
+    /// Lines that found room.
+    pub(crate) accepted: u64,
+    pub(crate) exported: u64,
+    pub(crate) queued: u64,
+    pub(crate) queued_bytes: u64,
+    pub(crate) dropped: [u64; DropReason::ALL.len()],
+    /// Why the output fails, if it does.
+    pub(crate) trouble: Option<String>,
 }
 
 #[derive(Default)]
@@ -36,6 +84,13 @@ struct State {
     /// Bytes ever accepted, and how many of those are written or given up.
     accepted: u64,
     settled: u64,
+    /// The same in lines.
+    accepted_lines: u64,
+    settled_lines: u64,
+    /// Lines that were given up of those that are not settled yet.
+    given_up: u64,
+    /// Why the output fails, if it does.
+    trouble: Option<String>,
     rest: Rest,
     /// Someone waits for a flush.
     urgent: bool,
@@ -129,6 +184,8 @@ impl Part<'_> {
 pub(crate) struct Batch {
     lines: Vec<u8>,
     stamps: Vec<Stamp>,
+    /// How many lines.
+    count: u64,
     first_day: u64,
     /// Where lines of another day begin. Empty, but for one batch a day.
     changes: Vec<(usize, u64)>,
@@ -140,10 +197,6 @@ pub(crate) struct Batch {
 const MAX_CHANGES: usize = 64;
 
 impl Batch {
-    pub(crate) fn len(&self) -> usize {
-        self.lines.len()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
@@ -151,6 +204,7 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         self.lines.clear();
         self.stamps.clear();
+        self.count = 0;
         self.changes.clear();
         self.reopen = false;
     }
@@ -191,7 +245,7 @@ impl Queue {
             work: Condvar::new(),
             progress: Condvar::new(),
             capacity,
-            lost: AtomicU64::new(0),
+            dropped: [const { AtomicU64::new(0) }; DropReason::ALL.len()],
         }
     }
 
@@ -216,8 +270,9 @@ impl Queue {
             filled = filled.saturating_add(stamps.saturating_mul(size_of::<Stamp>()));
         }
         if state.closed || filled > self.capacity {
+            let reason = if state.closed { DropReason::Shutdown } else { DropReason::QueueFull };
             drop(guard);
-            self.add_lost(1);
+            self.add_dropped(reason, 1);
             return;
         }
         if self.has_stamps {
@@ -226,7 +281,9 @@ impl Queue {
             state.set_day(day_of(stamp.at), start);
         }
         state.batch.lines.extend_from_slice(line);
+        state.batch.count = state.batch.count.saturating_add(1);
         state.accepted = state.accepted.saturating_add(line.len() as u64);
+        state.accepted_lines = state.accepted_lines.saturating_add(1);
         let wake = match state.rest {
             Rest::Awake => false,
             Rest::Napping => filled > PLENTY.min(self.capacity / 2),
@@ -241,13 +298,34 @@ impl Queue {
         }
     }
 
-    /// Lines that found no room, or that could not be written to the end.
+    /// Lines that were dropped, for whatever reason.
     pub(crate) fn lost(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
+        self.dropped_by_reason().into_iter().fold(0, u64::saturating_add)
     }
 
-    pub(crate) fn add_lost(&self, lines: u64) {
-        self.lost.fetch_add(lines, Ordering::Relaxed);
+    /// Lines that were dropped, by [`DropReason`].
+    pub(crate) fn dropped_by_reason(&self) -> [u64; DropReason::ALL.len()] {
+        self.dropped.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    fn add_dropped(&self, reason: DropReason, lines: u64) {
+        if let Some(count) = self.dropped.get(reason as usize) {
+            count.fetch_add(lines, Ordering::Relaxed);
+        }
+    }
+
+    /// For the writer: these lines of the batch are never written.
+    pub(crate) fn give_up(&self, lines: u64) {
+        if lines > 0 {
+            let mut state = self.state();
+            state.given_up = state.given_up.saturating_add(lines);
+            self.add_dropped(DropReason::WriteFailed, lines);
+        }
+    }
+
+    /// For the writer: why it cannot write, or that it can.
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
+        self.state().trouble = trouble;
     }
 
     /// For the writer: waits for lines and swaps them into `batch`, which must be empty.
@@ -282,10 +360,12 @@ impl Queue {
         }
     }
 
-    /// For the writer: this many bytes are written, or given up.
-    pub(crate) fn settle(&self, bytes: usize) {
+    /// For the writer: the batch is written, or given up.
+    pub(crate) fn settle(&self, batch: &Batch) {
         let mut state = self.state();
-        state.settled = state.settled.saturating_add(bytes as u64);
+        state.settled = state.settled.saturating_add(batch.lines.len() as u64);
+        state.settled_lines = state.settled_lines.saturating_add(batch.count);
+        state.given_up = 0;
         drop(state);
         self.progress.notify_all();
     }
@@ -327,6 +407,37 @@ impl Queue {
     /// Waits for the writer's end, at most until the deadline.
     pub(crate) fn join(&self, deadline: Instant) -> bool {
         self.wait_until(deadline, |state| state.finished)
+    }
+
+    /// How many lines were accepted so far.
+    #[cfg(feature = "export")]
+    pub(crate) fn accepted_lines(&self) -> u64 {
+        self.state().accepted_lines
+    }
+
+    /// Waits until so many lines are written or given up, at most until the deadline. How many are left of them.
+    #[cfg(feature = "export")]
+    pub(crate) fn wait_for(&self, lines: u64, deadline: Instant) -> u64 {
+        self.wait_until(deadline, |state| state.settled_lines >= lines);
+        let state = self.state();
+        lines.saturating_sub(state.settled_lines).saturating_sub(state.given_up)
+    }
+
+    /// What became of all lines.
+    #[cfg(feature = "export")]
+    pub(crate) fn counts(&self) -> Counts {
+        let state = self.state();
+        let dropped = self.dropped_by_reason();
+        let [queue_full, write_failed, shutdown] = dropped;
+        let refused = queue_full.saturating_add(shutdown);
+        Counts {
+            accepted: state.accepted_lines.saturating_add(refused),
+            exported: state.settled_lines.saturating_add(state.given_up).saturating_sub(write_failed),
+            queued: state.accepted_lines.saturating_sub(state.settled_lines).saturating_sub(state.given_up),
+            queued_bytes: state.accepted.saturating_sub(state.settled),
+            dropped,
+            trouble: state.trouble.clone(),
+        }
     }
 
     fn wait_until(&self, deadline: Instant, mut reached: impl FnMut(&State) -> bool) -> bool {
@@ -451,7 +562,7 @@ mod tests {
             move || {
                 let (mut all, mut batch) = (Vec::new(), Batch::default());
                 while queue.take(&mut batch) == Taken::Lines {
-                    queue.settle(batch.len());
+                    queue.settle(&batch);
                     all.append(&mut batch.lines);
                     batch.clear();
                 }

@@ -76,7 +76,7 @@ impl Worker {
             for part in batch.parts().filter(|part| !part.lines.is_empty()) {
                 let written = self.write_all(part);
                 if let Written::NotAll { left } = written {
-                    self.queue.add_lost(left);
+                    self.queue.give_up(left);
                 }
                 if written != Written::Smoothly {
                     gaps.explained = self.queue.lost();
@@ -87,7 +87,7 @@ impl Worker {
             if batch.wants_reopen() {
                 self.destination.reopen();
             }
-            self.queue.settle(batch.len());
+            self.queue.settle(&batch);
             batch.clear();
         }
         gaps.at = None;
@@ -131,6 +131,7 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => (),
                 Err(error) => {
                     let trouble = self.trouble.get_or_insert_with(|| {
+                        self.queue.set_trouble(Some(error.to_string()));
                         (self.report)(&format!("log {} cannot be written: {error}; lines are dropped", self.name));
                         Trouble { lost_before: self.queue.lost(), retry: FIRST_RETRY }
                     });
@@ -144,6 +145,7 @@ impl Worker {
             }
         }
         let Some(trouble) = self.trouble.take() else { return Written::Smoothly };
+        self.queue.set_trouble(None);
         let lost = self.queue.lost().saturating_sub(trouble.lost_before);
         (self.report)(&format!("log {} can be written again; {lost} lines were lost", self.name));
         Written::AfterTrouble
@@ -156,7 +158,7 @@ impl Worker {
         if written.bytes == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        self.queue.add_lost(written.lost);
+        self.queue.give_up(written.lost);
         if written.bytes >= part.lines.len() {
             // What the destination holds back is its own affair from here on: these lines are not written twice.
             let _held_back = self.destination.flush();

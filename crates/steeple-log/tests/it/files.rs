@@ -137,7 +137,9 @@ async fn a_full_disk_loses_lines_and_nothing_else_and_says_so_once() {
     for _ in 0..300 {
         send(&layer, get("/ok"), Client::ToTheEnd).await;
     }
-    let combined = || guard.handle().losses().into_iter().find(|losses| losses.output == "combined.log").unwrap().lines;
+    let combined = || {
+        guard.handle().dropped_by_output().into_iter().find(|losses| losses.output() == "combined.log").unwrap().lines()
+    };
     let lost = combined();
     assert!((1..600).contains(&lost), "the queue is full, and what was in it is kept: {lost}");
     assert_eq!(said.get().len(), 1, "{:?}", said.get());

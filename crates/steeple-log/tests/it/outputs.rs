@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use steeple_export::{DropReason, Sink, shutdown_all};
 use steeple_log::{Format, Log, LogLine, LogOutput};
 use tracing::{Level, subscriber::with_default};
 use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
@@ -65,8 +66,8 @@ async fn an_output_gets_each_line_once_with_what_is_known_of_it() {
         tracing::info!("last");
     });
     assert!(guard.flush(Duration::from_mins(1)));
-    let losses = guard.handle().losses();
-    assert_eq!((&*losses[0].output, losses[0].lines), ("shelf", 2), "the refused one and the one that panicked");
+    let losses = guard.handle().dropped_by_output();
+    assert_eq!((losses[0].output(), losses[0].lines()), ("shelf", 2), "the refused one and the one that panicked");
     let taken = taken.lock().unwrap();
     let lines: Vec<_> = taken.iter().map(|(text, ..)| read(text)).collect();
     let messages: Vec<_> = lines.iter().map(|line| line["message"].as_str().unwrap()).collect();
@@ -116,7 +117,51 @@ fn an_output_that_hangs_costs_its_own_lines_alone_and_a_bounded_memory() {
     }
     drop(free);
     assert!(guard.flush(Duration::from_mins(1)));
-    let losses = handle.losses();
-    assert!(losses[0].lines > 500, "{losses:?}");
-    assert_eq!((taken.lock().unwrap().len(), losses[1].lines), (2_000, 0));
+    let losses = handle.dropped_by_output();
+    assert!(losses[0].lines() > 500, "{losses:?}");
+    assert_eq!((taken.lock().unwrap().len(), losses[1].lines()), (2_000, 0));
+}
+
+#[test]
+fn each_output_is_a_sink_whose_counts_are_exact() {
+    let (free, hung) = std::sync::mpsc::sync_channel(0);
+    let shelf = Shelf { taken: Taken::default(), flushes: Arc::default(), failures: 0 };
+    let options = Log::builder().without_console().on_trouble(|_| ()).queue_bytes(20_000);
+    let guard = options.output(Hung(hung), Format::Json).output(shelf, Format::Json).build().unwrap();
+    let sinks = guard.handle().sinks();
+    assert_eq!(sinks.iter().map(|sink| sink.name()).collect::<Vec<_>>(), ["log:hung", "log:shelf"]);
+    let exact = |sink: &Arc<dyn Sink>| {
+        let stats = sink.stats();
+        assert_eq!(stats.accepted, stats.exported + stats.dropped_total() + stats.queued_items, "{stats:?}");
+        stats
+    };
+    with_default(Registry::default().with(guard.layer()), || {
+        for number in 0..300 {
+            tracing::info!(number, "refuse, please");
+            for sink in &sinks {
+                exact(sink);
+            }
+        }
+        tracing::info!("kept");
+    });
+    let now = steeple_core::clock::now;
+    let (hung, shelf) = (&sinks[0], &sinks[1]);
+    let report = hung.flush(now() + Duration::from_millis(50));
+    assert!(report.left > 0 && !report.is_complete(), "{report:?}");
+    let report = shelf.flush(now() + Duration::from_mins(1));
+    assert_eq!((report.left, shelf.stats().queued_items), (0, 0), "{report:?}");
+    let stats = exact(shelf);
+    let refused = stats.dropped(DropReason::Internal);
+    assert!(refused > 0 && stats.dropped(DropReason::QueueFull) + refused == 300 && stats.exported <= 1, "{stats:?}");
+
+    // Together, under one deadline.
+    let reports = shutdown_all(&sinks, now() + Duration::from_millis(50));
+    assert!(reports[0].left > 0 && reports[1].is_complete(), "{reports:?}");
+    with_default(Registry::default().with(guard.layer()), || tracing::info!("late"));
+    for sink in &sinks {
+        assert_eq!(exact(sink).dropped(DropReason::Shutdown), 1);
+    }
+    drop(free);
+    let report = hung.wait(&hung.begin_flush(now() + Duration::from_mins(1)));
+    assert_eq!(report.left, 0, "what was left is written after all");
 }

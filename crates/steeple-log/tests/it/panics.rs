@@ -72,8 +72,9 @@ fn child() {
                 panic_in_an_exchange(&guard);
                 panic_outside();
             }
-            let stderr = guard.handle().losses().into_iter().find(|losses| losses.output == "stderr").unwrap();
-            assert!((1..587).contains(&stderr.lines) || name == "full" && stderr.lines == 587, "{stderr:?}");
+            let stderr =
+                guard.handle().dropped_by_output().into_iter().find(|losses| losses.output() == "stderr").unwrap();
+            assert!((1..587).contains(&stderr.lines()) || name == "full" && stderr.lines() == 587, "{stderr:?}");
         }
     }
 }
