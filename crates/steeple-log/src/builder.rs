@@ -1,7 +1,7 @@
 use std::{
     io::{self, IsTerminal, Write},
     path::PathBuf,
-    sync::{Arc, OnceLock, atomic::AtomicBool},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -164,7 +164,7 @@ impl LogBuilder {
         self
     }
 
-    /// Writes nothing to standard output.
+    /// Writes no lines to standard output.
     pub fn without_console(mut self) -> Self {
         self.console = Console::Off;
         self
@@ -205,7 +205,7 @@ impl LogBuilder {
     }
 
     /// Writes through `combined.log` and `error.log` where they are symbolic links, and into devices and pipes. Default:
-    /// only into regular files, so that whoever may write to the directory cannot redirect the log.
+    /// only into regular files, so that users who may write to the directory cannot redirect the log.
     pub fn follow_links(mut self) -> Self {
         self.access.follow_links = true;
         self
@@ -368,7 +368,6 @@ impl LogBuilder {
             encoders: Vec::new(),
             scrubber: scrubber.clone(),
             access_level: filter.access_level(),
-            is_stuck: AtomicBool::new(false),
             closing: OnceLock::new(),
         };
         for Planned { name, format, level, has_stamps, destination } in planned {
@@ -409,7 +408,7 @@ impl std::fmt::Debug for LogBuilder {
     }
 }
 
-/// Stands where lines are missing, and says how many.
+/// Renders the line that stands where lines are missing, with their number.
 fn gap_line(encoder: &Encoder, scrubber: &Scrubber, out: &mut Vec<u8>, lost: u64, now: Duration) {
     encoder.line(
         out,

@@ -107,7 +107,7 @@ impl<'a> LogLine<'a> {
         self.text.as_bytes()
     }
 
-    /// When it was logged, since the Unix epoch: what the line itself says.
+    /// When it was logged, since the Unix epoch. The line shows the same time.
     pub fn timestamp(&self) -> Duration {
         self.stamp.at
     }

@@ -135,7 +135,7 @@ fn as_object(fields: &[Field<'_>]) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// What the message says: `GET /users/{id} 200`.
+/// The message: `GET /users/{id} 200`.
 struct Message<'a>(&'a Access<'a>);
 
 impl fmt::Display for Message<'_> {
@@ -150,9 +150,9 @@ impl fmt::Display for Message<'_> {
     }
 }
 
-/// Writes down an error with the whole chain of its sources, as an `error` line.
+/// Writes an error with the whole chain of its sources, as an `error` line.
 ///
-/// The line's `message` is what the error itself says, `error.message` the chain (`could not save: disk full`),
+/// The line's `message` is the error's own message, `error.message` the chain (`could not save: disk full`),
 /// `error.type` its type, or `dyn Error` where that is not known. Secrets are removed. The line has the ids of the current
 /// exchange; to have the error on the exchange's own line as well, tell the exchange:
 /// [`Exchange::record_error`](steeple_core::Exchange::record_error).
@@ -224,7 +224,7 @@ impl fmt::Display for FieldsAsJson {
     }
 }
 
-/// Writes down that something happened which the business wants to know: an order, an upgrade, as an `info` line.
+/// Writes a business event, such as an order or an upgrade, as an `info` line.
 ///
 /// The line's `event.name` and `message` are the name; each field is a field of the line (`labels.…` in ECS). Secrets are
 /// removed. At most 64 fields, keys of at most 128 bytes, texts of at most 1,024.

@@ -9,8 +9,8 @@ use crate::{BuildError, Log, LogHandle, PanicHook, filter::Filter, layer::LogLay
 
 /// Keeps the log running. Dropping it writes what is queued and ends the log: later lines are dropped and counted.
 ///
-/// It waits for at most 5 seconds, and not at all after [`shutdown`](Self::shutdown) or a flush that was not complete in
-/// time: an output that hangs is waited for once.
+/// It waits for at most 5 seconds, and not at all after [`shutdown`](Self::shutdown). An output that hangs is waited for
+/// once: not again if a flush waited for it in vain, and it has written nothing since.
 #[derive(Debug)]
 #[must_use = "the log ends when its guard is dropped"]
 pub struct LogGuard {
@@ -56,7 +56,7 @@ impl LogGuard {
     /// # Errors
     /// [`BuildError::is_taken`] when the process has a subscriber already.
     pub fn install(&self, subscriber: impl Subscriber + Send + Sync) -> Result<(), BuildError> {
-        // Not `try_init`: with a feature that any crate may turn on, it says no where only `log` has its logger already.
+        // Not `try_init`: with a feature that any crate may turn on, it fails where only `log` has a logger already.
         tracing::subscriber::set_global_default(subscriber).map_err(BuildError::taken)?;
         #[cfg(feature = "log-records")]
         {
@@ -68,7 +68,7 @@ impl LogGuard {
         Ok(())
     }
 
-    /// Reports the panics of this process as the hook says, in place of what reported them before.
+    /// Sets who reports the panics of this process. Replaces what reported them before.
     pub fn report_panics(&self, hook: PanicHook) {
         match hook {
             PanicHook::Log => {
@@ -105,7 +105,6 @@ impl LogGuard {
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        let timeout = if self.handle.is_stuck() { Duration::ZERO } else { TIMEOUT_ON_DROP };
-        self.handle.close(after(timeout));
+        self.handle.close_without_hung(after(TIMEOUT_ON_DROP));
     }
 }

@@ -1,8 +1,8 @@
 //! Lines that handlers and libraries log through `tracing`.
 
-use std::{borrow::Cow, cell::Cell, fmt, fmt::Write};
+use std::{borrow::Cow, cell::Cell, fmt};
 
-use steeple_core::{Exchange, clock};
+use steeple_core::{Exchange, clock, text::Bounded};
 use steeple_scrub::{Scrubbed, Scrubber};
 use tracing::{
     Event, Subscriber,
@@ -22,9 +22,9 @@ use crate::{
 
 /// Writes each `tracing` event as a line. Handed out by `LogGuard::layer`.
 ///
-/// A line that is logged while a request is served has the request's id, trace, name, route and user without anybody's
-/// doing, and the fields of the spans around it. Secrets are removed from texts, and nothing in them can forge or break
-/// a line. A field that has the name of one of a line's own goes under `fields.`.
+/// A line that is logged while a request is served automatically has the request's id, trace, name, route and user, and
+/// the fields of the spans around it. Secrets are removed from texts, and no text can forge or break a line. A field with
+/// the name of one of the line's own fields is written under `fields.`.
 #[derive(Clone, Debug)]
 pub(crate) struct LogLayer {
     handle: LogHandle,
@@ -182,10 +182,8 @@ impl<'a> Visitor<'a> {
     }
 
     fn push_text(&mut self, field: &field::Field, text: fmt::Arguments<'_>) {
-        let mut bounded = Bounded(String::new());
-        // An error is our own bound, or a `Debug` that fails half-way: what there is stays.
-        let _cut = bounded.write_fmt(text);
-        self.push(field, Value::Text(Cow::Owned(bounded.0)));
+        let text = Bounded::of(text, MAX_FORMATTED).into_string();
+        self.push(field, Value::Text(Cow::Owned(text)));
     }
 }
 
@@ -193,16 +191,6 @@ impl<'a> Visitor<'a> {
 /// cut in two is found before.
 const MAX_FORMATTED: usize = 16 * 1024;
 const _: () = assert!(MAX_FORMATTED > 2 * MAX_VALUE, "a field's text is cut after it is scrubbed");
-
-struct Bounded(String);
-
-impl Write for Bounded {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let fits = crate::encode::escape::clamp(text, MAX_FORMATTED.saturating_sub(self.0.len()));
-        self.0.push_str(fits);
-        if fits.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
-    }
-}
 
 impl Visit for Visitor<'_> {
     fn record_f64(&mut self, field: &field::Field, value: f64) {

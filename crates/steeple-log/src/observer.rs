@@ -53,7 +53,7 @@ struct Inner {
 #[derive(Debug)]
 pub struct LogState(Captured);
 
-/// Whoever writes `tracing` events writes to the same place.
+/// All observers that write `tracing` events write to the same place.
 static TRACING: u8 = 0;
 
 impl Log {
@@ -76,7 +76,7 @@ impl Log {
         self.0.sampled_out.load(Ordering::Relaxed)
     }
 
-    /// Whether anybody would see a line of this level: what is asked before anything is formatted.
+    /// Whether a line of this level would be written. Asked before anything is formatted.
     fn wants(&self, level: Level) -> bool {
         match &self.0.writer {
             Some(writer) => writer.wants_access(level),
@@ -84,7 +84,7 @@ impl Log {
         }
     }
 
-    /// Whether any line may come of an exchange that begins now.
+    /// Whether an exchange that begins now may have a line.
     fn is_on(&self) -> bool {
         match &self.0.writer {
             Some(writer) => writer.wants_access(Level::ERROR),

@@ -3,10 +3,7 @@
 use std::{
     cell::Cell,
     fmt,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -36,8 +33,6 @@ pub(crate) struct Shared {
     pub(crate) scrubber: Scrubber,
     /// What the filter lets through of exchanges' own lines.
     pub(crate) access_level: LevelFilter,
-    /// Whether the last flush was in vain.
-    pub(crate) is_stuck: AtomicBool,
     /// When the log ends, once that is decided.
     pub(crate) closing: OnceLock<Instant>,
 }
@@ -124,13 +119,7 @@ impl LogHandle {
         self.begin_flush();
         // Each gets its chance, also when the one before it hangs.
         let unwritten = self.0.outputs.iter().filter(|output| !output.queue.flush(deadline)).count();
-        self.0.is_stuck.store(unwritten > 0, Ordering::Relaxed);
         unwritten == 0
-    }
-
-    /// Whether the last flush was in vain: then there is no use in waiting again.
-    pub(crate) fn is_stuck(&self) -> bool {
-        self.0.is_stuck.load(Ordering::Relaxed)
     }
 
     /// Makes all outputs write what is queued now. Returns at once.
@@ -159,6 +148,18 @@ impl LogHandle {
         }
         let unfinished = self.0.outputs.iter().filter(|output| !output.queue.join(deadline)).count();
         unfinished == 0
+    }
+
+    /// The same, but does not wait for outputs that hung when they were last flushed, and have written nothing since.
+    pub(crate) fn close_without_hung(&self, deadline: Instant) {
+        let deadline = *self.0.closing.get_or_init(|| deadline);
+        let hung: Vec<_> = self.0.outputs.iter().map(|output| output.queue.is_stuck()).collect();
+        for output in &self.0.outputs {
+            output.queue.close();
+        }
+        for (output, _) in self.0.outputs.iter().zip(hung).filter(|(_, hung)| !hung) {
+            output.queue.join(deadline);
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

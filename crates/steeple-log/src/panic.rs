@@ -34,7 +34,7 @@ pub enum PanicHook {
     ///   waited for; at most 4,096 bytes, counted as dropped where standard error has no room.
     ///
     /// The backtrace is in it if `RUST_BACKTRACE` (or `RUST_LIB_BACKTRACE`) asks for one. The hook that was installed before
-    /// is **not** called: std's would write the message as it is to standard error, and wait for whoever reads that.
+    /// is **not** called: std's hook would write the raw message to standard error, and block while nothing reads that.
     #[default]
     Log,
     /// The hook that was installed before reports panics: std's, unless the process has another.
@@ -58,7 +58,7 @@ pub(crate) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// Runs in the panic hook: nothing in here may panic or wait.
+/// Runs in the panic hook, so it must not panic or block.
 pub(crate) fn report(handle: &LogHandle, panic: &PanicReport<'_>) {
     let scrubber = &handle.shared().scrubber;
     let backtrace = Backtrace::capture();

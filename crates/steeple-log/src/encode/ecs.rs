@@ -137,7 +137,7 @@ fn ids(out: &mut Vec<u8>, context: &Context<'_>) {
     optional(out, text_key!("labels.http_route"), context.route());
 }
 
-/// One value that is no address would have the whole document refused: a pseudonym is no `ip`.
+/// Elasticsearch rejects the whole document for one invalid address, so a pseudonym is not written as `ip`.
 fn client(out: &mut Vec<u8>, address: &VisibleAddress) {
     visible_address(out, text_key!("client.address"), address);
     if let VisibleAddress::Ip(ip) = address {

@@ -1,7 +1,8 @@
-//! Text that somebody else wrote, made harmless: it can neither end a line nor change what the rest of it looks like.
+//! Makes foreign text harmless: it can neither end a line nor change how the rest of the line looks.
 
 use std::borrow::Cow;
 
+pub(crate) use steeple_core::text::cut as clamp;
 use steeple_scrub::Scrubbed;
 
 /// What may stand in a JSON string as it is. Not plain: control characters, quote, backslash, DEL, and the first bytes
@@ -150,11 +151,6 @@ fn hex(out: &mut Vec<u8>, unit: u16) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |shift: u32| DIGITS.get(usize::from(unit >> shift & 15)).copied().unwrap_or(b'0');
     out.extend_from_slice(&[digit(12), digit(8), digit(4), digit(0)]);
-}
-
-/// The longest start of `text` that has at most `max` bytes and ends at a character's boundary.
-pub(crate) fn clamp(text: &str, max: usize) -> &str {
-    if text.len() <= max { text } else { steeple_core::text::cut(text, max) }
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ pub(super) fn line(out: &mut Vec<u8>, constants: &[u8], line: &Line<'_>) {
     out.push(b'}');
 }
 
-/// Where a name was written, to be copied from there: a line says it three times.
+/// Where a name was written, to be copied from there: a line shows it three times.
 pub(super) struct Written {
     start: usize,
     target: usize,
@@ -153,7 +153,7 @@ impl Written {
     }
 }
 
-/// What the message of an exchange says: its name, its status, and what was odd about its end.
+/// The message of an exchange: its name, its status, and its outcome unless it simply completed.
 pub(super) fn message(out: &mut Vec<u8>, access: &Access<'_>) -> Written {
     let name = name(out, &access.context);
     if let Some(status) = access.end.grpc_status {
@@ -215,7 +215,7 @@ pub(super) fn optional(out: &mut Vec<u8>, key: &str, value: Option<Scrubbed<&str
     }
 }
 
-/// What the operator says of the service.
+/// What the operator configured for the service.
 pub(super) fn configured(out: &mut Vec<u8>, key: &str, value: Option<&str>) {
     optional(out, key, value.map(Scrubbed::from_application));
 }

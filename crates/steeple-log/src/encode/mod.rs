@@ -17,7 +17,7 @@ pub(crate) use self::{
     value::{Field, MAX_FIELDS, MAX_VALUE, Value},
 };
 
-/// How a line is written. All formats say the same; `docs/log-fields.md` lists every field.
+/// How a line is written. All formats have the same contents; `docs/log-fields.md` lists every field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
@@ -70,7 +70,7 @@ impl Encoder {
         out.push(b'\n');
     }
 
-    /// Appends a line that somebody logged, newline included.
+    /// Appends a line that was logged, newline included.
     pub(crate) fn line(&self, out: &mut Vec<u8>, line: &Line<'_>) {
         match self.format {
             Format::Json => json::line(out, &self.constants, line),
@@ -82,7 +82,7 @@ impl Encoder {
     }
 }
 
-/// Appends fields as a JSON object of their own.
+/// Appends fields as a separate JSON object.
 pub(crate) fn object(out: &mut Vec<u8>, fields: &[Field<'_>]) {
     json::object(out, fields);
 }

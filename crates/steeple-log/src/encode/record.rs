@@ -26,7 +26,7 @@ const MAX_STACKTRACE: usize = 32 * 1024;
 pub(crate) struct Captured {
     text: String,
     path: usize,
-    /// Where the query ends. The same as `path`: there is none.
+    /// Where the query ends. Equals `path` without a query.
     query: usize,
     has_query: bool,
 }
@@ -71,7 +71,7 @@ impl Captured {
 /// What marks a text that was cut.
 const CUT: &str = "…";
 
-/// What an exchange's line says. Every text in it is scrubbed, as its type says, and bounded.
+/// The contents of an exchange's line. Every text in it is scrubbed, as its type shows, and bounded.
 #[derive(Debug)]
 pub(crate) struct Access<'a> {
     pub(crate) at: Duration,
@@ -151,7 +151,7 @@ impl<'a> Access<'a> {
     }
 }
 
-/// What every line of an exchange says, its own and those that its handler logs.
+/// What every line of an exchange shows: its own line, and those that its handler logs.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) request_id: Option<&'a RequestId>,
@@ -224,8 +224,8 @@ fn named<'t>(scrubber: &Scrubber, name: &'t Text) -> Shown<'t> {
     }
 }
 
-/// A line that a handler, a library or the service itself logged. Every text in it is scrubbed, as its type says, and
-/// bounded.
+/// A line that a handler, a library or the service itself logged. Every text in it is scrubbed, as its type shows,
+/// and bounded.
 #[derive(Debug)]
 pub(crate) struct Line<'a> {
     pub(crate) at: Duration,

@@ -9,19 +9,19 @@ use steeple_core::clock;
 
 /// Lets one process at a time write into a log directory, by an advisory lock on the directory.
 ///
-/// It is held for a write or a rename, and never trusted with a line: whoever does not get it in time, because another
-/// process was stopped while it held it, goes on without. Then a line may come into a file that was just closed.
+/// It is held for one write or rename. No line depends on it: a process that does not get it in time, because another one
+/// was stopped while it held the lock, continues without it. Then a line may be written to a file that was just closed.
 #[derive(Debug, Default)]
 pub(super) struct DirectoryLock {
     directory: Option<File>,
-    /// After a wait in vain, and where there are no locks.
+    /// Set after a wait that timed out, and where locks are not supported.
     skip_until: Option<Instant>,
 }
 
-/// For so long another process may write.
+/// How long another process may write.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// For so long the lock is not asked for after that.
+/// How long the lock is not tried after that.
 const SKIP: Duration = Duration::from_secs(30);
 
 const FIRST_PAUSE: Duration = Duration::from_micros(50);

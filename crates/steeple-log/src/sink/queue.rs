@@ -87,6 +87,8 @@ struct State {
     /// The same in lines.
     accepted_lines: u64,
     settled_lines: u64,
+    /// How much was settled when a flush timed out.
+    stuck_at: Option<u64>,
     /// Lines that were given up of those that are not settled yet.
     given_up: u64,
     /// Why the output fails, if it does.
@@ -110,7 +112,7 @@ impl State {
     }
 }
 
-/// What the writer is doing, which says whether a new line has to wake it.
+/// What the writer is doing. Decides whether a new line has to wake it.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Rest {
     #[default]
@@ -401,7 +403,16 @@ impl Queue {
     /// Waits until what was accepted before this call is written or given up, at most until the deadline.
     pub(crate) fn flush(&self, deadline: Instant) -> bool {
         let mut wanted = None;
-        self.wait_until(deadline, |state| state.settled >= *wanted.get_or_insert(state.accepted))
+        let written = self.wait_until(deadline, |state| state.settled >= *wanted.get_or_insert(state.accepted));
+        let mut state = self.state();
+        state.stuck_at = (!written).then_some(state.settled);
+        written
+    }
+
+    /// Whether the last flush timed out, and nothing was written since.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let state = self.state();
+        state.stuck_at == Some(state.settled)
     }
 
     /// Waits for the writer's end, at most until the deadline.
@@ -473,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted_and_the_rest_is_whole() {
+    fn lines_without_room_are_counted_and_the_others_are_whole() {
         let queue = Queue::new(10);
         for _ in 0..5 {
             queue.push(b"abc\n", &on(1));
@@ -537,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_that_nobody_serves_ends_at_its_deadline() {
+    fn a_flush_without_a_writer_ends_at_its_deadline() {
         let queue = Queue::new(100);
         assert!(queue.flush(clock::now()), "nothing to wait for");
         queue.push(b"line\n", &on(1));

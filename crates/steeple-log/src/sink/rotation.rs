@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// When a log file is closed and a new one begun, and how long closed files stay. Default: daily at midnight UTC, 14
+/// When a log file is closed and a new one begun, and how long closed files are kept. Default: daily at midnight UTC, 14
 /// closed files.
 ///
 /// `combined.log` becomes `combined.2026-11-23.7.log`: the day of its lines, and a number that counts the closed files of
@@ -42,14 +42,14 @@ impl Rotation {
         self
     }
 
-    /// How many closed files of each log stay; at least 1. Those that were closed first go first, whatever the clock
-    /// said. Default: 14.
+    /// How many closed files of each log are kept; at least 1. Those that were closed first are removed first, whatever
+    /// the clock showed. Default: 14.
     pub fn keep_files(mut self, files: usize) -> Self {
         self.keep_files = files.max(1);
         self
     }
 
-    /// How long closed files stay, in whole days, rounded up. Default: no limit; [`keep_files`](Self::keep_files) holds
+    /// How long closed files are kept, in whole days, rounded up. Default: no limit; [`keep_files`](Self::keep_files) holds
     /// as well.
     ///
     /// Implies a new file each day. A file's age is the number of days on which a file of the directory was closed since;

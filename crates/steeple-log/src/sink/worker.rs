@@ -29,16 +29,16 @@ pub(crate) trait Destination: Send + 'static {
 
 /// What one call of [`Destination::write`] has done.
 pub(crate) struct Progress {
-    /// So many bytes are dealt with.
+    /// So many bytes are written or given up.
     pub(crate) bytes: usize,
     /// So many lines of them could not be written, and never will be.
     pub(crate) lost: u64,
 }
 
-/// Says, to whoever runs the service, that an output is in trouble or out of it.
+/// Reports to the operator that an output fails, or works again.
 pub(crate) type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Writes a line that says how many lines before it are missing.
+/// Renders a line that states how many lines before it are missing.
 pub(crate) type GapLine = Box<dyn Fn(&mut Vec<u8>, u64, Duration) + Send>;
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -71,7 +71,7 @@ impl Worker {
 
     fn run(mut self) {
         let mut batch = Batch::default();
-        let mut gaps = Gaps { told: 0, at: None, explained: 0, complained: false };
+        let mut gaps = Gaps { reported: 0, at: None, explained: 0, complained: false };
         while self.queue.take(&mut batch) == Taken::Lines {
             for part in batch.parts().filter(|part| !part.lines.is_empty()) {
                 let written = self.write_all(part);
@@ -82,7 +82,7 @@ impl Worker {
                     gaps.explained = self.queue.lost();
                 }
             }
-            // Before the flush is answered, so that whoever flushes finds the gap in the log as well.
+            // Before the flush is answered, so that the caller finds the gap in the log as well.
             self.write_gap(&mut gaps);
             if batch.wants_reopen() {
                 self.destination.reopen();
@@ -95,27 +95,27 @@ impl Worker {
         self.queue.finish();
     }
 
-    /// Writes a line about what was lost, if anything was since the last one.
+    /// Writes a line about the lines that were dropped since the last one, if any were.
     fn write_gap(&mut self, gaps: &mut Gaps) {
         let lost = self.queue.lost();
         let is_early = gaps.at.is_some_and(|at| clock::now().saturating_duration_since(at) < GAP_EVERY);
-        if lost == gaps.told || is_early {
+        if lost == gaps.reported || is_early {
             return;
         }
         let mut line = Vec::new();
         let now = clock::unix_now();
-        (self.gap_line)(&mut line, lost.saturating_sub(gaps.told), now);
+        (self.gap_line)(&mut line, lost.saturating_sub(gaps.reported), now);
         let stamps = [Stamp { bytes: line.len(), ..Stamp::new(now, Level::WARN, None) }];
         if let Written::NotAll { .. } = self.write_all(Part { lines: &line, day: day_of(now), stamps: &stamps }) {
-            // It says nothing that the next one will not say.
+            // The next one will include it.
             return;
         }
-        gaps.told = lost;
+        gaps.reported = lost;
         gaps.at = Some(clock::now());
         if lost > gaps.explained && !gaps.complained {
             gaps.complained = true;
             (self.report)(&format!(
-                "log {}: lines come faster than they are written, {lost} are lost so far",
+                "log {}: lines come faster than they are written, {lost} were dropped so far",
                 self.name
             ));
         }
@@ -147,7 +147,7 @@ impl Worker {
         let Some(trouble) = self.trouble.take() else { return Written::Smoothly };
         self.queue.set_trouble(None);
         let lost = self.queue.lost().saturating_sub(trouble.lost_before);
-        (self.report)(&format!("log {} can be written again; {lost} lines were lost", self.name));
+        (self.report)(&format!("log {} can be written again; {lost} lines were dropped", self.name));
         Written::AfterTrouble
     }
 
@@ -180,12 +180,12 @@ enum Written {
     NotAll { left: u64 },
 }
 
-/// What was said of the lines that are missing.
+/// What was reported about missing lines.
 struct Gaps {
     /// So many lines, in the log itself.
-    told: u64,
+    reported: u64,
     at: Option<Instant>,
-    /// So many are missing because the destination failed, which was said.
+    /// So many are missing because the destination failed, which was reported.
     explained: u64,
     complained: bool,
 }

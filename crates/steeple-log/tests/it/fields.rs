@@ -71,7 +71,7 @@ fn check_types(page: &BTreeMap<String, (String, bool)>, line: &Value) -> Vec<Str
 #[track_caller]
 fn check(heading: &str, format: Format, lines: &[Value]) {
     let mut page = page(heading, format);
-    if format == Format::Ecs && heading.starts_with("A line") {
+    if format == Format::Ecs && heading.starts_with("A logged") {
         for key in ["ecs.version", "event.dataset", "transaction.id"] {
             page.insert(key.to_owned(), ("text".to_owned(), false));
         }
@@ -155,6 +155,6 @@ async fn the_page_lists_every_field_with_its_type_and_no_other() {
         #[cfg(unix)]
         lines.push(crate::panics::line_of_a_panic(format));
         check("The line of an exchange", format, &access);
-        check("A line that somebody logged", format, &lines);
+        check("A logged line", format, &lines);
     }
 }

@@ -230,6 +230,20 @@ fn a_log_that_was_shut_down_by_a_deadline_is_not_waited_for_again() {
     assert_eq!(handle.dropped(), 0);
 }
 
+#[test]
+fn an_output_that_hung_in_a_flush_is_not_waited_for_again() {
+    let (free, stuck) = std::sync::mpsc::sync_channel(0);
+    let directory = tempfile::tempdir().unwrap();
+    let guard = log_in(directory.path()).writer(Stuck(stuck), steeple_log::Format::Json).build().unwrap();
+    say(&guard, || tracing::info!("line"));
+    assert!(!guard.flush(Duration::from_millis(20)));
+    say(&guard, || tracing::info!("another"));
+    // The file is waited for, the writer is not: it is free only after that.
+    drop(guard);
+    assert_eq!(lines(&directory.path().join("combined.log")).len(), 2);
+    drop(free);
+}
+
 #[cfg(unix)]
 #[test]
 fn reopened_files_are_those_that_have_the_names_then() {

@@ -71,7 +71,7 @@ struct Open {
 /// The clock may be a minute behind another machine's before a file of tomorrow is taken for a mistake.
 const SKEW: Duration = Duration::from_secs(60);
 
-/// How often the file is closed within one write: once, unless somebody else interferes.
+/// How often the file is closed within one write: once, unless another process interferes.
 const MAX_ROTATIONS: usize = 4;
 
 /// Enough for the timestamp that each of our lines begins with.
@@ -136,7 +136,7 @@ impl RollingFile {
                 self.lock.release();
                 self.lock = DirectoryLock::open(&self.directory);
                 self.lock.acquire();
-                (self.report)(&format!("log directory {} was removed, and is made again", self.directory.display()));
+                (self.report)(&format!("log directory {} was removed, and is created again", self.directory.display()));
                 os::open_to_append(&path, true, self.access)?
             }
             opened => opened?,
@@ -182,7 +182,7 @@ impl RollingFile {
                 open.is_ours = size == 0;
                 open.end = size;
                 if std::mem::take(&mut open.mid_line) {
-                    // Somebody cut the file, or wrote behind the half line.
+                    // The file was truncated, or another process wrote behind the half line.
                     return Ok(Progress { bytes: line_end(lines), lost: 1 });
                 }
             }
@@ -362,7 +362,7 @@ fn ends_in_newline(file: &mut File) -> io::Result<bool> {
     Ok(last == *b"\n")
 }
 
-/// The day of the first line's timestamp, which says more than the time of the last write.
+/// The day of the first line's timestamp, which is more precise than the time of the last write.
 fn first_day(file: &mut File) -> Option<u64> {
     let mut first = [0; FIRST_BYTES];
     file.seek(SeekFrom::Start(0)).ok()?;

@@ -392,7 +392,7 @@ fn a_moved_or_removed_file_is_noticed_at_once_whatever_the_clock_does() {
 
 #[cfg(unix)]
 #[test]
-fn a_removed_directory_is_made_again_and_reported_once() {
+fn a_removed_directory_is_created_again_and_reported_once() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("log");
     set_now(MONDAY);
@@ -405,12 +405,12 @@ fn a_removed_directory_is_made_again_and_reported_once() {
     write(&mut file, b"2\n3\n4\n");
     check(&directory, &[("combined.2026-11-23.1.log", "2\n3\n"), ("combined.log", "4\n")]);
     let reports = reports.lock().unwrap();
-    assert!(reports.len() == 1 && reports[0].contains("made again"), "{reports:?}");
+    assert!(reports.len() == 1 && reports[0].contains("created again"), "{reports:?}");
 }
 
 #[cfg(unix)]
 #[test]
-fn files_and_directories_are_not_for_everybody() {
+fn files_and_directories_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let root = tempfile::tempdir().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
