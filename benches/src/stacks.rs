@@ -16,7 +16,7 @@ use opentelemetry_sdk::{
 use steeple_core::{ObserveLayer, Observer, RequestIds};
 use steeple_log::{Format, Log, LogGuard};
 use steeple_metrics::Metrics;
-use steeple_sentry::{Sentry, SentryOptions};
+use steeple_sentry::Sentry;
 use steeple_trace::{Sampling, Trace};
 use steeple_transaction::Naming;
 use steeple_user::Users;
@@ -66,7 +66,7 @@ pub fn errors() -> Sentry {
         }
     }
     static ERRORS: LazyLock<Sentry> = LazyLock::new(|| {
-        let options = SentryOptions::new("http://public@127.0.0.1:9/1")
+        let options = Sentry::builder("http://public@127.0.0.1:9/1")
             .transport(|_: &sentry_core::ClientOptions| -> Arc<dyn sentry_core::Transport> { Arc::new(Nowhere) });
         options.build().expect("the DSN is one")
     });

@@ -71,11 +71,12 @@ pub trait Exporter: Send + 'static {
         Vec::new()
     }
 
-    /// An item arrived. It is counted already.
+    /// An item arrived. Runs before a flush that waits for it goes on.
     #[expect(unused_variables, reason = "named for those who write one")]
     fn stored(&mut self, ready: &Self::Ready) {}
 
-    /// An item is lost, after it left the queue and was scrubbed, by anything but a panic of the exporter. It is counted already.
+    /// An item is lost, after it left the queue and was scrubbed, by anything but a panic of the
+    /// exporter. Runs before a flush that waits for it goes on.
     #[expect(unused_variables, reason = "named for those who write one")]
     fn dropped(&mut self, ready: &Self::Ready, reason: DropReason, why: &Reason) {}
 }

@@ -27,6 +27,6 @@ pub use self::{
     exporter::Exporter,
     pipeline::{BuildError, InDoubt, Pipeline, PipelineBuilder, Unauthorized},
     retry::Retry,
-    runtime::{Panicked, loop_delay, offload, on_export_thread},
+    runtime::{Panicked, loop_delay, offload, on_export_thread, run_on_helper},
     sink::{Flush, FlushReport, Health, Sink, Stats, flush_all, shutdown_all},
 };

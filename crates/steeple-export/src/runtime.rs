@@ -181,12 +181,18 @@ pub async fn offload<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) 
     receiver.await.unwrap_or(Err(Panicked))
 }
 
+/// Runs CPU-bound work on the helper thread, and does not wait for it. For a start-up's work; panics are caught.
+pub fn run_on_helper(f: impl FnOnce() + Send + 'static) {
+    submit(Box::new(f));
+}
+
 fn submit(job: Job) {
     let mut jobs = lock(&HELPER.jobs);
     if !jobs.is_running {
         if thread::Builder::new().name("steeple-export-cpu".to_owned()).spawn(help).is_err() {
             drop(jobs);
-            return job();
+            let _caught = catch(job);
+            return;
         }
         jobs.is_running = true;
     }

@@ -12,7 +12,7 @@ use axum::{
     routing::get,
 };
 use steeple_core::RecordedError;
-use steeple_sentry::{SentryOptions, User, breadcrumb, set_user};
+use steeple_sentry::{Sentry, User, breadcrumb, set_user};
 
 /// An error of the application. Its response carries what caused it.
 struct AppError(io::Error);
@@ -44,7 +44,7 @@ async fn stream() -> axum::body::Body {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let dsn = std::env::args().nth(1).ok_or("which DSN? Such as http://key@127.0.0.1:8000/1")?;
-    let sentry = SentryOptions::new(dsn).environment("example").release("shop@1.2.3").build()?.install();
+    let sentry = Sentry::builder(dsn).environment("example").release("shop@1.2.3").build()?.install();
     let _flushed = sentry.flush_on_drop(Duration::from_secs(2));
     let app = Router::new()
         .route("/carts/{id}", get(cart))

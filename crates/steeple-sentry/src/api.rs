@@ -126,8 +126,8 @@ pub fn set_transaction(name: impl Into<Text>) {
 /// assert_eq!(total, 42);
 /// ```
 pub fn in_span<T>(op: &str, description: &str, f: impl FnOnce() -> T) -> T {
-    let parent = crate::link::current()
-        .and_then(|link| link.lock().running.as_ref().map(|running| running.transaction().clone()));
+    let parent = crate::bound::current()
+        .and_then(|link| link.lock().running.as_ref().map(|running| running.transaction.clone()));
     let Some(parent) = parent else { return f() };
     let span = parent.start_child(op, description);
     let value = f();

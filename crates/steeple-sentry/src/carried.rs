@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use sentry_core::Hub;
 use steeple_core::Exchange;
 
-use crate::link::{self, Link};
+use crate::{bound, slot::Link};
 
 /// The exchange of the caller, to be carried into a task or a thread that it starts.
 ///
@@ -37,7 +37,7 @@ pub struct Carried {
 impl Carried {
     /// The exchange that is going on here. Outside of one: a hub of its own that begins like the one here.
     pub fn current() -> Self {
-        Self { hub: Arc::new(Hub::new_from_top(Hub::current())), link: link::current(), exchange: Exchange::current() }
+        Self { hub: Arc::new(Hub::new_from_top(Hub::current())), link: bound::current(), exchange: Exchange::current() }
     }
 
     /// Runs `f` in the exchange, on this thread.
@@ -69,14 +69,14 @@ struct Bound;
 
 impl Bound {
     fn enter(carried: &Carried) -> Self {
-        drop(link::enter(Arc::clone(&carried.hub), carried.link.clone(), false));
+        drop(bound::enter(Arc::clone(&carried.hub), carried.link.clone(), false));
         Self
     }
 }
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        drop(link::exit());
+        drop(bound::exit());
     }
 }
 

@@ -2,9 +2,9 @@ use std::{error::Error, fmt, io};
 
 use steeple_scrub::{Scrubbed, Scrubber};
 
-/// What [`SentryOptions`](crate::SentryOptions) cannot work with.
+/// What [`SentryBuilder`](crate::SentryBuilder) cannot work with.
 #[derive(Debug)]
-pub struct OptionsError(Kind);
+pub struct BuildError(Kind);
 
 #[derive(Debug)]
 enum Kind {
@@ -18,7 +18,10 @@ enum Kind {
         of: String,
         rate: f64,
     },
-    Thread(io::Error),
+    Pipeline(steeple_export::BuildError),
+    Client(io::Error),
+    #[cfg(feature = "transport")]
+    Http(steeple_export::ClientError),
     #[cfg(not(feature = "transport"))]
     Transport,
 }
@@ -26,7 +29,7 @@ enum Kind {
 /// Longer values are cut when they are shown.
 const MAX_SHOWN: usize = 128;
 
-impl OptionsError {
+impl BuildError {
     /// What a variable held is shown scrubbed: a key may have ended up in the wrong one.
     pub(crate) fn variable(name: &'static str, held: &str, may_hold: &'static str) -> Self {
         let held = Scrubber::default().text(held).cut(MAX_SHOWN, "").into_owned();
@@ -41,8 +44,18 @@ impl OptionsError {
         Self(Kind::Rate { of, rate })
     }
 
-    pub(crate) const fn thread(error: io::Error) -> Self {
-        Self(Kind::Thread(error))
+    pub(crate) const fn pipeline(error: steeple_export::BuildError) -> Self {
+        Self(Kind::Pipeline(error))
+    }
+
+    /// The SDK's client could not be made.
+    pub(crate) const fn sdk(error: io::Error) -> Self {
+        Self(Kind::Client(error))
+    }
+
+    #[cfg(feature = "transport")]
+    pub(crate) const fn client(error: steeple_export::ClientError) -> Self {
+        Self(Kind::Http(error))
     }
 
     #[cfg(not(feature = "transport"))]
@@ -62,7 +75,14 @@ impl OptionsError {
 
     /// Whether the thread that sends could not be started. The source is what the system answered.
     pub fn is_thread(&self) -> bool {
-        matches!(self.0, Kind::Thread(_))
+        matches!(&self.0, Kind::Pipeline(error) if error.is_thread())
+    }
+
+    /// Whether the DSN names another machine without encryption: see
+    /// [`SentryBuilder::allow_plain_http`](crate::SentryBuilder::allow_plain_http).
+    #[cfg(feature = "transport")]
+    pub fn is_plain_http(&self) -> bool {
+        matches!(&self.0, Kind::Http(error) if error.is_plain_http())
     }
 
     /// Whether a rate is not between 0 and 1.
@@ -71,21 +91,32 @@ impl OptionsError {
     }
 }
 
-impl fmt::Display for OptionsError {
+impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Variable { name, held, may_hold } => write!(f, "`{name}` holds `{held}`, it may hold {may_hold}"),
-            Kind::Dsn => f.write_str("the DSN is not one: `https://<key>@<host>/<project>`"),
-            Kind::Rate { of, rate } => write!(f, "the sample rate of {of} is {rate}, it may be from 0 to 1"),
-            Kind::Thread(_) => f.write_str("could not start the thread that sends to Sentry"),
+            Kind::Dsn => f.write_str("invalid DSN: expected `https://<key>@<host>/<project>`"),
+            Kind::Rate { of, rate } => write!(f, "invalid sample rate {rate} for {of}: expected a number from 0 to 1"),
+            Kind::Pipeline(_) => f.write_str("could not start the thread that sends to Sentry"),
+            Kind::Client(_) => f.write_str("could not make the SDK's client"),
+            #[cfg(feature = "transport")]
+            Kind::Http(_) => f.write_str("cannot send to this DSN"),
             #[cfg(not(feature = "transport"))]
-            Kind::Transport => f.write_str("there is no transport: enable the feature `transport` or set one"),
+            Kind::Transport => f.write_str("no transport: enable the feature `transport`, or set one"),
         }
     }
 }
 
-impl Error for OptionsError {
+impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        if let Kind::Thread(error) = &self.0 { Some(error) } else { None }
+        match &self.0 {
+            Kind::Pipeline(error) => Some(error),
+            Kind::Client(error) => Some(error),
+            #[cfg(feature = "transport")]
+            Kind::Http(error) => Some(error),
+            #[cfg(not(feature = "transport"))]
+            Kind::Transport => None,
+            Kind::Variable { .. } | Kind::Dsn | Kind::Rate { .. } => None,
+        }
     }
 }

@@ -5,15 +5,20 @@ use std::{borrow::Cow, sync::Arc};
 use sentry_core::{
     Level,
     protocol::{
-        Breadcrumb, Context, Event, Exception, IpAddress, Map, Mechanism, ResponseContext, SpanId, SpanStatus,
-        TraceContext, TraceId, User, Value,
+        Breadcrumb, Context, Event, Exception, IpAddress, Map, ResponseContext, SpanId, SpanStatus, TraceContext,
+        TraceId, User, Value,
     },
 };
 use steeple_core::{
     AttributeValue, End, ErrorClass, Exchange, GrpcStatus, Outcome, RecordedError, Signal, VisibleAddress,
 };
 
-use crate::{head::Head, link::Sightings, options::Settings, panic_hook::Panicked};
+use crate::{
+    context,
+    head::Head,
+    panicked::{Panicked, mechanism},
+    slot::Sightings,
+};
 
 /// The context that holds what Sentry has no field for.
 pub(crate) const EXCHANGE: &str = "exchange";
@@ -46,7 +51,12 @@ pub(crate) fn may_have_failed(exchange: &Exchange, end: &End) -> bool {
 }
 
 /// Decides whether an exchange failed, and how.
-pub(crate) fn find(settings: &Settings, exchange: &Exchange, end: &End, panic: Option<Box<Panicked>>) -> Finding {
+pub(crate) fn find(
+    settings: &context::Context,
+    exchange: &Exchange,
+    end: &End,
+    panic: Option<Box<Panicked>>,
+) -> Finding {
     if exchange.is_skipped(Signal::Errors) {
         return Finding::Expected;
     }
@@ -84,7 +94,7 @@ pub(crate) fn find(settings: &Settings, exchange: &Exchange, end: &End, panic: O
 }
 
 /// Whether an exchange that was answered failed, and whether that was expected.
-fn answered(settings: &Settings, end: &End, noticed: bool, all_expected: bool) -> (bool, bool) {
+fn answered(settings: &context::Context, end: &End, noticed: bool, all_expected: bool) -> (bool, bool) {
     if let Some(status) = end.grpc_status {
         return match status {
             GrpcStatus::OK => (noticed, false),
@@ -169,7 +179,7 @@ pub(crate) fn fill(
     event: &mut Event<'static>,
     exchange: &Exchange,
     head: &Head,
-    settings: &Settings,
+    settings: &context::Context,
     own_trace: TraceId,
 ) -> bool {
     let name = exchange.name();
@@ -203,7 +213,7 @@ pub(crate) fn fill(
 }
 
 /// The user, and the address where the team asked for it, as the privacy policy leaves them.
-pub(crate) fn visible_user(exchange: &Exchange, settings: &Settings) -> Option<User> {
+pub(crate) fn visible_user(exchange: &Exchange, settings: &context::Context) -> Option<User> {
     let user = exchange.visible_user();
     let address = if settings.client_address { exchange.visible_client_address() } else { None };
     if user.is_none() && address.is_none() {
@@ -269,10 +279,6 @@ fn exceptions(error: &RecordedError, handled: bool) -> Vec<Exception> {
         .collect();
     exceptions.reverse();
     exceptions
-}
-
-pub(crate) fn mechanism(ty: &str, handled: bool) -> Mechanism {
-    Mechanism { ty: ty.to_owned(), handled: Some(handled), ..Mechanism::default() }
 }
 
 /// `sqlx::error::Error` is `Error` of the module `sqlx::error`.

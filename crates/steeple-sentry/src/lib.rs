@@ -2,33 +2,43 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod api;
+mod bound;
+mod builder;
 mod carried;
+mod context;
 mod counts;
+mod dedup;
 mod error;
 mod event;
 mod flush;
+mod gate;
 mod head;
-mod link;
-mod options;
+mod hub;
+mod job;
+mod outlet;
 mod panic_hook;
-mod pipeline;
+mod panicked;
 mod propagate;
 mod sampling;
 mod scrub;
 mod sentry;
 mod session;
+mod slot;
 mod transaction;
 
 pub use sentry_core::Level;
 pub use steeple_core::User;
+#[cfg(feature = "transport")]
+pub use steeple_export::ProxySettings;
+pub use steeple_export::{DropReason, Retry, Stats};
 
 pub use self::{
     api::{breadcrumb, capture_error, capture_message, in_span, set_extra, set_tag, set_transaction, set_user},
+    builder::SentryBuilder,
     carried::{Carried, InExchange},
-    counts::{Counts, Loss},
-    error::OptionsError,
+    counts::Counts,
+    error::BuildError,
     flush::FlushGuard,
-    options::SentryOptions,
     propagate::propagate,
     sampling::Parent,
     scrub::{ScrubSentry, ScrubbingTransport},

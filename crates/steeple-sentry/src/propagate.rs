@@ -1,7 +1,7 @@
 use http::{HeaderMap, HeaderValue};
 use sentry_core::Hub;
 
-use crate::link;
+use crate::bound;
 
 /// Puts the current exchange's trace on a call to another service: `sentry-trace`, `baggage` and `traceparent`.
 ///
@@ -16,7 +16,7 @@ use crate::link;
 /// # }
 /// ```
 pub fn propagate(headers: &mut HeaderMap) {
-    let Some(link) = link::current() else { return };
+    let Some(link) = bound::current() else { return };
     let slot = link.lock();
     let Some(exchange) = &slot.exchange else { return };
     let trace = slot.head.trace(exchange);

@@ -2,7 +2,7 @@
 
 use steeple_core::Exchange;
 
-use crate::OptionsError;
+use crate::BuildError;
 
 /// What counts of the caller's decision on a trace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,11 +25,11 @@ pub(crate) struct Rates {
 
 impl Rates {
     /// Settles which rate holds in this environment.
-    pub(crate) fn build(mut self, environment: &str) -> Result<Option<Sampler>, OptionsError> {
+    pub(crate) fn build(mut self, environment: &str) -> Result<Option<Sampler>, BuildError> {
         let all = self.default.iter().map(|rate| ("transactions", rate));
         let all = all.chain(self.environments.iter().chain(&self.routes).map(|(of, rate)| (of.as_str(), rate)));
         if let Some((of, rate)) = all.into_iter().find(|(_, rate)| !(0.0..=1.0).contains(*rate)) {
-            return Err(OptionsError::rate(of.to_owned(), *rate));
+            return Err(BuildError::rate(of.to_owned(), *rate));
         }
         let here = self.environments.iter().find(|(name, _)| name == environment).map(|(_, rate)| *rate);
         let default = here.or(self.default);

@@ -14,24 +14,25 @@ use steeple_scrub::{HeaderVerdict, HideReason, Scrubbed, Scrubber};
 
 /// A [`Scrubber`] in the places where Sentry's SDK asks for one: for teams that use `sentry-tower` or the SDK alone.
 ///
-/// The hooks of the SDK see events, breadcrumbs and logs, but **not transactions**: for these put [`transport`](Self::transport)
-/// around the transport, which sees everything.
+/// One line scrubs everything that a client sends, events with their breadcrumbs, transactions, logs and metrics: put
+/// [`transport`](Self::transport) around the transport. The hooks see less: none of them sees transactions.
 ///
 /// # Examples
 /// ```
-/// use sentry_core::{ClientOptions, test::TestTransport};
+/// use sentry_core::ClientOptions;
 /// use steeple_scrub::Scrubber;
 /// use steeple_sentry::ScrubSentry;
 ///
-/// let scrubber = Scrubber::default();
-/// let options = ClientOptions::new()
-///     .before_send(scrubber.before_send())
-///     .before_breadcrumb(scrubber.before_breadcrumb())
-///     .transport(scrubber.transport(TestTransport::new()));
+/// # let inner = sentry_core::test::TestTransport::new();
+/// // `inner` is what was there before: `sentry::transports::DefaultTransportFactory`.
+/// let options = ClientOptions::new().transport(Scrubber::default().transport(inner));
 /// # let _ = options;
 /// ```
+#[doc(alias = "redact")]
+#[doc(alias = "mask")]
 pub trait ScrubSentry {
-    /// For `ClientOptions::before_send`: scrubs every field of an event.
+    /// For `ClientOptions::before_send`: scrubs every field of an event, its breadcrumbs too. Transactions and logs do not go
+    /// through it.
     fn before_send(&self) -> impl Fn(Event<'static>) -> Option<Event<'static>> + Send + Sync + 'static;
 
     /// For `ClientOptions::before_breadcrumb`.
@@ -166,6 +167,32 @@ pub(crate) fn item(scrubber: &Scrubber, item: &mut EnvelopeItem) {
     } else if let EnvelopeItem::SessionUpdate(session) = item {
         optional(scrubber, &mut session.distinct_id);
     }
+}
+
+/// The same for an event whose user the privacy policy has seen: the addresses that it left stay, and the scrubber has its say on the
+/// rest, as on log lines and spans.
+pub(crate) fn approved_event(scrubber: &Scrubber, allowed: &[HeaderName], one: &mut Event<'_>, user_is_approved: bool) {
+    let approved = if user_is_approved { one.user.take() } else { None };
+    event(scrubber, allowed, one);
+    one.user = approved.map(|user| approved_user(scrubber, user)).or_else(|| one.user.take());
+}
+
+/// The same for a transaction.
+pub(crate) fn approved_transaction(
+    scrubber: &Scrubber,
+    allowed: &[HeaderName],
+    one: &mut Transaction<'_>,
+    user_is_approved: bool,
+) {
+    let approved = if user_is_approved { one.user.take() } else { None };
+    transaction(scrubber, allowed, one);
+    one.user = approved.map(|user| approved_user(scrubber, user)).or_else(|| one.user.take());
+}
+
+fn approved_user(scrubber: &Scrubber, mut user: User) -> User {
+    optional(scrubber, &mut user.id);
+    optional(scrubber, &mut user.username);
+    user
 }
 
 pub(crate) fn event(scrubber: &Scrubber, allowed: &[HeaderName], event: &mut Event<'_>) {

@@ -1,26 +1,19 @@
-use std::{
-    fmt,
-    panic::RefUnwindSafe,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{borrow::Cow, fmt, panic::RefUnwindSafe, sync::Arc, time::Duration};
 
 use http::request;
 use sentry_core::{Client, Hub, protocol::EnvelopeItem};
 use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, Outcome};
+use steeple_export::Sink;
 
 use crate::{
-    Counts, FlushGuard, SentryOptions,
-    counts::Counters,
+    Counts, FlushGuard, SentryBuilder,
+    context::Context,
     event::{self, Finding},
-    link::Cell,
-    options::Settings,
+    gate::Gate,
+    hub::Cell,
+    job::Job,
     panic_hook,
-    pipeline::{Job, Pipeline},
-    session::{Health, Sessions},
+    session::Health,
     transaction,
 };
 
@@ -34,10 +27,10 @@ use crate::{
 ///
 /// # Examples
 /// ```
-/// use steeple_sentry::SentryOptions;
+/// use steeple_sentry::Sentry;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let sentry = SentryOptions::new("https://public@sentry.example.com/1").environment("production").build()?.install();
+/// let sentry = Sentry::builder("https://public@sentry.example.com/1").environment("production").build()?.install();
 /// let app: axum::Router = axum::Router::new()
 ///     .route("/users/{id}", axum::routing::get(|| async { "Ann" }))
 ///     .layer(sentry.layer());
@@ -49,42 +42,25 @@ pub struct Sentry(pub(crate) Arc<Shared>);
 
 /// What all clones share.
 pub(crate) struct Shared {
-    pub(crate) client: Arc<Client>,
-    pub(crate) settings: Settings,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) sessions: Option<Arc<Sessions>>,
-    pub(crate) pipeline: Arc<OnceLock<Arc<Pipeline>>>,
-    generation: AtomicUsize,
+    client: Arc<Client>,
+    pub(crate) context: Arc<Context>,
+    /// `None`: the client is the team's own.
+    gate: Option<Arc<Gate>>,
 }
 
 /// Half-done work of ours is behind locks and atomics; the transport inside is asked for the same by the SDK.
 impl RefUnwindSafe for Shared {}
 
-/// Tells the hubs of one `Sentry` and one state of the main scope from all others.
-static GENERATIONS: AtomicUsize = AtomicUsize::new(1);
-
-impl Shared {
-    pub(crate) fn new(
-        client: Arc<Client>,
-        settings: Settings,
-        counters: Arc<Counters>,
-        sessions: Option<Arc<Sessions>>,
-        pipeline: Arc<OnceLock<Arc<Pipeline>>>,
-    ) -> Self {
-        let generation = AtomicUsize::new(GENERATIONS.fetch_add(1, Ordering::Relaxed));
-        Self { client, settings, counters, sessions, pipeline, generation }
-    }
-
-    pub(crate) fn has_pipeline(&self) -> bool {
-        self.pipeline.get().is_some()
-    }
-
-    pub(crate) fn generation(&self) -> usize {
-        self.generation.load(Ordering::Relaxed)
-    }
-}
-
 impl Sentry {
+    /// Settings, all but the DSN with a default. A DSN that is not valid is an error of [`SentryBuilder::build`].
+    pub fn builder(dsn: impl Into<Cow<'static, str>>) -> SentryBuilder {
+        SentryBuilder::default().dsn(dsn)
+    }
+
+    pub(crate) fn new(client: Arc<Client>, context: Arc<Context>, gate: Option<Arc<Gate>>) -> Self {
+        Self(Arc::new(Shared { client, context, gate }))
+    }
+
     /// Watches with a client that the team made itself: `sentry::init` keeps its say over transport, integrations and hooks.
     ///
     /// What the client sends of exchanges is scrubbed on its way; put [`ScrubSentry::before_send`](crate::ScrubSentry::before_send)
@@ -92,8 +68,8 @@ impl Sentry {
     /// client's own and do nothing here.
     ///
     /// # Errors
-    /// [`OptionsError::is_rate`](crate::OptionsError::is_rate) when a rate is not from 0 to 1.
-    pub fn with_client(client: Arc<Client>, options: SentryOptions) -> Result<Self, crate::OptionsError> {
+    /// [`BuildError::is_rate`](crate::BuildError::is_rate) when a rate is not from 0 to 1.
+    pub fn with_client(client: Arc<Client>, options: SentryBuilder) -> Result<Self, crate::BuildError> {
         options.build_with(client)
     }
 
@@ -119,7 +95,7 @@ impl Sentry {
     ///
     /// Hubs are used again while nothing happens in them, so that they do not notice by themselves.
     pub fn renew_scope(&self) {
-        self.0.generation.store(GENERATIONS.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        self.0.context.renew();
     }
 
     /// The client.
@@ -129,7 +105,8 @@ impl Sentry {
 
     /// What was sent, folded and lost so far.
     pub fn counts(&self) -> Counts {
-        self.0.counters.read()
+        let envelopes = self.0.gate.as_ref().map(|gate| gate.outlet.pipeline.stats()).unwrap_or_default();
+        self.0.context.counters.read(envelopes)
     }
 
     /// Waits until everything captured so far is sent, at the longest for `timeout`. `false`: something is left.
@@ -145,6 +122,11 @@ impl Sentry {
         self.0.client.close(Some(timeout))
     }
 
+    /// This as a sink, to be flushed, shut down and counted together with others. `None` with a client of the team's own.
+    pub fn sink(&self) -> Option<Arc<dyn Sink>> {
+        Some(Arc::clone(self.0.gate.as_ref()?) as Arc<dyn Sink>)
+    }
+
     /// Flushes when it is dropped. Keep it in `main`.
     pub fn flush_on_drop(&self, timeout: Duration) -> FlushGuard {
         FlushGuard::new(self.clone(), timeout)
@@ -152,7 +134,7 @@ impl Sentry {
 
     /// The event that waited is all that is known: it goes as it is.
     fn release(&self, held: Job, end: &End) {
-        let Some(pipeline) = self.0.pipeline.get() else { return };
+        let Some(gate) = &self.0.gate else { return };
         let mut envelope = sentry_core::Envelope::new().with_headers(held.envelope.headers().clone());
         let user_is_approved = held.user_is_approved;
         for mut item in held.envelope.into_items() {
@@ -161,7 +143,7 @@ impl Sentry {
             }
             envelope.add_item(item);
         }
-        pipeline.push(Job { envelope, user_is_approved });
+        gate.push(Job { envelope, user_is_approved });
     }
 }
 
@@ -189,13 +171,13 @@ impl Observer for Sentry {
         if !self.0.client.is_enabled() {
             return None;
         }
-        let cell = Cell::take(&self.0);
+        let cell = Cell::take(&self.0.context, &self.0.client);
         if let Some(mut slot) = cell.lock() {
             slot.exchange = Some(exchange.clone());
-            slot.head.capture(request, &self.0.settings.headers);
+            slot.head.capture(request, &self.0.context.headers);
         }
-        if let Some(sampler) = &self.0.settings.sampler {
-            transaction::start(&self.0, sampler, exchange, &cell);
+        if let Some(sampler) = &self.0.context.sampler {
+            transaction::start(sampler, exchange, &cell);
         }
         Some(Watched(cell))
     }
@@ -210,20 +192,20 @@ impl Observer for Sentry {
 
     fn on_end(&self, Watched(cell): Watched, exchange: &Exchange, end: &End) {
         if event::may_have_failed(exchange, end) {
-            return self.tell(cell, exchange, end);
+            return self.report(cell, exchange, end);
         }
-        match cell.give_back_unseen(&self.0) {
-            Some(cell) => self.tell(cell, exchange, end),
+        match cell.give_back_unseen(&self.0.context) {
+            Some(cell) => self.report(cell, exchange, end),
             None => self.count_session(end, false),
         }
     }
 }
 
 impl Sentry {
-    /// Tells what there is to tell of an exchange that is over.
-    fn tell(&self, cell: Cell, exchange: &Exchange, end: &End) {
+    /// Reports what an exchange that is over failed with.
+    fn report(&self, cell: Cell, exchange: &Exchange, end: &End) {
         let (mut seen, running) = cell.end();
-        let finding = event::find(&self.0.settings, exchange, end, seen.panic.take());
+        let finding = event::find(&self.0.context, exchange, end, seen.panic.take());
         let failed = matches!(finding, Finding::Failed(_)) || seen.reported;
         self.count_session(end, failed);
         match finding {
@@ -232,32 +214,32 @@ impl Sentry {
                 let is_panic = matches!(failure, event::Failure::Panic(_)) || end.outcome == Outcome::Panicked;
                 let told = if is_panic { seen.reported_panic } else { seen.reported };
                 if told {
-                    self.0.counters.duplicate();
+                    self.0.context.counters.duplicate();
                 } else {
                     let mut event = event::of_failure(failure, exchange, end, &seen);
                     event::fill_end(&mut event, end);
                     cell.hub.capture_event(event);
                 }
                 if seen.held.is_some() {
-                    self.0.counters.duplicate();
+                    self.0.context.counters.duplicate();
                 }
             }
             Finding::Well => match seen.held {
                 Some(held) if !seen.reported => self.release(*held, end),
-                Some(_) => self.0.counters.duplicate(),
+                Some(_) => self.0.context.counters.duplicate(),
                 None => {}
             },
-            Finding::Expected if seen.held.is_some() => self.0.counters.duplicate(),
+            Finding::Expected if seen.held.is_some() => self.0.context.counters.duplicate(),
             Finding::Expected => {}
         }
-        if let (Some(running), Some(sampler)) = (running, &self.0.settings.sampler) {
-            transaction::finish(running, &self.0, sampler, exchange, end, &cell);
+        if let (Some(running), Some(sampler)) = (running, &self.0.context.sampler) {
+            transaction::finish(running, &self.0.context, &self.0.client, sampler, exchange, end, &cell);
         }
-        cell.give_back(&self.0);
+        cell.give_back(&self.0.context);
     }
 
     fn count_session(&self, end: &End, failed: bool) {
-        if let Some(sessions) = &self.0.sessions {
+        if let Some(sessions) = &self.0.context.sessions {
             sessions.count(Health::of(end, failed));
         }
     }

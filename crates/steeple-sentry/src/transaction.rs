@@ -3,33 +3,22 @@
 use std::{sync::Arc, time::SystemTime};
 
 use sentry_core::{
-    Hub, Transaction, TransactionContext,
+    Client, Hub, Transaction, TransactionContext,
     protocol::{DynamicSamplingContext, SampleRand, SpanId, TraceId},
 };
 use steeple_core::{End, Exchange, Signal};
 
 use crate::{
-    event, link,
-    link::Cell,
+    bound,
+    context::Context,
+    dedup, event,
+    hub::Cell,
     sampling::{Decision, Sampler},
-    sentry::Shared,
+    slot::Running,
 };
 
-/// A transaction that is going on.
-#[derive(Debug)]
-pub(crate) struct Running {
-    transaction: Transaction,
-    decision: Decision,
-}
-
-impl Running {
-    pub(crate) const fn transaction(&self) -> &Transaction {
-        &self.transaction
-    }
-}
-
 /// Starts a transaction if the exchange may be sampled. Costs one random number if not.
-pub(crate) fn start(shared: &Shared, sampler: &Sampler, exchange: &Exchange, cell: &Cell) {
+pub(crate) fn start(sampler: &Sampler, exchange: &Exchange, cell: &Cell) {
     if exchange.is_skipped(Signal::Traces) {
         return;
     }
@@ -50,9 +39,8 @@ pub(crate) fn start(shared: &Shared, sampler: &Sampler, exchange: &Exchange, cel
     context.set_sampled(true);
     let running = || cell.hub.start_transaction(context);
     // The client's sampler, which is ours, asks for the decision of the exchange that is current.
-    let transaction = link::deciding(true, running);
+    let transaction = bound::deciding(true, running);
     cell.hub.configure_scope(|scope| scope.set_span(Some(transaction.clone().into())));
-    debug_assert!(shared.settings.sampler.is_some(), "started by the sampler");
     if let Some(mut slot) = cell.lock() {
         slot.running = Some(Running { transaction, decision });
     }
@@ -61,7 +49,8 @@ pub(crate) fn start(shared: &Shared, sampler: &Sampler, exchange: &Exchange, cel
 /// Ends a transaction, and sends it if it is sampled under the name that it has now.
 pub(crate) fn finish(
     running: Running,
-    shared: &Shared,
+    context: &Context,
+    client: &Client,
     sampler: &Sampler,
     exchange: &Exchange,
     end: &End,
@@ -86,11 +75,11 @@ pub(crate) fn finish(
         set("http.response.status_code", status.as_u16().into());
     }
     set("steeple.outcome", end.outcome.as_str().into());
-    let request = cell.lock().and_then(|slot| slot.head.to_request(exchange.method(), &shared.settings.headers));
+    let request = cell.lock().and_then(|slot| slot.head.to_request(exchange.method(), &context.headers));
     if let Some(request) = request {
         transaction.set_request(request);
     }
-    let user = event::visible_user(exchange, &shared.settings);
+    let user = event::visible_user(exchange, context);
     let user_is_approved = cell.hub.configure_scope(|scope| {
         scope.set_context(event::EXCHANGE, event::exchange_context(exchange));
         let ours = scope.user().is_none() && user.is_some();
@@ -99,16 +88,16 @@ pub(crate) fn finish(
         }
         ours
     });
-    let dsc = sampling_context(shared, cell, &transaction, decision, rate, name);
+    let dsc = sampling_context(client, cell, &transaction, decision, rate, name);
     Hub::run(Arc::clone(&cell.hub), || {
-        link::expect_transaction(user_is_approved, dsc);
+        dedup::expect_transaction(user_is_approved, dsc);
         transaction.finish_with_timestamp(SystemTime::now());
     });
 }
 
 /// What the server needs to weigh a transaction: the caller's own words if it began the trace, else ours.
 fn sampling_context(
-    shared: &Shared,
+    client: &Client,
     cell: &Cell,
     transaction: &Transaction,
     decision: Decision,
@@ -138,7 +127,7 @@ fn sampling_context(
     if let Ok(random) = SampleRand::try_from(decision.random) {
         dsc = dsc.with_sample_rand(random);
     }
-    let options = shared.client.options();
+    let options = client.options();
     if let Some(dsn) = &options.dsn {
         dsc = dsc.with_public_key(dsn.public_key().to_owned());
     }

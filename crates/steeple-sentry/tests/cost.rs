@@ -12,7 +12,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use sentry_core::{Envelope, Transport};
 use steeple_core::{End, Exchange, ObserveLayer, Observer};
-use steeple_sentry::{Loss, Sentry, SentryOptions, breadcrumb};
+use steeple_sentry::{DropReason, Sentry, SentryBuilder, breadcrumb};
 use tower::{Layer, Service, ServiceExt};
 
 /// Watches and does nothing: what core itself costs.
@@ -98,10 +98,10 @@ fn an_exchange_that_left_steps_is_not_served_by_a_used_hub_and_one_that_did_not_
 #[test]
 fn an_observer_that_is_none_or_off_costs_nothing_at_all() {
     let bare = allocations(&ObserveLayer::new(Idle), || StatusCode::OK);
-    let none = SentryOptions::from_lookup(|_| None).unwrap().map(|options| options.build().unwrap());
+    let none = SentryBuilder::from_lookup(|_| None).unwrap().map(|options| options.build().unwrap());
     assert_eq!(allocations(&ObserveLayer::new(none), || StatusCode::OK), bare);
     let client = Arc::new(sentry_core::Client::from(sentry_core::ClientOptions::new()));
-    let off = Sentry::with_client(client, SentryOptions::new(DSN)).unwrap();
+    let off = Sentry::with_client(client, Sentry::builder(DSN)).unwrap();
     assert_eq!(allocations(&off.layer(), || StatusCode::OK), bare);
 }
 
@@ -118,7 +118,7 @@ impl Transport for Stuck {
 fn a_stuck_transport_costs_a_bounded_queue_and_delays_no_request() {
     let stuck = Arc::new(Stuck(std::sync::Mutex::new(())));
     let held = stuck.0.lock().unwrap();
-    let options = SentryOptions::new(DSN).transport(Arc::clone(&stuck)).queue_capacity(NonZeroUsize::new(10).unwrap());
+    let options = Sentry::builder(DSN).transport(Arc::clone(&stuck)).queue_capacity(NonZeroUsize::new(10).unwrap());
     let sentry = options.build().unwrap();
     let layer = sentry.layer();
     // The transport returns from nothing before `held` goes: had one of these waited for it, the test would hang.
@@ -126,11 +126,11 @@ fn a_stuck_transport_costs_a_bounded_queue_and_delays_no_request() {
         exchange(&layer, || StatusCode::INTERNAL_SERVER_ERROR);
     }
     assert!(!sentry.flush(Duration::from_millis(50)), "a deadline is a deadline");
-    let lost = sentry.counts().lost(Loss::QueueFull);
+    let lost = sentry.counts().dropped(DropReason::QueueFull);
     assert!((189..=190).contains(&lost), "10 wait, one is with the transport, all others are counted: {lost}");
     drop(held);
     assert!(sentry.flush(Duration::from_mins(1)));
-    assert_eq!(sentry.counts().events + sentry.counts().lost(Loss::QueueFull), 200);
+    assert_eq!(sentry.counts().events + sentry.counts().dropped(DropReason::QueueFull), 200);
 }
 
 /// Bytes that this thread allocates while a request panics, the first times it does in this process.

@@ -4,13 +4,18 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+};
 
 use axum::{Router, routing::get as route};
 use common::{DSN, send, serve};
 use http::{Request, StatusCode};
 use sentry::integrations::tower::{NewSentryLayer, SentryHttpLayer};
-use sentry_core::{Client, ClientOptions, Hub, SentryFutureExt, test::TestTransport};
+use sentry_core::{Client, ClientOptions, Envelope, Hub, SentryFutureExt, Transport};
+use steeple_export::test_util::{Received, Receiver};
 use steeple_scrub::Scrubber;
 use steeple_sentry::ScrubSentry;
 
@@ -21,6 +26,7 @@ fn app() -> Router {
             ..Default::default()
         });
         sentry_core::configure_scope(|scope| scope.set_tag("session_token", "tag-hunter2hunter2"));
+        sentry::logger_info!("password=log-hunter2 was refused");
         sentry_core::capture_message("password=message-hunter2 was refused", sentry_core::Level::Error);
         StatusCode::INTERNAL_SERVER_ERROR
     };
@@ -30,17 +36,26 @@ fn app() -> Router {
         .layer(NewSentryLayer::<axum::extract::Request>::new_from_top())
 }
 
-/// What is sent of one request that carries secrets wherever it can.
-async fn sent(options: ClientOptions) -> Vec<String> {
-    let transport = TestTransport::new();
-    let scrubbed = options.transport.is_some();
-    let options = options.dsn(DSN).traces_sample_rate(1.0);
-    let options = if scrubbed {
-        options.transport(Scrubber::default().transport(Arc::clone(&transport)))
-    } else {
-        options.transport(Arc::clone(&transport))
-    };
-    let hub = Arc::new(Hub::new(Some(Arc::new(Client::from(options))), Arc::default()));
+/// Posts each envelope to a receiver: what leaves is what it was sent.
+struct Wire(SocketAddr);
+
+impl Transport for Wire {
+    fn send_envelope(&self, envelope: Envelope) {
+        let mut body = Vec::new();
+        envelope.to_writer(&mut body).unwrap();
+        let mut stream = TcpStream::connect(self.0).unwrap();
+        write!(stream, "POST /api/1/envelope/ HTTP/1.1\r\ncontent-length: {}\r\n\r\n", body.len()).unwrap();
+        stream.write_all(&body).unwrap();
+        let _answer = stream.read(&mut [0; 64]).unwrap();
+    }
+}
+
+/// What arrives of one request that carries secrets wherever it can: an event with breadcrumbs, a transaction, logs.
+async fn arrives(change: impl FnOnce(ClientOptions, Arc<Wire>) -> ClientOptions) -> Vec<String> {
+    let receiver = Receiver::accepting();
+    let options = ClientOptions::new().dsn(DSN).traces_sample_rate(1.0);
+    let client = Arc::new(Client::from(change(options, Arc::new(Wire(receiver.address())))));
+    let hub = Arc::new(Hub::new(Some(Arc::clone(&client)), Arc::default()));
     let request = Request::get("/login/7?token=query-hunter2hunter2")
         .header("host", "shop.example")
         .header("x-auth-token", "header-hunter2hunter2")
@@ -55,34 +70,38 @@ async fn sent(options: ClientOptions) -> Vec<String> {
         tower::ServiceExt::oneshot(service, request).await.unwrap()
     };
     assert_eq!(serving.bind_hub(hub).await.status(), 500);
-    let envelopes = transport.fetch_and_clear_envelopes();
-    let text = |envelope: &sentry_core::Envelope| {
-        let mut bytes = Vec::new();
-        envelope.to_writer(&mut bytes).unwrap();
-        String::from_utf8(bytes).unwrap()
-    };
-    envelopes.iter().map(text).collect()
+    // Logs are sent in batches.
+    client.close(None);
+    let text = |request: Received| String::from_utf8(request.body).unwrap();
+    receiver.received().into_iter().map(text).collect()
 }
 
-#[tokio::test]
-async fn what_sentry_tower_sends_today_is_full_of_secrets_and_with_one_line_it_is_not() {
-    let today = sent(ClientOptions::new()).await;
-    assert_eq!(today.len(), 2, "an event and a transaction");
-    assert!(today.iter().all(|envelope| envelope.contains("hunter2")), "else this test proves nothing");
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_one_line_everything_that_a_client_sends_is_scrubbed() {
+    let today = arrives(ClientOptions::transport).await;
+    assert_eq!(today.len(), 3, "an event, a transaction, logs: {today:#?}");
+    assert!(today.iter().all(|envelope| envelope.contains("hunter2")), "else this test proves nothing: {today:#?}");
 
     let scrubber = Scrubber::default();
-    let options =
-        ClientOptions::new().before_send(scrubber.before_send()).before_breadcrumb(scrubber.before_breadcrumb());
-    let clean = sent(options.transport(scrubber.transport(TestTransport::new()))).await;
-    assert_eq!(clean.len(), 2);
-    for envelope in clean {
+    let clean = arrives(|options, wire| options.transport(scrubber.transport(wire))).await;
+    assert_eq!(clean.len(), 3);
+    for (kind, envelope) in ["event", "transaction", "log"].iter().zip(&clean) {
+        assert!(envelope.contains(&format!(r#""type":"{kind}""#)), "{envelope}");
         assert!(!envelope.contains("hunter2"), "{envelope}");
-        assert!(envelope.contains("/login/"), "what is no secret stays: {envelope}");
     }
-    // By the hooks alone, as far as they reach: the event.
-    let hooks = ClientOptions::new().before_send(scrubber.before_send());
-    let (event, transaction) = (sent(hooks.clone()).await.swap_remove(0), sent(hooks).await.swap_remove(1));
-    assert!(!event.contains("hunter2") && transaction.contains("hunter2"), "transactions go past `before_send`");
+    assert!(clean[0].contains("/login/") && clean[0].contains("inventory/items"), "the rest stays: {}", clean[0]);
+    assert!(clean[2].contains("was refused"), "the rest stays: {}", clean[2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hooks_reach_what_their_names_say() {
+    let scrubber = Scrubber::default();
+    let hooks = |options: ClientOptions, wire| {
+        let options = options.before_send(scrubber.before_send()).before_breadcrumb(scrubber.before_breadcrumb());
+        options.before_send_log(scrubber.before_send_log()).transport(wire)
+    };
+    let leaks: Vec<_> = arrives(hooks).await.iter().map(|envelope| envelope.contains("hunter2")).collect();
+    assert_eq!(leaks, [false, true, false], "transactions go past all of them");
 }
 
 #[tokio::test]

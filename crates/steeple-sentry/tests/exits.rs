@@ -17,7 +17,7 @@ use std::{
 use axum::{Router, routing::get as route};
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use steeple_sentry::{Sentry, SentryOptions};
+use steeple_sentry::Sentry;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 #[expect(clippy::disallowed_methods, reason = "how the parent tells its child what to do")]
 fn child() {
     let (Ok(way), Ok(dsn)) = (std::env::var("STEEPLE_CHILD"), std::env::var("STEEPLE_CHILD_DSN")) else { return };
-    let sentry = SentryOptions::new(dsn).build().unwrap().install();
+    let sentry = Sentry::builder(dsn).build().unwrap().install();
     match way.as_str() {
         "guard" => {
             let _flushed = sentry.flush_on_drop(TIMEOUT);

@@ -11,7 +11,10 @@ use common::{Receiver, exception, get, send, serve, trace_id};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use sentry_core::{Level, protocol::Context};
+use sentry_core::{
+    Level,
+    protocol::{Context, EnvelopeItem},
+};
 use steeple_core::{Exchange, GrpcStatus, ObserveLayer, RecordedError, RequestIds, User};
 use steeple_sentry::{Carried, breadcrumb, capture_error, set_extra, set_tag};
 use tower::{Layer, ServiceExt};
@@ -329,8 +332,37 @@ async fn a_panic_of_a_spawned_task_is_told_at_once_and_its_500_is_not_another() 
 #[tokio::test]
 async fn a_client_that_is_off_watches_nothing() {
     let client = std::sync::Arc::new(sentry_core::Client::from(sentry_core::ClientOptions::new()));
-    let sentry = steeple_sentry::Sentry::with_client(client, steeple_sentry::SentryOptions::new(common::DSN)).unwrap();
+    let sentry = steeple_sentry::Sentry::with_client(client, steeple_sentry::Sentry::builder(common::DSN)).unwrap();
     let address = serve(app().layer(sentry.layer())).await;
     assert_eq!(get(address, "/noticed/1").await.unwrap().status(), 500);
     assert!(sentry_core::Hub::current().last_event_id().is_none());
+}
+
+#[tokio::test]
+async fn a_user_id_goes_through_the_scrubber_as_on_lines_and_spans() {
+    let ids = ["ada@example.org", "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "4111 1111 1111 1111", "u-1"];
+    let scrubber = steeple_scrub::Scrubber::default();
+    for id in ids {
+        let receiver = Receiver::with(|options| options.traces_sample_rate(1.0));
+        let handler = move || async move {
+            steeple_sentry::set_user(User::new(id));
+            StatusCode::INTERNAL_SERVER_ERROR
+        };
+        let address = serve(Router::new().route("/", route(handler)).layer(receiver.sentry.layer())).await;
+        get(address, "/").await.unwrap();
+        let want = scrubber.text(id);
+        assert_eq!(want == id, id == "u-1", "{id}");
+        let mut users = Vec::new();
+        for envelope in receiver.envelopes() {
+            for item in envelope.items() {
+                if let EnvelopeItem::Event(event) = item {
+                    users.extend(event.user.clone());
+                } else if let EnvelopeItem::Transaction(transaction) = item {
+                    users.extend(transaction.user.clone());
+                }
+            }
+        }
+        let users: Vec<_> = users.iter().map(|user| user.id.as_deref()).collect();
+        assert_eq!(users, [Some(want.as_ref()), Some(want.as_ref())], "on the event and on the transaction");
+    }
 }

@@ -17,7 +17,7 @@ use axum::{Router, http::StatusCode, response::Redirect};
 use common::serve;
 use http::header;
 use sentry_core::{Envelope, Transport, protocol::Event};
-use steeple_sentry::{Loss, SentryOptions};
+use steeple_sentry::{DropReason, Sentry};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -40,17 +40,17 @@ async fn a_redirect_is_refused_and_the_key_stays_home() {
                 }
             }))
             .await;
-            let sentry = SentryOptions::new(format!("http://public@{refusing}/1")).build().unwrap();
+            let sentry = Sentry::builder(format!("http://public@{refusing}/1")).build().unwrap();
             sentry.client().capture_event(Event::default(), None);
             assert!(sentry.flush(TIMEOUT));
-            assert_eq!((sentry.counts().events, sentry.counts().lost(Loss::Refused)), (0, 1), "{status}");
+            assert_eq!((sentry.counts().events, sentry.counts().dropped(DropReason::Rejected)), (0, 1), "{status}");
         }
     }
     let loops = serve(Router::new().fallback(|| async { Redirect::temporary("/api/1/envelope/") })).await;
-    let sentry = SentryOptions::new(format!("http://public@{loops}/1")).build().unwrap();
+    let sentry = Sentry::builder(format!("http://public@{loops}/1")).build().unwrap();
     sentry.client().capture_event(Event::default(), None);
     assert!(sentry.flush(TIMEOUT));
-    assert_eq!(sentry.counts().lost(Loss::Refused), 1);
+    assert_eq!(sentry.counts().dropped(DropReason::Rejected), 1);
     assert_eq!(visits.load(Ordering::Relaxed), 0);
 }
 
@@ -75,7 +75,7 @@ impl Transport for Fragile {
 async fn a_panic_over_the_counters_of_release_health_costs_those_alone() {
     let fragile = Arc::new(Fragile::default());
     let transport = Arc::clone(&fragile);
-    let sentry = SentryOptions::new(common::DSN)
+    let sentry = Sentry::builder(common::DSN)
         .release("shop@1.2.3")
         .session_interval(Duration::from_millis(5))
         .transport(move |_: &sentry_core::ClientOptions| Arc::clone(&transport) as Arc<dyn Transport>)
@@ -96,7 +96,7 @@ async fn a_panic_over_the_counters_of_release_health_costs_those_alone() {
     common::get(address, "/ill").await.unwrap();
     assert!(sentry.flush(TIMEOUT), "the thread is still there");
     assert_eq!(fragile.events.load(Ordering::Relaxed), 1);
-    assert!(sentry.counts().lost(Loss::Internal) >= 1);
+    assert!(sentry.counts().dropped(DropReason::Panicked) >= 1);
 }
 
 /// Not a test: the one below runs it where no thread can be started.
@@ -104,7 +104,7 @@ async fn a_panic_over_the_counters_of_release_health_costs_those_alone() {
 #[ignore = "run by the other, in a process of its own"]
 #[expect(clippy::print_stdout, reason = "how the parent learns what happened")]
 fn child() {
-    match SentryOptions::new(common::DSN).build() {
+    match Sentry::builder(common::DSN).build() {
         Ok(_) => println!("built"),
         Err(error) => {
             println!("is_thread: {}, {error}, because {:?}", error.is_thread(), std::error::Error::source(&error));

@@ -21,7 +21,7 @@ use http::Request;
 use sentry_core::protocol::{EnvelopeItem, Value};
 use steeple_core::Exchange;
 use steeple_scrub::corpus::{self, Place};
-use steeple_sentry::{Loss, Sentry, SentryOptions, User, breadcrumb, set_extra, set_tag, set_user};
+use steeple_sentry::{DropReason, Sentry, User, breadcrumb, set_extra, set_tag, set_user};
 
 /// The failures of a service, one a route.
 fn app() -> Router {
@@ -152,7 +152,7 @@ impl Bugsink {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sentry_compatible_server_accepts_and_groups_every_failure() {
     let Some(bugsink) = Bugsink::start().await else { return };
-    let options = SentryOptions::new(bugsink.dsn.clone()).environment("test").release("shop@1.2.3");
+    let options = Sentry::builder(bugsink.dsn.clone()).environment("test").release("shop@1.2.3");
     let sentry = options.traces_sample_rate(1.0).build().unwrap().install();
     let address = serve(app().layer(sentry.layer())).await;
     fail_all(address).await;
@@ -160,7 +160,7 @@ async fn a_sentry_compatible_server_accepts_and_groups_every_failure() {
     let counts = sentry.counts();
     assert_eq!(counts.events, 8, "{counts:?}");
     // Bugsink wants no transactions and says so with its first answer; that is heard.
-    assert_eq!(counts.transactions + counts.lost(Loss::RateLimited), 8, "{counts:?}");
+    assert_eq!(counts.transactions + counts.dropped(DropReason::RateLimited), 8, "{counts:?}");
     assert!(counts.transactions <= 1, "{counts:?}");
     let mut issues = BTreeMap::new();
     for _ in 0..100 {
@@ -194,11 +194,16 @@ async fn a_sentry_compatible_server_accepts_and_groups_every_failure() {
     );
     // A wrong key: refused, counted, and nothing else happens.
     let wrong = bugsink.dsn.replacen("//", "//0000", 1);
-    let refused = SentryOptions::new(wrong).build().unwrap();
+    let refused = Sentry::builder(wrong).build().unwrap();
     let other = serve(app().layer(refused.layer())).await;
     get(other, "/status").await.unwrap();
     assert!(refused.flush(Duration::from_mins(1)));
-    assert_eq!((refused.counts().events, refused.counts().lost(Loss::Refused)), (0, 1), "{:?}", refused.counts());
+    assert_eq!(
+        (refused.counts().events, refused.counts().dropped(DropReason::Rejected)),
+        (0, 1),
+        "{:?}",
+        refused.counts()
+    );
 }
 
 #[tokio::test]
@@ -206,11 +211,11 @@ async fn a_sentry_that_is_down_costs_its_events_and_nothing_else() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let dsn = format!("http://public@{}/1", free.local_addr().unwrap());
     drop(free);
-    let sentry = SentryOptions::new(dsn).build().unwrap();
+    let sentry = Sentry::builder(dsn).build().unwrap();
     let address = serve(app().layer(sentry.layer())).await;
     assert_eq!(get(address, "/status").await.unwrap().status(), 502);
     assert!(sentry.flush(Duration::from_mins(1)));
-    assert_eq!((sentry.counts().events, sentry.counts().lost(Loss::Network)), (0, 1));
+    assert_eq!((sentry.counts().events, sentry.counts().dropped(DropReason::Network)), (0, 1));
 }
 
 /// Takes what is posted to it and answers 200.
@@ -268,7 +273,7 @@ fn relay(events: &[Value]) -> Option<Vec<Value>> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentry_relay_accepts_everything_and_finds_nothing_left_to_remove() {
     let (address, mut received) = recorder().await;
-    let options = SentryOptions::new(format!("http://public@{address}/1")).environment("test").release("shop@1.2.3");
+    let options = Sentry::builder(format!("http://public@{address}/1")).environment("test").release("shop@1.2.3");
     let sentry: Sentry =
         options.traces_sample_rate(1.0).queue_capacity(10_000.try_into().unwrap()).build().unwrap().install();
     let shop = serve(app().layer(sentry.layer())).await;

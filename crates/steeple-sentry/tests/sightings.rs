@@ -11,7 +11,7 @@ use common::{DSN, Receiver, exception, get, serve};
 use http::StatusCode;
 use sentry_core::{Client, ClientOptions, test::TestTransport};
 use steeple_core::Exchange;
-use steeple_sentry::{Sentry, SentryOptions, capture_error, capture_message};
+use steeple_sentry::{Sentry, capture_error, capture_message};
 use tracing::instrument::WithSubscriber;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -188,7 +188,7 @@ async fn beside_the_sdks_own_panic_hook_and_log_bridge_each_failure_is_one_event
             Arc::new(sentry::integrations::panic::PanicIntegration::new()) as Arc<dyn sentry_core::Integration>
         ]);
     let client = Arc::new(Client::from(options));
-    let sentry = Sentry::with_client(Arc::clone(&client), SentryOptions::new(DSN)).unwrap();
+    let sentry = Sentry::with_client(Arc::clone(&client), Sentry::builder(DSN)).unwrap();
     let address = serve_logging(&sentry).await;
     assert!(get(address, "/panic").await.is_none());
     get(address, "/logged-and-failed").await.unwrap();

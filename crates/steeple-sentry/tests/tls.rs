@@ -11,7 +11,7 @@ use std::{
 };
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use steeple_sentry::{Loss, SentryOptions};
+use steeple_sentry::{DropReason, Sentry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{
     TlsAcceptor,
@@ -28,11 +28,16 @@ use tokio_rustls::{
 )]
 fn child() {
     let Ok(dsn) = std::env::var("STEEPLE_CHILD_DSN") else { return };
-    let sentry = SentryOptions::new(dsn).build().unwrap();
+    let sentry = Sentry::builder(dsn).build().unwrap();
     sentry.client().capture_event(sentry_core::protocol::Event::default(), None);
     assert!(sentry.flush(Duration::from_secs(20)));
     let counts = sentry.counts();
-    println!("sent {} lost {} refused {}", counts.events, counts.lost(Loss::Network), counts.lost(Loss::Refused));
+    println!(
+        "sent {} lost {} refused {}",
+        counts.events,
+        counts.dropped(DropReason::Network),
+        counts.dropped(DropReason::Rejected)
+    );
 }
 
 /// A server with a certificate for 127.0.0.1 from an authority of its own, whose certificate is written to `ca`.

@@ -14,7 +14,7 @@ use axum::{
     routing::get,
 };
 use http::{Request, StatusCode};
-use steeple::{Exchange, Steeple, sentry::SentryOptions, trace::Sampling};
+use steeple::{Exchange, Steeple, sentry::SentryBuilder, trace::Sampling};
 use tower::{Layer, ServiceExt, service_fn};
 
 /// An address at which nobody listens.
@@ -73,7 +73,7 @@ async fn receivers_that_are_down_harm_no_request_and_are_counted() {
 
 #[test]
 fn sentry_is_told_who_the_service_is_unless_it_was_told_otherwise() {
-    let sentry = |options: fn(SentryOptions) -> SentryOptions| {
+    let sentry = |options: fn(SentryBuilder) -> SentryBuilder| {
         let shop = Steeple::builder().service_name("shop").service_version("1.2.3").environment("staging");
         let dsn = format!("http://public@{}/1", nobody());
         let steeple = shop.without_log_setup().sentry(|sentry| options(sentry.dsn(dsn))).build().unwrap();

@@ -63,7 +63,7 @@ fn what_the_facade_counts_of_its_own_work_is_documented_as_it_is_printed() {
     });
     assert_eq!(own, documented);
     assert!(!elsewhere.contains("`steeple_log") && !elsewhere_too.contains("`steeple_log"));
-    for reason in Loss::ALL {
+    for reason in DropReason::ALL {
         assert!(section.contains(&format!("`{}`", reason.as_str())), "{reason:?}");
     }
 }

@@ -407,8 +407,9 @@ where
             Answer::Accepted => {
                 settings.gate.open();
                 self.say(Health::Ok);
-                held.settle(chunk.items.len(), chunk.bytes(), Outcome::Exported);
+                // Before a flush that waits for it goes on.
                 self.arrived(&chunk.items);
+                held.settle(chunk.items.len(), chunk.bytes(), Outcome::Exported);
             }
             Answer::Items(verdicts) => self.apply_each(held, chunks, chunk, verdicts),
             Answer::Retry { after, cause, why } => {
@@ -476,8 +477,8 @@ where
         for ((item, size), verdict) in chunk.items.into_iter().zip(chunk.sizes).zip(verdicts) {
             match verdict {
                 Verdict::Stored => {
-                    held.settle(1, size, Outcome::Exported);
                     self.arrived(std::slice::from_ref(&item));
+                    held.settle(1, size, Outcome::Exported);
                 }
                 Verdict::Poison(why) => {
                     self.lose_one(held, &item, size, DropReason::Rejected, &why);
@@ -563,12 +564,12 @@ where
         reason: DropReason,
         why: &Reason,
     ) {
-        held.settle(1, size, Outcome::Dropped(reason));
         if let Some(exporter) = &mut self.exporter
             && catch(|| exporter.dropped(item, reason, why)).is_err()
         {
             self.unmake();
         }
+        held.settle(1, size, Outcome::Dropped(reason));
     }
 
     /// Notes how the receiver does; says a change aloud, once.

@@ -15,7 +15,7 @@ use sentry_core::{
     protocol::{Context, EnvelopeItem, Event, Transaction},
     test::TestTransport,
 };
-use steeple_sentry::{Sentry, SentryOptions};
+use steeple_sentry::{Sentry, SentryBuilder};
 
 pub(crate) const DSN: &str = "https://public@sentry.invalid/1";
 
@@ -29,9 +29,9 @@ impl Receiver {
         Self::with(|options| options)
     }
 
-    pub(crate) fn with(configure: impl FnOnce(SentryOptions) -> SentryOptions) -> Self {
+    pub(crate) fn with(configure: impl FnOnce(SentryBuilder) -> SentryBuilder) -> Self {
         let transport = TestTransport::new();
-        let options = SentryOptions::new(DSN).environment("test").transport(Arc::clone(&transport));
+        let options = Sentry::builder(DSN).environment("test").transport(Arc::clone(&transport));
         Self { sentry: configure(options).build().unwrap(), transport }
     }
 

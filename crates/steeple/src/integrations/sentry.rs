@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use steeple_sentry::{Loss, Sentry, SentryOptions};
+use steeple_sentry::{DropReason, Sentry, SentryBuilder};
 
 use super::{Integration, NoCalls, Setting, Setup, Started};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     sink::{Blocking, Undelivered},
 };
 
-pub(crate) type Options = SentryOptions;
+pub(crate) type Options = SentryBuilder;
 pub(crate) type Observer = Option<Sentry>;
 
 const DSN: &str = "SENTRY_DSN";
@@ -20,7 +20,7 @@ const DSN: &str = "SENTRY_DSN";
 impl SteepleBuilder {
     /// Changes the options for Sentry. What the environment has set stays, unless this sets the same.
     ///
-    /// Off without a DSN, which `SENTRY_DSN` or [`SentryOptions::dsn`] sets. Where the options have no environment or no
+    /// Off without a DSN, which `SENTRY_DSN` or [`SentryBuilder::dsn`] sets. Where the options have no environment or no
     /// release, those of the service are used: `production`, `shop@1.2.3`.
     ///
     /// ```
@@ -32,7 +32,7 @@ impl SteepleBuilder {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn sentry(mut self, change: impl FnOnce(SentryOptions) -> SentryOptions) -> Self {
+    pub fn sentry(mut self, change: impl FnOnce(SentryBuilder) -> SentryBuilder) -> Self {
         self.integrations.sentry.change(change);
         self
     }
@@ -45,7 +45,7 @@ impl Steeple {
     }
 }
 
-impl Integration for SentryOptions {
+impl Integration for SentryBuilder {
     type Handle = Sentry;
     type Observer = Observer;
     type CallObserver = NoCalls;
@@ -83,7 +83,7 @@ impl Integration for SentryOptions {
 }
 
 /// Sets what the service is, where the options do not.
-fn with_service(mut options: SentryOptions, service: &Service) -> SentryOptions {
+fn with_service(mut options: SentryBuilder, service: &Service) -> SentryBuilder {
     if let Some(environment) = &service.environment {
         options = options.environment_or(environment.clone());
     }
@@ -103,6 +103,6 @@ fn count(own: &mut OwnMetrics, sentry: &Sentry) {
     let sentry = sentry.clone();
     own.add_by("steeple_sentry_dropped_total", "Items that did not reach Sentry.", "reason", move || {
         let counts = sentry.counts();
-        Loss::ALL.iter().map(|loss| (loss.as_str().to_owned(), counts.lost(*loss))).collect()
+        DropReason::ALL.iter().map(|loss| (loss.as_str().to_owned(), counts.dropped(*loss))).collect()
     });
 }

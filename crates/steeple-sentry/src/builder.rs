@@ -1,10 +1,12 @@
+#[cfg(feature = "transport")]
+use std::path::PathBuf;
 use std::{
     any,
     borrow::Cow,
     fmt, io,
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -12,21 +14,26 @@ use http::{HeaderName, StatusCode, header};
 use sentry_core::{
     Client, ClientOptions, TransactionContext, TransportFactory, protocol::SessionAttributes, types::Dsn,
 };
-use steeple_core::{GrpcStatus, RecordedError};
+use steeple_core::GrpcStatus;
+use steeple_export::Retry;
+#[cfg(feature = "transport")]
+use steeple_export::{ClientBuilder, ProxySettings};
 use steeple_scrub::Scrubber;
 
 use crate::{
-    OptionsError, Parent, Sentry,
-    counts::Counters,
-    link,
-    pipeline::Factory,
+    BuildError, Parent, Sentry, bound,
+    context::{self, Context},
+    gate::Factory,
+    outlet::Settings,
     sampling::{Rates, Sampler},
-    sentry::Shared,
     session::Sessions,
 };
 
 /// Envelopes that may wait to be sent. One is rarely over 100 kB.
 const QUEUE: NonZeroUsize = NonZeroUsize::new(100).expect("not zero");
+
+/// Bytes of envelopes that may wait to be sent.
+const QUEUE_BYTES: usize = 16 << 20;
 
 /// How long the counters of release health gather before they are sent.
 const SESSIONS_EVERY: Duration = Duration::from_secs(60);
@@ -35,18 +42,18 @@ const SESSIONS_EVERY: Duration = Duration::from_secs(60);
 const HEADERS: [HeaderName; 5] =
     [header::ACCEPT, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::HOST, header::USER_AGENT];
 
-/// How [`Sentry`] is to watch and where it sends. Nothing is read from the environment but by [`from_lookup`](Self::from_lookup).
+/// Settings of a [`Sentry`]. Made by [`Sentry::builder`], or by [`from_lookup`](Self::from_lookup) from variables.
 ///
 /// # Examples
 /// ```
 /// use http::StatusCode;
-/// use steeple_sentry::SentryOptions;
+/// use steeple_sentry::Sentry;
 ///
 /// #[derive(Debug)]
 /// struct QuotaExceeded;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let sentry = SentryOptions::new("https://public@sentry.example.com/1")
+/// let sentry = Sentry::builder("https://public@sentry.example.com/1")
 ///     .environment("production")
 ///     .release("shop@1.2.3")
 ///     .traces_sample_rate(0.1)
@@ -57,8 +64,8 @@ const HEADERS: [HeaderName; 5] =
 /// # Ok(())
 /// # }
 /// ```
-#[must_use = "options do nothing until they are built"]
-pub struct SentryOptions {
+#[must_use = "settings do nothing until they are built"]
+pub struct SentryBuilder {
     dsn: Cow<'static, str>,
     environment: Option<Cow<'static, str>>,
     release: Option<Cow<'static, str>>,
@@ -68,8 +75,12 @@ pub struct SentryOptions {
     expected: Expected,
     client_address: bool,
     sessions: bool,
-    sessions_every: Duration,
+    session_interval: Duration,
     capacity: NonZeroUsize,
+    max_bytes: usize,
+    retry: Retry,
+    #[cfg(feature = "transport")]
+    http: ClientBuilder,
     in_app: Vec<&'static str>,
     transport: Option<Arc<dyn TransportFactory>>,
     client: Vec<Box<dyn FnOnce(ClientOptions) -> ClientOptions>>,
@@ -82,27 +93,7 @@ struct Expected {
     errors: Vec<Cow<'static, str>>,
 }
 
-/// What is looked at while requests run.
-pub(crate) struct Settings {
-    pub(crate) scrubber: Scrubber,
-    pub(crate) headers: Vec<HeaderName>,
-    pub(crate) expected_statuses: Vec<StatusCode>,
-    pub(crate) expected_grpc: Vec<GrpcStatus>,
-    expected_errors: Vec<Cow<'static, str>>,
-    pub(crate) client_address: bool,
-    pub(crate) sampler: Option<Arc<Sampler>>,
-}
-
-impl Settings {
-    /// By the whole name of its type, or by the last part of it.
-    pub(crate) fn expects_error(&self, error: &RecordedError) -> bool {
-        let name = error.type_name();
-        let last = name.rsplit("::").next().unwrap_or(name);
-        self.expected_errors.iter().any(|expected| *expected == name || *expected == last)
-    }
-}
-
-impl Default for SentryOptions {
+impl Default for SentryBuilder {
     /// Without a DSN: [`dsn`](Self::dsn) sets it.
     fn default() -> Self {
         Self {
@@ -115,21 +106,20 @@ impl Default for SentryOptions {
             expected: Expected::default(),
             client_address: false,
             sessions: true,
-            sessions_every: SESSIONS_EVERY,
+            session_interval: SESSIONS_EVERY,
             capacity: QUEUE,
+            max_bytes: QUEUE_BYTES,
+            retry: Retry::new().max_attempts(3).base(Duration::from_millis(500)).cap(Duration::from_secs(5)),
             in_app: Vec::new(),
             transport: None,
             client: Vec::new(),
+            #[cfg(feature = "transport")]
+            http: steeple_export::Client::builder(),
         }
     }
 }
 
-impl SentryOptions {
-    /// Sends to this DSN. [`build`](Self::build) checks it.
-    pub fn new(dsn: impl Into<Cow<'static, str>>) -> Self {
-        Self::default().dsn(dsn)
-    }
-
+impl SentryBuilder {
     /// Sends to this DSN. [`build`](Self::build) checks it.
     pub fn dsn(mut self, dsn: impl Into<Cow<'static, str>>) -> Self {
         self.dsn = dsn.into();
@@ -150,16 +140,16 @@ impl SentryOptions {
     ///
     /// # Examples
     /// ```
-    /// use steeple_sentry::SentryOptions;
+    /// use steeple_sentry::SentryBuilder;
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let options = SentryOptions::from_lookup(|name| match name {
+    /// let options = SentryBuilder::from_lookup(|name| match name {
     ///     "SENTRY_DSN" => Some("https://public@sentry.example.com/1".to_owned()),
     ///     _ => None,
     /// })?;
     /// assert!(options.is_some());
     ///
-    /// let error = SentryOptions::from_lookup(|name| match name {
+    /// let error = SentryBuilder::from_lookup(|name| match name {
     ///     "SENTRY_DSN" => Some("https://public@sentry.example.com/1".to_owned()),
     ///     "SENTRY_TRACES_SAMPLE_RATE" => Some("10 %".to_owned()),
     ///     _ => None,
@@ -169,7 +159,7 @@ impl SentryOptions {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, OptionsError> {
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, BuildError> {
         let options = Self::default().with_lookup(lookup)?;
         Ok(options.has_dsn().then_some(options))
     }
@@ -178,18 +168,18 @@ impl SentryOptions {
     ///
     /// # Errors
     /// When a variable has an invalid value. The error has its name, its value and the allowed values.
-    pub fn with_lookup(self, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, OptionsError> {
+    pub fn with_lookup(self, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BuildError> {
         let get = |name| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let mut options = self;
         if let Some(dsn) = get("SENTRY_DSN") {
             if dsn.parse::<Dsn>().is_err() {
-                return Err(OptionsError::variable("SENTRY_DSN", &dsn, "`https://<key>@<host>/<project>`, or nothing"));
+                return Err(BuildError::variable("SENTRY_DSN", &dsn, "`https://<key>@<host>/<project>`, or nothing"));
             }
             options = options.dsn(dsn);
         }
         if let Some(environment) = get("SENTRY_ENVIRONMENT") {
             if !is_environment(&environment) {
-                return Err(OptionsError::variable(
+                return Err(BuildError::variable(
                     "SENTRY_ENVIRONMENT",
                     &environment,
                     "up to 64 characters without spaces and `/`",
@@ -199,7 +189,7 @@ impl SentryOptions {
         }
         if let Some(release) = get("SENTRY_RELEASE") {
             if !is_release(&release) {
-                return Err(OptionsError::variable(
+                return Err(BuildError::variable(
                     "SENTRY_RELEASE",
                     &release,
                     "up to 200 characters without `/`, such as `shop@1.2.3`",
@@ -210,7 +200,7 @@ impl SentryOptions {
         if let Some(rate) = get("SENTRY_TRACES_SAMPLE_RATE") {
             match rate.parse() {
                 Ok(number) if (0.0..=1.0).contains(&number) => options = options.traces_sample_rate(number),
-                _ => return Err(OptionsError::variable("SENTRY_TRACES_SAMPLE_RATE", &rate, "a number from 0 to 1")),
+                _ => return Err(BuildError::variable("SENTRY_TRACES_SAMPLE_RATE", &rate, "a number from 0 to 1")),
             }
         }
         Ok(options)
@@ -319,13 +309,47 @@ impl SentryOptions {
 
     /// How often the counters of release health are sent. Default: once a minute. Zero counts as the default.
     pub fn session_interval(mut self, interval: Duration) -> Self {
-        self.sessions_every = if interval.is_zero() { SESSIONS_EVERY } else { interval };
+        self.session_interval = if interval.is_zero() { SESSIONS_EVERY } else { interval };
         self
     }
 
     /// How many envelopes may wait to be sent; one more is dropped and counted. Default: 100.
     pub fn queue_capacity(mut self, envelopes: NonZeroUsize) -> Self {
         self.capacity = envelopes;
+        self
+    }
+
+    /// How many bytes of envelopes may wait to be sent, as estimated; what exceeds them is dropped and counted. Default: 16 MiB.
+    pub fn queue_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes;
+        self
+    }
+
+    /// When an envelope is sent again that could not be delivered. Default: up to three attempts, within seconds.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Sends through proxies. Default: none.
+    #[cfg(feature = "transport")]
+    pub fn proxy(mut self, proxies: ProxySettings) -> Self {
+        self.http = self.http.proxy(proxies);
+        self
+    }
+
+    /// Trusts the certificates in this PEM file, in place of the system's: for a Sentry with a certificate of its own authority.
+    #[cfg(feature = "transport")]
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.http = self.http.ca_file(path);
+        self
+    }
+
+    /// Accepts a DSN with `http` for another machine: whoever sits in between reads the key and every event. Default: for this machine
+    /// alone.
+    #[cfg(feature = "transport")]
+    pub fn allow_plain_http(mut self) -> Self {
+        self.http = self.http.allow_plain_http();
         self
     }
 
@@ -347,74 +371,63 @@ impl SentryOptions {
         self
     }
 
-    /// Makes the client, and starts the thread that sends.
+    /// Makes the client, and starts sending.
     ///
     /// # Errors
-    /// [`OptionsError::is_dsn`] when the DSN is not one; [`OptionsError::is_rate`] when a rate is not from 0 to 1;
-    /// [`OptionsError::is_thread`] when the thread that sends cannot be started.
-    pub fn build(mut self) -> Result<Sentry, OptionsError> {
-        let dsn: Dsn = self.dsn.parse().map_err(|_not_one| OptionsError::dsn())?;
-        #[cfg(not(feature = "transport"))]
-        if self.transport.is_none() {
-            return Err(OptionsError::transport());
-        }
-        let counters = Arc::new(Counters::default());
+    /// [`BuildError::is_dsn`] when the DSN is not valid; [`BuildError::is_rate`] when a rate is not from 0 to 1;
+    /// [`BuildError::is_thread`] when the thread that sends cannot be started. With the feature `transport` also when the DSN names
+    /// another machine without encryption, or certificates cannot be read.
+    pub fn build(mut self) -> Result<Sentry, BuildError> {
+        let dsn: Dsn = self.dsn.parse().map_err(|_dsn| BuildError::dsn())?;
         let sessions = self.release.clone().filter(|_| self.sessions).map(|release| {
             Arc::new(Sessions::new(SessionAttributes {
                 release,
-                environment: Some(self.said_environment()),
+                environment: Some(self.settled_environment()),
                 ip_address: None,
                 user_agent: None,
             }))
         });
-        let made = Arc::new(OnceLock::new());
-        let failed = Arc::new(Mutex::new(None));
-        let factory = Factory {
-            inner: self.transport.take(),
-            capacity: self.capacity,
-            scrubber: self.scrubber.clone(),
-            headers: self.headers.clone(),
-            counters: Arc::clone(&counters),
-            sessions: sessions.clone(),
-            in_app_include: std::mem::take(&mut self.in_app),
-            sessions_every: self.sessions_every,
-            made: Arc::clone(&made),
-            failed: Arc::clone(&failed),
+        let settings = Settings {
+            max_items: self.capacity.get(),
+            max_bytes: self.max_bytes,
+            retry: self.retry,
+            session_interval: self.session_interval,
+            in_app: std::mem::take(&mut self.in_app),
+            transport: self.transport.take(),
+            #[cfg(feature = "transport")]
+            client: self.http.clone(),
         };
         let changes = std::mem::take(&mut self.client);
-        let settings = self.settings()?;
+        let (environment, release) = (self.settled_environment(), self.release.clone());
+        let context = Arc::new(self.context(sessions, true)?);
+        let made = Arc::new(Mutex::new(None));
+        let factory = Factory { settings, context: Arc::clone(&context), made: Arc::clone(&made) };
         let mut client = changes.into_iter().fold(ClientOptions::new(), |options, change| change(options));
         client.dsn = Some(dsn);
-        client = client.environment(settings.1).maybe_release(settings.2).transport(factory);
-        if let Some(sampler) = settings.0.sampler.clone() {
+        client = client.environment(environment).maybe_release(release).transport(factory);
+        if let Some(sampler) = context.sampler.clone() {
             client = client.traces_sampler(move |context| client_rate(&sampler, context));
         }
-        client.before_send_log = Some(link::tracing_logs(client.before_send_log.take()));
+        client.before_send_log = Some(bound::tracing_logs(client.before_send_log.take()));
         // Where no thread can be started, the SDK panics over one that it wants itself.
         let client = catch_unwind(AssertUnwindSafe(|| Client::with_options(client)));
-        let failed = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(error) = failed {
-            return Err(OptionsError::thread(error));
-        }
-        let client = client.map_err(|_panic| OptionsError::thread(io::Error::other("the SDK's client panicked")))?;
-        let client = Arc::new(client);
-        Ok(Sentry(Arc::new(Shared::new(client, settings.0, counters, sessions, made))))
+        let gate = made.lock().unwrap_or_else(PoisonError::into_inner).take().transpose()?;
+        let client = client.map_err(|_panic| BuildError::sdk(io::Error::other("it panicked")))?;
+        Ok(Sentry::new(Arc::new(client), context, gate))
     }
 
-    pub(crate) fn build_with(self, client: Arc<Client>) -> Result<Sentry, OptionsError> {
-        let settings = self.settings()?.0;
-        Ok(Sentry(Arc::new(Shared::new(client, settings, Arc::default(), None, Arc::default()))))
+    pub(crate) fn build_with(self, client: Arc<Client>) -> Result<Sentry, BuildError> {
+        Ok(Sentry::new(client, Arc::new(self.context(None, false)?), None))
     }
 
-    fn said_environment(&self) -> Cow<'static, str> {
+    fn settled_environment(&self) -> Cow<'static, str> {
         let default = if cfg!(debug_assertions) { "development" } else { "production" };
         self.environment.clone().unwrap_or(Cow::Borrowed(default))
     }
 
-    #[expect(clippy::type_complexity, reason = "taken apart at once")]
-    fn settings(self) -> Result<(Settings, Cow<'static, str>, Option<Cow<'static, str>>), OptionsError> {
-        let environment = self.said_environment();
-        let settings = Settings {
+    fn context(self, sessions: Option<Arc<Sessions>>, has_gate: bool) -> Result<Context, BuildError> {
+        let environment = self.settled_environment();
+        Ok(Context {
             sampler: self.rates.build(&environment)?.map(Arc::new),
             scrubber: self.scrubber,
             headers: self.headers,
@@ -422,8 +435,11 @@ impl SentryOptions {
             expected_grpc: self.expected.grpc,
             expected_errors: self.expected.errors,
             client_address: self.client_address,
-        };
-        Ok((settings, environment, self.release))
+            sessions,
+            counters: Arc::default(),
+            has_gate,
+            generation: context::first_generation(),
+        })
     }
 }
 
@@ -442,14 +458,14 @@ fn is_release(text: &str) -> bool {
 
 /// The rate of a transaction that somebody starts: as its exchange decided, else as its caller did, else the general one.
 fn client_rate(sampler: &Sampler, context: &TransactionContext) -> f32 {
-    let decided = link::decision().or_else(|| context.sampled().filter(|_| sampler.parent == Parent::Decides));
+    let decided = bound::decision().or_else(|| context.sampled().filter(|_| sampler.parent == Parent::Decides));
     #[expect(clippy::cast_possible_truncation, reason = "a rate; the SDK keeps rates in single precision")]
     decided.map_or(sampler.general() as f32, f32::from)
 }
 
-impl fmt::Debug for SentryOptions {
+impl fmt::Debug for SentryBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SentryOptions")
+        f.debug_struct("SentryBuilder")
             .field("environment", &self.environment)
             .field("release", &self.release)
             .field("rates", &self.rates)
@@ -463,8 +479,8 @@ mod tests {
 
     const DSN: &str = "https://public@sentry.example.com/1";
 
-    fn read(variables: &[(&str, &str)]) -> Result<Option<SentryOptions>, OptionsError> {
-        SentryOptions::from_lookup(|name| {
+    fn read(variables: &[(&str, &str)]) -> Result<Option<SentryBuilder>, BuildError> {
+        SentryBuilder::from_lookup(|name| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         })
     }
@@ -512,27 +528,27 @@ mod tests {
         let sentry = read(&variables).unwrap().unwrap().transport(transport).build().unwrap();
         let options = sentry.client().options();
         assert_eq!((options.environment.as_deref(), options.release.as_deref()), (Some("staging"), Some("shop@1.2.3")));
-        assert_eq!(sentry.0.settings.sampler.as_ref().map(|sampler| sampler.general()), Some(0.25));
+        assert_eq!(sentry.0.context.sampler.as_ref().map(|sampler| sampler.general()), Some(0.25));
     }
 
     #[test]
     fn what_else_is_known_fills_in_where_nothing_was_said_if_sentry_takes_it() {
-        let client = |options: SentryOptions| {
+        let client = |options: SentryBuilder| {
             let sentry = options.transport(sentry_core::test::TestTransport::new()).build().unwrap();
             let options = sentry.client().options();
             (options.environment.as_deref().map(str::to_owned), options.release.as_deref().map(str::to_owned))
         };
-        let known = |options: SentryOptions| client(options.environment_or("eu").release_or("shop@1"));
-        assert_eq!(known(SentryOptions::new(DSN)), (Some("eu".to_owned()), Some("shop@1".to_owned())));
-        let said = SentryOptions::new(DSN).environment("us").release("shop@2");
+        let known = |options: SentryBuilder| client(options.environment_or("eu").release_or("shop@1"));
+        assert_eq!(known(Sentry::builder(DSN)), (Some("eu".to_owned()), Some("shop@1".to_owned())));
+        let said = Sentry::builder(DSN).environment("us").release("shop@2");
         assert_eq!(known(said), (Some("us".to_owned()), Some("shop@2".to_owned())));
-        let refused = SentryOptions::new(DSN).environment_or("the cellar").release_or("shop/1");
-        assert_eq!(client(refused), client(SentryOptions::new(DSN)));
+        let refused = Sentry::builder(DSN).environment_or("the cellar").release_or("shop/1");
+        assert_eq!(client(refused), client(Sentry::builder(DSN)));
     }
 
     #[test]
     fn a_dsn_that_is_none_is_refused_when_built() {
-        assert!(SentryOptions::new("nonsense").build().unwrap_err().is_dsn());
-        assert!(SentryOptions::new(DSN).traces_sample_rate(2.0).build().unwrap_err().is_rate());
+        assert!(Sentry::builder("nonsense").build().unwrap_err().is_dsn());
+        assert!(Sentry::builder(DSN).traces_sample_rate(2.0).build().unwrap_err().is_rate());
     }
 }

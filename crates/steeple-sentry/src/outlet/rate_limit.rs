@@ -3,9 +3,11 @@
 //! # Source
 //! Sentry's developer documentation, SDK: rate limiting.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use http::HeaderMap;
 use sentry_core::protocol::{EnvelopeItem, ItemContainer};
+use steeple_export::retry_after;
 
 /// After a 429 that says nothing of how long.
 const DEFAULT: Duration = Duration::from_secs(60);
@@ -16,23 +18,21 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// What a limit can be about. Categories that we never send are not kept.
 const CATEGORIES: [&str; 6] = ["error", "transaction", "session", "attachment", "log_item", "trace_metric"];
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RateLimits {
     all: Option<Instant>,
     each: [Option<Instant>; CATEGORIES.len()],
 }
 
 impl RateLimits {
-    /// Takes in an answer's headers.
-    pub(super) fn learn(&mut self, now: Instant, status: u16, limits: Option<&str>, retry_after: Option<&str>) {
+    /// Takes in an answer's headers. `Retry-After` of another answer than a 429 is about that answer alone.
+    pub(super) fn learn(&mut self, now: Instant, status: u16, limits: Option<&str>, headers: &HeaderMap) {
         if let Some(limits) = limits {
             for limit in limits.split(',') {
                 self.learn_one(now, limit.trim());
             }
-        } else if let Some(seconds) = retry_after.and_then(seconds) {
-            lengthen(&mut self.all, now, seconds);
         } else if status == 429 {
-            lengthen(&mut self.all, now, DEFAULT);
+            lengthen(&mut self.all, now, retry_after(headers, SystemTime::now()).unwrap_or(DEFAULT));
         }
     }
 
@@ -64,7 +64,7 @@ fn lengthen(until: &mut Option<Instant>, now: Instant, duration: Duration) {
     *until = (*until).max(now.checked_add(duration.min(LONGEST)));
 }
 
-/// A number of seconds, at most [`LONGEST`]. Sentry sends whole ones; a date in `Retry-After` is not read, its 429 counts.
+/// A number of seconds, at most [`LONGEST`].
 fn seconds(text: &str) -> Option<Duration> {
     let seconds: f64 = text.trim().parse().ok().filter(|seconds: &f64| !seconds.is_nan())?;
     Duration::try_from_secs_f64(seconds.ceil().min(LONGEST.as_secs_f64())).ok()
@@ -99,7 +99,11 @@ mod tests {
     ) {
         let now = steeple_core::clock::now();
         let mut limited = RateLimits::default();
-        limited.learn(now, status, limits, retry_after);
+        let mut headers = HeaderMap::new();
+        if let Some(value) = retry_after {
+            headers.insert(http::header::RETRY_AFTER, value.parse().unwrap());
+        }
+        limited.learn(now, status, limits, &headers);
         let at = |seconds| now.checked_add(Duration::from_secs(seconds)).unwrap();
         assert_eq!(limited.allow(at(event.0), &Event::default().into()), event.1, "event");
         assert_eq!(limited.allow(at(transaction.0), &Transaction::default().into()), transaction.1, "transaction");
@@ -116,9 +120,10 @@ mod tests {
     #[test]
     fn without_that_header_the_standard_one_or_a_minute_counts() {
         check(429, None, Some("5"), (4, false), (5, true));
-        check(503, None, Some("5"), (4, false), (5, true));
+        check(503, None, Some("5"), (0, true), (0, true));
         check(429, None, None, (59, false), (60, true));
-        check(429, None, Some("Tue, 24 Nov 2026 10:00:00 GMT"), (59, false), (60, true));
+        check(429, None, Some("Tue, 24 Nov 2020 10:00:00 GMT"), (0, true), (0, true));
+        check(429, None, Some("Tue, 24 Nov 2099 10:00:00 GMT"), (86_399, false), (86_400, true));
         check(200, Some("nonsense, x:error:key,:"), None, (0, true), (0, true));
         check(429, None, Some("-5"), (59, false), (60, true));
         check(429, None, Some("NaN"), (59, false), (60, true));
@@ -127,9 +132,10 @@ mod tests {
     #[test]
     fn no_limit_lasts_longer_than_a_day() {
         let day = LONGEST.as_secs();
-        for seconds in ["86401", "99999999999999", "1e300", "inf"] {
+        for seconds in ["86401", "99999999999999", "99999999999999999999999999"] {
             check(429, None, Some(seconds), (day - 1, false), (day, true));
-            check(503, None, Some(seconds), (day - 1, false), (day, true));
+        }
+        for seconds in ["86401", "99999999999999", "1e300", "inf"] {
             let limits = format!("{seconds}:error;transaction:key");
             check(200, Some(&limits), None, (day - 1, false), (day, true));
             check(200, Some(&format!("{seconds}::organization")), None, (day - 1, false), (day, true));

@@ -10,15 +10,19 @@ use steeple_scrub::Scrubbed;
 
 use crate::event::{EXCHANGE, NAME_SOURCE};
 
-/// Writes an envelope: the place where it becomes bytes that leave.
-pub(super) fn write(envelope: Scrubbed<Envelope>) -> io::Result<Vec<u8>> {
+/// Writes those items of an envelope that are wanted: the place where it becomes bytes that leave.
+pub(super) fn write(
+    envelope: &Scrubbed<Envelope>,
+    is_wanted: impl Fn(&EnvelopeItem) -> bool,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
     let headers = envelope.headers().clone().with_sent_at(SystemTime::now());
-    let mut out = serde_json::to_vec(&headers)?;
+    serde_json::to_writer(&mut *out, &headers)?;
     out.push(b'\n');
-    for item in envelope.into_inner().into_items() {
-        let named = if let EnvelopeItem::Event(event) = &item {
+    for item in envelope.items().filter(|item| is_wanted(item)) {
+        let named = if let EnvelopeItem::Event(event) = item {
             source(&event.contexts).map(|source| Ok(("event", to_value(event)?, source)))
-        } else if let EnvelopeItem::Transaction(transaction) = &item {
+        } else if let EnvelopeItem::Transaction(transaction) = item {
             source(&transaction.contexts).map(|source| Ok(("transaction", to_value(transaction)?, source)))
         } else {
             None
@@ -29,15 +33,15 @@ pub(super) fn write(envelope: Scrubbed<Envelope>) -> io::Result<Vec<u8>> {
                     payload.insert("transaction_info".to_owned(), serde_json::json!({ "source": source }));
                 }
                 let payload = serde_json::to_vec(&payload)?;
-                serde_json::to_writer(&mut out, &serde_json::json!({ "type": kind, "length": payload.len() }))?;
+                serde_json::to_writer(&mut *out, &serde_json::json!({ "type": kind, "length": payload.len() }))?;
                 out.push(b'\n');
                 out.extend_from_slice(&payload);
                 out.push(b'\n');
             }
-            None => write_item(item, &mut out)?,
+            None => write_item(item.clone(), out)?,
         }
     }
-    Ok(out)
+    Ok(())
 }
 
 /// Writes an item as the SDK would: as an envelope of its own, without the head of that.
