@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use steeple::{Steeple, sentry::Loss, trace::Otlp};
+use steeple::{Steeple, sentry::DropReason, trace::Otlp};
 
 /// Of each family: kind, labels, meaning.
 type Families = BTreeMap<String, (String, BTreeSet<String>, String)>;
