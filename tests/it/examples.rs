@@ -18,7 +18,7 @@ use steeple_tests::{
 };
 
 /// Features that an example needs, which a build of that example alone does not turn on.
-const FEATURES: &[(&str, &str)] = &[("per-route-metrics", "axum")];
+const FEATURES: &[(&str, &str)] = &[("per-route-metrics", "axum"), ("write-a-protocol", "test-util")];
 
 /// An example of a crate, as cargo built it beside this test; built now if only the test was.
 fn example(package: &str, name: &str) -> Command {
@@ -207,4 +207,10 @@ fn every_example_of_a_crate_is_run_here() {
             assert!(this.contains(&run), "{run}");
         }
     }
+}
+
+#[test]
+fn an_exporter_is_a_protocol_of_two_functions_and_loses_what_it_says_it_loses() {
+    let printed = printed(&mut example("steeple-export", "write-a-protocol"), "");
+    assert!(printed.starts_with("4 arrived, 5 dropped, 0 left\n  rejected: 1\n  panicked: 4\n"), "{printed}");
 }

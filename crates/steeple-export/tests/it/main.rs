@@ -1,3 +1,4 @@
 //! Pipelines against real receivers on loopback.
 
 mod first;
+mod network;
