@@ -1,4 +1,4 @@
-//! How a scrubber is configured.
+//! The builder of a scrubber.
 
 use std::sync::{
     Arc,
@@ -35,7 +35,7 @@ const EXCEPTIONS: &[&str] = &[
     "x-idempotency-key",
 ];
 
-/// Options of a [`Scrubber`]. Everything adds to the safe defaults; [`build`](Self::build) checks it.
+/// Builds a [`Scrubber`]. All settings add to the safe defaults; [`build`](Self::build) validates them.
 ///
 /// # Examples
 /// ```
@@ -51,7 +51,7 @@ const EXCEPTIONS: &[&str] = &[
 /// assert_eq!(scrubber.query("customerNumber=7&page=2"), "customerNumber=[redacted:key]&page=2");
 /// # Ok::<(), steeple_scrub::BuildError>(())
 /// ```
-#[must_use = "options do nothing until `build`"]
+#[must_use = "a builder does nothing until `build`"]
 #[derive(Clone, Debug, Default)]
 pub struct ScrubberBuilder {
     allowed_headers: Vec<String>,
@@ -65,40 +65,40 @@ pub struct ScrubberBuilder {
 }
 
 impl ScrubberBuilder {
-    /// Headers that may be shown, beside the harmless standard ones. `*` at the end stands for any ending. A name on the deny
-    /// list, or with a denied word in it, stays hidden: name it in [`except_keys`](Self::except_keys) too.
+    /// Shows these headers in addition to the harmless standard ones. A `*` at the end matches any ending. A header that the
+    /// deny list matches stays hidden unless [`except_keys`](Self::except_keys) names it too.
     pub fn allow_headers<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.allowed_headers.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Shows no header but those named with [`allow_headers`](Self::allow_headers). Default: the harmless standard ones too.
+    /// Shows only the headers named with [`allow_headers`](Self::allow_headers). Default: the harmless standard ones too.
     pub fn only_allowed_headers(mut self) -> Self {
         self.only_allowed_headers = true;
         self
     }
 
-    /// Headers that are never shown: whole names or parts of them, in any case. They add to the built-in list.
+    /// Hides the headers whose names contain one of these words, in any case. Adds to the built-in list.
     pub fn deny_headers<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.denied_headers.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Cookies whose values may be shown. Default: none, and no cookie header either.
+    /// Shows the values of these cookies. Default: no cookie is shown, and no cookie header.
     pub fn allow_cookies<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.allowed_cookies.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Names of query parameters, form fields, JSON members, log fields, and of `name=value` in text, whose values always go:
-    /// anywhere in a name, in any case, whatever stands between its words. They add to the built-in list.
+    /// Removes the values of query parameters, form fields, JSON members, log fields and `name=value` pairs in text whose names
+    /// contain one of these words, in any case and with any separators. Adds to the built-in list.
     pub fn deny_keys<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.denied_keys.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Names that say nothing, though a list says otherwise: whole names of keys and headers, in any case. What a value
-    /// looks like still counts, and so does [`HeaderValue::is_sensitive`](http::HeaderValue::is_sensitive).
+    /// Excepts these keys and headers (whole names, in any case) from the deny lists. Values that look secret are still removed,
+    /// and so are those marked with [`HeaderValue::set_sensitive`](http::HeaderValue::set_sensitive).
     pub fn except_keys<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.excepted_keys.extend(names.into_iter().map(Into::into));
         self
@@ -108,23 +108,23 @@ impl ScrubberBuilder {
     ///
     /// - Shape: `name` is 1 to 40 lower-case letters, digits and dashes. `regex` is in the syntax of the `regex` crate, matches at
     ///   least one character, and compiles to at most 1 MiB.
-    /// - Cost: runs on every text. From the 256th match in one text on, the rest of it goes, so that the time stays linear.
+    /// - Cost: runs on every text. The 256th match in one text removes the rest of the text, so that the time stays linear.
     pub fn pattern(mut self, name: impl Into<String>, regex: impl Into<String>) -> Self {
         self.patterns.push((name.into(), regex.into()));
         self
     }
 
-    /// What happens to e-mail addresses. Default: [`EmailPolicy::Redact`].
+    /// Sets whether e-mail addresses are removed. Default: [`EmailPolicy::Redact`].
     pub fn email(mut self, policy: EmailPolicy) -> Self {
         self.email = policy;
         self
     }
 
-    /// Checks everything, and builds the scrubber.
+    /// Validates the settings and builds the scrubber.
     ///
     /// # Errors
-    /// [`BuildError::is_pattern`], [`is_header`](BuildError::is_header) or [`is_key`](BuildError::is_key) when one is unusable;
-    /// the message names it.
+    /// Returns an error when a pattern, a header or a key is invalid ([`BuildError::is_pattern`],
+    /// [`is_header`](BuildError::is_header), [`is_key`](BuildError::is_key)). The message names it.
     pub fn build(self) -> Result<Scrubber, BuildError> {
         let mut patterns: Vec<Pattern> = Vec::with_capacity(self.patterns.len());
         for (name, regex) in &self.patterns {

@@ -1,6 +1,6 @@
 use std::{error, fmt};
 
-/// A scrubber's configuration is unusable. Retrying does not help: the configuration is wrong.
+/// An invalid configuration of a scrubber. Building it again with the same settings fails again.
 #[derive(Debug)]
 pub struct BuildError {
     kind: Kind,
@@ -36,7 +36,7 @@ impl BuildError {
         Self { kind: Kind::Key { name: name.to_owned() } }
     }
 
-    /// A pattern is no regular expression, is too large, matches the empty text, or has no usable name.
+    /// Returns whether a pattern is not a valid regular expression, is too large, matches the empty text, or has an invalid name.
     pub fn is_pattern(&self) -> bool {
         match self.kind {
             Kind::Pattern { .. } | Kind::PatternName { .. } | Kind::EmptyPattern { .. } => true,
@@ -44,12 +44,12 @@ impl BuildError {
         }
     }
 
-    /// A header's name, or a part of one, has characters that no header has, or is empty.
+    /// Returns whether the name of a header, or a part of one, is empty or has invalid characters.
     pub fn is_header(&self) -> bool {
         matches!(self.kind, Kind::Header { .. })
     }
 
-    /// A key has neither letters nor digits: it would match everything or nothing.
+    /// Returns whether a key has neither letters nor digits, so that it would match everything or nothing.
     pub fn is_key(&self) -> bool {
         matches!(self.kind, Kind::Key { .. })
     }
@@ -58,13 +58,16 @@ impl BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Pattern { name, .. } => write!(f, "pattern `{name}` is not a usable regular expression"),
+            Kind::Pattern { name, .. } => write!(f, "pattern `{name}` is not a valid regular expression"),
             Kind::PatternName { name } => {
-                write!(f, "pattern name `{name}` is not 1 to 40 lower-case letters, digits and dashes of its own")
+                write!(
+                    f,
+                    "pattern name `{name}` is invalid or already in use: expected 1 to 40 lowercase letters, digits and dashes"
+                )
             }
             Kind::EmptyPattern { name } => write!(f, "pattern `{name}` matches the empty text"),
-            Kind::Header { name } => write!(f, "`{name}` is no name of a header"),
-            Kind::Key { name } => write!(f, "key `{name}` has neither letters nor digits"),
+            Kind::Header { name } => write!(f, "`{name}` is not a valid header name"),
+            Kind::Key { name } => write!(f, "key `{name}` has no letters and no digits"),
         }
     }
 }

@@ -1,17 +1,17 @@
-//! The policy in words, and what it does to a given request.
+//! Describes a policy, and what it does to a given request.
 
 use std::fmt;
 
 use http::request::Parts;
 
 use crate::{
-    header::HeaderVerdict,
+    header::{self, HeaderVerdict},
     marker::Rule,
     policy::{EmailPolicy, Policy},
-    scrubber::Scrubber,
+    text, url,
 };
 
-/// What a scrubber removes, where, and by which rule. `Display` prints it, a line per rule.
+/// What a scrubber removes, where, and by which rule. `Display` prints one line per rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     lines: Vec<(String, String)>,
@@ -54,7 +54,7 @@ impl Explanation {
         Self { lines }
     }
 
-    /// Subject and explanation of each line.
+    /// Iterates over the lines: a subject and its explanation.
     pub fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
         self.lines.iter().map(|(subject, what)| (subject.as_str(), what.as_str()))
     }
@@ -66,7 +66,7 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// What a sink would get to see of one request. `Display` prints it.
+/// What a sink would see of one request. `Display` prints it.
 ///
 /// # Examples
 /// ```
@@ -88,25 +88,25 @@ pub struct DryRun {
 }
 
 impl DryRun {
-    pub(crate) fn of(scrubber: &Scrubber, request: &Parts) -> Self {
+    pub(crate) fn of(policy: &Policy, request: &Parts) -> Self {
         let method = request.method.as_str();
-        let target = format!("{} {}", scrubber.text(method), scrubber.uri(&request.uri));
+        let target = format!("{} {}", text::scrub(policy, method), url::uri(policy, &request.uri));
         let headers = request.headers.iter().map(|(name, value)| {
-            let verdict = match scrubber.header(name, value) {
+            let verdict = match header::verdict(policy, name, value) {
                 HeaderVerdict::Shown(value) => Ok(value.to_string()),
                 HeaderVerdict::Hidden(reason) => Err(reason.as_str()),
             };
-            (scrubber.text(name.as_str()).to_string(), verdict)
+            (text::scrub(policy, name.as_str()).into_owned(), verdict)
         });
         Self { target, headers: headers.collect() }
     }
 
-    /// Method and target, scrubbed.
+    /// Returns the method and the scrubbed target.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// Each header's name, with its value, scrubbed, or why it is hidden.
+    /// Iterates over the headers: a name, and the scrubbed value or the reason why it is hidden.
     pub fn headers(&self) -> impl Iterator<Item = (&str, Result<&str, &'static str>)> {
         self.headers
             .iter()

@@ -1,4 +1,4 @@
-//! Headers and cookies: shown only if someone named them, and never if their name is on the deny list.
+//! Headers and cookies: shown only if the allow list names them, and never if the deny list does.
 
 use std::borrow::Cow;
 
@@ -14,12 +14,12 @@ pub enum HideReason {
     Sensitive,
     /// The deny list names it.
     Denied,
-    /// Nobody allowed it.
+    /// The allow list does not name it.
     NotAllowed,
 }
 
 impl HideReason {
-    /// The reason as a word: `sensitive`, `denied`, `not allowed`.
+    /// Returns the reason as a word: `sensitive`, `denied`, `not allowed`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Sensitive => "sensitive",
@@ -29,18 +29,18 @@ impl HideReason {
     }
 }
 
-/// What becomes of a header.
+/// Whether a header may be shown, and its scrubbed value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "the verdict says whether the header may be shown"]
 pub enum HeaderVerdict<'v> {
-    /// It may be shown, like this.
+    /// The header may be shown with this value.
     Shown(Scrubbed<Cow<'v, str>>),
-    /// It may not be shown.
+    /// The header must not be shown.
     Hidden(HideReason),
 }
 
 impl<'v> HeaderVerdict<'v> {
-    /// The value to show, if any.
+    /// Returns the value to show, if any.
     pub fn shown(self) -> Option<Scrubbed<Cow<'v, str>>> {
         match self {
             Self::Shown(value) => Some(value),
@@ -48,7 +48,7 @@ impl<'v> HeaderVerdict<'v> {
         }
     }
 
-    /// The value to show, or the marker in its place: for sinks that list every header's name.
+    /// Returns the value to show, or the marker `[redacted:header]`: for sinks that list the names of all headers.
     pub fn or_marker(self) -> Scrubbed<Cow<'v, str>> {
         self.shown().unwrap_or(Scrubbed::from_static(Rule::Header.marker()).into())
     }

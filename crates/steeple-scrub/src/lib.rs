@@ -1,6 +1,6 @@
 //! Finds and removes secrets from headers, URLs, JSON and free text. Knows no tower.
 //!
-//! One [`Scrubber`] serves every sink. What it finds, it replaces whole, with the reason in its place:
+//! One [`Scrubber`] serves every sink. It replaces each secret whole, and gives the reason:
 //!
 //! ```text
 //! in:  GET /cb?code=4/0AX4XfWh1k9Zq7Lm2N&page=2  password=hunter2  "token":"abc"
@@ -11,23 +11,23 @@
 //!
 //! | what | method | rules |
 //! | --- | --- | --- |
-//! | log messages, panics, SQL | [`text`](Scrubber::text) | looks, and names in `name=value`, `"name": "value"`, `--name value`, `<name>` |
+//! | log messages, panics, SQL | [`text`](Scrubber::text) | looks, and names in `name=value`, `"name": "value"`, `("name", "value")`, `--name value`, `<name>` |
 //! | error chains | [`error_chain`](Scrubber::error_chain) | the same |
 //! | log fields, tags, attributes | [`field`](Scrubber::field) | the name, then as text |
-//! | queries, forms | [`query`](Scrubber::query), [`form`](Scrubber::form) | names and values, decoded; values go whole |
-//! | paths | [`path`](Scrubber::path) | segments, decoded; they go whole |
+//! | queries, forms | [`query`](Scrubber::query), [`form`](Scrubber::form) | names and values, decoded; values are removed whole |
+//! | paths | [`path`](Scrubber::path) | segments, decoded; they are removed whole |
 //! | targets, URLs | [`uri`](Scrubber::uri), [`url`](Scrubber::url) | user, path, query, fragment |
 //! | headers | [`header`](Scrubber::header), [`headers`](Scrubber::headers) | allow list, deny list, sensitive marks, then by kind |
 //! | cookies | [`cookies`](Scrubber::cookies) | by name |
 //! | JSON | `json`, with the feature of that name | members by name, then by look |
 //!
-//! [`explain`](Scrubber::explain) prints the policy, [`dry_run`](Scrubber::dry_run) what a given request would send.
+//! [`explain`](Scrubber::explain) prints the policy, [`dry_run`](Scrubber::dry_run) what a sink would see of a given request.
 //!
 //! # Bounds
 //!
-//! Built-in rules need no cap: their time is linear in the input, and they do not recurse. Escapes are undone three layers deep; a key is
-//! judged by its first and last 64 bytes; a value that is asked whether it looks random, by its first 512. Configured patterns stop at 256
-//! matches in one text, and all that follows goes.
+//! Built-in rules need no cap: their time is linear in the input, and they do not recurse. Escapes are undone three layers deep. A key is
+//! judged by its first and last 64 bytes, the randomness of a value by its first 512. A value is found within 256 bytes of its name. The
+//! 256th match of a configured pattern removes the rest of a text.
 //!
 //! # Examples
 //!
@@ -39,7 +39,7 @@
 //! assert_eq!(scrubber.text("listening on 0.0.0.0:8080"), "listening on 0.0.0.0:8080");
 //! ```
 //!
-//! A policy of one's own:
+//! With a configured policy:
 //!
 //! ```
 //! use steeple_scrub::{EmailPolicy, Scrubber};

@@ -1,4 +1,4 @@
-//! What stands where a secret stood: `[redacted:jwt]`.
+//! Markers, which replace secrets: `[redacted:jwt]`.
 
 /// Why something was removed; the word in the marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) enum Rule {
     Header,
     Entropy,
     Key,
-    /// Scrubbing did not settle: the whole text goes.
+    /// Every pass found something new: the whole text is removed.
     Text,
     /// The n-th pattern of the configuration.
     Pattern(u16),
@@ -118,11 +118,11 @@ impl Rule {
             Self::Iban => "IBANs: country, length and check digits",
             Self::Ssn => "US social security numbers beside the word",
             Self::Email => "e-mail addresses",
-            Self::Cookie => "cookies that no one allowed by name",
-            Self::Header => "headers that no one allowed by name",
+            Self::Cookie => "cookies that are not allowed by name",
+            Self::Header => "headers that are not allowed by name",
             Self::Entropy => "random-looking values under a suspicious name",
-            Self::Key => "values whose name says that they are secret",
-            Self::Text => "text that scrubbing could not settle",
+            Self::Key => "values with secret names",
+            Self::Text => "text in which every pass found something new",
             Self::Pattern(_) => "a configured pattern",
         }
     }

@@ -9,14 +9,14 @@ use crate::{
     name::{self, Class, Names},
 };
 
-/// What happens to e-mail addresses.
+/// Whether a scrubber removes e-mail addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EmailPolicy {
-    /// They are removed.
+    /// Removes them.
     #[default]
     Redact,
-    /// They stay.
+    /// Keeps them.
     Keep,
 }
 

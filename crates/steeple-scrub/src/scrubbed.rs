@@ -1,4 +1,4 @@
-//! The type that sinks take.
+//! Scrubbed values, the only ones that sinks accept.
 
 use std::{borrow::Cow, fmt, ops::Deref};
 

@@ -17,12 +17,12 @@ use crate::{
     text, url,
 };
 
-/// Finds secrets and puts markers in their places.
+/// Finds secrets and replaces them with markers.
 ///
 /// Cheap to clone: clones share one policy. The default removes everything that [`explain`](Self::explain) lists.
-/// - Cost: what has no secret in it comes back borrowed; nothing is allocated unless there are escapes (`%3D`, `\"`) to undo. The time is linear in the input, whatever it is, and
-///   no input makes it panic.
-/// - All of a secret goes, with the reason in its place: `[redacted:jwt]`. Scrubbing what was scrubbed changes nothing.
+/// - Cost: text without a secret is returned borrowed; nothing is allocated unless there are escapes (`%3D`, `\"`) to undo. The
+///   time is linear in the input, and no input causes a panic.
+/// - A secret is removed whole, and a marker gives the reason: `[redacted:jwt]`. Scrubbing a second time changes nothing.
 ///
 /// # Examples
 /// ```
@@ -33,15 +33,16 @@ use crate::{
 /// assert_eq!(scrubber.query("page=2&access_token=abc"), "page=2&access_token=[redacted:key]");
 /// ```
 #[derive(Clone)]
+#[doc(alias = "mask", alias = "redact", alias = "sanitize", alias = "filter")]
 pub struct Scrubber {
     pub(crate) policy: Arc<Policy>,
 }
 
-/// Errors have no more levels than this; what is deeper is left out.
+/// How many levels of an error are read.
 const CHAIN: usize = 32;
 
 impl Scrubber {
-    /// Options, beginning with the safe defaults.
+    /// Returns a builder with the safe defaults.
     pub fn builder() -> ScrubberBuilder {
         ScrubberBuilder::default()
     }
@@ -56,15 +57,15 @@ impl Scrubber {
         Scrubbed::new(text::scrub(&self.policy, text))
     }
 
-    /// [`text`](Self::text) for what comes again and again and is one of a few: a user agent, the name of a host. What was made of
-    /// it is remembered on this thread: 64 texts at most, none longer than 512 bytes, and none that came only once.
+    /// Scrubs like [`text`](Self::text), and remembers the result: for texts that recur, such as user agents and host names. Each
+    /// thread remembers at most 64 texts of at most 512 bytes that it has seen twice.
     #[must_use = "the text itself is not changed"]
     pub fn repeated_text<'t>(&self, text: &'t str) -> Scrubbed<Cow<'t, str>> {
         memo::text(self, text)
     }
 
-    /// Scrubs `name=value&…` as a URL has it after its `?`. A value goes whole if its name is on a list or if anything in it is secret;
-    /// both are decoded for that.
+    /// Scrubs the query of a URL, without its `?`. Names and values are decoded first; a value is removed whole if its name is on a
+    /// list or if any part of it is secret.
     #[must_use = "the query itself is not changed"]
     pub fn query<'t>(&self, query: &'t str) -> Scrubbed<Cow<'t, str>> {
         Scrubbed::new(url::query(&self.policy, query))
@@ -76,14 +77,14 @@ impl Scrubber {
         Scrubbed::new(url::query(&self.policy, form))
     }
 
-    /// Scrubs a URL's path: a segment goes whole if anything in it is secret, or if it looks random and the one before
-    /// is called `reset-password` or the like.
+    /// Scrubs the path of a URL. A segment is removed whole if any part of it is secret, or if it looks random and follows a
+    /// segment such as `reset-password`.
     #[must_use = "the path itself is not changed"]
     pub fn path<'t>(&self, path: &'t str) -> Scrubbed<Cow<'t, str>> {
         Scrubbed::new(url::path(&self.policy, path))
     }
 
-    /// Scrubs a request's target. Borrowed if it is a path and query without secrets, as most are.
+    /// Scrubs the target of a request. Borrowed if it is a path and query without secrets.
     #[must_use = "the URI itself is not changed"]
     pub fn uri<'t>(&self, uri: &'t Uri) -> Scrubbed<Cow<'t, str>> {
         Scrubbed::new(url::uri(&self.policy, uri))
@@ -95,7 +96,7 @@ impl Scrubber {
         Scrubbed::new(url::url(&self.policy, url))
     }
 
-    /// Scrubs the value that goes by the name `key`: a log field, a tag, an attribute.
+    /// Scrubs the value of a log field, a tag or an attribute named `key`.
     #[must_use = "the value itself is not changed"]
     pub fn field<'t>(&self, key: &str, value: &'t str) -> Scrubbed<Cow<'t, str>> {
         let class = self.policy.classify(key.as_bytes());
@@ -108,18 +109,18 @@ impl Scrubber {
         self.text(value)
     }
 
-    /// Does `key` alone say that its value is secret? For a sink that would rather leave the field out.
+    /// Returns whether `key` alone marks its value as secret: for sinks that omit the field instead.
     pub fn is_denied_key(&self, key: &str) -> bool {
         self.policy.classify(key.as_bytes()) > crate::name::Class::Weak
     }
 
-    /// Says if a header may be shown, and how. A value marked sensitive and a name on the deny list are hidden, and so is what
-    /// nobody allowed; a value that is shown is scrubbed.
+    /// Returns whether a header may be shown, with its scrubbed value. Headers that are marked sensitive, that the deny list names or
+    /// that the allow list does not name are hidden.
     pub fn header<'v>(&self, name: &HeaderName, value: &'v HeaderValue) -> HeaderVerdict<'v> {
         header::verdict(&self.policy, name, value)
     }
 
-    /// The headers that may be shown, scrubbed.
+    /// Iterates over the headers that may be shown, with their scrubbed values.
     ///
     /// # Examples
     /// ```
@@ -140,20 +141,20 @@ impl Scrubber {
         headers.iter().filter_map(|(name, value)| Some((name, header::if_shown(&self.policy, name, value)?)))
     }
 
-    /// Scrubs a `Cookie` header: only the values of cookies that were allowed by name stay.
+    /// Scrubs a `Cookie` header: keeps only the values of allowed cookies.
     #[must_use = "the cookies themselves are not changed"]
     pub fn cookies<'t>(&self, cookies: &'t str) -> Scrubbed<Cow<'t, str>> {
         Scrubbed::new(header::cookies(&self.policy, cookies))
     }
 
-    /// Scrubs a JSON value in place: members by their names, strings, numbers and names by what they look like. All that is below a
-    /// denied name goes at once. Not recursive: no depth overflows the stack.
+    /// Scrubs a JSON value in place: members by their names; strings, numbers and names by what they look like. A denied name removes
+    /// everything below it. Does not recurse: no depth overflows the stack.
     #[cfg(feature = "json")]
     pub fn json(&self, value: &mut serde_json::Value) {
         crate::json::scrub(&self.policy, value);
     }
 
-    /// Scrubs an error and its sources, outermost first, `: ` between them; at most 32 levels.
+    /// Scrubs an error and its sources, outermost first, separated by `: `; at most 32 levels.
     pub fn error_chain(&self, error: &(dyn Error + 'static)) -> Scrubbed<String> {
         let mut chain = error.to_string();
         let mut next = error.source();
@@ -168,8 +169,7 @@ impl Scrubber {
         self.text(&chain).into_owned()
     }
 
-    /// Scrubs something that holds texts in several places, and says of all of it that it is scrubbed: that is for `scrub`
-    /// to see to.
+    /// Scrubs a value that holds texts in several places. The closure `scrub` is responsible for all of them.
     ///
     /// # Examples
     /// ```
@@ -192,9 +192,9 @@ impl Scrubber {
         Explanation::of(&self.policy)
     }
 
-    /// What a sink would get to see of a request, header by header.
+    /// Returns what a sink would see of a request, header by header.
     pub fn dry_run(&self, request: &Parts) -> DryRun {
-        DryRun::of(self, request)
+        DryRun::of(&self.policy, request)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::Uri;
+use percent_encoding::percent_decode;
 
 use crate::{
     detect::{random::looks_random, userinfo},
@@ -13,7 +14,6 @@ use crate::{
     scan::Scan,
     splice::Splice,
     text,
-    view::hex,
 };
 
 /// `name=value&name=value`.
@@ -108,23 +108,11 @@ impl<'t> Decoded<'t> {
 
 /// Undoes percent-encoding, and `+` for a space.
 fn decode(raw: &[u8], plus: bool) -> Cow<'_, [u8]> {
-    let escape = memchr::memchr2(b'%', if plus { b'+' } else { b'%' }, raw);
-    let Some(first) = escape else { return Cow::Borrowed(raw) };
-    let mut out = Vec::with_capacity(raw.len());
-    out.extend_from_slice(raw.get(..first).unwrap_or_default());
-    let mut rest = raw.get(first..).unwrap_or_default();
-    while let Some((&byte, tail)) = rest.split_first() {
-        rest = tail;
-        match (byte, tail) {
-            (b'+', _) if plus => out.push(b' '),
-            (b'%', [high, low, after @ ..]) if hex(*high).is_some() && hex(*low).is_some() => {
-                out.push(hex(*high).unwrap_or_default() << 4 | hex(*low).unwrap_or_default());
-                rest = after;
-            }
-            _ => out.push(byte),
-        }
+    if !plus || memchr::memchr(b'+', raw).is_none() {
+        return percent_decode(raw).into();
     }
-    Cow::Owned(out)
+    let spaced: Vec<u8> = raw.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
+    Cow::Owned(percent_decode(&spaced).collect())
 }
 
 /// `/segments/of/a/path`.

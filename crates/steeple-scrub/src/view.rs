@@ -118,7 +118,7 @@ fn unescape(byte: u8, rest: &[u8]) -> (Decoded, usize) {
     }
 }
 
-pub(crate) const fn hex(digit: u8) -> Option<u8> {
+const fn hex(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit.wrapping_sub(b'0')),
         b'a'..=b'f' => Some(digit.wrapping_sub(b'a').wrapping_add(10)),

@@ -5,6 +5,7 @@ use super::{
     phrase::Known,
     remark::{is_folder, is_placeholder},
     run, run_back, run_max,
+    userinfo::is_user,
     value::quoted,
 };
 use crate::{
@@ -130,41 +131,4 @@ pub(super) fn flag(text: &[u8], start: usize, known: Known<'_>, findings: &mut F
 /// `--verbose`, `-xvf`: the next option, and not a value that happens to begin with a dash.
 fn is_option(word: &[u8]) -> bool {
     word.starts_with(b"--") || word.starts_with(b"-") && (word.len() < 10 || !word.iter().any(u8::is_ascii_digit))
-}
-
-/// `user:password`, and neither a URL, a port nor the ids of a user and a group.
-pub(super) fn is_user(value: &[u8]) -> bool {
-    let Some(sign) = value.iter().position(|byte| matches!(byte, b':' | b'%')) else { return false };
-    let (user, password) = value.split_at(sign);
-    let password = password.get(1..).unwrap_or_default();
-    let plain = |byte: &u8| {
-        byte.is_ascii_alphanumeric()
-            || matches!(byte, b'.' | b'-' | b'_' | b'@' | b'\'' | b'"' | b'$' | b'{' | b'}' | b'\\')
-    };
-    let ids = value.iter().all(|byte| byte.is_ascii_digit() || *byte == b':');
-    user.iter().all(plain) && !ids && !password.starts_with(b"//") && !is_hole(password)
-}
-
-/// Is it what a script puts the password in for: `$PASSWORD`, `"${password}"`, `[PASSWORD]`, nothing?
-fn is_hole(password: &[u8]) -> bool {
-    let quote = |byte: &u8| matches!(byte, b'"' | b'\'' | b'\\');
-    let from = password.iter().position(|byte| !quote(byte)).unwrap_or(password.len());
-    let to = password.iter().rposition(|byte| !quote(byte)).map_or(from, |last| last.saturating_add(1));
-    let bare = cut(password, from, to);
-    let constant =
-        |name: &[u8]| name.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_');
-    match bare {
-        [] | [b'$', b'{' | b'(', ..] => true,
-        [b'$', name @ ..] | [b'[', name @ .., b']'] => constant(name),
-        _ => bare.starts_with(b"[redacted:") || is_placeholder(bare),
-    }
-}
-
-/// `machine host login user password`: the last word begins at `start`.
-pub(super) fn is_netrc(text: &[u8], start: usize) -> bool {
-    let gap = run_back(text, start, 8, is_space);
-    let user = run_back(text, gap, 128, |byte| !is_blank(byte));
-    let gap = run_back(text, user, 8, is_space);
-    let word = run_back(text, gap, 8, |byte| byte.is_ascii_alphabetic());
-    gap < user && matches!(cut(text, word, gap), b"login" | b"account")
 }

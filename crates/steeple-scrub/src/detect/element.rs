@@ -1,8 +1,12 @@
 //! XML and HTML: `<password>…</password>`, with attributes, as CDATA, escaped; a pair of elements for name and value.
 
 use super::{
-    Findings, add, at, before, cut, is_blank, is_quote, is_space, list::is_label, pair::is_empty, phrase::Known,
-    random::is_prose, remark::is_placeholder, run, run_max,
+    Findings, add, at, before, cut, is_blank, is_quote, is_space,
+    list::is_label,
+    phrase::Known,
+    random::is_prose,
+    remark::{is_empty, is_placeholder},
+    run, run_max,
 };
 use crate::{
     marker::Rule,

@@ -4,9 +4,8 @@
 use super::{
     Findings, add, at, before, cut, is_space,
     key::{Key, is_name, name_before},
-    pair::is_empty,
     phrase::Known,
-    remark::is_placeholder,
+    remark::{is_empty, is_placeholder},
     run, run_back, run_max,
     value::quoted,
 };

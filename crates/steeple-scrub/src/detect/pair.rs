@@ -2,7 +2,7 @@
 //! `IDENTIFIED BY '…'`. What stands in another order is in `list`, `element` and `command`.
 
 use super::{
-    Findings, Table, add, at, before, command, cut, element, is_blank, is_in, is_space,
+    Findings, Table, add, at, before, command, cut, element, is_in, is_space,
     key::{Key, is_name, key},
     list,
     phrase::Known,
@@ -229,9 +229,4 @@ fn statement(text: &[u8], quote: usize, known: Known<'_>, findings: &mut Finding
     }
     add(findings, open, end, Rule::Key);
     Some(end)
-}
-
-/// White space only, or nothing.
-pub(super) fn is_empty(content: &[u8]) -> bool {
-    content.iter().all(|byte| is_blank(*byte))
 }

@@ -1,6 +1,8 @@
-//! Values that are none: placeholders, and what messages say about a secret.
+//! Values that hold no secret: placeholders, and what messages say about a secret.
 
-/// Does it stand for a value, or say that there is none?
+use super::is_blank;
+
+/// Is it a placeholder, or the absence of a value?
 #[inline]
 pub(super) fn is_placeholder(content: &[u8]) -> bool {
     const NOTHING: [&[u8]; 18] = [
@@ -92,6 +94,11 @@ pub(super) fn is_remark(content: &[u8]) -> bool {
     let word = content.strip_suffix(b".").unwrap_or(content);
     REMARKS.iter().any(|remark| word.eq_ignore_ascii_case(remark))
         || !content.iter().any(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80) && content.len() < 4
+}
+
+/// White space only, or nothing.
+pub(super) fn is_empty(content: &[u8]) -> bool {
+    content.iter().all(|byte| is_blank(*byte))
 }
 
 /// `PWD=/srv/app`: the folder that a shell works in, and not a password.

@@ -1,9 +1,10 @@
 //! Credentials after the name of their scheme: `Bearer …`, `Basic …`; and passwords in prose: `password is …`.
 
 use super::{
-    Findings, add, at, before, command, cut, is_blank, is_quote, is_space,
+    Findings, add, at, before, cut, is_blank, is_quote, is_space,
     phrase::{Known, phrase},
     run, run_back,
+    userinfo::is_user,
 };
 use crate::{marker::Rule, name::Class};
 
@@ -45,7 +46,7 @@ pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) -> us
         } else if let Some(end) = said(text, start, word, value, known) {
             add(findings, value, end, Rule::Key);
             from = end;
-        } else if word == b"password" && command::is_netrc(text, start) {
+        } else if word == b"password" && is_netrc(text, start) {
             let end = run(text, value, |byte| !is_blank(byte));
             if !known.is_marker(cut(text, value, end)) {
                 add(findings, value, end, Rule::Key);
@@ -55,7 +56,7 @@ pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) -> us
             // `curl -u user:password`
             let end = run(text, value, |byte| !is_blank(byte));
             if memchr::memchr(b':', cut(text, value, end)).is_some_and(|colon| colon > 0)
-                && command::is_user(cut(text, value, end))
+                && is_user(cut(text, value, end))
             {
                 add(findings, value, end, Rule::Userinfo);
                 from = end;
@@ -216,4 +217,13 @@ fn said(text: &[u8], start: usize, word: &[u8], value: usize, known: Known<'_>) 
     let said = cut(text, value, end);
     let telling = said.iter().any(u8::is_ascii_digit) && said.len() >= 4;
     (telling && !said.starts_with(b"[redacted:")).then_some(end)
+}
+
+/// `machine host login user password`: the last word begins at `start`.
+fn is_netrc(text: &[u8], start: usize) -> bool {
+    let gap = run_back(text, start, 8, is_space);
+    let user = run_back(text, gap, 128, |byte| !is_blank(byte));
+    let gap = run_back(text, user, 8, is_space);
+    let word = run_back(text, gap, 8, |byte| byte.is_ascii_alphabetic());
+    gap < user && matches!(cut(text, word, gap), b"login" | b"account")
 }

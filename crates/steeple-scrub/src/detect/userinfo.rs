@@ -4,7 +4,10 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use super::{Findings, add, at, before, cut, is_blank, is_quote, random::looks_random, run, run_back, run_max};
+use super::{
+    Findings, add, at, before, cut, is_blank, is_quote, random::looks_random, remark::is_placeholder, run, run_back,
+    run_max,
+};
 use crate::marker::{Rule, marker_len};
 
 /// What stands between a URL's scheme and its authority.
@@ -103,5 +106,33 @@ fn driver_names(text: &[u8], findings: &mut Findings) {
             let name = thin.saturating_add(b"oracle:thin:".len());
             add(findings, start.saturating_add(name), sign, Rule::Userinfo);
         }
+    }
+}
+
+/// `user:password`, and neither a URL, a port nor the ids of a user and a group.
+pub(super) fn is_user(value: &[u8]) -> bool {
+    let Some(sign) = value.iter().position(|byte| matches!(byte, b':' | b'%')) else { return false };
+    let (user, password) = value.split_at(sign);
+    let password = password.get(1..).unwrap_or_default();
+    let plain = |byte: &u8| {
+        byte.is_ascii_alphanumeric()
+            || matches!(byte, b'.' | b'-' | b'_' | b'@' | b'\'' | b'"' | b'$' | b'{' | b'}' | b'\\')
+    };
+    let ids = value.iter().all(|byte| byte.is_ascii_digit() || *byte == b':');
+    user.iter().all(plain) && !ids && !password.starts_with(b"//") && !is_hole(password)
+}
+
+/// Is it what a script puts the password in for: `$PASSWORD`, `"${password}"`, `[PASSWORD]`, nothing?
+fn is_hole(password: &[u8]) -> bool {
+    let quote = |byte: &u8| matches!(byte, b'"' | b'\'' | b'\\');
+    let from = password.iter().position(|byte| !quote(byte)).unwrap_or(password.len());
+    let to = password.iter().rposition(|byte| !quote(byte)).map_or(from, |last| last.saturating_add(1));
+    let bare = cut(password, from, to);
+    let constant =
+        |name: &[u8]| name.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_');
+    match bare {
+        [] | [b'$', b'{' | b'(', ..] => true,
+        [b'$', name @ ..] | [b'[', name @ .., b']'] => constant(name),
+        _ => bare.starts_with(b"[redacted:") || is_placeholder(bare),
     }
 }

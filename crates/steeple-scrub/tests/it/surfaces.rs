@@ -9,6 +9,28 @@ fn check(got: &str, want: &str) {
     assert_eq!(got, want);
 }
 
+/// The table in the README.
+#[test]
+fn the_readme_shows_what_comes_out() {
+    let scrubber = Scrubber::default();
+    let rows = include_str!("../../README.md").lines().filter(|line| line.starts_with("| `"));
+    let mut seen = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | ").map(|cell| cell.trim_matches(['|', ' ', '`'])).collect();
+        let [surface, given, want] = cells[..] else { continue };
+        let got = match surface {
+            "text" => scrubber.text(given),
+            "query`, `form" => scrubber.query(given),
+            "url" => scrubber.url(given),
+            "field(\"PWD\", …)" => scrubber.field("PWD", given),
+            _ => continue,
+        };
+        assert_eq!(got, want, "{given}");
+        seen += 1;
+    }
+    assert_eq!(seen, 6);
+}
+
 #[test]
 fn text_loses_whole_values_and_says_why() {
     let scrubber = Scrubber::default();
