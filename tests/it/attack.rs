@@ -67,7 +67,7 @@ async fn send_all(server: &Server, numbers: std::ops::Range<usize>) {
 #[expect(clippy::print_stdout, reason = "the figures are what somebody runs this test to see")]
 async fn a_hundred_thousand_invented_requests_leave_series_and_memory_where_they_were_and_real_routes_apart() {
     const WARM_UP: usize = 5_000;
-    const ATTACK: usize = 100_000;
+    let attack: usize = process::parameter("STEEPLE_INVENTED_REQUESTS", 100_000);
     if process::ran_alone(
         "attack::a_hundred_thousand_invented_requests_leave_series_and_memory_where_they_were_and_real_routes_apart",
     ) {
@@ -85,18 +85,18 @@ async fn a_hundred_thousand_invented_requests_leave_series_and_memory_where_they
     send_all(&server, 0..WARM_UP).await;
     assert!(stack.landed().await);
     let (page, memory) = (stack.page(), process::resident_bytes());
-    send_all(&server, WARM_UP..WARM_UP + ATTACK).await;
+    send_all(&server, WARM_UP..WARM_UP + attack).await;
     assert!(stack.landed().await);
     let (after, memory_after) = (stack.page(), process::resident_bytes());
 
     assert_eq!(page.series(), after.series(), "series");
     let total = after.sum("http_requests_total", &[]) + after.sum("grpc_server_handled_total", &[]);
-    assert_eq!(total, (WARM_UP + ATTACK) as f64, "each counts once");
+    assert_eq!(total, (WARM_UP + attack) as f64, "each counts once");
     for sample in after.find("http_requests_total", &[]) {
         assert!(["/users/{id}", "/pay", "unmatched"].contains(&sample.label("route")), "{sample:?}");
         assert!(["GET", "POST", "_OTHER"].contains(&sample.label("method")), "{sample:?}");
     }
-    let real = ((WARM_UP + ATTACK) / 100) as f64;
+    let real = ((WARM_UP + attack) / 100) as f64;
     assert_eq!(
         after.sum("http_requests_total", &[("route", "/users/{id}"), ("method", "GET"), ("status_code", "200")]),
         real
@@ -106,6 +106,6 @@ async fn a_hundred_thousand_invented_requests_leave_series_and_memory_where_they
     if let (Some(before), Some(after)) = (memory, memory_after) {
         let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         println!("{} series; {:.1} MiB before, {:.1} MiB after", page.series(), mebibytes(before), mebibytes(after));
-        assert!(after < before + (8 << 20), "{} bytes more for {ATTACK} requests", after - before);
+        assert!(after < before + (8 << 20), "{} bytes more for {attack} requests", after - before);
     }
 }

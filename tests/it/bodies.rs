@@ -84,7 +84,7 @@ async fn a_handler_of_hypers_own_request_is_watched() {
         Ok::<_, Infallible>(Response::new(Full::new(read(request).await.unwrap())))
     });
     let service = ServiceBuilder::new()
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(60)))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_mins(1)))
         .layer(ObserveLayer::new(observer.clone()))
         .service(handler);
     let server = Server::start(service).await;

@@ -45,6 +45,7 @@ mod endings;
 mod examples;
 mod grpc;
 mod mixed;
+mod receivers;
 mod scrape;
 mod secrets;
 mod taskboard_errors;

@@ -8,22 +8,43 @@ use steeple_tests::{
     lab::Lab,
     mixed::{self, BothLabs, Counts},
     page::Page,
+    process,
     server::Server,
     settle::settle,
     stack::Stack,
 };
 use tower::Layer;
 
+/// The most that one stack remembers; more exchanges are sent in rounds.
+const ROUND: usize = 20_000;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stdout, reason = "the table is what somebody runs this test to see")]
 async fn ten_thousand_exchanges_of_every_ending_are_as_many_log_lines_and_as_many_counts() {
+    let exchanges: usize = process::parameter("STEEPLE_MIXED_EXCHANGES", 10_000);
+    let (mut left, mut all, mut outcomes) = (exchanges, 0, BTreeMap::<&str, u64>::new());
+    while left > 0 {
+        let round = left.min(ROUND);
+        for ((_, outcome), count) in a_round(round).await {
+            *outcomes.entry(outcome.as_str()).or_default() += count;
+            all += count;
+        }
+        left -= round;
+    }
+    assert_eq!(all, exchanges as u64);
+    println!("{all} sent = counted = logged: {outcomes:?}");
+}
+
+/// Sends so many exchanges, and returns how they ended, once all sides agree.
+#[expect(clippy::print_stdout, reason = "the table is what somebody runs this test to see")]
+async fn a_round(exchanges: usize) -> Counts {
     let (lab, stack) = (Lab::new(), Stack::new());
     let server = Server::start(stack.layer().layer(BothLabs(lab.clone()))).await;
-    let tally = mixed::run(&server, &lab, 10_000, 64).await;
-    assert_eq!(tally.sent(), 10_000);
+    let tally = mixed::run(&server, &lab, exchanges, 64).await;
+    assert_eq!(tally.sent(), exchanges as u64);
 
     let mut ended = Counts::new();
-    for (exchange, end) in settle(stack.observer(), 10_000).await {
+    for (exchange, end) in settle(stack.observer(), exchanges).await {
         *ended.entry((exchange.name().to_string(), end.outcome)).or_default() += 1;
     }
     let logged = logged(&stack.access_lines());
@@ -40,6 +61,7 @@ async fn ten_thousand_exchanges_of_every_ending_are_as_many_log_lines_and_as_man
     assert_eq!(timed, page.sum("http_requests_total", &[]) - upgraded as f64, "all but upgrades are timed");
     assert_eq!(page.sum("grpc_server_handling_seconds_count", &[]), page.sum("grpc_server_handled_total", &[]));
     assert_eq!(page.sum("grpc_server_started_total", &[]), page.sum("grpc_server_handled_total", &[]));
+    ended
 }
 
 fn logged(lines: &[Value]) -> Counts {

@@ -29,3 +29,4 @@ pub mod process;
 pub mod server;
 pub mod settle;
 pub mod stack;
+pub mod trouble;

@@ -13,18 +13,40 @@ pub fn ran_alone(test: &str) -> bool {
         return false;
     }
     let this = env::current_exe().expect("a test has an executable");
-    let output =
-        Command::new(this).args([test, "--exact", "--nocapture"]).env(ALONE, "1").output().expect("it runs again");
+    let output = Command::new(this)
+        .args([test, "--exact", "--nocapture", "--include-ignored"])
+        .env(ALONE, "1")
+        .output()
+        .expect("it runs again");
     let (said, trouble) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{said}");
     assert!(output.status.success() && said.contains("1 passed"), "alone, {test} failed: {said}{trouble}");
     true
 }
 
+/// A parameter of a test: this variable, else the default that `cargo test` runs with. `.ci/soak` sets more.
+///
+/// # Panics
+/// When it cannot be read.
+pub fn parameter<T: std::str::FromStr>(variable: &str, default: T) -> T {
+    match env::var_os(variable) {
+        None => default,
+        Some(value) => {
+            let value = value.to_str().and_then(|value| value.parse().ok());
+            value.unwrap_or_else(|| panic!("{variable} cannot be read"))
+        }
+    }
+}
+
 /// The memory that this process holds, in bytes. `None` where there is no `/proc`.
 pub fn resident_bytes() -> Option<u64> {
+    status_bytes("VmRSS:")
+}
+
+/// A figure of `/proc/self/status`, in bytes, by its name and colon. `None` where there is no `/proc`.
+pub fn status_bytes(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     kibibytes.checked_mul(1024)
 }
