@@ -88,13 +88,21 @@ pub struct End {
     pub head_after: Option<Duration>,
     /// The status that the service answered with. `None` when there was no response head.
     pub status: Option<StatusCode>,
-    /// The gRPC status, from the trailers or the head. `None` when the exchange is not gRPC, or was answered in plain HTTP.
+    /// The gRPC status: of the trailers, the head or the last frame of gRPC-Web; of a call that was answered in plain HTTP,
+    /// what its caller takes that for ([`GrpcStatus::from_http`]). `None` when the exchange is not gRPC.
     pub grpc_status: Option<GrpcStatus>,
+    /// Whether a gRPC call was answered in plain HTTP, by something that does not speak gRPC.
+    pub is_plain_answer: bool,
     /// Bytes of the request body: as many as it declares, or as the service has read where they are
     /// [counted](crate::CountRequestBodyLayer). `None` for a body of undeclared length that is not counted.
     pub request_body_bytes: Option<u64>,
     /// Bytes of the response body that were handed over.
     pub response_body_bytes: u64,
+    /// Messages of a gRPC request that the service has read whole. `None` where request bodies are not
+    /// [counted](crate::CountRequestBodyLayer), or the exchange is not gRPC.
+    pub request_messages: Option<u64>,
+    /// Messages of a gRPC response that were handed over whole. 0 when the exchange is not gRPC.
+    pub response_messages: u64,
 }
 
 impl End {
@@ -117,7 +125,14 @@ impl End {
     pub fn is_server_error(&self) -> bool {
         self.outcome.is_failure()
             || self.status.is_some_and(|status| status.is_server_error())
-            || (!self.outcome.is_cancelled() && self.grpc_status.is_some_and(GrpcStatus::is_server_error))
+            || (!self.outcome.is_cancelled() && self.grpc_failure().is_some())
+    }
+
+    /// The gRPC status that the server is to blame for. Any client can claim to speak gRPC to a route that does not: where
+    /// the answer blames the client (4xx), so does this.
+    fn grpc_failure(&self) -> Option<GrpcStatus> {
+        let blames_client = self.is_plain_answer && self.status.is_some_and(|status| status.is_client_error());
+        self.grpc_status.filter(|status| status.is_server_error() && !blames_client)
     }
 
     /// Whether a gRPC call asked for a method that is not there, which is to gRPC what a 404 is to HTTP.
@@ -136,7 +151,7 @@ impl End {
     pub fn error_class(&self) -> Option<ErrorClass> {
         if self.outcome.is_failure() || self.outcome.is_cancelled() {
             Some(ErrorClass::Outcome(self.outcome))
-        } else if let Some(status) = self.grpc_status.filter(|status| status.is_server_error()) {
+        } else if let Some(status) = self.grpc_failure() {
             Some(ErrorClass::Grpc(status))
         } else {
             self.status.filter(StatusCode::is_server_error).map(ErrorClass::Status)

@@ -100,7 +100,7 @@ fn answered(settings: &context::Context, end: &End, noticed: bool, all_expected:
             GrpcStatus::OK => (noticed, false),
             // A client can make up methods; what it makes up is no event.
             _ if end.is_unknown_method() => (noticed, false),
-            status if status.is_server_error() => (true, all_expected || settings.expected_grpc.contains(&status)),
+            status if end.is_server_error() => (true, all_expected || settings.expected_grpc.contains(&status)),
             // The caller's doing, like 4xx.
             _ => (false, false),
         };

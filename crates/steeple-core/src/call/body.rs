@@ -4,11 +4,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::{CallObserver, watch::Watch};
+use crate::message;
 
 pin_project! {
     /// A response body whose end is the end of its call. Forwards every frame, its length and its end as they are.
@@ -49,7 +49,7 @@ impl<B: Body + Default, O: CallObserver> Default for CallBody<B, O> {
 impl<B, O> Body for CallBody<B, O>
 where
     B: Body,
-    B::Error: fmt::Display,
+    B::Error: fmt::Display + fmt::Debug + 'static,
     O: CallObserver,
 {
     type Data = B::Data;
@@ -57,27 +57,9 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        let (mut inner, watch) = (this.inner, this.watch);
-        let (frame, is_last) = ready!(watch.during_poll(|| {
-            let frame = ready!(inner.as_mut().poll_frame(cx));
-            // The caller need not poll again after trailers or once the length is used up: this can be the last call.
-            let is_last = matches!(&frame, Some(Ok(frame)) if frame.is_trailers() || inner.is_end_stream());
-            Poll::Ready((frame, is_last))
-        }));
-        match &frame {
-            None => watch.complete(),
-            Some(Err(error)) => watch.on_error(error),
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    watch.on_data(data.remaining());
-                }
-                if let Some(trailers) = frame.trailers_ref() {
-                    watch.on_trailers(trailers);
-                }
-                if is_last {
-                    watch.complete();
-                }
-            }
+        let frame = ready!(message::poll_frame(this.inner, this.watch, cx));
+        if let Some(Err(error)) = &frame {
+            this.watch.on_error(error);
         }
         Poll::Ready(frame)
     }

@@ -11,6 +11,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::{CallBody, CallObserver, watch::Watch};
+use crate::message::Watching;
 
 pin_project! {
     /// The response of a watched client. Dropping it ends the call as cancelled.
@@ -32,8 +33,8 @@ impl<F, B, E, O> Future for ResponseFuture<F, O>
 where
     F: Future<Output = Result<Response<B>, E>>,
     B: Body,
-    B::Error: fmt::Display,
-    E: fmt::Display,
+    B::Error: fmt::Display + fmt::Debug + 'static,
+    E: fmt::Display + fmt::Debug + 'static,
     O: CallObserver,
 {
     type Output = Result<Response<CallBody<B, O>>, E>;

@@ -1,11 +1,9 @@
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use http::{StatusCode, Uri, header, request, uri::Authority};
+use http::{HeaderMap, StatusCode, Uri, header, request, uri::Authority};
 
-use crate::{GrpcStatus, Outcome, TraceContext, clock, known_method};
+use super::CallError;
+use crate::{GrpcStatus, Outcome, TraceContext, clock, grpc::Kind, known_method};
 
 /// The template of a call's path, such as `/users/{id}`: put into the request's extensions, it names the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +16,8 @@ const MAX_HOST: usize = 253;
 #[derive(Debug)]
 pub struct Call {
     method: &'static str,
+    kind: Option<Kind>,
+    deadline: Option<Duration>,
     rpc_method: Option<Box<str>>,
     server: Option<Server>,
     template: Option<&'static str>,
@@ -69,12 +69,29 @@ fn rpc_method(path: &str) -> Box<str> {
     name.unwrap_or("_OTHER").into()
 }
 
+/// Reads `grpc-timeout`: at most 8 digits and a unit.
+fn deadline(headers: &HeaderMap) -> Option<Duration> {
+    let (unit, digits) = headers.get("grpc-timeout")?.as_bytes().split_last()?;
+    let number: u64 = str::from_utf8(digits).ok().filter(|digits| digits.len() <= 8)?.parse().ok()?;
+    match unit {
+        b'H' => Some(Duration::from_secs(number.saturating_mul(3600))),
+        b'M' => Some(Duration::from_secs(number.saturating_mul(60))),
+        b'S' => Some(Duration::from_secs(number)),
+        b'm' => Some(Duration::from_millis(number)),
+        b'u' => Some(Duration::from_micros(number)),
+        b'n' => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
 impl Call {
     pub(super) fn of(request: &request::Parts, known: Option<&Server>, exact_size: Option<u64>) -> Self {
-        let is_grpc = crate::exchange::is_grpc(&request.headers);
+        let kind = Kind::of(&request.headers);
         Self {
             method: known_method(&request.method),
-            rpc_method: is_grpc.then(|| rpc_method(request.uri.path())),
+            kind,
+            deadline: kind.and_then(|_| deadline(&request.headers)),
+            rpc_method: kind.map(|_| rpc_method(request.uri.path())),
             server: Server::of_request(request, known),
             template: request.extensions.get::<UrlTemplate>().map(|template| template.0),
             request_body_bytes: crate::message::declared_length(exact_size, &request.headers),
@@ -91,6 +108,15 @@ impl Call {
     /// `pkg.Service/Method` of a gRPC call, `_OTHER` where the path is none. `None`: not a gRPC call.
     pub fn rpc_method(&self) -> Option<&str> {
         self.rpc_method.as_deref()
+    }
+
+    pub(super) fn grpc_kind(&self) -> Option<Kind> {
+        self.kind
+    }
+
+    /// How long a gRPC call may take, as its `grpc-timeout` says. `None`: no limit, or not a gRPC call.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.deadline
     }
 
     /// The host that is called, in lower case, if the request or the layer says it.
@@ -141,11 +167,16 @@ pub struct CallEnd<'e> {
     pub head_after: Option<Duration>,
     /// The status that was answered. `None` when there was no response head.
     pub status: Option<StatusCode>,
-    /// What a gRPC call was answered with, from the trailers or the head; an answer without any has what its HTTP status
-    /// stands for. `None` when the call is not gRPC, failed or was dropped before that.
+    /// What a gRPC call ended with: the status in the trailers, the head or the last frame of gRPC-Web; of an answer without
+    /// one, what its HTTP status stands for. A call that was given up is `CANCELLED`, one that took longer than its deadline
+    /// or a timeout allows `DEADLINE_EXCEEDED`, one that reached nobody `UNAVAILABLE`. `None` when the call is not gRPC.
     pub grpc_status: Option<GrpcStatus>,
+    /// The message of the gRPC status, decoded, at most 1,024 bytes. As the server wrote it: sinks scrub it.
+    pub grpc_message: Option<&'e str>,
     /// Bytes of the response body that were read.
     pub response_body_bytes: u64,
+    /// Messages of the response that were read whole. 0 when the call is not gRPC.
+    pub response_messages: u64,
     /// Whether the answer was a stream of events: how long it lasted says nothing of latency.
     pub is_event_stream: bool,
     /// What the client or the response body failed with.
@@ -168,48 +199,11 @@ impl CallEnd<'_> {
             return Some(self.outcome.as_str());
         }
         if let Some(grpc) = self.grpc_status {
-            return (grpc != GrpcStatus::OK).then_some(grpc.as_str());
+            let is_well = grpc == GrpcStatus::OK || (self.outcome.is_cancelled() && grpc == GrpcStatus::CANCELLED);
+            return (!is_well).then_some(grpc.as_str());
         }
         let status = self.status.as_ref()?;
         (status.is_client_error() || status.is_server_error()).then_some(status.as_str())
-    }
-}
-
-/// The class of an error, as in `error.type`: its type, of which a program has so many and no more; `_OTHER` for a boxed
-/// one, of which nothing is known.
-pub fn class_of<E: ?Sized>() -> &'static str {
-    let name = std::any::type_name::<E>();
-    if name.contains("dyn ") { "_OTHER" } else { name }
-}
-
-/// What a call failed with.
-#[derive(Clone, Copy)]
-pub struct CallError<'e> {
-    class: &'static str,
-    message: &'e dyn fmt::Display,
-}
-
-impl<'e> CallError<'e> {
-    pub(super) fn of<E: fmt::Display>(error: &'e E) -> Self {
-        Self { class: class_of::<E>(), message: error }
-    }
-
-    /// The error's type, see [`class_of`].
-    pub fn class(&self) -> &'static str {
-        self.class
-    }
-}
-
-impl fmt::Display for CallError<'_> {
-    /// What the error says, as it says it. Sinks scrub it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.message.fmt(f)
-    }
-}
-
-impl fmt::Debug for CallError<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallError").field("class", &self.class()).finish_non_exhaustive()
     }
 }
 
@@ -250,6 +244,27 @@ mod tests {
         assert_eq!(&*rpc_method("/mounted/here/pkg.Service/Get"), "pkg.Service/Get");
         for odd in ["", "/", "/Get", "/pkg.Service/", "/a b/c"] {
             assert_eq!(&*rpc_method(odd), "_OTHER", "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn the_deadline_of_a_call_is_read_in_each_unit() {
+        for (text, want) in [
+            ("1H", Some(Duration::from_secs(3600))),
+            ("2M", Some(Duration::from_secs(120))),
+            ("3S", Some(Duration::from_secs(3))),
+            ("100m", Some(Duration::from_millis(100))),
+            ("5u", Some(Duration::from_micros(5))),
+            ("99999999n", Some(Duration::from_nanos(99_999_999))),
+            ("999999999n", None),
+            ("1", None),
+            ("S", None),
+            ("-1S", None),
+            ("1s", None),
+        ] {
+            let headers =
+                HeaderMap::from_iter([(header::HeaderName::from_static("grpc-timeout"), text.parse().unwrap())]);
+            assert_eq!(deadline(&headers), want, "{text}");
         }
     }
 }

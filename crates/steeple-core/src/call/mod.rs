@@ -50,6 +50,7 @@
 //! ```
 
 mod body;
+mod failure;
 pub mod future;
 mod info;
 mod layer;
@@ -59,7 +60,8 @@ mod watch;
 
 pub use self::{
     body::CallBody,
-    info::{Call, CallEnd, CallError, UrlTemplate, class_of},
+    failure::{CallError, class_of},
+    info::{Call, CallEnd, UrlTemplate},
     layer::CallLayer,
     observer::CallObserver,
     service::Caller,

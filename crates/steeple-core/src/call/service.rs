@@ -9,6 +9,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{Call, CallBody, CallObserver, future::ResponseFuture, info::Server, watch::Watch};
+use crate::message::Watching;
 
 /// A client whose calls are watched. See the [module docs](crate::call).
 #[derive(Debug)]
@@ -48,10 +49,10 @@ impl<S: Clone, O> Clone for Caller<S, O> {
 impl<S, A, B, O> Service<Request<A>> for Caller<S, O>
 where
     S: Service<Request<A>, Response = Response<B>>,
-    S::Error: fmt::Display,
+    S::Error: fmt::Display + fmt::Debug + 'static,
     A: Body,
     B: Body,
-    B::Error: fmt::Display,
+    B::Error: fmt::Display + fmt::Debug + 'static,
     O: CallObserver,
 {
     type Response = Response<CallBody<B, O>>;

@@ -1,9 +1,20 @@
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use http::{HeaderMap, StatusCode, request, response};
+use http::{request, response};
 
-use super::{Call, CallEnd, CallError, CallObserver};
-use crate::{GrpcStatus, Outcome, clock, message::declared_length, observe::is_event_stream, observer::quietly};
+use super::{
+    Call, CallEnd, CallError, CallObserver,
+    failure::{Failure, TIMEOUT},
+};
+use crate::{
+    GrpcStatus, Outcome, clock,
+    message::{Response, Watching},
+    observer::quietly,
+};
 
 /// The right to end one call. Dropped unfinished, it ends the call as cancelled.
 pub(crate) struct Watch<O: CallObserver>(Option<Live<O>>);
@@ -12,29 +23,13 @@ struct Live<O: CallObserver> {
     observer: Arc<O>,
     state: O::State,
     call: Call,
-    status: Option<StatusCode>,
-    grpc_status: Option<GrpcStatus>,
-    head_at: Option<Instant>,
-    response_body_bytes: u64,
-    /// The length that the response declared.
-    expected_bytes: Option<u64>,
-    is_event_stream: bool,
+    response: Response,
 }
 
 impl<O: CallObserver> Watch<O> {
     pub(super) fn start(observer: &Arc<O>, mut call: Call, head: &mut request::Parts) -> Self {
         let state = quietly(|| observer.on_request(&mut call, head)).flatten();
-        Self(state.map(|state| Live {
-            observer: Arc::clone(observer),
-            state,
-            call,
-            status: None,
-            grpc_status: None,
-            head_at: None,
-            response_body_bytes: 0,
-            expected_bytes: None,
-            is_event_stream: false,
-        }))
+        Self(state.map(|state| Live { observer: Arc::clone(observer), state, call, response: Response::default() }))
     }
 
     /// Ends nothing.
@@ -47,8 +42,97 @@ impl<O: CallObserver> Watch<O> {
         Self(self.0.take())
     }
 
-    /// Runs the call or a poll of it with the observers entered. If it unwinds, the call has panicked.
-    pub(super) fn during_poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+    fn each_state(&mut self, hook: impl FnOnce(&O, &mut O::State)) {
+        if let Some(live) = &mut self.0 {
+            quietly(|| hook(&live.observer, &mut live.state));
+        }
+    }
+
+    /// The response head is there; if no body will follow, this is the end.
+    pub(super) fn on_response(&mut self, head: &response::Parts, exact_size: Option<u64>, is_end_stream: bool) {
+        let Some(live) = &mut self.0 else { return };
+        live.response.on_head(head, exact_size, live.call.grpc_kind());
+        quietly(|| live.observer.on_response(&mut live.state, &live.call, head));
+        let ending = live.response.ending_at_head(live.call.method(), is_end_stream);
+        if let (Some(outcome), Some(head_at)) = (ending, live.response.head_at) {
+            self.finish_at(outcome, None, head_at);
+        }
+    }
+
+    /// The client failed, or the body of its response.
+    pub(super) fn on_error<E: fmt::Display + fmt::Debug + 'static>(&mut self, error: &E) {
+        let Some(live) = &self.0 else { return };
+        let outcome = if live.response.head_at.is_some() { Outcome::BodyError } else { Outcome::ServiceError };
+        // `Display` and `Debug` are somebody else's code: a panic of theirs is not the caller's.
+        let failure = quietly(|| Failure::of(error));
+        self.finish(outcome, failure.as_ref().map(Failure::as_error));
+    }
+
+    /// The caller dropped the body: the end if nothing was left to read, else it lost interest.
+    pub(super) fn on_body_dropped(&mut self, is_end_stream: impl FnOnce() -> bool) {
+        let Some(live) = &self.0 else { return };
+        // The inner body is somebody else's code; as a destructor this must not unwind twice.
+        if live.response.is_whole() || quietly(is_end_stream).unwrap_or(false) {
+            self.complete();
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome, error: Option<CallError<'_>>) {
+        if self.0.is_some() {
+            self.finish_at(outcome, error, clock::now());
+        }
+    }
+
+    fn finish_at(&mut self, outcome: Outcome, error: Option<CallError<'_>>, now: Instant) {
+        let Some(live) = self.0.take() else { return };
+        let Live { observer, state, call, response } = live;
+        let since = |at: Instant| at.saturating_duration_since(call.started());
+        let duration = since(now);
+        let message = response.grpc.as_ref().and_then(|grpc| grpc.message());
+        let end = CallEnd {
+            outcome,
+            duration,
+            head_after: response.head_at.map(since),
+            status: response.status,
+            grpc_status: call.grpc_kind().map(|_| grpc_status(&response, &call, outcome, duration, error.as_ref())),
+            grpc_message: message.as_deref(),
+            response_body_bytes: response.body_bytes,
+            response_messages: response.messages(),
+            is_event_stream: response.is_event_stream,
+            error,
+        };
+        quietly(|| observer.on_end(state, &call, &end));
+    }
+}
+
+/// What a gRPC call has ended with: what was answered, else what the caller sees.
+fn grpc_status(
+    response: &Response,
+    call: &Call,
+    outcome: Outcome,
+    duration: Duration,
+    error: Option<&CallError<'_>>,
+) -> GrpcStatus {
+    if let Some(status) = response.grpc_status() {
+        return status;
+    }
+    match outcome {
+        _ if error.is_some_and(|error| error.class() == TIMEOUT) => GrpcStatus::DEADLINE_EXCEEDED,
+        Outcome::Cancelled | Outcome::CancelledInBody
+            if call.deadline().is_some_and(|deadline| duration >= deadline) =>
+        {
+            GrpcStatus::DEADLINE_EXCEEDED
+        }
+        Outcome::Cancelled | Outcome::CancelledInBody => GrpcStatus::CANCELLED,
+        Outcome::ServiceError => GrpcStatus::UNAVAILABLE,
+        Outcome::Completed => response.status.map_or(GrpcStatus::UNKNOWN, GrpcStatus::from_http),
+        Outcome::Upgraded | Outcome::BodyError | Outcome::Panicked => GrpcStatus::UNKNOWN,
+    }
+}
+
+impl<O: CallObserver> Watching for Watch<O> {
+    /// With the observers entered. If it unwinds, the call has panicked.
+    fn during_poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         if self.0.is_none() {
             return poll();
         }
@@ -61,116 +145,21 @@ impl<O: CallObserver> Watch<O> {
         value
     }
 
-    fn each_state(&mut self, hook: impl FnOnce(&O, &mut O::State)) {
-        if let Some(live) = &mut self.0 {
-            quietly(|| hook(&live.observer, &mut live.state));
-        }
+    #[inline]
+    fn response(&mut self) -> Option<&mut Response> {
+        self.0.as_mut().map(|live| &mut live.response)
     }
 
-    /// The response head is there; if no body will follow, this is the end.
-    pub(super) fn on_response(&mut self, head: &response::Parts, exact_size: Option<u64>, is_end_stream: bool) {
-        let Some(live) = &mut self.0 else { return };
-        let head_at = clock::now();
-        live.head_at = Some(head_at);
-        live.status = Some(head.status);
-        live.expected_bytes = declared_length(exact_size, &head.headers);
-        live.is_event_stream = live.expected_bytes.is_none() && is_event_stream(&head.headers);
-        live.read_grpc_status(&head.headers);
-        quietly(|| live.observer.on_response(&mut live.state, &live.call, head));
-        let (method, status) = (live.call.method(), head.status);
-        if status == StatusCode::SWITCHING_PROTOCOLS || (method == "CONNECT" && status.is_success()) {
-            self.finish_at(Outcome::Upgraded, None, head_at);
-        } else if is_end_stream
-            || method == "HEAD"
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-        {
-            self.finish_at(Outcome::Completed, None, head_at);
-        }
-    }
-
-    pub(super) fn on_data(&mut self, bytes: usize) {
-        if let Some(live) = &mut self.0 {
-            live.response_body_bytes = live.response_body_bytes.saturating_add(bytes as u64);
-        }
-    }
-
-    pub(super) fn on_trailers(&mut self, trailers: &HeaderMap) {
-        if let Some(live) = &mut self.0 {
-            live.read_grpc_status(trailers);
-        }
-    }
-
-    /// The client failed, or the body of its response.
-    pub(super) fn on_error<E: fmt::Display>(&mut self, error: &E) {
-        let outcome = match &self.0 {
-            Some(Live { head_at: Some(_), .. }) => Outcome::BodyError,
-            _ => Outcome::ServiceError,
-        };
-        self.finish(outcome, Some(CallError::of(error)));
-    }
-
-    /// The last byte was read.
-    pub(super) fn complete(&mut self) {
+    fn complete(&mut self) {
         self.finish(Outcome::Completed, None);
-    }
-
-    /// The caller dropped the body: the end if nothing was left to read, else it lost interest.
-    pub(super) fn on_body_dropped(&mut self, is_end_stream: impl FnOnce() -> bool) {
-        let Some(live) = &self.0 else { return };
-        let all_read = live.expected_bytes.is_some_and(|expected| live.response_body_bytes >= expected);
-        // The inner body is somebody else's code; as a destructor this must not unwind twice.
-        if all_read || quietly(is_end_stream).unwrap_or(false) {
-            self.complete();
-        }
-    }
-
-    fn finish(&mut self, outcome: Outcome, error: Option<CallError<'_>>) {
-        if self.0.is_some() {
-            self.finish_at(outcome, error, clock::now());
-        }
-    }
-
-    fn finish_at(&mut self, outcome: Outcome, error: Option<CallError<'_>>, now: Instant) {
-        let Some(mut live) = self.0.take() else { return };
-        if outcome == Outcome::Completed
-            && live.call.rpc_method().is_some()
-            && live.grpc_status.is_none()
-            && let Some(status) = live.status
-        {
-            live.grpc_status = Some(GrpcStatus::from_http(status));
-        }
-        let since = |at: Instant| at.saturating_duration_since(live.call.started());
-        let end = CallEnd {
-            outcome,
-            duration: since(now),
-            head_after: live.head_at.map(since),
-            status: live.status,
-            grpc_status: live.grpc_status,
-            response_body_bytes: live.response_body_bytes,
-            is_event_stream: live.is_event_stream,
-            error,
-        };
-        quietly(|| live.observer.on_end(live.state, &live.call, &end));
-    }
-}
-
-impl<O: CallObserver> Live<O> {
-    fn read_grpc_status(&mut self, headers: &HeaderMap) {
-        if self.call.rpc_method().is_some()
-            && let Some(status) = GrpcStatus::from_headers(headers)
-        {
-            self.grpc_status = Some(status);
-        }
     }
 }
 
 impl<O: CallObserver> Drop for Watch<O> {
     fn drop(&mut self) {
-        let cancelled = match &self.0 {
-            Some(Live { head_at: Some(_), .. }) => Outcome::CancelledInBody,
-            _ => Outcome::Cancelled,
-        };
-        self.finish(cancelled, None);
+        if let Some(live) = &self.0 {
+            self.finish(live.response.cancelled(), None);
+        }
     }
 }
 

@@ -45,6 +45,12 @@ impl RecordedError {
         }
     }
 
+    /// The same with a further cause.
+    pub(crate) fn caused_by(mut self, cause: &str) -> Self {
+        self.chain.push(cause.into());
+        self
+    }
+
     /// The error's type, as its crate names it: `sqlx::Error`, or `dyn Error` where the type was not known.
     pub fn type_name(&self) -> &'static str {
         self.kind

@@ -26,7 +26,9 @@ pub use self::{
     snapshot::Snapshot,
 };
 use crate::{
-    Identity, NameSource, Privacy, RequestId, Text, TraceContext, TransactionName, User, VisibleAddress, clock,
+    GrpcStatus, Identity, NameSource, Privacy, RequestId, Text, TraceContext, TransactionName, User, VisibleAddress,
+    clock,
+    grpc::Kind,
     name::{known_method, rpc_from_path},
     user::truncate_address,
 };
@@ -53,7 +55,7 @@ struct Inner {
     started: Instant,
     method: &'static str,
     version: Version,
-    grpc: bool,
+    grpc: Option<Kind>,
     rpc: Option<Arc<str>>,
     rpc_unknown: AtomicBool,
     ended: AtomicBool,
@@ -63,6 +65,7 @@ struct Inner {
     claimed: AtomicBool,
     counts_request_body: AtomicBool,
     request_body_bytes: AtomicU64,
+    request_messages: AtomicU64,
     watched_by: [AtomicUsize; MAX_IDENTITIES],
     request_id: OnceLock<RequestId>,
     trace: OnceLock<TraceContext>,
@@ -92,6 +95,7 @@ struct Known<R, V> {
 #[derive(Default)]
 struct Rare {
     client_request_id: Option<Box<str>>,
+    grpc_message: Option<Box<str>>,
     errors: Vec<Arc<RecordedError>>,
     attributes: attribute::Attributes,
     extensions: http::Extensions,
@@ -141,7 +145,7 @@ pub enum Signal {
 impl Exchange {
     /// An exchange of its own that nobody watches: for work outside of a request, and for tests.
     pub fn detached() -> Self {
-        let exchange = Self::new("_OTHER", Version::default(), false, None, None);
+        let exchange = Self::new("_OTHER", Version::default(), None, None, None);
         exchange.set_claimed();
         exchange
     }
@@ -149,8 +153,8 @@ impl Exchange {
     /// The exchange of a request that has just arrived. The first layer that watches it [claims](Self::claim) it.
     pub(crate) fn arrived(request: &request::Parts) -> Self {
         // Every gRPC call is a POST; asking that first spares the others a look into their headers.
-        let grpc = request.method == Method::POST && is_grpc(&request.headers);
-        let (rpc, route) = if grpc {
+        let grpc = if request.method == Method::POST { Kind::of(&request.headers) } else { None };
+        let (rpc, route) = if grpc.is_some() {
             (rpc_from_path(request.uri.path()).map(Arc::from), None)
         } else {
             (None, matched_route(request))
@@ -158,7 +162,13 @@ impl Exchange {
         Self::new(known_method(&request.method), request.version, grpc, rpc, route)
     }
 
-    fn new(method: &'static str, version: Version, grpc: bool, rpc: Option<Arc<str>>, route: Option<Text>) -> Self {
+    fn new(
+        method: &'static str,
+        version: Version,
+        grpc: Option<Kind>,
+        rpc: Option<Arc<str>>,
+        route: Option<Text>,
+    ) -> Self {
         Self(pool::take(|inner| {
             inner.started = clock::now();
             inner.method = method;
@@ -205,15 +215,47 @@ impl Exchange {
         }
     }
 
-    /// Whether this is a gRPC call: its content type says so.
+    /// Whether this is a gRPC call, gRPC-Web included: its content type says so.
     pub fn is_grpc(&self) -> bool {
+        self.0.grpc.is_some()
+    }
+
+    pub(crate) fn grpc_kind(&self) -> Option<Kind> {
         self.0.grpc
+    }
+
+    /// The message of the gRPC status, decoded, at most 1,024 bytes. `None` before the end, and when there is none.
+    ///
+    /// As the service wrote it: sinks scrub it. Of a status that counts as the server's error it is also the last of the
+    /// [`errors`](Self::errors).
+    pub fn grpc_message(&self) -> Option<Box<str>> {
+        self.rare(|rare| rare.grpc_message.clone()).flatten()
+    }
+
+    pub(crate) fn set_grpc_message(&self, status: GrpcStatus, message: Box<str>) {
+        if self.has_ended() {
+            return;
+        }
+        if status.is_server_error() {
+            self.record(RecordedError::from_message(status.as_str(), &message));
+        }
+        self.note(Note::Rare).rare.get_or_insert_default().grpc_message = Some(message);
+    }
+
+    /// Messages of a gRPC request that the service has read whole so far. `None` where they are not counted.
+    pub fn request_messages(&self) -> Option<u64> {
+        let counts = self.is_grpc() && self.0.counts_request_body.load(Ordering::Relaxed);
+        counts.then(|| self.0.request_messages.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_request_messages(&self, messages: u64) {
+        self.0.request_messages.store(messages, Ordering::Relaxed);
     }
 
     /// The gRPC service and method, `pkg.Service/Method`: `_OTHER` when it has no such shape or the service did not
     /// know it. `None` when this is no gRPC call.
     pub fn rpc_method(&self) -> Option<&str> {
-        self.0.grpc.then(|| match &self.0.rpc {
+        self.0.grpc.map(|_| match &self.0.rpc {
             Some(rpc) if !self.0.rpc_unknown.load(Ordering::Relaxed) => rpc,
             _ => "_OTHER",
         })
@@ -278,7 +320,7 @@ impl Exchange {
     /// in a catch-all (`/admin/{*rest}`) gives way to a more precise one from further in. A gRPC call has none: what a
     /// router has for it is a catch-all of its service, and its method says more.
     pub fn report_route(&self, template: impl Into<Text>) {
-        if !self.has_ended() && !self.0.grpc {
+        if !self.has_ended() && self.0.grpc.is_none() {
             self.0.routes.report(template.into());
         }
     }
@@ -316,7 +358,7 @@ impl Exchange {
             TransactionName::new(None, name, NameSource::Custom)
         } else if let Some(name) = self.rule_name() {
             TransactionName::new(Some(self.0.method), name.clone(), NameSource::Rule)
-        } else if self.0.grpc {
+        } else if self.0.grpc.is_some() {
             let name = match &self.0.rpc {
                 Some(rpc) if !self.0.rpc_unknown.load(Ordering::Relaxed) => Arc::clone(rpc).into(),
                 _ => Text::from_static("_OTHER"),
@@ -578,14 +620,6 @@ fn matched_route(request: &request::Parts) -> Option<Text> {
     None
 }
 
-/// `application/grpc`, alone or with a subtype (`+proto`) or a parameter; `grpc-web` is another protocol.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(http::header::CONTENT_TYPE)
-        .and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"))
-        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
-}
-
 const fn assert_send_sync<T: Send + Sync>() {}
 const _: () = assert_send_sync::<Exchange>();
 
@@ -595,7 +629,7 @@ mod tests {
 
     #[test]
     fn the_handlers_name_beats_a_rule_and_a_rule_beats_the_route() {
-        let exchange = Exchange::new("GET", Version::HTTP_11, false, None, None);
+        let exchange = Exchange::new("GET", Version::HTTP_11, None, None, None);
         assert_eq!(exchange.name().to_string(), "GET unmatched");
         exchange.report_route("/a/{b}");
         assert_eq!(exchange.name().to_string(), "GET /a/{b}");
@@ -616,21 +650,12 @@ mod tests {
 
     #[test]
     fn a_grpc_call_is_named_after_its_method_until_the_service_does_not_know_it() {
-        let exchange = Exchange::new("POST", Version::HTTP_2, true, Some("pkg.S/M".into()), None);
+        let exchange = Exchange::new("POST", Version::HTTP_2, Some(Kind::Grpc), Some("pkg.S/M".into()), None);
         exchange.report_route("/pkg.S/{*rest}");
         assert_eq!(exchange.route(), None, "a catch-all of the service is no route of the call");
         assert_eq!(exchange.name().to_string(), "pkg.S/M");
         exchange.fold_rpc_method();
         assert_eq!((exchange.name().to_string().as_str(), exchange.rpc_method()), ("_OTHER", Some("_OTHER")));
-    }
-
-    #[test]
-    fn only_grpc_is_grpc() {
-        let check = |value: &'static str| {
-            is_grpc(&HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static(value))]))
-        };
-        assert!(check("application/grpc") && check("application/grpc+proto") && check("application/grpc;x=y"));
-        assert!(!check("application/grpc-web") && !check("application/json") && !is_grpc(&HeaderMap::new()));
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Inner {
             started: clock::now(),
             method: "_OTHER",
             version: Version::default(),
-            grpc: false,
+            grpc: None,
             rpc: None,
             rpc_unknown: false.into(),
             ended: false.into(),
@@ -58,6 +58,7 @@ impl Inner {
             claimed: false.into(),
             counts_request_body: false.into(),
             request_body_bytes: super::UNKNOWN_LENGTH.into(),
+            request_messages: 0.into(),
             watched_by: [const { AtomicUsize::new(0) }; super::MAX_IDENTITIES],
             request_id: OnceLock::new(),
             trace: OnceLock::new(),
@@ -85,6 +86,7 @@ impl Inner {
             claimed,
             counts_request_body,
             request_body_bytes,
+            request_messages,
             watched_by,
             request_id,
             trace,
@@ -102,6 +104,7 @@ impl Inner {
         *claimed.get_mut() = false;
         *counts_request_body.get_mut() = false;
         *request_body_bytes.get_mut() = super::UNKNOWN_LENGTH;
+        *request_messages.get_mut() = 0;
         for identity in watched_by {
             *identity.get_mut() = 0;
         }
@@ -135,15 +138,20 @@ mod tests {
             exchange.request_body_bytes(),
             exchange.user(),
             exchange.client_address(),
-            exchange.get::<u8>(),
+            (exchange.get::<u8>(), exchange.request_messages(), exchange.grpc_message()),
         )
     }
 
     #[test]
     fn an_exchange_that_is_used_again_knows_nothing_of_the_one_before() {
         let fresh = told(&Exchange::detached());
-        let used =
-            Exchange::new("POST", Version::HTTP_2, true, Some("p.S/M".into()), Some(Text::from_static("/a/{*b}")));
+        let used = Exchange::new(
+            "POST",
+            Version::HTTP_2,
+            Some(crate::grpc::Kind::Grpc),
+            Some("p.S/M".into()),
+            Some(Text::from_static("/a/{*b}")),
+        );
         let address = Arc::as_ptr(&used.0).addr();
         let observer = 0_u8;
         assert!(used.admit(Identity::of(&observer)));
@@ -152,6 +160,8 @@ mod tests {
         used.skip(Signal::Log);
         assert!(used.claim() && used.count_request_body());
         used.add_request_body_bytes(7);
+        used.set_request_messages(7);
+        used.set_grpc_message(crate::GrpcStatus::UNKNOWN, "said".into());
         used.set_request_id(RequestId::new());
         used.set_trace(TraceContext::new_root());
         used.set_rule_name("rule");

@@ -4,12 +4,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Buf;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::watch::Watch;
-use crate::{Observer, Outcome};
+use crate::{Observer, Outcome, message};
 
 pin_project! {
     /// A response body that is watched to its end. Forwards every frame, its length and its end as they are.
@@ -63,27 +62,9 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
         let Some(watch) = this.watch else { return this.inner.poll_frame(cx) };
-        let mut inner = this.inner;
-        let (frame, is_last) = ready!(watch.during_poll(|| {
-            let frame = ready!(inner.as_mut().poll_frame(cx));
-            // The server need not poll again after trailers or once the length is used up: this can be the last call.
-            let is_last = matches!(&frame, Some(Ok(frame)) if frame.is_trailers() || inner.is_end_stream());
-            Poll::Ready((frame, is_last))
-        }));
-        match &frame {
-            None => watch.finish(Outcome::Completed),
-            Some(Err(error)) => watch.on_error(error, Outcome::BodyError),
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    watch.on_data(data.remaining());
-                }
-                if let Some(trailers) = frame.trailers_ref() {
-                    watch.on_trailers(trailers);
-                }
-                if is_last {
-                    watch.finish(Outcome::Completed);
-                }
-            }
+        let frame = ready!(message::poll_frame(this.inner, watch, cx));
+        if let Some(Err(error)) = &frame {
+            watch.on_error(error, Outcome::BodyError);
         }
         Poll::Ready(frame)
     }

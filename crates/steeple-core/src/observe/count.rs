@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::Exchange;
+use crate::{Exchange, grpc::Frames};
 
 /// Counts the bytes of a request's body as the service reads them.
 ///
@@ -99,7 +99,9 @@ pub fn count_request_body<A>(request: Request<A>) -> Request<CountedBody<A>> {
         exchange
     });
     let exchange = exchange.count_request_body().then_some(exchange);
-    Request::from_parts(head, CountedBody { inner, exchange })
+    let kind = exchange.as_ref().and_then(Exchange::grpc_kind);
+    let messages = kind.map(|kind| Box::new(Frames::new(kind)));
+    Request::from_parts(head, CountedBody { inner, exchange, messages })
 }
 
 pin_project! {
@@ -109,6 +111,7 @@ pin_project! {
         #[pin]
         inner: B,
         exchange: Option<Exchange>,
+        messages: Option<Box<Frames>>,
     }
 }
 
@@ -127,7 +130,7 @@ impl<B> CountedBody<B> {
 /// A body that counts for no exchange.
 impl<B: Default> Default for CountedBody<B> {
     fn default() -> Self {
-        Self { inner: B::default(), exchange: None }
+        Self { inner: B::default(), exchange: None, messages: None }
     }
 }
 
@@ -142,6 +145,10 @@ impl<B: Body> Body for CountedBody<B> {
             && let Some(data) = frame.data_ref()
         {
             exchange.add_request_body_bytes(data.remaining() as u64);
+            if let Some(messages) = this.messages {
+                messages.read(data);
+                exchange.set_request_messages(messages.messages());
+            }
         }
         Poll::Ready(frame)
     }

@@ -11,7 +11,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::{ObservedBody, watch::Watch};
-use crate::{Observer, Outcome};
+use crate::{Observer, Outcome, message::Watching};
 
 pin_project! {
     /// The response of a watched service. Dropping it ends the exchange as cancelled.
@@ -61,8 +61,7 @@ where
                 let (mut head, body) = response.into_parts();
                 let mut watch = watch;
                 if let Some(watch) = &mut watch {
-                    watch.on_response(&mut head, size);
-                    watch.on_body(is_end_stream);
+                    watch.on_response(&mut head, size, is_end_stream);
                 }
                 Ok(Response::from_parts(head, ObservedBody::new(body, watch)))
             }

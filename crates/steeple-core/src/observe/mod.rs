@@ -27,7 +27,6 @@ mod layer;
 mod service;
 mod watch;
 
-pub(crate) use self::watch::is_event_stream;
 pub use self::{
     body::ObservedBody,
     count::{CountRequestBody, CountRequestBodyLayer, CountedBody, count_request_body},

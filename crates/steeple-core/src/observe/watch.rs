@@ -1,12 +1,12 @@
 use std::{sync::Arc, time::Instant};
 
-use http::{HeaderMap, StatusCode, request, response};
+use http::{request, response};
 
 use super::Apart;
 use crate::{
     End, Exchange, GrpcStatus, Observer, Outcome, RecordedError, clock,
-    exchange::{is_grpc, swap_current},
-    message::declared_length,
+    exchange::swap_current,
+    message::{Response, Watching},
     observer::{begin, quietly},
 };
 
@@ -22,14 +22,7 @@ pub(crate) struct Watch<O: Observer> {
 struct Live<O: Observer> {
     observer: Arc<Apart<O>>,
     state: Option<O::State>,
-    status: Option<StatusCode>,
-    grpc_status: Option<GrpcStatus>,
-    /// A gRPC call that was answered without a word of gRPC: it did not reach a service that speaks it.
-    is_plain_answer: bool,
-    head_at: Option<Instant>,
-    response_body_bytes: u64,
-    /// The length that the response declared.
-    expected_bytes: Option<u64>,
+    response: Response,
 }
 
 impl<O: Observer> Watch<O> {
@@ -39,26 +32,9 @@ impl<O: Observer> Watch<O> {
         let live = (owner || state.is_some()).then(|| Live {
             observer: Arc::clone(observer),
             state,
-            status: None,
-            grpc_status: None,
-            is_plain_answer: false,
-            head_at: None,
-            response_body_bytes: 0,
-            expected_bytes: None,
+            response: Response::default(),
         });
         Self { exchange: Some(exchange), live, owner }
-    }
-
-    /// Runs a poll of what is watched: as the current exchange, with the observers entered.
-    #[inline]
-    pub(super) fn during_poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
-        if self.live.is_none() && !self.owner {
-            return poll();
-        }
-        let entered = self.enter();
-        let value = poll();
-        entered.exit();
-        value
     }
 
     /// Makes this the current exchange and enters the observers, until [`Entered::exit`].
@@ -76,16 +52,11 @@ impl<O: Observer> Watch<O> {
         }
     }
 
-    /// The response head is there. `exact_size` is what the body says of its length.
-    pub(super) fn on_response(&mut self, head: &mut response::Parts, exact_size: Option<u64>) {
+    /// The response head is there. `exact_size` is what the body says of its length. If no body will follow, this is the end.
+    pub(super) fn on_response(&mut self, head: &mut response::Parts, exact_size: Option<u64>, is_end_stream: bool) {
         let (Some(live), Some(exchange)) = (&mut self.live, &self.exchange) else { return };
-        live.head_at = Some(clock::now());
-        live.status = Some(head.status);
-        live.expected_bytes = declared_length(exact_size, &head.headers);
-        if exchange.is_grpc() {
-            live.grpc_status = GrpcStatus::from_headers(&head.headers);
-            live.is_plain_answer = live.grpc_status.is_none() && !is_grpc(&head.headers);
-        } else if live.expected_bytes.is_none() && is_event_stream(&head.headers) {
+        live.response.on_head(head, exact_size, exchange.grpc_kind());
+        if live.response.is_event_stream {
             exchange.set_event_stream();
         }
         if let Some(error) = head.extensions.remove::<RecordedError>() {
@@ -94,35 +65,9 @@ impl<O: Observer> Watch<O> {
         if let Some(state) = &mut live.state {
             quietly(|| live.observer.0.on_response(state, exchange, head));
         }
-    }
-
-    /// Decides, once the response head is known, whether a body will follow; if not, this is the end.
-    pub(super) fn on_body(&mut self, is_end_stream: bool) {
-        let (Some(live), Some(exchange)) = (&mut self.live, &self.exchange) else { return };
-        let (Some(status), Some(head_at)) = (live.status, live.head_at) else { return };
-        if status == StatusCode::SWITCHING_PROTOCOLS || (exchange.method() == "CONNECT" && status.is_success()) {
-            self.finish_at(Outcome::Upgraded, head_at);
-        } else if is_end_stream
-            || exchange.method() == "HEAD"
-            || status.is_informational()
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-        {
-            self.finish_at(Outcome::Completed, head_at);
-        }
-    }
-
-    pub(super) fn on_data(&mut self, bytes: usize) {
-        if let Some(live) = &mut self.live {
-            live.response_body_bytes = live.response_body_bytes.saturating_add(bytes as u64);
-        }
-    }
-
-    pub(super) fn on_trailers(&mut self, trailers: &HeaderMap) {
-        let (Some(live), Some(exchange)) = (&mut self.live, &self.exchange) else { return };
-        if exchange.is_grpc()
-            && let Some(status) = GrpcStatus::from_headers(trailers)
-        {
-            live.grpc_status = Some(status);
+        let ending = live.response.ending_at_head(exchange.method(), is_end_stream);
+        if let (Some(outcome), Some(head_at)) = (ending, live.response.head_at) {
+            self.finish_at(outcome, head_at);
         }
     }
 
@@ -139,8 +84,8 @@ impl<O: Observer> Watch<O> {
     /// The server dropped the body: the end if nothing was left to send, else somebody went away.
     pub(super) fn on_body_dropped(&mut self, is_end_stream: bool) {
         let Some(live) = &self.live else { return };
-        let all_sent = live.expected_bytes.is_some_and(|expected| live.response_body_bytes >= expected);
-        self.finish(if is_end_stream || all_sent { Outcome::Completed } else { Outcome::CancelledInBody });
+        let is_over = is_end_stream || live.response.is_whole();
+        self.finish(if is_over { Outcome::Completed } else { Outcome::CancelledInBody });
     }
 
     pub(super) fn finish(&mut self, outcome: Outcome) {
@@ -151,23 +96,27 @@ impl<O: Observer> Watch<O> {
 
     fn finish_at(&mut self, outcome: Outcome, now: Instant) {
         let (Some(live), Some(exchange)) = (self.live.take(), &self.exchange) else { return };
-        let grpc_status = match live.grpc_status {
-            None if !exchange.is_grpc() || live.is_plain_answer => None,
-            None if outcome.is_cancelled() => Some(GrpcStatus::CANCELLED),
-            None => Some(GrpcStatus::UNKNOWN),
-            known => known,
-        };
-        if grpc_status == Some(GrpcStatus::UNIMPLEMENTED) {
-            exchange.fold_rpc_method();
+        let response = live.response;
+        let grpc_status = exchange.is_grpc().then(|| grpc_status(&response, outcome));
+        if let Some(status) = grpc_status {
+            if status == GrpcStatus::UNIMPLEMENTED {
+                exchange.fold_rpc_method();
+            }
+            if let Some(message) = response.grpc.as_ref().and_then(|grpc| grpc.message()) {
+                exchange.set_grpc_message(status, message);
+            }
         }
         let end = End {
             outcome,
             duration: now.saturating_duration_since(exchange.started()),
-            head_after: live.head_at.map(|head_at| head_at.saturating_duration_since(exchange.started())),
-            status: live.status,
+            head_after: response.head_at.map(|head_at| head_at.saturating_duration_since(exchange.started())),
+            status: response.status,
             grpc_status,
+            is_plain_answer: response.is_plain(),
             request_body_bytes: exchange.request_body_bytes(),
-            response_body_bytes: live.response_body_bytes,
+            response_body_bytes: response.body_bytes,
+            request_messages: exchange.request_messages(),
+            response_messages: response.messages(),
         };
         if self.owner {
             exchange.set_ended();
@@ -180,11 +129,9 @@ impl<O: Observer> Watch<O> {
 
 impl<O: Observer> Drop for Watch<O> {
     fn drop(&mut self) {
-        let cancelled = match &self.live {
-            Some(Live { head_at: Some(_), .. }) => Outcome::CancelledInBody,
-            _ => Outcome::Cancelled,
-        };
-        self.finish(cancelled);
+        if let Some(live) = &self.live {
+            self.finish(live.response.cancelled());
+        }
         if let Some(exchange) = self.exchange.take()
             && self.owner
         {
@@ -193,13 +140,38 @@ impl<O: Observer> Drop for Watch<O> {
     }
 }
 
-/// `text/event-stream`, alone or with parameters.
-pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
-    const EVENT_STREAM: &[u8] = b"text/event-stream";
-    let kind = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-    kind.and_then(|kind| kind.split_at_checked(EVENT_STREAM.len())).is_some_and(|(kind, rest)| {
-        kind.eq_ignore_ascii_case(EVENT_STREAM) && matches!(rest.first(), None | Some(b';' | b' '))
-    })
+/// What a gRPC call has ended with: what was said, else what its caller makes of the answer.
+fn grpc_status(response: &Response, outcome: Outcome) -> GrpcStatus {
+    match (response.grpc_status(), response.status) {
+        (Some(status), _) => status,
+        (None, _) if outcome.is_cancelled() => GrpcStatus::CANCELLED,
+        (None, Some(status)) if response.is_plain() => GrpcStatus::from_http(status),
+        (None, _) => GrpcStatus::UNKNOWN,
+    }
+}
+
+impl<O: Observer> Watching for Watch<O> {
+    /// As the current exchange, with the observers entered.
+    #[inline]
+    fn during_poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        if self.live.is_none() && !self.owner {
+            return poll();
+        }
+        let entered = self.enter();
+        let value = poll();
+        entered.exit();
+        value
+    }
+
+    #[inline]
+    fn response(&mut self) -> Option<&mut Response> {
+        self.live.as_mut().map(|live| &mut live.response)
+    }
+
+    #[inline]
+    fn complete(&mut self) {
+        self.finish(Outcome::Completed);
+    }
 }
 
 impl<O: Observer> std::fmt::Debug for Watch<O> {

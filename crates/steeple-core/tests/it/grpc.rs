@@ -53,18 +53,67 @@ fn a_call_that_completes_without_any_status_is_unknown_and_not_ok() {
 }
 
 #[test]
-fn a_call_that_is_answered_in_plain_http_is_judged_by_its_http_status() {
-    // Any client can claim to speak gRPC, to any route: that is no failure of a server that does not.
-    for (status, content_type, is_error) in [
-        (200, Some("application/json"), false),
-        (404, None, false),
-        (415, Some("text/plain"), false),
-        (502, Some("text/html"), true),
+fn a_call_that_is_answered_in_plain_http_is_what_its_caller_takes_it_for() {
+    // Any client can claim to speak gRPC, to any route: where the answer blames the client, the server has not failed.
+    for (status, content_type, want, is_error) in [
+        (200, Some("application/json"), 2, true),
+        (404, None, 12, false),
+        (415, Some("text/plain"), 2, false),
+        (400, None, 13, false),
+        (401, None, 16, false),
+        (502, Some("text/html"), 14, true),
     ] {
         let response_headers = content_type.map(|content_type| ("content-type", content_type)).into_iter().collect();
         let end = Replay { response_headers, ..call() }.check(&[Head(status), Frame(b"a")], Outcome::Completed);
-        assert_eq!((end.grpc_status, end.is_server_error()), (None, is_error), "{status}");
+        assert_eq!(end.grpc_status, Some(GrpcStatus::from_code(want)), "{status}");
+        assert_eq!((end.is_server_error(), end.error_class().is_some()), (is_error, is_error), "{status}");
+        assert!(end.is_plain_answer);
     }
+}
+
+/// The trailers of gRPC-Web: `grpc-status: 5` and a message.
+const LAST_FRAME: &[u8] = b"\x80\0\0\0\x25grpc-status:5\r\ngrpc-message:no%20more";
+
+#[test]
+fn grpc_web_is_named_and_judged_like_grpc() {
+    let web = |response_headers| Replay {
+        request_headers: vec![("content-type", "application/grpc-web+proto")],
+        response_headers,
+        ..call()
+    };
+    let answers = || vec![("content-type", "application/grpc-web+proto")];
+    for script in [&[Head(200), Frame(b"\0\0\0\0\x01a"), Frame(LAST_FRAME)][..], &[Head(200), Frame(LAST_FRAME)]] {
+        let exchange = check_status(&web(answers()), script, Outcome::Completed, GrpcStatus::from_code(5));
+        assert_eq!(exchange.name().to_string(), "pkg.v1.Greeter/Hello");
+        assert_eq!(exchange.grpc_message().as_deref(), Some("no more"));
+    }
+    let in_head = [answers(), vec![("grpc-status", "13"), ("grpc-message", "out%20of%20luck")]].concat();
+    let replay = Replay { admits_end: true, ..web(in_head) };
+    let exchange = check_status(&replay, &[Head(200)], Outcome::Completed, GrpcStatus::from_code(13));
+    assert_eq!(exchange.error().unwrap().to_string(), "out of luck");
+    check_status(&web(answers()), &[Head(200), Frame(b"\0\0\0\0\x01a")], Outcome::Completed, GrpcStatus::UNKNOWN);
+}
+
+#[test]
+fn the_message_of_a_status_is_known_and_an_error_where_the_server_failed() {
+    let said = |status: &'static str| {
+        let headers = vec![("content-type", "application/grpc"), ("grpc-status", status), ("grpc-message", "caf%C3%A9")];
+        let replay = Replay { response_headers: headers, admits_end: true, ..call() };
+        let code = GrpcStatus::from_code(status.parse().unwrap());
+        let exchange = check_status(&replay, &[Head(200)], Outcome::Completed, code);
+        (exchange.grpc_message(), exchange.error().map(|error| (error.type_name(), error.to_string())))
+    };
+    let message = Some("café".into());
+    assert_eq!(said("13"), (message.clone(), Some(("INTERNAL", "café".to_owned()))));
+    assert_eq!(said("5"), (message, None), "the caller's doing is no error of the server");
+}
+
+#[test]
+fn messages_of_a_response_are_counted_by_their_prefixes() {
+    let script = [Head(200), Frame(b"\0\0\0\0\x02a"), Frame(b"b\0\0\0"), Frame(b"\0\0"), Trailers("0")];
+    let replay = Replay { response_headers: vec![("content-type", "application/grpc")], ..call() };
+    let end = replay.check(&script, Outcome::Completed);
+    assert_eq!((end.response_messages, end.request_messages), (2, None), "requests are not counted here");
 }
 
 #[test]

@@ -28,10 +28,13 @@ fn model(replay: &Replay, script: &[Step]) -> (Outcome, u64, Option<GrpcStatus>)
             Some(Step::Frame(_) | Step::Trailers(_)) => unreachable!("no frames before the head"),
         }
     };
-    // An answer in plain HTTP says nothing of gRPC, and is not made to.
+    // An answer in plain HTTP is what its caller takes it for.
     let is_plain = head_status.is_none() && !replay.response_headers.contains(&("content-type", "application/grpc"));
-    let grpc = |status: Option<&str>, none| if is_plain && status.is_none() { None } else { grpc(status, none) };
-    let whole = grpc(head_status, GrpcStatus::UNKNOWN);
+    let unsaid = match status {
+        404 if is_plain => GrpcStatus::UNIMPLEMENTED,
+        _ => GrpcStatus::UNKNOWN,
+    };
+    let whole = grpc(head_status, unsaid);
     if status == 101 || (replay.method == Method::CONNECT && (200..300).contains(&status)) {
         return (Outcome::Upgraded, 0, whole);
     }

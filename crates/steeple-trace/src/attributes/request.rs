@@ -176,7 +176,8 @@ fn failure(exchange: &Exchange, end: &End, scrubber: &Scrubber) -> Option<Scrubb
         return None;
     }
     Some(match exchange.error() {
-        Some(error) if end.outcome.is_failure() => {
+        // Of a gRPC call that failed, the status's message is among them.
+        Some(error) if end.outcome.is_failure() || end.grpc_status.is_some() => {
             scrubber.text(&error.to_string()).cut(MAX_STATUS, "").into_owned().into()
         }
         _ => Scrubbed::from_static("").into(),
