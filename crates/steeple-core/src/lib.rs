@@ -28,7 +28,10 @@ mod trace_context;
 mod user;
 
 pub use self::{
-    exchange::{ACCESS_TARGET, AttributeValue, Exchange, MAX_ATTRIBUTES, RecordedError, Scoped, Signal, Snapshot},
+    exchange::{
+        ACCESS_TARGET, AttributeValue, Capture, Carry, Exchange, MAX_ATTRIBUTES, RecordedError, Scoped, Signal,
+        Snapshot, carry_with,
+    },
     grpc::GrpcStatus,
     hex::Hex,
     name::{NameSource, Text, TransactionName, known_method, known_methods, set_known_methods},

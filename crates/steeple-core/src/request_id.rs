@@ -1,9 +1,9 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, request, response};
 
-use crate::{Exchange, Identity, Observer, clock, hex};
+use crate::{Exchange, Identity, Observer, clock, hex, observer::quietly};
 
 /// The header that carries a request's id in and out.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -64,6 +64,16 @@ impl RequestId {
         Self { len: 36, bytes }
     }
 
+    /// Whether it has the form of a UUID: 32 hex digits in five groups, which hold no secret.
+    fn is_uuid(&self) -> bool {
+        let bytes = self.as_bytes();
+        bytes.len() == 36
+            && bytes.iter().enumerate().all(|(place, byte)| match place {
+                8 | 13 | 18 | 23 => *byte == b'-',
+                _ => byte.is_ascii_hexdigit(),
+            })
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         str::from_utf8(self.as_bytes()).unwrap_or_default()
@@ -111,22 +121,57 @@ impl fmt::Display for RequestId {
 /// is kept, see [`Exchange::client_request_id`].
 ///
 /// Goes before the observers that write the id: `(RequestIds::new(), log, …)`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "an observer does nothing until a layer gets it"]
 pub struct RequestIds {
     trust_client: bool,
+    accept: Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>,
 }
 
 impl RequestIds {
     /// Takes a client's id if it is short and plain.
     pub fn new() -> Self {
-        Self { trust_client: true }
+        Self { trust_client: true, accept: None }
     }
 
     /// Whether a client's id may become ours. Default: yes, if it is short and plain.
     pub fn trust_client(mut self, trust: bool) -> Self {
         self.trust_client = trust;
         self
+    }
+
+    /// Asks this of a client's id before it is taken: whether it holds no secret. Default: every short and plain id is.
+    ///
+    /// An id is on every line and goes back to the client, so a token in it would be too. `Steeple` asks its scrubber here.
+    /// A UUID is taken without asking. Runs on the request's path; if it panics, the id is not taken.
+    ///
+    /// ```
+    /// use steeple_core::RequestIds;
+    ///
+    /// let ids = RequestIds::new().accept(|id| !id.starts_with("ghp_"));
+    /// ```
+    pub fn accept(mut self, accept: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.accept = Some(Arc::new(accept));
+        self
+    }
+
+    /// The same where nothing is asked yet: for who puts observers together and has a default.
+    pub fn or_accept(self, accept: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        if self.accept.is_some() { self } else { self.accept(accept) }
+    }
+
+    fn takes(&self, id: &RequestId) -> bool {
+        let Some(accept) = self.accept.as_ref().filter(|_| !id.is_uuid()) else { return true };
+        quietly(|| accept(id.as_str())).unwrap_or(false)
+    }
+}
+
+impl fmt::Debug for RequestIds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestIds")
+            .field("trust_client", &self.trust_client)
+            .field("accept", &self.accept.is_some())
+            .finish()
     }
 }
 
@@ -148,6 +193,7 @@ impl Observer for RequestIds {
         if let Some(sent) = all_sent.next() {
             if self.trust_client
                 && let Some(id) = RequestId::parse(sent.as_bytes())
+                && self.takes(&id)
             {
                 // An id that was decided before stays.
                 exchange.set_request_id(id);

@@ -7,7 +7,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 use sentry_core::Hub;
-use steeple_core::Exchange;
+use steeple_core::{Carry, Exchange};
 
 use crate::{bound, slot::Link};
 
@@ -55,6 +55,22 @@ impl Carried {
     /// Polls `future` in the exchange, on whichever threads.
     pub fn future<F: Future>(self, future: F) -> InExchange<F> {
         InExchange { future, carried: self }
+    }
+}
+
+/// What goes along with [`Exchange::scope`]: for core, which asks where the exchange is being polled.
+pub(crate) fn capture(exchange: &Exchange) -> Option<Arc<dyn Carry>> {
+    let is_here = Exchange::current().is_some_and(|current| current.is_same(exchange));
+    is_here.then(|| Arc::new(Carried::current()) as Arc<dyn Carry>)
+}
+
+impl Carry for Carried {
+    fn enter(&self) {
+        drop(bound::enter(Arc::clone(&self.hub), self.link.clone(), false));
+    }
+
+    fn exit(&self) {
+        drop(bound::exit());
     }
 }
 

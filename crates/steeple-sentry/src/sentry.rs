@@ -58,6 +58,8 @@ impl Sentry {
     }
 
     pub(crate) fn new(client: Arc<Client>, context: Arc<Context>, gate: Option<Arc<Gate>>) -> Self {
+        // `Exchange::scope` takes the hub along. Where it cannot, `Carried` still does.
+        let _carried = steeple_core::carry_with(crate::carried::capture);
         Self(Arc::new(Shared { client, context, gate }))
     }
 

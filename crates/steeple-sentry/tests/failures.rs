@@ -104,6 +104,25 @@ fn app() -> Router {
             }),
         )
         .route(
+            "/spawned-in-scope",
+            route(|exchange: Exchange| async move {
+                let task = exchange.scope(async {
+                    tokio::task::yield_now().await;
+                    breadcrumb("task", "in the task");
+                    capture_error(&save_failed());
+                });
+                tokio::spawn(task).await.unwrap();
+                StatusCode::INTERNAL_SERVER_ERROR
+            }),
+        )
+        .route(
+            "/panic-in-scope",
+            route(|exchange: Exchange| async move {
+                let failed = tokio::spawn(exchange.scope(async { panic!("in the task") })).await.is_err();
+                if failed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK }
+            }),
+        )
+        .route(
             "/spawned-panic",
             route(|| async {
                 let task = tokio::spawn(Carried::current().future(async { panic!("in the task") }));
@@ -310,23 +329,27 @@ async fn an_error_captured_by_hand_is_not_told_again_at_the_end() {
 
 #[tokio::test]
 async fn what_a_spawned_task_captures_belongs_to_its_exchange() {
-    let receiver = Receiver::new();
-    let address = start(&receiver).await;
-    get(address, "/spawned").await.unwrap();
-    let event = receiver.event();
-    assert_eq!(event.transaction.as_deref(), Some("GET /spawned"));
-    assert_eq!(event.breadcrumbs[0].message.as_deref(), Some("in the task"));
+    for path in ["/spawned", "/spawned-in-scope"] {
+        let receiver = Receiver::new();
+        let address = start(&receiver).await;
+        get(address, path).await.unwrap();
+        let event = receiver.event();
+        assert_eq!(event.transaction, Some(format!("GET {path}")));
+        assert_eq!(event.breadcrumbs[0].message.as_deref(), Some("in the task"));
+    }
 }
 
 #[tokio::test]
 async fn a_panic_of_a_spawned_task_is_told_at_once_and_its_500_is_not_another() {
-    let receiver = Receiver::new();
-    let _installed = receiver.sentry.clone().install();
-    let address = start(&receiver).await;
-    get(address, "/spawned-panic").await.unwrap();
-    let event = receiver.event();
-    assert_eq!(exception(&event), ("panic", "in the task"));
-    assert_eq!(event.transaction.as_deref(), Some("GET /spawned-panic"));
+    for path in ["/spawned-panic", "/panic-in-scope"] {
+        let receiver = Receiver::new();
+        let _installed = receiver.sentry.clone().install();
+        let address = start(&receiver).await;
+        get(address, path).await.unwrap();
+        let event = receiver.event();
+        assert_eq!(exception(&event), ("panic", "in the task"));
+        assert_eq!(event.transaction, Some(format!("GET {path}")));
+    }
 }
 
 #[tokio::test]

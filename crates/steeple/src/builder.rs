@@ -328,6 +328,9 @@ impl SteepleBuilder {
         };
         let metrics = metrics.scrubber(self.scrubber.clone()).build();
         let metrics = metrics.map_err(|error| ConfigError::part("the metrics", &error))?;
+        let id_scrubber = self.scrubber.clone();
+        // An id is on every line and goes back to the client: one that holds a secret is not taken.
+        let request_ids = self.request_ids.or_accept(move |id| id_scrubber.text(id).is_clean());
         let mut setup = Setup::new(&service, &self.scrubber, &metrics);
         let (running, integrations) = self.integrations.start(&mut setup)?;
         let Setup { mut own, sinks, mut warnings, lines_as_events, started, .. } = setup;
@@ -357,7 +360,7 @@ impl SteepleBuilder {
         own.register(metrics.registry());
         let summary = Summary::new(service, set_up.summary, trust, integrations, warnings);
         Ok(Steeple::new(Inner {
-            layer: SteepleLayer::new(running.observe(self.request_ids, naming, users, log, metrics)),
+            layer: SteepleLayer::new(running.observe(request_ids, naming, users, log, metrics)),
             running,
             started,
             guard: set_up.guard,

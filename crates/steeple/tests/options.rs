@@ -190,3 +190,20 @@ fn scrapers_that_ask_for_gzip_get_it() {
     let page = steeple.metrics().render(None, Some("gzip"));
     assert_eq!((page.content_encoding, page.body.get(..2)), (Some("gzip"), Some(&[0x1f, 0x8b][..])));
 }
+
+#[tokio::test]
+async fn a_clients_request_id_that_holds_a_secret_is_not_taken() {
+    let steeple = Steeple::builder().without_log_setup().build().unwrap();
+    let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(steeple.layer());
+    for (sent, is_taken) in [
+        ("order-4711-retry-2", true),
+        ("01890a5d-ac96-774b-bcce-b302099a8057", true),
+        ("ghp_0a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R", false),
+        ("4111111111111111", false),
+        ("4111-1111-1111-1111", false),
+    ] {
+        let request = Request::builder().uri("/").header("x-request-id", sent).body(Body::empty()).unwrap();
+        let response = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.headers()["x-request-id"] == sent, is_taken, "{sent}");
+    }
+}

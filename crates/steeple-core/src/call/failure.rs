@@ -36,7 +36,15 @@ const KINDS: [(&str, &[&str]); 5] = [
     ),
     (
         "connect",
-        &["connectionrefused", "connection refused", "unreachable", "no route to host", "connect error", "(connect)", "(connect,"],
+        &[
+            "connectionrefused",
+            "connection refused",
+            "unreachable",
+            "no route to host",
+            "connect error",
+            "(connect)",
+            "(connect,",
+        ],
     ),
     (
         "reset",

@@ -1,12 +1,15 @@
 use std::{
     cell::Cell,
+    fmt,
     pin::Pin,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
 use pin_project_lite::pin_project;
 
 use super::Exchange;
+use crate::observer::quietly;
 
 thread_local! {
     static CURRENT: Cell<Option<Exchange>> = const { Cell::new(None) };
@@ -25,14 +28,19 @@ impl Exchange {
         CURRENT.try_with(clone).ok()?
     }
 
-    /// Runs `f` with this exchange as the current one.
+    /// Runs `f` with this exchange as the current one, and with all that observers [carry](carry_with) along.
     pub fn in_scope<T>(&self, f: impl FnOnce() -> T) -> T {
+        let carried = carried(self);
         let mut slot = Some(self.clone());
         let _guard = CurrentGuard::enter(&mut slot);
+        let _bound = Bound::enter(&carried);
         f()
     }
 
     /// Makes this exchange the current one whenever `future` is polled: for tasks that a handler spawns.
+    ///
+    /// One way for everything: ids on log lines, and what observers [carry](carry_with) along, such as the hub that Sentry
+    /// captures errors with. Call it in the handler, before the task is spawned.
     ///
     /// # Examples
     /// ```
@@ -45,7 +53,59 @@ impl Exchange {
     /// # }
     /// ```
     pub fn scope<F: Future>(&self, future: F) -> Scoped<F> {
-        Scoped { future, exchange: Some(self.clone()) }
+        Scoped { future, exchange: Some(self.clone()), carried: carried(self) }
+    }
+}
+
+/// What an observer binds to a thread beside the current exchange, see [`carry_with`].
+pub trait Carry: Send + Sync + 'static {
+    /// Work of the exchange begins on this thread, or goes on.
+    fn enter(&self);
+
+    /// It returns, or unwinds. Undoes `enter`.
+    fn exit(&self);
+}
+
+/// Asks an observer what goes along with an exchange's work, see [`carry_with`].
+pub type Capture = fn(&Exchange) -> Option<Arc<dyn Carry>>;
+
+/// The observers that carry something.
+static CAPTURES: [OnceLock<Capture>; 4] = [const { OnceLock::new() }; 4];
+
+/// Asks `capture` at each [`Exchange::scope`] and [`Exchange::in_scope`] of this process what goes along with the exchange's
+/// work: for observers that bind something of their own to the thread that polls, such as Sentry's hub.
+///
+/// Returns `false` when 4 others do so already. The same function counts once.
+#[must_use = "it may not have worked"]
+pub fn carry_with(capture: Capture) -> bool {
+    CAPTURES.iter().any(|place| {
+        let known = *place.get_or_init(|| capture);
+        std::ptr::fn_addr_eq(known, capture)
+    })
+}
+
+fn carried(exchange: &Exchange) -> Vec<Arc<dyn Carry>> {
+    let captures = CAPTURES.iter().map_while(OnceLock::get);
+    captures.filter_map(|capture| quietly(|| capture(exchange)).flatten()).collect()
+}
+
+/// Bound until it is dropped, also when that is by unwinding.
+struct Bound<'a>(&'a [Arc<dyn Carry>]);
+
+impl<'a> Bound<'a> {
+    fn enter(carried: &'a [Arc<dyn Carry>]) -> Self {
+        for one in carried {
+            quietly(|| one.enter());
+        }
+        Self(carried)
+    }
+}
+
+impl Drop for Bound<'_> {
+    fn drop(&mut self) {
+        for one in self.0.iter().rev() {
+            quietly(|| one.exit());
+        }
     }
 }
 
@@ -74,11 +134,11 @@ pub(crate) fn swap_current(slot: &mut Option<Exchange>) {
 
 pin_project! {
     /// A future that is polled with its exchange as the current one. Made by [`Exchange::scope`].
-    #[derive(Debug)]
     pub struct Scoped<F> {
         #[pin]
         future: F,
         exchange: Option<Exchange>,
+        carried: Vec<Arc<dyn Carry>>,
     }
 }
 
@@ -88,13 +148,65 @@ impl<F: Future> Future for Scoped<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let _guard = CurrentGuard::enter(this.exchange);
+        let _bound = Bound::enter(this.carried);
         this.future.poll(cx)
+    }
+}
+
+impl<F> fmt::Debug for Scoped<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scoped").field("exchange", &self.exchange).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+
+    thread_local! {
+        static SEEN: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// Adds a number to the thread's while it is bound.
+    struct Adds(u32);
+
+    impl Carry for Adds {
+        fn enter(&self) {
+            SEEN.set(SEEN.get() + self.0);
+        }
+
+        fn exit(&self) {
+            SEEN.set(SEEN.get() - self.0);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_observers_carry_is_bound_wherever_the_exchanges_work_goes_on() {
+        let capture: Capture = |exchange| Some(Arc::new(Adds(exchange.get()?)));
+        assert!(carry_with(capture) && carry_with(capture), "the same counts once");
+        let exchange = Exchange::detached();
+        exchange.insert(7_u32);
+        exchange.in_scope(|| assert_eq!(SEEN.get(), 7));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let task = {
+            let seen = Arc::clone(&seen);
+            exchange.scope(async move {
+                for _ in 0..3 {
+                    seen.lock().unwrap().push(SEEN.get());
+                    tokio::task::yield_now().await;
+                }
+            })
+        };
+        tokio::spawn(task).await.unwrap();
+        assert_eq!(*seen.lock().unwrap(), [7; 3]);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            exchange.in_scope(|| std::panic::resume_unwind(Box::new("out")));
+        }));
+        assert!(panicked.is_err());
+        Exchange::detached().in_scope(|| assert_eq!(SEEN.get(), 0, "nothing is left, and others carry nothing"));
+    }
 
     #[test]
     fn scopes_nest_and_come_back_even_when_they_unwind() {

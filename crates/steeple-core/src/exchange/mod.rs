@@ -21,7 +21,7 @@ pub(crate) use self::current::swap_current;
 use self::routes::Routes;
 pub use self::{
     attribute::{AttributeValue, MAX_ATTRIBUTES},
-    current::Scoped,
+    current::{Capture, Carry, Scoped, carry_with},
     error::RecordedError,
     snapshot::Snapshot,
 };

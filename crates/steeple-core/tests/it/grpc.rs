@@ -97,7 +97,8 @@ fn grpc_web_is_named_and_judged_like_grpc() {
 #[test]
 fn the_message_of_a_status_is_known_and_an_error_where_the_server_failed() {
     let said = |status: &'static str| {
-        let headers = vec![("content-type", "application/grpc"), ("grpc-status", status), ("grpc-message", "caf%C3%A9")];
+        let headers =
+            vec![("content-type", "application/grpc"), ("grpc-status", status), ("grpc-message", "caf%C3%A9")];
         let replay = Replay { response_headers: headers, admits_end: true, ..call() };
         let code = GrpcStatus::from_code(status.parse().unwrap());
         let exchange = check_status(&replay, &[Head(200)], Outcome::Completed, code);

@@ -167,3 +167,20 @@ fn two_layers_agree_on_one_id() {
     };
     send_through(stack, &[b"not plain"], None).check_agreement();
 }
+
+#[test]
+fn an_id_that_is_not_accepted_is_refused_and_a_uuid_is_not_asked_about() {
+    let ids = || RequestIds::new().accept(|id| !id.starts_with("ghp_"));
+    let seen = send(ids(), &[b"ghp_0123456789abcdef0123456789abcdef0123"]);
+    seen.check_agreement();
+    assert!(!seen.ours.starts_with("ghp_"));
+    assert_eq!(send(ids(), &[b"plain-enough"]).ours, "plain-enough");
+    let nothing = RequestIds::new().accept(|_| false);
+    assert_eq!(
+        send(nothing.clone(), &[b"01890a5d-ac96-774b-bcce-b302099a8057"]).ours,
+        "01890a5d-ac96-774b-bcce-b302099a8057"
+    );
+    assert_ne!(send(nothing, &[b"4111111111111111"]).ours, "4111111111111111");
+    let panics = RequestIds::new().accept(|_| std::panic::resume_unwind(Box::new("out")));
+    assert_eq!(send(panics, &[b"plain-enough"]).ours.len(), 36);
+}
