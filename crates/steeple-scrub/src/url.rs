@@ -83,6 +83,7 @@ impl<'t> Decoded<'t> {
         &self.decoded
     }
 
+    #[inline(never)]
     fn verdict(&self, policy: &Policy, class: Class) -> Option<Rule> {
         if policy.is_marker(self.raw) {
             return None;
@@ -91,6 +92,7 @@ impl<'t> Decoded<'t> {
         judge::verdict(policy, class, &self.decoded).or_else(|| self.plus(policy))
     }
 
+    #[inline(never)]
     fn hit(&self, policy: &Policy) -> Option<Rule> {
         if policy.is_marker(self.raw) || policy.is_marker(&self.decoded) {
             return None;
@@ -106,7 +108,8 @@ impl<'t> Decoded<'t> {
     }
 }
 
-/// Undoes percent-encoding, and `+` for a space.
+/// Undoes percent-encoding, and `+` for a space. Kept out of the loops over calm queries, which never come here.
+#[inline(never)]
 fn decode(raw: &[u8], plus: bool) -> Cow<'_, [u8]> {
     if !plus || memchr::memchr(b'+', raw).is_none() {
         return percent_decode(raw).into();
