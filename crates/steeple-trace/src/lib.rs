@@ -60,6 +60,6 @@ pub use self::{
 ///
 /// In a tuple of observers it goes first: the ones after it find the trace's ids on the exchange. Only what leaves
 /// exchanges out of traces ([`Exchange::skip`](steeple_core::Exchange::skip)) by their request head goes before it: once
-/// a span is there, skipping has an effect on held exchanges alone (see [`Keep`]).
+/// a span is there, skipping affects held exchanges alone (see [`TailSampling`]).
 #[derive(Clone)]
 pub struct Trace(Arc<observer::Inner>);

@@ -41,6 +41,7 @@ use crate::{TraceStats, size::size_of_span};
 #[derive(Clone, Debug)]
 #[doc(alias = "keep")]
 #[doc(alias = "tail keep")]
+#[doc(alias = "tail sampling")]
 pub struct TailSampling {
     slow: Duration,
     slow_routes: Vec<(String, Duration)>,
