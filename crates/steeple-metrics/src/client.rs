@@ -11,12 +11,12 @@ use steeple_core::{
 
 use crate::{
     GaugeFamily, GaugeGuard, GrpcType, Metrics, Names,
+    core::Core,
     encode::{Kind, Meta, Source},
     family::Family,
     folded::{Label, MAX_VALUE},
     grpc::{Grpc, Handled},
     layout::Layout,
-    metrics::Core,
     series::{Name, OVERFLOW},
     table::{Table, hash},
 };

@@ -13,14 +13,14 @@ use steeple_core::{Exchange, TraceContext, clock};
 
 use crate::{
     Buckets, BuildError, Metrics,
+    core::Core,
     encode::{Encoder, Kind, Meta, Number, Source},
     folded::{Folded, Label, MAX_VALUE},
     http::Scratch,
+    indicator::Latency,
     layout::{Layout, Scale},
-    metrics::Core,
-    series::{Exemplars, HistogramPlace, Labels, Name, OVERFLOW},
+    series::{Exemplars, HistogramCounts, HistogramPlace, Labels, Name, OVERFLOW},
     shard::Cells,
-    snapshot::Distribution,
     table::{Table, hash},
 };
 
@@ -316,12 +316,12 @@ impl<const N: usize> DurationFamily<N> {
     }
 
     /// The duration that this part of all recorded ones did not exceed: 0.95 for p95. As exact as
-    /// [`RouteSnapshot::quantile`](crate::RouteSnapshot::quantile).
+    /// [`Latency::quantile`](crate::indicator::Latency::quantile).
     pub fn quantile(&self, labels: [&str; N], q: f64) -> Option<Duration> {
         let Data::Histogram { cells, place, .. } = &self.0.series(&labels).data else { return None };
-        let mut distribution = Distribution::default();
-        distribution.add(place, cells);
-        Duration::try_from_secs_f64(distribution.quantile(q)?).ok()
+        let mut counts = HistogramCounts::default();
+        place.read(cells, &mut counts);
+        Latency::from((&place.layout, &counts)).quantile(q)
     }
 
     /// Measures a future, to its end or to where it is dropped.

@@ -20,7 +20,6 @@ use crate::{
     names::Names,
     series::{Exemplars, HistogramPlace, Labels, Name, OVERFLOW},
     shard::Cells,
-    snapshot::{Distribution, RouteSnapshot},
     table::{Table, hash},
 };
 
@@ -264,23 +263,6 @@ impl Grpc {
             let codes = GrpcStatus::all().zip(&rpc.codes).filter_map(|(status, code)| Some((status, code.get()?)));
             let exemplars = codes.flat_map(|(status, code)| code.exemplars.read(u16::from(status.code())));
             out.push(RouteReading::new("", rpc.name.clone(), counts, exemplars.collect(), None));
-        }
-    }
-
-    /// What there is now, by method.
-    pub(crate) fn snapshot(&self, out: &mut Vec<RouteSnapshot>) {
-        for rpc in self.all() {
-            let (mut requests, mut errors, mut latency) = (0_u64, 0_u64, Distribution::default());
-            for (status, code) in GrpcStatus::all().zip(&rpc.codes) {
-                let Some(code) = code.get() else { continue };
-                let handled = code.cells.sum(HANDLED);
-                requests = requests.wrapping_add(handled);
-                if status.is_server_error() {
-                    errors = errors.wrapping_add(handled);
-                }
-                latency.add(&code.duration, &code.cells);
-            }
-            out.push(RouteSnapshot::new("", rpc.name.clone(), requests, errors, latency));
         }
     }
 

@@ -2,11 +2,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accept;
+mod app;
 #[cfg(feature = "axum")]
 mod axum;
-mod beyond;
+mod builder;
 mod client;
 mod collectors;
+mod core;
 mod encode;
 mod error;
 mod family;
@@ -29,30 +31,29 @@ mod route;
 mod rules;
 mod series;
 mod shard;
-mod snapshot;
 pub mod state;
 mod table;
 
 #[cfg(feature = "sqlx")]
-pub use self::beyond::sqlx::SqlxLayer;
+pub use self::app::sqlx::SqlxLayer;
 pub use self::{
-    beyond::{
-        business::Business,
+    app::{
         cache::{Cache, CacheOperation},
         connections::Connections,
         database::{Database, QueryTimer},
     },
+    builder::MetricsBuilder,
     client::{ClientCall, ClientCalls},
+    core::Measure,
     error::BuildError,
     family::{Counter, CounterFamily, DurationFamily, DurationSeries, GaugeFamily, GaugeGuard, SizeFamily, Timer},
     grpc::GrpcType,
     layout::Buckets,
-    metrics::{Measure, Metrics, MetricsBuilder},
+    metrics::Metrics,
     names::Names,
     objective::Objective,
     observer::MetricsState,
     render::Rendered,
     route::{RouteLayer, RouteMetrics, RouteOptions, RouteService},
     rules::Rules,
-    snapshot::{RouteSnapshot, Snapshot, Window},
 };

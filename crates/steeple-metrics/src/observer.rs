@@ -123,11 +123,11 @@ fn may_be_sampled(headers: &HeaderMap) -> bool {
 
 /// An upgraded connection that is open.
 #[cfg(feature = "connection")]
-struct OpenUpgrade(std::sync::Arc<crate::metrics::Core>);
+struct OpenUpgrade(std::sync::Arc<crate::core::Core>);
 
 #[cfg(feature = "connection")]
 impl OpenUpgrade {
-    fn new(core: &std::sync::Arc<crate::metrics::Core>) -> Self {
+    fn new(core: &std::sync::Arc<crate::core::Core>) -> Self {
         core.http.opened(Open::Upgrade);
         Self(std::sync::Arc::clone(core))
     }

@@ -21,7 +21,6 @@ use crate::{
     route::RouteMetrics,
     series::{Exemplars, HistogramPlace, Labels, Name, OVERFLOW},
     shard::Cells,
-    snapshot::{Distribution, RouteSnapshot},
     table::{Table, hash},
 };
 
@@ -418,20 +417,6 @@ impl Http {
             let exemplars = method.statuses().flat_map(|(_, status)| status.exemplars.read(status.key.status));
             let objective = method.options.get().and_then(RouteMetrics::objective);
             out.push(RouteReading::new(method.verb, route.name.clone(), counts, exemplars.collect(), objective));
-        }
-    }
-
-    /// What there is now, by method and route.
-    pub(crate) fn snapshot(&self, out: &mut Vec<RouteSnapshot>) {
-        for (route, method) in self.methods() {
-            let statuses = || method.statuses().map(|(_, status)| status);
-            let requests = statuses().fold(0_u64, |sum, status| sum.wrapping_add(status.cells.sum(REQUESTS)));
-            let mut latency = Distribution::default();
-            for status in statuses() {
-                latency.add(&status.duration, &status.cells);
-            }
-            let errors = method.cells.sum(FAILURES);
-            out.push(RouteSnapshot::new(method.verb, route.name.clone(), requests, errors, latency));
         }
     }
 

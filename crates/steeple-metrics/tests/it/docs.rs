@@ -47,11 +47,6 @@ async fn everything() -> Metrics {
         let client = metrics.client_layer().layer(service_fn(move |_| std::future::ready(answer.clone())));
         let _answered = client.oneshot(call).await;
     }
-    let business = metrics.business();
-    business.user_registered("web");
-    business.user_logged_in("password");
-    business.project_created("kanban");
-    business.task_completed(Duration::from_secs(1));
     metrics.watch_connections(|| steeple_metrics::Connections::new(1, 1, 2));
     metrics.cache().start("get").hit();
     drop(metrics.database().start("select", "users"));

@@ -12,9 +12,9 @@
     reason = "a test that cannot go on has failed; numbers are small and whole"
 )]
 
+mod app;
 mod attack;
 mod axum;
-mod beyond;
 mod calls;
 mod cost;
 mod docs;
@@ -27,6 +27,5 @@ mod otel;
 #[cfg(feature = "push")]
 mod push;
 mod rules;
-mod snapshot;
 mod state;
 mod support;

@@ -1,7 +1,6 @@
-//! Metrics beyond the request. Each group is made when it is first asked for.
+//! What the application does besides answering requests: queries, caches, users. Each group is made at the first call for it.
 
 pub(crate) mod build_info;
-pub(crate) mod business;
 pub(crate) mod cache;
 pub(crate) mod connections;
 pub(crate) mod database;

@@ -45,36 +45,19 @@ fn a_cache_operation_that_nobody_finishes_is_not_lost() {
 }
 
 #[test]
-fn business_counters_have_their_names() {
-    let metrics = Metrics::new().unwrap();
-    assert!(!Page::of(&metrics).text.contains("user_registrations"), "off until somebody asks");
-    let business = metrics.business();
-    business.user_registered("campaign");
-    business.user_logged_in("password");
-    business.project_created("kanban");
-    business.task_completed(Duration::from_hours(2));
-    let page = Page::of(&metrics);
-    assert_eq!(page.value("user_registrations_total", r#"source="campaign""#), 1.0);
-    assert_eq!(page.value("user_logins_total", r#"method="password""#), 1.0);
-    assert_eq!(page.value("projects_created_total", r#"type="kanban""#), 1.0);
-    assert_eq!(page.value("tasks_completed_total", ""), 1.0);
-    assert_eq!(page.value("task_completion_duration_seconds_sum", ""), 7200.0);
-}
-
-#[test]
 fn what_the_team_has_already_stays_theirs() {
     let registry = Registry::new();
-    let theirs = prometheus::IntCounter::new("user_logins_total", "Theirs.").unwrap();
+    let theirs = prometheus::IntCounter::new("cache_operations_total", "Theirs.").unwrap();
     registry.register(Box::new(theirs.clone())).unwrap();
     let start = prometheus::Gauge::new("process_start_time_seconds", "Theirs.").unwrap();
     registry.register(Box::new(start)).unwrap();
     let metrics = Metrics::builder().registry(registry).build().unwrap();
     theirs.inc_by(3);
-    metrics.business().user_logged_in("password");
-    metrics.business().user_registered("web");
+    metrics.cache().start("get").hit();
+    drop(metrics.database().start("select", "users"));
     let page = Page::of(&metrics);
-    assert_eq!(page.value("user_logins_total", ""), 3.0);
-    assert_eq!(page.value("user_registrations_total", r#"source="web""#), 1.0);
+    assert_eq!(page.value("cache_operations_total", ""), 3.0);
+    assert_eq!(page.value("database_query_duration_seconds_count", r#"operation="select",table="users""#), 1.0);
     assert_eq!(page.value("process_start_time_seconds", ""), 0.0);
 }
 

@@ -1,0 +1,312 @@
+use std::{
+    sync::{Arc, Mutex, OnceLock, RwLock},
+    time::Duration,
+};
+
+use prometheus::Registry;
+use steeple_core::clock;
+use steeple_scrub::Scrubber;
+
+use crate::{
+    Buckets, BuildError, GrpcType, Measure, Metrics, Names,
+    app::{build_info::BuildInfo, process::Process, users::ActiveUsers},
+    client::CallOptions,
+    core::Core,
+    encode::Source,
+    folded::Folded,
+    grpc::Grpc,
+    http::{Http, HttpOptions, Limits},
+    indicator::{Grid, ResourceFamilies, ResourceOptions},
+    layout::{Layout, Scale},
+    metrics::Inner,
+    registry,
+    series::Name,
+};
+
+/// Options for [`Metrics`].
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until they are built"]
+pub struct MetricsBuilder {
+    registry: Option<Registry>,
+    merged: Vec<Registry>,
+    names: Names,
+    scheme: Name,
+    measure: Measure,
+    buckets: Buckets,
+    size_buckets: Buckets,
+    native: bool,
+    limits: Limits,
+    max_grpc_methods: usize,
+    known_routes: Vec<Name>,
+    grpc_methods: Vec<(Name, GrpcType)>,
+    max_family_series: usize,
+    calls: CallOptions,
+    active_users: Option<Duration>,
+    process: bool,
+    resources: ResourceOptions,
+    build: Option<(String, String)>,
+    scrubber: Scrubber,
+    #[cfg(feature = "otel")]
+    meter: Option<opentelemetry::metrics::Meter>,
+}
+
+impl Default for MetricsBuilder {
+    fn default() -> Self {
+        Self {
+            registry: None,
+            merged: Vec::new(),
+            names: Names::Classic,
+            scheme: "http".into(),
+            measure: Measure::Everything,
+            buckets: Buckets::opentelemetry(),
+            size_buckets: Buckets::sizes(),
+            native: true,
+            limits: Limits { routes: 1000, series: 10_000 },
+            max_grpc_methods: 500,
+            known_routes: Vec::new(),
+            grpc_methods: Vec::new(),
+            max_family_series: 200,
+            calls: CallOptions::default(),
+            active_users: Some(Duration::from_secs(300)),
+            process: true,
+            resources: ResourceOptions::default(),
+            build: None,
+            scrubber: Scrubber::default(),
+            #[cfg(feature = "otel")]
+            meter: None,
+        }
+    }
+}
+
+impl MetricsBuilder {
+    /// The registry that the metrics live in; a prefix or labels of its own are kept. Default: one of their own.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Another registry whose families appear in the same answer. May be called again.
+    pub fn merge(mut self, registry: Registry) -> Self {
+        self.merged.push(registry);
+        self
+    }
+
+    /// Which names the request metrics have. Default: the classic ones.
+    pub fn names(mut self, names: Names) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// The value of OpenTelemetry's label `url_scheme`. Default: `http`.
+    ///
+    /// It is a setting because behind a proxy only headers would tell, and those are the client's.
+    pub fn url_scheme(mut self, scheme: &'static str) -> Self {
+        self.scheme = scheme.into();
+        self
+    }
+
+    /// Which routes are measured. Default: everything.
+    pub fn measure(mut self, measure: Measure) -> Self {
+        self.measure = measure;
+        self
+    }
+
+    /// Classic buckets of durations, in seconds. Default: [`Buckets::opentelemetry`].
+    pub fn buckets(mut self, buckets: Buckets) -> Self {
+        self.buckets = buckets;
+        self
+    }
+
+    /// Classic buckets of sizes, in bytes. Default: [`Buckets::sizes`].
+    pub fn size_buckets(mut self, buckets: Buckets) -> Self {
+        self.size_buckets = buckets;
+        self
+    }
+
+    /// Keeps no native histograms: a twelfth of the memory, and quantiles no finer than the classic buckets.
+    pub fn classic_histograms_only(mut self) -> Self {
+        self.native = false;
+        self
+    }
+
+    /// Most routes that are told apart. Default: 1,000. Half of them are kept for templates that were there before any
+    /// request: the router's own, and texts known at compile time.
+    pub fn max_routes(mut self, routes: usize) -> Self {
+        self.limits.routes = routes;
+        self
+    }
+
+    /// Most series of one family. Default: 10,000. Every route has room for 8 of its own beside that.
+    pub fn max_series(mut self, series: usize) -> Self {
+        self.limits.series = series;
+        self
+    }
+
+    /// Most gRPC methods that are told apart. Default: 500.
+    pub fn max_grpc_methods(mut self, methods: usize) -> Self {
+        self.max_grpc_methods = methods;
+        self
+    }
+
+    /// Routes that have their place from the start, whatever comes.
+    pub fn known_routes<R: Into<String>>(mut self, routes: impl IntoIterator<Item = R>) -> Self {
+        self.known_routes.extend(routes.into_iter().map(|route| Name::from(route.into())));
+        self
+    }
+
+    /// A gRPC method, `pkg.Service/Method`, that has its place from the start, and what the label `grpc_type` says of it.
+    pub fn grpc_method(mut self, method: impl Into<String>, kind: GrpcType) -> Self {
+        self.grpc_methods.push((method.into().into(), kind));
+        self
+    }
+
+    /// Most series of each family about anything but requests: queries, caches, the application's own. Default: 200.
+    pub fn max_family_series(mut self, series: usize) -> Self {
+        self.max_family_series = series;
+        self
+    }
+
+    /// Most hosts that outgoing calls tell apart, beside [known ones](Self::known_servers). Default: 100.
+    pub fn max_servers(mut self, servers: usize) -> Self {
+        self.calls.max_servers = servers;
+        self
+    }
+
+    /// Hosts that outgoing calls go to and that have their place from the start, whatever comes.
+    pub fn known_servers<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.calls.known_servers.extend(hosts.into_iter().map(|host| host.into().to_ascii_lowercase().into()));
+        self
+    }
+
+    /// Over how long users count as active. Default: 5 minutes. 12 KiB of memory, however many users there are, and a standard
+    /// error of 2.3 %.
+    pub fn active_users(mut self, window: Duration) -> Self {
+        self.active_users = Some(window);
+        self
+    }
+
+    /// Does not look at who the users are.
+    pub fn without_active_users(mut self) -> Self {
+        self.active_users = None;
+        self
+    }
+
+    /// Says nothing of the process. By default it does, on Linux, unless the registry has such metrics already.
+    pub fn without_process(mut self) -> Self {
+        self.process = false;
+        self
+    }
+
+    /// Where processor, memory and disk are read. Default: the machine's own files, and the disk of the working directory.
+    pub fn resources(mut self, resources: ResourceOptions) -> Self {
+        self.resources = resources;
+        self
+    }
+
+    /// What `build_info` says. Default: there is no such metric.
+    pub fn build_info(mut self, service: impl Into<String>, version: impl Into<String>) -> Self {
+        self.build = Some((service.into(), version.into()));
+        self
+    }
+
+    /// Scrubs label values, once, when a series is made. Default: [`Scrubber::default`].
+    pub fn scrubber(mut self, scrubber: Scrubber) -> Self {
+        self.scrubber = scrubber;
+        self
+    }
+
+    /// Records through the OpenTelemetry SDK as well, by this meter: `http.server.request.duration` and its like, and every
+    /// other metric by its own name. The SDK sends them wherever it is told to. Default: it hears nothing.
+    ///
+    /// Each exchange then pays for the SDK's recording too, some hundred nanoseconds and a few allocations.
+    #[cfg(feature = "otel")]
+    pub fn meter(mut self, meter: opentelemetry::metrics::Meter) -> Self {
+        self.meter = Some(meter);
+        self
+    }
+
+    /// Checks everything and registers the families.
+    ///
+    /// # Errors
+    /// [`BuildError::is_bounds`] for unusable buckets; [`BuildError::is_name_taken`] when the registry has a family of
+    /// one of these names already.
+    pub fn build(mut self) -> Result<Metrics, BuildError> {
+        let latency = Arc::new(Layout::new(&self.buckets, Scale::Seconds, self.native)?);
+        let sizes = Arc::new(Layout::new(&self.size_buckets, Scale::Bytes, self.native)?);
+        let folded = Arc::new(Folded::new(self.scrubber));
+        let http = Arc::new(Http::new(HttpOptions {
+            names: self.names,
+            scheme: self.scheme,
+            limits: self.limits,
+            latency: Arc::clone(&latency),
+            sizes: Arc::clone(&sizes),
+            known_routes: self.known_routes,
+            folded: Arc::clone(&folded),
+        }));
+        let (max, known) = (self.max_grpc_methods, self.grpc_methods);
+        self.calls = CallOptions {
+            names: self.names,
+            sizes: Some(Arc::clone(&sizes)),
+            max_grpc_methods: max,
+            grpc_methods: known.clone(),
+            ..self.calls
+        };
+        let grpc = Arc::new(Grpc::new(self.names, Arc::clone(&latency), max, known, Arc::clone(&folded)));
+        let core = Arc::new(Core {
+            http: Arc::clone(&http),
+            grpc: Arc::clone(&grpc),
+            measure: self.measure,
+            folded,
+            collector_panics: Arc::default(),
+            #[cfg(feature = "otel")]
+            otel: self.meter.map(|meter| crate::otel::Otel::new(meter, &latency, &sizes)),
+            users: self.active_users.map(|window| Arc::new(ActiveUsers::new(window))),
+            grid: Grid::new(Arc::clone(&latency)),
+            resources: Arc::new(self.resources),
+            latency,
+            native: self.native,
+            started: clock::now(),
+            max_family_series: self.max_family_series,
+            calls: self.calls,
+        });
+        let registry = self.registry.unwrap_or_default();
+        let own: [Arc<dyn Source>; 4] =
+            [http, grpc, Arc::clone(&core.folded) as _, Arc::clone(&core.collector_panics) as _];
+        for (place, source) in own.iter().enumerate() {
+            registry::register(&registry, core.id(), Arc::clone(source), place == 0)?;
+            #[cfg(feature = "otel")]
+            if let Some(otel) = &core.otel {
+                otel.watch(source);
+            }
+        }
+        let users = core.users.clone();
+        let metrics = Metrics(Arc::new(Inner {
+            core,
+            registry,
+            naming: OnceLock::new(),
+            merged: self.merged,
+            sources: RwLock::new(own.to_vec()),
+            cache: OnceLock::new(),
+            database: OnceLock::new(),
+            pools: OnceLock::new(),
+            warned: Mutex::default(),
+            history: OnceLock::new(),
+            client: OnceLock::new(),
+            #[cfg(feature = "push")]
+            pushes: OnceLock::new(),
+            #[cfg(feature = "tokio-runtime")]
+            runtime: OnceLock::new(),
+        }));
+        if let Some(users) = users {
+            metrics.add_or_yield("active users", &[users as _]);
+        }
+        if let Some((service, version)) = self.build {
+            metrics.add_or_yield("build", &[Arc::new(BuildInfo { service, version }) as _]);
+        }
+        if self.process {
+            let resources = ResourceFamilies(Arc::clone(&metrics.0.core.resources));
+            metrics.add_or_yield("process", &[Arc::new(Process) as _, Arc::new(resources) as _]);
+        }
+        Ok(metrics)
+    }
+}

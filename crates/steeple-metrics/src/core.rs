@@ -1,0 +1,52 @@
+//! The hot state: what a request's path touches, and how it was configured.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::{
+    app::users::ActiveUsers,
+    client::CallOptions,
+    collectors::CollectorPanics,
+    folded::Folded,
+    grpc::Grpc,
+    http::Http,
+    indicator::{Grid, ResourceOptions},
+    layout::Layout,
+};
+
+/// What a request's path touches.
+pub(crate) struct Core {
+    pub(crate) http: Arc<Http>,
+    pub(crate) grpc: Arc<Grpc>,
+    pub(crate) measure: Measure,
+    pub(crate) folded: Arc<Folded>,
+    pub(crate) collector_panics: Arc<CollectorPanics>,
+    pub(crate) users: Option<Arc<ActiveUsers>>,
+    #[cfg(feature = "otel")]
+    pub(crate) otel: Option<crate::otel::Otel>,
+    /// The buckets of durations that nobody gave buckets of their own.
+    pub(crate) latency: Arc<Layout>,
+    /// The cells that durations of all requests are added up in.
+    pub(crate) grid: Grid,
+    pub(crate) resources: Arc<ResourceOptions>,
+    pub(crate) native: bool,
+    pub(crate) started: Instant,
+    pub(crate) max_family_series: usize,
+    pub(crate) calls: CallOptions,
+}
+
+impl Core {
+    /// Tells one suite of metrics from another.
+    pub(crate) fn id(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+}
+
+/// Which routes are measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Measure {
+    /// All but those that [opted out](crate::RouteOptions::unmeasured).
+    #[default]
+    Everything,
+    /// Those alone that [opted in](crate::RouteOptions::measured).
+    OptedIn,
+}
