@@ -8,7 +8,6 @@
     clippy::float_cmp,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
     reason = "a test that cannot go on has failed; numbers are small and whole"
 )]
 
