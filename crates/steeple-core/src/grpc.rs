@@ -409,7 +409,7 @@ mod tests {
 
     fn read(kind: Kind, body: &[u8], size: usize) -> Answer {
         let mut answer = Answer::of(&HeaderMap::new(), kind);
-        body.chunks(size).for_each(|mut part| answer.frames.read(&mut part));
+        body.chunks(size).for_each(|part| answer.frames.read(&part));
         answer
     }
 
@@ -438,6 +438,6 @@ mod tests {
     fn a_statuss_message_is_decoded_and_bounded() {
         assert_eq!(readable(b"caf%C3%A9 %"), Some("caf\u{e9} %".into()));
         assert_eq!(readable(b"  "), None);
-        assert_eq!(readable(&[b'x'; 100_000]).unwrap().len(), MAX_MESSAGE);
+        assert_eq!(readable(&vec![b'x'; 100_000]).unwrap().len(), MAX_MESSAGE);
     }
 }

@@ -21,6 +21,7 @@ mod outcome;
 mod panic_hook;
 mod peer;
 mod request_id;
+mod route;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 pub mod text;
@@ -44,6 +45,7 @@ pub use self::{
     panic_hook::{PanicReport, forward_panics, notice_panics, report_panics},
     peer::Peer,
     request_id::{RequestId, RequestIds, X_REQUEST_ID},
+    route::{MAX_ROUTES, RouteId, Routes},
     trace_context::{SpanId, TraceContext, TraceId},
     user::{Privacy, User, VisibleAddress, truncate_address},
 };

@@ -119,13 +119,12 @@ pub(crate) trait Watching {
     fn complete(&mut self);
 }
 
+/// What a body answers to a poll.
+pub(crate) type Polled<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
+
 /// Polls a body for its next frame, and tells whoever watches it. An error is left to the caller.
 #[inline]
-pub(crate) fn poll_frame<B: Body>(
-    mut body: Pin<&mut B>,
-    watch: &mut impl Watching,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+pub(crate) fn poll_frame<B: Body>(mut body: Pin<&mut B>, watch: &mut impl Watching, cx: &mut Context<'_>) -> Polled<B> {
     let (frame, is_last) = ready!(watch.during_poll(|| {
         let frame = ready!(body.as_mut().poll_frame(cx));
         // The body need not be polled again after trailers or once the length is used up: this can be the last call.

@@ -125,8 +125,10 @@ impl fmt::Display for RequestId {
 #[must_use = "an observer does nothing until a layer gets it"]
 pub struct RequestIds {
     trust_client: bool,
-    accept: Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>,
+    accept: Option<Arc<Accept>>,
 }
+
+type Accept = dyn Fn(&str) -> bool + Send + Sync;
 
 impl RequestIds {
     /// Takes a client's id if it is short and plain.

@@ -156,7 +156,7 @@ mod tests {
             let kept = cut(&text, max);
             prop_assert!(kept.len() <= max && text.starts_with(kept));
             let next = text[kept.len()..].chars().next();
-            prop_assert!(next.is_none_or(|next| kept.len() + next.len_utf8() > max));
+            prop_assert!(next.is_none_or(|next| kept.len().saturating_add(next.len_utf8()) > max));
         }
     }
 }

@@ -174,11 +174,11 @@ mod tests {
 
     impl Carry for Adds {
         fn enter(&self) {
-            SEEN.set(SEEN.get() + self.0);
+            SEEN.set(SEEN.get().wrapping_add(self.0));
         }
 
         fn exit(&self) {
-            SEEN.set(SEEN.get() - self.0);
+            SEEN.set(SEEN.get().wrapping_sub(self.0));
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -30,6 +30,7 @@ use crate::{
     clock,
     grpc::Kind,
     name::{known_method, rpc_from_path},
+    route::RouteId,
     user::truncate_address,
 };
 
@@ -72,6 +73,8 @@ struct Inner {
     privacy: OnceLock<Arc<dyn Privacy>>,
     rule: OnceLock<Text>,
     routes: Routes,
+    /// [`NO_ROUTE_ID`] until somebody asks.
+    route_id: AtomicU32,
     /// Which of the notes there are: most exchanges have none, and then nobody takes the lock to read them.
     noted: AtomicU8,
     notes: Mutex<Notes>,
@@ -110,6 +113,9 @@ enum Note {
     Address = 4,
     Rare = 8,
 }
+
+/// Above every number of a route.
+const NO_ROUTE_ID: u32 = u32::MAX;
 
 /// The length of a request body that declares none and that nobody counts.
 const UNKNOWN_LENGTH: u64 = u64::MAX;
@@ -314,6 +320,19 @@ impl Exchange {
         self.0.routes.get()
     }
 
+    /// The number of the route, learned once: for what is kept per route, see [`Routes`](crate::Routes). `None` when no
+    /// router has told, or there are too many routes.
+    #[inline]
+    pub fn route_id(&self) -> Option<RouteId> {
+        let known = self.0.route_id.load(Ordering::Relaxed);
+        if let Ok(index) = u16::try_from(known) {
+            return Some(RouteId::from_index(index));
+        }
+        let id = RouteId::of(self.route()?)?;
+        self.0.route_id.store(id.to_index().into(), Ordering::Relaxed);
+        Some(id)
+    }
+
     /// Tells the template of the route that matched, as routers and layers inside of them do.
     ///
     /// The first one stays, so that an error page routed again does not rename the request; but a template that ends
@@ -322,6 +341,7 @@ impl Exchange {
     pub fn report_route(&self, template: impl Into<Text>) {
         if !self.has_ended() && self.0.grpc.is_none() {
             self.0.routes.report(template.into());
+            self.0.route_id.store(NO_ROUTE_ID, Ordering::Relaxed);
         }
     }
 

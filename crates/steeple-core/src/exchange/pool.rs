@@ -65,6 +65,7 @@ impl Inner {
             privacy: OnceLock::new(),
             rule: OnceLock::new(),
             routes: Routes::new(None),
+            route_id: super::NO_ROUTE_ID.into(),
             noted: 0.into(),
             notes: Mutex::default(),
         }
@@ -93,6 +94,7 @@ impl Inner {
             privacy,
             rule,
             routes,
+            route_id,
             noted,
             notes,
         } = self;
@@ -113,6 +115,7 @@ impl Inner {
         *privacy = OnceLock::new();
         *rule = OnceLock::new();
         *routes = Routes::new(None);
+        *route_id.get_mut() = super::NO_ROUTE_ID;
         if std::mem::take(noted.get_mut()) != 0 {
             *notes.get_mut().unwrap_or_else(PoisonError::into_inner) = Notes::default();
         }

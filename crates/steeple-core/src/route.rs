@@ -1,0 +1,212 @@
+//! Routes by number: what is kept for each route is found by an index instead of a look-up by its text.
+
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    fmt,
+    sync::{OnceLock, PoisonError, RwLock},
+};
+
+use crate::Text;
+
+/// Most routes that have a number in one process.
+pub const MAX_ROUTES: usize = 4096;
+
+/// Room that texts which are made while the program runs may take, so that they never shut out a router's own.
+const MAX_MADE: usize = MAX_ROUTES / 2;
+
+const CHUNK: usize = 64;
+
+/// The number of a route's template in this process: small, dense, the same for equal templates, never given twice.
+///
+/// See [`Exchange::route_id`](crate::Exchange::route_id) and [`Routes`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouteId(u16);
+
+impl RouteId {
+    /// The number of a template. `None` when 4,096 templates have one, or 2,048 that were made while the program ran and
+    /// this is another of those: keep these together under one name.
+    ///
+    /// Cost: for a text that this thread asked for before, a comparison; else a look-up.
+    pub fn of(template: &Text) -> Option<Self> {
+        let text = template.as_str();
+        let slot = text.as_ptr().addr().wrapping_shr(3).wrapping_add(text.len()) % CHUNK;
+        let remembered = RECENT.try_with(|recent| recent.get(slot).map(Cell::get)).ok().flatten();
+        // A text at the same place may be another one by now: what it says decides.
+        if let Some(Some(id)) = remembered
+            && id.template().is_some_and(|known| known.as_str() == text)
+        {
+            return Some(id);
+        }
+        let id = look_up(template)?;
+        let _ending = RECENT.try_with(|recent| recent.get(slot).map(|place| place.set(Some(id))));
+        Some(id)
+    }
+
+    /// The template.
+    pub fn template(self) -> Option<&'static Text> {
+        TEMPLATES.get(self.index())?.get()
+    }
+
+    /// The number, from 0 on, below [`MAX_ROUTES`].
+    pub fn index(self) -> usize {
+        self.0.into()
+    }
+
+    pub(crate) fn from_index(index: u16) -> Self {
+        Self(index)
+    }
+
+    pub(crate) fn to_index(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Debug for RouteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RouteId({}, {:?})", self.0, self.template())
+    }
+}
+
+thread_local! {
+    static RECENT: [Cell<Option<RouteId>>; CHUNK] = const { [const { Cell::new(None) }; CHUNK] };
+}
+
+static TEMPLATES: [OnceLock<Text>; MAX_ROUTES] = [const { OnceLock::new() }; MAX_ROUTES];
+static NUMBERS: OnceLock<RwLock<Numbers>> = OnceLock::new();
+
+#[derive(Default)]
+struct Numbers {
+    by_text: HashMap<Box<str>, u16>,
+    made: usize,
+}
+
+#[cold]
+fn look_up(template: &Text) -> Option<RouteId> {
+    let numbers = NUMBERS.get_or_init(RwLock::default);
+    let known = numbers.read().unwrap_or_else(PoisonError::into_inner).by_text.get(template.as_str()).copied();
+    if let Some(number) = known {
+        return Some(RouteId(number));
+    }
+    let mut numbers = numbers.write().unwrap_or_else(PoisonError::into_inner);
+    if let Some(number) = numbers.by_text.get(template.as_str()) {
+        return Some(RouteId(*number));
+    }
+    if !template.is_fixed() && numbers.made >= MAX_MADE {
+        return None;
+    }
+    let number = u16::try_from(numbers.by_text.len()).ok()?;
+    // A copy: a router's own text would keep the router's memory.
+    let _first = TEMPLATES.get(usize::from(number))?.set(Text::configured(template.as_str()));
+    numbers.by_text.insert(template.as_str().into(), number);
+    if !template.is_fixed() {
+        numbers.made = numbers.made.saturating_add(1);
+    }
+    Some(RouteId(number))
+}
+
+/// One `T` for each route, made when the route is first asked for and kept as long as this. Reading takes no lock.
+///
+/// # Examples
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use steeple_core::{RouteId, Routes, Text};
+///
+/// let counts = Routes::<AtomicU64>::new();
+/// let id = RouteId::of(&Text::from_static("/users/{id}")).unwrap();
+/// counts.get_or_init(id, AtomicU64::default).fetch_add(1, Ordering::Relaxed);
+/// assert_eq!(counts.get(id).unwrap().load(Ordering::Relaxed), 1);
+/// ```
+pub struct Routes<T> {
+    chunks: [OnceLock<Box<[OnceLock<T>; CHUNK]>>; MAX_ROUTES / CHUNK],
+}
+
+impl<T> Routes<T> {
+    /// Nothing for any route. Allocates per 64 routes, as they are asked for.
+    pub const fn new() -> Self {
+        Self { chunks: [const { OnceLock::new() }; MAX_ROUTES / CHUNK] }
+    }
+
+    /// What there is for this route.
+    #[inline]
+    pub fn get(&self, id: RouteId) -> Option<&T> {
+        self.chunks.get(id.index() / CHUNK)?.get()?.get(id.index() % CHUNK)?.get()
+    }
+
+    /// What there is for this route, made now if there is nothing yet.
+    ///
+    /// # Panics
+    /// When `make` does.
+    #[inline]
+    pub fn get_or_init(&self, id: RouteId, make: impl FnOnce() -> T) -> &T {
+        #[expect(clippy::indexing_slicing, reason = "an index is below `MAX_ROUTES`, and the rest of it below `CHUNK`")]
+        let place = &self.chunks[id.index() / CHUNK].get_or_init(|| Box::new([const { OnceLock::new() }; CHUNK]))
+            [id.index() % CHUNK];
+        place.get_or_init(make)
+    }
+
+    /// All that there is, in the order of the routes' numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (RouteId, &T)> {
+        let places =
+            self.chunks.iter().zip((0_u16..).step_by(CHUNK)).filter_map(|(chunk, first)| Some((chunk.get()?, first)));
+        places.flat_map(|(chunk, first)| {
+            chunk.iter().zip(first..).filter_map(|(place, number)| Some((RouteId(number), place.get()?)))
+        })
+    }
+}
+
+impl<T> Default for Routes<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Routes<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::Exchange;
+
+    #[test]
+    fn equal_templates_have_one_number_on_every_thread_and_made_ones_leave_room() {
+        let ids =
+            |_| (0..100).map(|n| RouteId::of(&Text::configured(format!("/one/{n}"))).unwrap()).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..4).map(|n| std::thread::spawn(move || ids(n))).collect();
+        let all: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert!(all.iter().all(|ids| *ids == all[0]));
+        assert_eq!(all[0].iter().collect::<HashSet<_>>().len(), 100);
+        assert_eq!(all[0][7].template().unwrap().as_str(), "/one/7");
+        let made = (0..MAX_ROUTES).filter_map(|n| RouteId::of(&Text::from(format!("/made/{n}")))).count();
+        assert!(made <= MAX_MADE && made > 0, "{made}");
+        assert!(RouteId::of(&Text::from_static("/the/routers/own")).is_some());
+        assert!(RouteId::of(&Text::from(String::from("/one/7"))).is_some(), "what is known is known");
+    }
+
+    #[test]
+    fn an_exchange_learns_its_routes_number_and_learns_anew_when_the_route_changes() {
+        let exchange = Exchange::detached();
+        assert_eq!(exchange.route_id(), None);
+        exchange.report_route("/a/{*rest}");
+        let first = exchange.route_id().unwrap();
+        assert_eq!((first.template().unwrap().as_str(), exchange.route_id()), ("/a/{*rest}", Some(first)));
+        exchange.report_route("/a/b/{id}");
+        assert_eq!(exchange.route_id().unwrap().template().unwrap().as_str(), "/a/b/{id}");
+    }
+
+    #[test]
+    fn each_route_has_what_was_made_for_it() {
+        let routes = Routes::new();
+        let ids = ["/x", "/y"].map(|text| RouteId::of(&Text::from_static(text)).unwrap());
+        assert_eq!(routes.get(ids[0]), None);
+        assert_eq!((routes.get_or_init(ids[0], || 1), routes.get_or_init(ids[1], || 2)), (&1, &2));
+        assert_eq!(routes.get_or_init(ids[0], || 3), &1);
+        assert_eq!(routes.iter().map(|(_, value)| *value).sum::<i32>(), 3);
+    }
+}
