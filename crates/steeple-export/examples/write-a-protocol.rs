@@ -1,7 +1,6 @@
 //! A protocol for a receiver that takes one measurement a line, against one that answers 429 and 413, resets the connection, and
-//! meets a panic in `encode`. Each measurement ends in exactly one count.
-//!
-//! `cargo run -p steeple-export --features test-util --example write-a-protocol`
+//! meets a panic in `encode`: `cargo run -p steeple-export --features test-util --example write-a-protocol`
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a program shows what it does")]
 
 use std::{
     error::Error,
@@ -19,7 +18,6 @@ use steeple_scrub::{Scrubbed, Scrubber};
 /// One measurement a line, as `name value`.
 struct Lines(Endpoint);
 
-/// The bug that every exporter has at some time: here it shows once.
 static BUG: AtomicBool = AtomicBool::new(true);
 
 impl Protocol for Lines {
@@ -27,7 +25,7 @@ impl Protocol for Lines {
     type Ready = (String, f64);
 
     fn size((name, _): &Self::Item) -> usize {
-        name.len() + 32
+        name.len().saturating_add(32)
     }
 
     fn scrub(&mut self, item: Self::Item) -> Scrubbed<Self::Ready> {
@@ -35,8 +33,8 @@ impl Protocol for Lines {
     }
 
     fn encode(&mut self, batch: &[Scrubbed<Self::Ready>]) -> Result<Request, Reason> {
-        let is_buggy = batch.iter().any(|line| line.0 == "bug") && BUG.swap(false, Ordering::Relaxed);
-        assert!(!is_buggy, "a bug in `encode`");
+        let is_buggy = batch.iter().any(|line| line.0 == "bug");
+        assert!(!is_buggy || !BUG.swap(false, Ordering::Relaxed), "a bug that shows once");
         let mut body = String::new();
         for line in batch {
             body.extend([&*line.0, " ", &line.1.to_string(), "\n"]);
@@ -46,11 +44,8 @@ impl Protocol for Lines {
 
     fn judge(&mut self, response: &Response, _batch: &[Scrubbed<Self::Ready>]) -> Answer {
         // 400 means that one of the lines is wrong, and not which.
-        if response.status == StatusCode::BAD_REQUEST {
-            Answer::Bisect(response.reason())
-        } else {
-            Answer::of(response)
-        }
+        let is_wrong = response.status == StatusCode::BAD_REQUEST;
+        if is_wrong { Answer::Bisect(response.reason()) } else { Answer::of(response) }
     }
 }
 
@@ -71,13 +66,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     for name in ["one", "two", "wrong", "password=hunter2", "five", "bug", "seven", "eight", "nine"] {
         pipeline.push((name.to_owned(), 1.5));
     }
-    let report = pipeline.shutdown(Instant::now() + Duration::from_secs(30));
+    let now = Instant::now();
+    let report = pipeline.shutdown(now.checked_add(Duration::from_secs(30)).unwrap_or(now));
     let stats = pipeline.stats();
     println!("{} arrived, {} dropped, {} left", report.exported, report.dropped, report.left);
     for reason in DropReason::ALL.into_iter().filter(|reason| stats.dropped(*reason) > 0) {
         println!("  {reason}: {}", stats.dropped(reason));
     }
-    let last = receiver.received().pop().ok_or("nothing arrived")?;
-    println!("{} requests, the last: {}", receiver.received().len(), String::from_utf8(last.body)?.trim());
+    println!("{} requests", receiver.received().len());
     Ok(())
 }
