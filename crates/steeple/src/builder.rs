@@ -16,6 +16,7 @@ use crate::{
     options::{Connections, Ending},
     own_metrics,
     shutdown::{Shutdown, Tasks},
+    sink::Sinks,
     steeple::Inner,
     summary::Summary,
 };
@@ -333,7 +334,7 @@ impl SteepleBuilder {
         let request_ids = self.request_ids.or_accept(move |id| id_scrubber.text(id).is_clean());
         let mut setup = Setup::new(&service, &self.scrubber, &metrics);
         let (running, integrations) = self.integrations.start(&mut setup)?;
-        let Setup { mut own, sinks, mut warnings, lines_as_events, started, .. } = setup;
+        let Setup { mut own, sinks, counted, mut warnings, lines_as_events, started, .. } = setup;
         let set_up = self.log_setup.set_up(&service, &self.scrubber, &running, &metrics)?;
         warnings.extend(set_up.warnings);
         let handle = set_up.guard.as_ref().map(LogGuard::handle);
@@ -358,13 +359,14 @@ impl SteepleBuilder {
         }
         own_metrics::add(&mut own, handle, log.clone());
         own.register(metrics.registry());
+        own_metrics::count_sinks(metrics.registry(), counted);
         let summary = Summary::new(service, set_up.summary, trust, integrations, warnings);
         Ok(Steeple::new(Inner {
             layer: SteepleLayer::new(running.observe(request_ids, naming, users, log, metrics)),
             running,
             started,
             guard: set_up.guard,
-            sinks,
+            sinks: Sinks(sinks),
             summary,
             checks: self.checks,
             shutdown: Shutdown::default(),

@@ -2,11 +2,14 @@
 //!
 //! Counts are kept where they arise and are read at each scrape.
 
+use std::sync::Arc;
+
 use prometheus::{
-    IntCounterVec, Opts, Registry,
+    Gauge, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
+use steeple_export::{DropReason, Sink};
 use steeple_log::{Log, LogHandle};
 
 /// Adds what is counted without any integration.
@@ -61,6 +64,83 @@ impl OwnMetrics {
     }
 }
 
+/// Counts what all sinks do, if there are any: `steeple_export_…{sink}`.
+pub(crate) fn count_sinks(registry: &Registry, sinks: Vec<Arc<dyn Sink>>) {
+    if sinks.is_empty() {
+        return;
+    }
+    // Fails for invalid names; these are ours, and tests read them.
+    if let Ok(collector) = SinkCounts::new(sinks) {
+        let _there_already = registry.register(Box::new(collector));
+    }
+}
+
+/// The numbers of all sinks.
+struct SinkCounts {
+    sinks: Vec<Arc<dyn Sink>>,
+    items: IntCounterVec,
+    dropped: IntCounterVec,
+    queued: IntGaugeVec,
+    queued_bytes: IntGaugeVec,
+    delay: Gauge,
+}
+
+impl SinkCounts {
+    fn new(sinks: Vec<Arc<dyn Sink>>) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str, label| IntCounterVec::new(Opts::new(name, help), &["sink", label]);
+        let gauge = |name: &str, help: &str| IntGaugeVec::new(Opts::new(name, help), &["sink"]);
+        Ok(Self {
+            sinks,
+            items: counter(
+                "steeple_export_items_total",
+                "Items that a sink was given, by what became of them.",
+                "result",
+            )?,
+            dropped: counter(
+                "steeple_export_dropped_total",
+                "Items that a sink did not deliver, by reason.",
+                "reason",
+            )?,
+            queued: gauge("steeple_export_queue_items", "Items that wait in a sink's queue.")?,
+            queued_bytes: gauge("steeple_export_queue_bytes", "Bytes that wait in a sink's queue.")?,
+            delay: Gauge::new(
+                "steeple_export_loop_delay_seconds",
+                "The longest time since the last scrape for which something blocked the export thread.",
+            )?,
+        })
+    }
+
+    fn families(&self) -> [&dyn Collector; 5] {
+        [&self.items, &self.dropped, &self.queued, &self.queued_bytes, &self.delay]
+    }
+}
+
+impl Collector for SinkCounts {
+    fn desc(&self) -> Vec<&Desc> {
+        self.families().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let gauged = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        for sink in &self.sinks {
+            let (name, stats) = (sink.name(), sink.stats());
+            raise(&self.items.with_label_values(&[name, "exported"]), stats.exported);
+            raise(&self.items.with_label_values(&[name, "dropped"]), stats.dropped_total());
+            for reason in DropReason::ALL {
+                raise(&self.dropped.with_label_values(&[name, reason.as_str()]), stats.dropped(reason));
+            }
+            self.queued.with_label_values(&[name]).set(gauged(stats.queued_items));
+            self.queued_bytes.with_label_values(&[name]).set(gauged(stats.queued_bytes));
+        }
+        self.delay.set(steeple_export::loop_delay().as_secs_f64());
+        self.families().into_iter().flat_map(Collector::collect).collect()
+    }
+}
+
+fn raise(counter: &IntCounter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
+}
+
 struct Own {
     counters: IntCounterVec,
     is_labelled: bool,
@@ -75,8 +155,7 @@ impl Collector for Own {
     fn collect(&self) -> Vec<MetricFamily> {
         for (label, count) in (self.read)() {
             let labels: &[&str] = if self.is_labelled { &[&label] } else { &[] };
-            let counter = self.counters.with_label_values(labels);
-            counter.inc_by(count.saturating_sub(counter.get()));
+            raise(&self.counters.with_label_values(labels), count);
         }
         self.counters.collect()
     }

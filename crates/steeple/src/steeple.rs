@@ -3,11 +3,12 @@ use std::{
     io::Write,
     sync::{Arc, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::Extensions;
 use steeple_core::clock;
+use steeple_export::{FlushReport as SinkReport, Sink};
 use steeple_log::{Log, LogGuard, LogHandle};
 use steeple_metrics::Metrics;
 
@@ -18,9 +19,12 @@ use crate::{
     integrations::Running,
     options::{Connections, Ending},
     shutdown::{Shutdown, Tasks},
-    sink::{self, Sink, Undelivered},
+    sink::Sinks,
     summary::Summary,
 };
+
+/// Flushes or shuts down all sinks until the deadline.
+type EndAll = fn(&[Arc<dyn Sink>], Instant) -> Vec<SinkReport>;
 
 /// Everything for one service: the layer, the routes, and serving with a graceful end. A cheap clone.
 ///
@@ -35,7 +39,7 @@ pub(crate) struct Inner {
     /// Handles of integrations by type, and what they add for others, such as routes.
     pub(crate) started: Extensions,
     pub(crate) guard: Option<LogGuard>,
-    pub(crate) sinks: Vec<Arc<dyn Sink>>,
+    pub(crate) sinks: Sinks,
     pub(crate) summary: Summary,
     pub(crate) checks: Checks,
     pub(crate) shutdown: Shutdown,
@@ -111,39 +115,64 @@ impl Steeple {
         if let Some(guard) = &self.0.guard {
             guard.reopen();
         }
-        tracing::info!(target: "steeple::reload", "reloaded");
+        tracing::info!(target: "steeple::reload", "reopened the log");
     }
 
     /// Sends and writes what is queued: to all receivers in parallel, then the log, together within
-    /// [`flush_timeout`](SteepleBuilder::flush_timeout). What is left is in the report and in the log.
+    /// [`flush_timeout`](SteepleBuilder::flush_timeout). What is not delivered is in the report and in the log.
     ///
-    /// Blocks the thread, also one of a runtime: [`serve`](Self::serve) flushes in a thread.
+    /// Blocks the thread, also one of a runtime.
     pub fn flush(&self) -> FlushReport {
-        let report = self.flush_for(self.0.ending.flush);
+        let report = self.end(self.0.ending.flush, steeple_export::flush_all);
         report.show();
         report
     }
 
-    pub(crate) fn flush_for(&self, timeout: Duration) -> FlushReport {
+    /// [`flush`](Self::flush), and accepts nothing more, except for the log. For the end of a process without
+    /// [`serve`](Self::serve), which does the same at its end.
+    pub fn close(&self) -> FlushReport {
+        let report = self.close_within(self.0.ending.flush);
+        report.show();
+        report
+    }
+
+    pub(crate) fn close_within(&self, timeout: Duration) -> FlushReport {
+        self.end(timeout, steeple_export::shutdown_all)
+    }
+
+    fn end(&self, timeout: Duration, all: EndAll) -> FlushReport {
         // What goes wrong before is still written: the log has a share of the time that is its alone.
         let of_log = timeout.div_f64(5.0).min(Duration::from_secs(1));
         let now = clock::now();
         let deadline = now.checked_add(timeout).unwrap_or(now);
         let sent_until = deadline.checked_sub(of_log).unwrap_or(now);
-        let mut undelivered: Vec<_> = sink::flush_all(&self.0.sinks, sent_until)
-            .into_iter()
-            .map(|report| (report.sink, report.undelivered))
-            .filter(|(_, undelivered)| *undelivered != Undelivered::default())
-            .collect();
-        for (sink, Undelivered { dropped, left }) in &undelivered {
+        let mut sinks = all(&self.0.sinks.0, sent_until);
+        sinks.retain(|report| !report.is_complete());
+        for SinkReport { sink, dropped, left, .. } in &sinks {
             // At the end of a process nothing reads its metrics any more.
-            tracing::warn!(target: "steeple::flush", sink, dropped, left, "not everything was delivered");
+            tracing::warn!(target: "steeple::flush", %sink, dropped, left, "not everything was delivered");
         }
-        let rest = deadline.saturating_duration_since(clock::now());
-        if self.0.guard.as_ref().is_some_and(|guard| !guard.flush(rest)) {
-            undelivered.push(("log".to_owned(), Undelivered { dropped: 0, left: 1 }));
+        if let Some(guard) = &self.0.guard
+            && !guard.handle().flush_until(deadline)
+        {
+            sinks.push(SinkReport::new("log".into(), 0, 0, 1));
+            // It hangs: it is not waited for again when the guard is dropped.
+            let _hangs = guard.shutdown(clock::now());
         }
-        FlushReport { undelivered, interrupted: false }
+        FlushReport { sinks, interrupted: false }
+    }
+
+    /// What is queued at this moment, where nothing waits for it any longer.
+    pub(crate) fn interrupted(&self) -> FlushReport {
+        let queued = |sink: &Arc<dyn Sink>| {
+            let left = sink.stats().queued_items;
+            SinkReport::new(sink.name().to_owned().into(), 0, 0, left)
+        };
+        let sinks = self.0.sinks.0.iter().map(queued).filter(|report| report.left > 0).collect();
+        if let Some(guard) = &self.0.guard {
+            let _hangs = guard.shutdown(clock::now());
+        }
+        FlushReport { sinks, interrupted: true }
     }
 }
 
@@ -151,15 +180,11 @@ impl Steeple {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct FlushReport {
-    undelivered: Vec<(String, Undelivered)>,
+    sinks: Vec<SinkReport>,
     interrupted: bool,
 }
 
 impl FlushReport {
-    pub(crate) fn interrupted() -> Self {
-        Self { undelivered: Vec::new(), interrupted: true }
-    }
-
     /// Writes what is left to standard error: the log may be what is stuck.
     pub(crate) fn show(&self) {
         if self.is_complete() {
@@ -179,34 +204,28 @@ impl FlushReport {
 
     /// Whether everything was sent and written.
     pub fn is_complete(&self) -> bool {
-        self.undelivered.is_empty() && !self.interrupted
+        self.sinks.is_empty() && !self.interrupted
     }
 
     /// The sinks that have items left, with how many: at least, where a sink cannot count them.
     pub fn left(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.undelivered.iter().map(|(sink, undelivered)| (&**sink, undelivered.left)).filter(|(_, left)| *left > 0)
+        self.sinks.iter().map(|report| (&*report.sink, report.left)).filter(|(_, left)| *left > 0)
     }
 
     /// The sinks that gave up items during the flush, with how many.
     pub fn dropped(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.undelivered
-            .iter()
-            .map(|(sink, undelivered)| (&**sink, undelivered.dropped))
-            .filter(|(_, dropped)| *dropped > 0)
+        self.sinks.iter().map(|report| (&*report.sink, report.dropped)).filter(|(_, dropped)| *dropped > 0)
     }
 }
 
 impl fmt::Display for FlushReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_complete() {
-            return f.write_str("everything was sent and written");
+            return f.write_str("everything was delivered");
         }
-        if self.interrupted {
-            return f.write_str("interrupted by a signal before everything was sent and written");
-        }
-        f.write_str("not everything was delivered:")?;
-        for (index, (sink, Undelivered { dropped, left })) in self.undelivered.iter().enumerate() {
-            let separator = if index == 0 { "" } else { ";" };
+        f.write_str(if self.interrupted { "interrupted by a signal" } else { "not everything was delivered" })?;
+        for (index, SinkReport { sink, dropped, left, .. }) in self.sinks.iter().enumerate() {
+            let separator = if index == 0 { ":" } else { ";" };
             write!(f, "{separator} {sink}: {dropped} dropped, {left} left")?;
         }
         Ok(())

@@ -18,6 +18,7 @@ use std::{cell::RefCell, fmt, sync::Arc};
 
 use http::Extensions;
 use steeple_core::{Observer, RequestIds, call::CallObserver};
+use steeple_export::Sink;
 use steeple_log::Log;
 use steeple_metrics::Metrics;
 use steeple_scrub::Scrubber;
@@ -30,7 +31,6 @@ use crate::{
     ConfigError,
     env::{self, Lookup, Service},
     own_metrics::OwnMetrics,
-    sink::Sink,
     summary::Integrations,
 };
 
@@ -117,8 +117,10 @@ pub(crate) struct Setup<'a> {
     pub(crate) metrics: &'a Metrics,
     /// What it counts about itself goes here.
     pub(crate) own: OwnMetrics,
-    /// What it sends with goes here, to be flushed at the end.
+    /// What it sends with, to be flushed at the end: see [`add_sink`](Self::add_sink).
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
+    /// Those of them that count in `steeple_export_…`.
+    pub(crate) counted: Vec<Arc<dyn Sink>>,
     /// Settings without effect go here: one warning each in the start summary.
     pub(crate) warnings: Vec<String>,
     /// Whether exchanges' lines have to be `tracing` events as well.
@@ -135,10 +137,17 @@ impl<'a> Setup<'a> {
             metrics,
             own: OwnMetrics::default(),
             sinks: Vec::new(),
+            counted: Vec::new(),
             warnings: Vec::new(),
             lines_as_events: false,
             started: Extensions::new(),
         }
+    }
+
+    /// Adds a sink: flushed and shut down with all others, counted in `steeple_export_…{sink}`.
+    pub(crate) fn add_sink(&mut self, sink: Arc<dyn Sink>) {
+        self.counted.push(Arc::clone(&sink));
+        self.sinks.push(sink);
     }
 }
 

@@ -69,9 +69,10 @@ impl Integration for SentryBuilder {
         let sentry = options.build().map_err(|error| ConfigError::part("Sentry", &error))?.install();
         count(&mut setup.own, &sentry);
         let flushed = sentry.clone();
-        setup.sinks.push(Arc::new(Blocking::new("sentry", move |timeout| {
+        setup.sinks.push(Arc::new(Blocking::new("sentry", move |timeout, close| {
+            let sent = if close { flushed.shutdown(timeout) } else { flushed.flush(timeout) };
             // At least one, where not all were sent.
-            Undelivered { dropped: 0, left: u64::from(!flushed.flush(timeout)) }
+            Undelivered { dropped: 0, left: u64::from(!sent) }
         })));
         let to = sentry.client().options().dsn.as_ref().map_or_else(String::new, |dsn| dsn.host().to_owned());
         Ok(Some(Started { handle: sentry, to }))

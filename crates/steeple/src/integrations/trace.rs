@@ -97,8 +97,8 @@ impl Integration for TraceBuilder {
         let trace = options.build().map_err(|error| ConfigError::part("traces", &error))?;
         count(&mut setup.own, &trace);
         let flushed = trace.clone();
-        setup.sinks.push(Arc::new(Blocking::new("traces", move |timeout| {
-            let report = flushed.flush_blocking(timeout);
+        setup.sinks.push(Arc::new(Blocking::new("traces", move |timeout, close| {
+            let report = if close { flushed.shutdown_blocking(timeout) } else { flushed.flush_blocking(timeout) };
             Undelivered { dropped: report.dropped, left: report.left }
         })));
         setup.lines_as_events |= trace.logs_layer().is_some();

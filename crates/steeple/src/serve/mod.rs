@@ -23,7 +23,7 @@ use steeple_core::clock;
 use tokio::{sync::oneshot, time::sleep};
 
 use self::{os::Hangups, server::Server, signal::Signals};
-use crate::{FlushReport, Steeple};
+use crate::Steeple;
 
 impl Steeple {
     /// Serves until Ctrl-C, SIGTERM or [`Steeple::shutdown`], then ends gracefully.
@@ -105,7 +105,7 @@ impl Steeple {
         let steeple = self.clone();
         // Waiting takes a thread, and not one of the runtime's: that would wait for it at its end.
         let flushing = move || {
-            let report = steeple.flush_for(timeout);
+            let report = steeple.close_within(timeout);
             // Before the process ends: what the application has given to Steeple may clean up when it is dropped.
             drop(steeple);
             let _interrupted = tell.send(report);
@@ -117,7 +117,7 @@ impl Steeple {
         }
         let report = tokio::select! {
             report = told => report.unwrap_or_default(),
-            () = signals.next() => FlushReport::interrupted(),
+            () = signals.next() => self.interrupted(),
         };
         report.show();
     }
