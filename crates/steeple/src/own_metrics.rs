@@ -160,3 +160,73 @@ impl Collector for Own {
         self.counters.collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use steeple_export::{Answer, Exporter, Pipeline};
+    use steeple_scrub::{Scrubbed, Scrubber};
+
+    use super::*;
+
+    /// Accepts everything but the number 13.
+    struct Superstitious;
+
+    impl Exporter for Superstitious {
+        type Item = u8;
+        type Ready = u8;
+
+        fn size(_item: &u8) -> usize {
+            1
+        }
+
+        fn scrub(&mut self, item: u8) -> Scrubbed<u8> {
+            Scrubber::default().scrub_with(item, |_, _| ())
+        }
+
+        async fn export(&mut self, batch: &[Scrubbed<u8>], _deadline: Instant) -> Answer {
+            if batch.iter().any(|item| **item == 13) {
+                return Answer::Rejected { cause: DropReason::Rejected, why: "bad luck".into() };
+            }
+            Answer::Accepted
+        }
+    }
+
+    #[test]
+    fn what_sinks_count_is_documented_as_it_is_printed() {
+        let pipeline = Pipeline::builder("events").batch_items(1).build(|| Ok(Superstitious)).unwrap();
+        let registry = Registry::new();
+        count_sinks(&registry, vec![Arc::new(pipeline.clone())]);
+        for item in [1, 2, 13] {
+            pipeline.push(item);
+        }
+        let _report = pipeline.flush(steeple_core::clock::now() + Duration::from_secs(60));
+        let (mut printed, mut counted) = (Vec::new(), Vec::new());
+        for family in registry.gather() {
+            let labels = family.get_metric().first().map(|metric| metric.get_label().to_vec()).unwrap_or_default();
+            let labels: Vec<_> = labels.iter().map(|label| format!("`{}`", label.name())).collect();
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            printed.push(format!("| `{}` | {kind} | {} |  | {} |", family.name(), labels.join(", "), family.help()));
+            for metric in family.get_metric() {
+                let values: Vec<_> = metric.get_label().iter().map(|label| label.value().to_owned()).collect();
+                counted.push((family.name().to_owned(), values.join(" "), metric.get_counter().get_value()));
+            }
+        }
+        let page = include_str!("../tests/data/metrics.md");
+        let section = page.split_once("\n## What sinks count\n").unwrap().1.split_once("\n## ").unwrap().0;
+        let mut documented: Vec<_> =
+            section.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect();
+        documented.sort_unstable();
+        assert_eq!(printed, documented);
+        for (family, labels, count) in [
+            ("steeple_export_items_total", "exported events", 2.0),
+            ("steeple_export_items_total", "dropped events", 1.0),
+            ("steeple_export_dropped_total", "rejected events", 1.0),
+            ("steeple_export_dropped_total", "queue_full events", 0.0),
+        ] {
+            let found = counted.iter().find(|(name, values, _)| name == family && values == labels);
+            assert_eq!(found.map(|(_, _, count)| *count), Some(count), "{family} {labels}: {counted:?}");
+        }
+    }
+}
