@@ -24,10 +24,6 @@ use steeple_user::Users;
 /// What `steeple::Steeple` builds from an environment in which everything is configured, in the same order.
 pub type Everything = (RequestIds, Naming, Users, Option<Trace>, Option<Sentry>, Log, Metrics);
 
-// A facade whose observers keep another state does not compile.
-#[cfg(feature = "facade")]
-const _: fn(<Everything as Observer>::State) -> <steeple::Observers as Observer>::State = |everything| everything;
-
 /// Puts an observer around a router.
 pub fn watched(router: Router, observer: impl Observer) -> Router {
     router.layer(ObserveLayer::new(observer))

@@ -78,7 +78,7 @@ fn a_bad_option_is_named_once_with_what_it_holds() {
     }
     check(Steeple::builder().log_level("loud"), &["\"loud\"", "debug"]);
     check(Steeple::builder().log_directory("/dev/null/logs"), &["/dev/null/logs", "Not a directory"]);
-    check(Steeple::builder().without_log_setup().log_sample_ratio(2.0), &["the share of lines to keep is 2"]);
+    check(Steeple::builder().without_log_setup().log_sample_ratio(2.0), &["invalid sample ratio 2"]);
 }
 
 #[test]

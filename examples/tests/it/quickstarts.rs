@@ -1,11 +1,13 @@
 //! The smaller examples, run as they are and asked over the socket.
 
+use std::{io::Write, net::TcpStream};
+
 use http::Uri;
 use hyper_util::{client::legacy, rt::TokioExecutor};
 use steeple_examples::greeter::{GreetRequest, greeter_client::GreeterClient};
 use tonic::Code;
 
-use crate::process::{Program, ask, example, is_access};
+use crate::process::{Program, ask, example, is_access, until};
 
 fn start(name: &str) -> Program {
     Program::start(example(name).arg("127.0.0.1:0"))
@@ -32,6 +34,26 @@ fn axum_quickstart_logs_and_counts_its_requests() {
     let logged = ended.lines().into_iter().find(|line| line["message"] == "looked up").unwrap();
     assert_eq!((&logged["request_id"], &logged["shelf"]), (&id.into(), &0.into()));
     assert_eq!(ended.lines().iter().filter(|line| is_access(line)).count(), 1, "no line for probes: {}", ended.stdout);
+}
+
+#[test]
+fn an_observer_that_a_team_writes_shares_the_exchange_with_steeple() {
+    let source = include_str!("../../write-an-observer/main.rs");
+    assert!(source.lines().count() < 80, "an observer is short");
+    let program = start("write-an-observer");
+    let answer = program.get("/");
+    assert!(answer.head.contains("server-timing: app;dur="), "{}", answer.head);
+    let mut impatient = TcpStream::connect(&program.address).unwrap();
+    impatient.write_all(b"GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    // The request has to be there before its client goes away.
+    let shows = |wanted: &[&str]| program.get("/metrics").body.lines().any(|line| wanted.contains(&line)).then_some(());
+    until(|| shows(&["http_requests_in_flight 2"]));
+    drop(impatient);
+    let counted = r#"clients_gave_up_total{route="/slow",after="under 1 s"} 1"#;
+    let later = r#"clients_gave_up_total{route="/slow",after="1 s or more"} 1"#;
+    until(|| shows(&[counted, later]));
+    let ended = program.stop();
+    assert_eq!(ended.line("/slow")["outcome"], "cancelled", "the same end for both");
 }
 
 #[tokio::test(flavor = "multi_thread")]

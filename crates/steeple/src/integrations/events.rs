@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use steeple_core::clock;
 use steeple_events::{
     Class, Counter, Events, EventsBuilder, EventsObserver, Meter, Rejected, Role, Service,
     sink::{Elasticsearch, Ga4, Mixpanel, MixpanelRegion, Ndjson, NewRelic, NewRelicRegion, Webhook},
@@ -13,12 +12,7 @@ use steeple_events::{
 use steeple_metrics::{Buckets, CounterFamily, DurationFamily, Metrics};
 
 use super::{Integration, NoCalls, Setting, Setup, Started};
-use crate::{
-    ConfigError, Steeple, SteepleBuilder,
-    env::Lookup,
-    own_metrics::OwnMetrics,
-    sink::{Blocking, Undelivered},
-};
+use crate::{ConfigError, Steeple, SteepleBuilder, env::Lookup, own_metrics::OwnMetrics};
 
 pub(crate) type Options = EventsBuilder;
 pub(crate) type Observer = Option<EventsObserver>;
@@ -124,13 +118,7 @@ impl Integration for EventsBuilder {
         let mut names = Vec::new();
         for sink in events.sinks() {
             names.push(sink.name().to_owned());
-            let flushed = Arc::clone(&sink);
-            let flush = Blocking::new("events", move |timeout| {
-                let deadline = clock::now().checked_add(timeout).unwrap_or_else(clock::now);
-                let report = flushed.flush(deadline);
-                Undelivered { dropped: report.dropped, left: report.left }
-            });
-            setup.sinks.push(Arc::new(flush));
+            setup.add_sink(sink);
         }
         let to = if names.is_empty() { "the metrics alone".to_owned() } else { names.join(", ") };
         Ok(Some(Started { handle: events, to }))

@@ -1,7 +1,5 @@
 //! Spans and log records by OTLP.
 
-use std::sync::Arc;
-
 use steeple_trace::{ClientSpans, Diagnostic, DropReason, PassThrough, Stats, Trace, TraceBuilder};
 use tracing_subscriber::{EnvFilter, Layer, filter::LevelFilter, layer::SubscriberExt};
 
@@ -10,7 +8,6 @@ use crate::{
     ClientLayer, ConfigError, Steeple, SteepleBuilder,
     env::{Lookup, Service},
     own_metrics::OwnMetrics,
-    sink::{Blocking, Undelivered},
 };
 
 pub(crate) type Options = TraceBuilder;
@@ -96,11 +93,9 @@ impl Integration for TraceBuilder {
         let options = with_service(self, setup.service).scrubber(setup.scrubber.clone());
         let trace = options.build().map_err(|error| ConfigError::part("traces", &error))?;
         count(&mut setup.own, &trace);
-        let flushed = trace.clone();
-        setup.sinks.push(Arc::new(Blocking::new("traces", move |timeout, close| {
-            let report = if close { flushed.shutdown_blocking(timeout) } else { flushed.flush_blocking(timeout) };
-            Undelivered { dropped: report.dropped, left: report.left }
-        })));
+        for sink in trace.sinks() {
+            setup.add_sink(sink);
+        }
         setup.lines_as_events |= trace.logs_layer().is_some();
         let to = trace.receivers().join(", ");
         Ok(Some(Started { handle: trace, to }))
