@@ -104,11 +104,16 @@ impl Integration for AlertsBuilder {
         for sink in alerts.sinks() {
             names.push(sink.name().to_owned());
             let (flushed, stopped) = (Arc::clone(&sink), alerts.clone());
-            setup.sinks.push(Arc::new(Blocking::new("alerts", move |timeout| {
-                // A service that ends is no incident.
-                stopped.stop();
+            setup.counted.push(sink);
+            setup.sinks.push(Arc::new(Blocking::new("alerts", move |timeout, close| {
                 let deadline = clock::now().checked_add(timeout).unwrap_or_else(clock::now);
-                let report = flushed.flush(deadline);
+                let report = if close {
+                    // A service that ends is not an incident.
+                    stopped.stop();
+                    flushed.shutdown(deadline)
+                } else {
+                    flushed.flush(deadline)
+                };
                 Undelivered { dropped: report.dropped, left: report.left }
             })));
         }

@@ -1,7 +1,5 @@
 //! Failures as Sentry events.
 
-use std::sync::Arc;
-
 use steeple_sentry::{DropReason, Sentry, SentryBuilder};
 
 use super::{Integration, NoCalls, Setting, Setup, Started};
@@ -9,7 +7,6 @@ use crate::{
     ConfigError, Steeple, SteepleBuilder,
     env::{Lookup, Service},
     own_metrics::OwnMetrics,
-    sink::{Blocking, Undelivered},
 };
 
 pub(crate) type Options = SentryBuilder;
@@ -68,12 +65,9 @@ impl Integration for SentryBuilder {
         let options = with_service(self, setup.service).scrubber(setup.scrubber.clone());
         let sentry = options.build().map_err(|error| ConfigError::part("Sentry", &error))?.install();
         count(&mut setup.own, &sentry);
-        let flushed = sentry.clone();
-        setup.sinks.push(Arc::new(Blocking::new("sentry", move |timeout, close| {
-            let sent = if close { flushed.shutdown(timeout) } else { flushed.flush(timeout) };
-            // At least one, where not all were sent.
-            Undelivered { dropped: 0, left: u64::from(!sent) }
-        })));
+        if let Some(sink) = sentry.sink() {
+            setup.add_sink(sink);
+        }
         let to = sentry.client().options().dsn.as_ref().map_or_else(String::new, |dsn| dsn.host().to_owned());
         Ok(Some(Started { handle: sentry, to }))
     }
