@@ -21,7 +21,8 @@ use steeple_trace::{Sampling, Trace};
 use steeple_transaction::Naming;
 use steeple_user::Users;
 
-/// What `steeple::Steeple` builds from an environment in which everything is configured, in the same order.
+/// What `steeple::Steeple` builds with the features `sentry` and `trace` from an environment in which both are configured, in the
+/// same order.
 pub type Everything = (RequestIds, Naming, Users, Option<Trace>, Option<Sentry>, Log, Metrics);
 
 /// Puts an observer around a router.
