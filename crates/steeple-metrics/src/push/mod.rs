@@ -1,38 +1,37 @@
 //! Metrics for where nobody scrapes: pushed to a Pushgateway, or written to Prometheus.
 //!
-//! A push carries everything, and everything is cumulative: what one that failed would have told, the next one tells.
-//! So nothing is queued, and a far side that is down costs nothing but its own samples.
+//! A push carries everything, and everything is cumulative: the next push carries what one that failed would have. So nothing
+//! is tried twice, nothing piles up, and a receiver that is down costs only its own samples.
+//!
+//! Pushes go out through `steeple-export`: `https` needs the feature `tls-ring` or `tls-aws-lc`.
 
+mod protocol;
 mod remote_write;
-mod send;
 
 use std::{
     fmt,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use steeple_core::clock;
-use tokio::{sync::watch, task::JoinHandle};
-
-pub use self::send::{PushError, Transport};
-use self::{
-    remote_write::{RemoteWriteEncoder, Samples},
-    send::{PlainHttp, Target},
+use steeple_export::{
+    Answer, Client, DropReason, Endpoint, Exporter, Flush, FlushReport, Http, Pipeline, Reason, Retry, Sink, Stats,
 };
+
+use self::protocol::{Body, PushProtocol, Target};
 use crate::{
     BuildError, Metrics,
     encode::{Kind, Meta},
     family::Family,
-    registry::Naming,
-    render::Others,
-    series::Labels,
 };
 
 /// Where metrics are pushed to, and how. Becomes a [`Pusher`].
@@ -45,7 +44,7 @@ pub struct PushOptions {
     headers: HeaderMap,
     interval: Duration,
     timeout: Duration,
-    transport: Option<Arc<dyn Transport>>,
+    client: Option<Client>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +83,7 @@ impl PushOptions {
             headers: HeaderMap::new(),
             interval: Duration::from_secs(15),
             timeout: Duration::from_secs(10),
-            transport: None,
+            client: None,
         }
     }
 
@@ -113,17 +112,17 @@ impl PushOptions {
         self
     }
 
-    /// Sends with a client of yours: for `https`, proxies, credentials that change. Default: plain HTTP/1.1.
-    pub fn transport(mut self, transport: impl Transport) -> Self {
-        self.transport = Some(Arc::new(transport));
+    /// The HTTP client: with a certificate authority or a proxy of yours. Default: one that takes plain `http` as well.
+    pub fn client(mut self, client: Client) -> Self {
+        self.client = Some(client);
         self
     }
 
     /// Checks everything.
     ///
     /// # Errors
-    /// [`BuildError::is_endpoint`] for a URL that is none, has credentials in it (a header is the place for those), or is not
-    /// plain `http` where no other transport was given; [`BuildError::is_name`] for a label that Prometheus does not allow;
+    /// [`BuildError::is_endpoint`] for a URL that is none, has credentials in it (a header is the place for those), or is
+    /// one that the client cannot speak to; [`BuildError::is_name`] for a label that Prometheus does not allow;
     /// [`BuildError::is_push`] for a job without a name, a label that is set twice, or an interval of 0.
     pub fn build(self, metrics: &Metrics) -> Result<Pusher, BuildError> {
         let unusable = || BuildError::endpoint(if self.endpoint.contains('@') { "[redacted]" } else { &self.endpoint });
@@ -152,16 +151,29 @@ impl PushOptions {
                 url.push_str(&grouping(name, value));
             }
         }
-        let uri: Uri = url.parse().map_err(|_invalid| unusable())?;
-        let plain = uri.scheme_str() == Some("http");
-        if uri.host().is_none() || self.endpoint.contains('@') || (self.transport.is_none() && !plain) {
+        if self.endpoint.contains('@') {
             return Err(unusable());
         }
-        let pushes = metrics.pushes();
-        let transport = self.transport.unwrap_or_else(|| Arc::new(PlainHttp));
-        let target = Target { uri, headers: self.headers, timeout: self.timeout, transport };
-        let labels = self.labels;
-        Ok(Pusher { metrics: metrics.clone(), kind: self.kind, target, labels, interval: self.interval, pushes })
+        let endpoint = Endpoint::parse(&url).map_err(|_invalid| unusable())?;
+        let client = if let Some(client) = self.client {
+            client
+        } else {
+            let agent = concat!("steeple-metrics/", env!("CARGO_PKG_VERSION"));
+            let client = Client::builder().user_agent(agent).allow_plain_http().build();
+            client.map_err(|_no_tls| unusable())?
+        };
+        client.check(&endpoint).map_err(|_no_tls| unusable())?;
+        let target = Target {
+            metrics: metrics.clone(),
+            kind: self.kind,
+            endpoint,
+            headers: self.headers,
+            labels: self.labels,
+            pushes: metrics.pushes(),
+            waiting: AtomicUsize::new(0),
+            is_ending: AtomicBool::new(false),
+        };
+        Ok(Pusher { target: Arc::new(target), client, interval: self.interval, timeout: self.timeout })
     }
 }
 
@@ -203,144 +215,175 @@ fn base64(text: &str) -> String {
 
 /// Pushes metrics: once, or again and again.
 pub struct Pusher {
-    metrics: Metrics,
-    kind: PushKind,
-    target: Target,
-    labels: Vec<(String, String)>,
+    target: Arc<Target>,
+    client: Client,
     interval: Duration,
-    pushes: Arc<Family>,
+    timeout: Duration,
 }
 
+/// A push that did not get through.
+#[derive(Debug)]
+pub struct PushError {
+    cause: DropReason,
+    why: Reason,
+}
+
+impl PushError {
+    fn new(cause: DropReason, why: impl Into<Reason>) -> Self {
+        Self { cause, why: why.into() }
+    }
+
+    /// Why, as the label `result` has it.
+    pub fn cause(&self) -> DropReason {
+        self.cause
+    }
+
+    /// Why, for people: what the receiver answered, scrubbed and cut.
+    pub fn reason(&self) -> &str {
+        self.why.as_str()
+    }
+}
+
+impl fmt::Display for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the metrics could not be pushed: {}", self.why)
+    }
+}
+
+impl std::error::Error for PushError {}
+
 impl Pusher {
-    /// Pushes once. For a job: at its end.
+    /// Pushes once. For a job: at its end. Needs a Tokio runtime.
     ///
     /// # Errors
-    /// When the far side does not answer in time, or does not take it. The next push tells what this one would have.
+    /// When the receiver does not answer in time, or does not take it, or a collector panics. The next push carries what this
+    /// one would have.
     pub async fn push(&self) -> Result<(), PushError> {
         let mut push = pin!(self.try_push());
-        let result = poll_fn(|cx| {
-            // A transport or a collector that panics fails this push, and no other.
+        poll_fn(|cx| {
+            // A collector that panics fails this push, and no other.
             let polled = catch_unwind(AssertUnwindSafe(|| push.as_mut().poll(cx)));
-            polled.unwrap_or_else(|_panic| Poll::Ready(Err(PushError::panicked())))
+            polled.unwrap_or_else(|_panic| {
+                self.target.count(DropReason::Panicked.as_str());
+                Poll::Ready(Err(PushError::new(DropReason::Panicked, "a collector panicked")))
+            })
         })
-        .await;
-        let word = result.as_ref().map_or_else(PushError::as_str, |()| "ok");
-        self.pushes.add(&[self.kind.as_str(), word], 1);
-        result
+        .await
     }
 
     async fn try_push(&self) -> Result<(), PushError> {
-        let others = self.metrics.others();
-        let complete = if others.is_complete { Ok(()) } else { Err(PushError::panicked()) };
-        match self.kind {
-            PushKind::Pushgateway => {
-                // A page replaces the one before: what a panic leaves out of it would be gone.
-                complete?;
-                let page = self.metrics.render_with(others, Some("text/plain;version=0.0.4"), None);
-                let mut headers = HeaderMap::new();
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(page.content_type));
-                self.target.send(Method::PUT, headers, page.body).await
-            }
-            PushKind::RemoteWrite => {
-                let mut result = complete;
-                for body in self.requests(others, Samples::Values) {
-                    match self.write(body).await {
-                        Ok(()) => (),
-                        // These series are refused; others may be taken.
-                        Err(error) if error.is_of_this_request() => result = result.and(Err(error)),
-                        Err(error) => return Err(error),
-                    }
-                }
-                result
+        let bodies = self.target.bodies();
+        let mut result =
+            if bodies.is_complete { Ok(()) } else { Err(PushError::new(DropReason::Panicked, "a collector panicked")) };
+        for body in bodies.bodies {
+            match self.send(body).await {
+                Ok(()) => (),
+                // These series are refused; others may be taken.
+                Err(error) if error.cause == DropReason::Rejected => result = result.and(Err(error)),
+                Err(error) => return Err(error),
             }
         }
+        result
     }
 
-    /// Tells Prometheus that no series of ours goes on: they end now, and not in five minutes. A Pushgateway keeps what it
-    /// has, as it is meant to. One that fails is not tried again.
-    async fn mark_stale(&self) {
-        if self.kind != PushKind::RemoteWrite {
-            return;
-        }
-        for body in self.requests(self.metrics.others(), Samples::Stale) {
-            if self.write(body).await.is_err() {
-                return;
-            }
-        }
+    async fn send(&self, body: Body) -> Result<(), PushError> {
+        let mut exporter = Http::new(self.client.clone(), PushProtocol::new(&self.target));
+        let batch = [exporter.scrub(body)];
+        let deadline = clock::now().checked_add(self.timeout).unwrap_or_else(clock::now);
+        let answer = match exporter.prepare(&batch) {
+            Err(why) => Answer::Rejected { cause: DropReason::Internal, why },
+            Ok(()) => match tokio::time::timeout(self.timeout, exporter.export(&batch, deadline)).await {
+                Ok(answer) => exporter.conclude(&batch, answer),
+                Err(_elapsed) => Answer::retry(DropReason::Network, "the push timed out"),
+            },
+        };
+        let result = match answer {
+            Answer::Accepted | Answer::Items(_) => Ok(()),
+            Answer::Retry { cause, why, .. } | Answer::Rejected { cause, why } => Err(PushError { cause, why }),
+            Answer::TooLarge => Err(PushError::new(DropReason::TooLarge, "the receiver takes less")),
+            Answer::Bisect(why) => Err(PushError { cause: DropReason::Rejected, why }),
+            Answer::InDoubt(why) => Err(PushError { cause: DropReason::InDoubt, why }),
+            Answer::Paused(why) => Err(PushError { cause: DropReason::Unauthorized, why }),
+            Answer::Disabled(why) => Err(PushError { cause: DropReason::Disabled, why }),
+            _ => Err(PushError::new(DropReason::Internal, "an answer that is not known")),
+        };
+        self.target.count(result.as_ref().map_or_else(|error| error.cause.as_str(), |()| "ok"));
+        result
     }
 
-    async fn write(&self, body: Bytes) -> Result<(), PushError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"));
-        headers.insert("x-prometheus-remote-write-version", HeaderValue::from_static("0.1.0"));
-        self.target.send(Method::POST, headers, body).await
-    }
-
-    /// The bodies of a remote write. Made in one go, so that all samples are of one moment.
-    fn requests(&self, mut others: Others, samples: Samples) -> Vec<Bytes> {
-        let Naming { prefix, common } = std::mem::take(&mut others.naming);
-        let common = Labels::new(common.into_iter().map(|(name, value)| (name.into(), value.into())));
-        let now_ms = i64::try_from(clock::unix_now().as_millis()).unwrap_or(i64::MAX);
-        let mut encoder = RemoteWriteEncoder::new(&common.pairs, &self.labels, now_ms, samples);
-        self.metrics.write(&mut others, &prefix, &common, &mut encoder);
-        encoder.finish()
-    }
-
-    /// Starts a task that pushes now and then. Keep the guard: [`PushGuard::shutdown`] pushes a last time.
+    /// Pushes now and then, on a thread of its own, as collectors may block. What it returns is a [`Sink`]: shut down, it pushes
+    /// a last time; a remote write then marks every series as stale, so that it ends now and not in five minutes.
     ///
-    /// # Panics
-    /// Outside of a Tokio runtime.
-    pub fn spawn(self) -> PushGuard {
-        let (stop, mut stopped) = watch::channel(());
-        let task = tokio::spawn(async move {
-            let mut failing = false;
-            loop {
-                let is_over = tokio::time::timeout(self.interval, stopped.changed()).await.is_ok();
-                match self.push().await {
-                    Ok(()) => failing = false,
-                    // Said once, until it works again; counted each time.
-                    Err(error) if !failing => {
-                        failing = true;
-                        let (target, reason) = (self.kind.as_str(), error.reason().unwrap_or_default());
-                        tracing::warn!(%error, reason, target, "metrics could not be pushed");
-                    }
-                    Err(_) => (),
-                }
-                if is_over {
-                    self.mark_stale().await;
-                    return;
-                }
-            }
-        });
-        PushGuard { stop, task }
+    /// # Errors
+    /// When the system has no room for a thread.
+    pub fn spawn(self) -> Result<Push, steeple_export::BuildError> {
+        let Self { target, client, interval, timeout } = self;
+        let making = Arc::clone(&target);
+        let pipeline = Pipeline::builder("metrics_push")
+            .max_items(MAX_WAITING)
+            .max_bytes(MAX_WAITING_BYTES)
+            .batch_items(1)
+            .timeout(timeout)
+            .retry(Retry::never())
+            .tick(interval)
+            .own_thread()
+            .build(move || {
+                // After a panic, nothing of what was there before waits any more.
+                making.waiting.store(0, Relaxed);
+                Ok(Http::new(client.clone(), PushProtocol::new(&making)))
+            })?;
+        Ok(Push { pipeline, target })
     }
 }
+
+/// Most requests of one push: two million series.
+const MAX_WAITING: usize = 1_000;
+
+/// Most bytes of one push, compressed where it is a remote write.
+const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 
 impl fmt::Debug for Pusher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pusher").field("kind", &self.kind).field("interval", &self.interval).finish_non_exhaustive()
+        f.debug_struct("Pusher")
+            .field("kind", &self.target.kind)
+            .field("interval", &self.interval)
+            .finish_non_exhaustive()
     }
 }
 
-/// A pusher's task. Dropped, the task pushes a last time if the runtime lives long enough.
-#[derive(Debug)]
-#[must_use = "dropping the guard stops the task"]
-pub struct PushGuard {
-    stop: watch::Sender<()>,
-    task: JoinHandle<()>,
+/// Pushes now and then: made by [`Pusher::spawn`]. A cheap clone. Dropped without a shutdown, it ends without a last push.
+#[derive(Clone)]
+pub struct Push {
+    pipeline: Pipeline<Body>,
+    target: Arc<Target>,
 }
 
-impl PushGuard {
-    /// Pushes a last time and waits for it, for at most this long. Returns whether the task came to its end.
-    pub async fn shutdown(self, deadline: Duration) -> bool {
-        let Self { stop, mut task } = self;
-        drop(stop);
-        let is_over = tokio::time::timeout(deadline, &mut task).await.is_ok();
-        if !is_over {
-            task.abort();
-        }
-        is_over
+impl Sink for Push {
+    fn name(&self) -> &str {
+        self.pipeline.name()
+    }
+
+    fn stats(&self) -> Stats {
+        self.pipeline.stats()
+    }
+
+    fn begin_flush(&self, deadline: Instant) -> Flush {
+        self.pipeline.begin_flush(deadline)
+    }
+
+    fn begin_shutdown(&self, deadline: Instant) -> Flush {
+        self.target.is_ending.store(true, Relaxed);
+        self.pipeline.begin_shutdown(deadline)
+    }
+
+    fn wait(&self, flush: &Flush) -> FlushReport {
+        self.pipeline.wait(flush)
+    }
+}
+
+impl fmt::Debug for Push {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Push").field("kind", &self.target.kind).finish_non_exhaustive()
     }
 }
 
@@ -351,7 +394,7 @@ impl Metrics {
             let meta = Meta::new(
                 Kind::Counter,
                 "steeple_metrics_pushes_total",
-                "Times that the metrics were pushed, by how it went.",
+                "Requests that pushed metrics, by how they went.",
                 &["target", "result"],
             );
             let family = self.new_family(meta, None);
@@ -377,7 +420,7 @@ mod tests {
     #[test]
     fn what_is_no_endpoint_is_refused_and_secrets_in_it_are_not_repeated() {
         let metrics = Metrics::new().unwrap();
-        for url in ["", "nonsense", "ftp://host", "https://host", "http://user:hunter2@host"] {
+        for url in ["", "nonsense", "ftp://host", "http://user:hunter2@host"] {
             let error = PushOptions::pushgateway(url, "job").build(&metrics).unwrap_err();
             assert!(error.is_endpoint() && !error.to_string().contains("hunter2"), "{url}: {error}");
         }

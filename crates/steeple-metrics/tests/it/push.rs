@@ -21,9 +21,10 @@ use hyper_util::rt::TokioIo;
 use prometheus::core::Collector;
 use prost::Message;
 use steeple_core::{Exchange, TraceContext};
+use steeple_export::{DropReason, FlushReport, Sink};
 use steeple_metrics::{
     Metrics,
-    push::{PushError, PushOptions, Transport},
+    push::{Push, PushOptions},
 };
 use tokio::net::{TcpListener, TcpStream};
 
@@ -211,19 +212,19 @@ async fn a_far_side_that_refuses_is_down_or_silent_is_counted_and_costs_nothing_
         PushOptions::remote_write(url, "app").timeout(Duration::from_millis(100)).build(&metrics).unwrap()
     };
     let refused = push(format!("http://{address}")).push().await.unwrap_err();
-    assert_eq!(refused.status(), Some(StatusCode::SERVICE_UNAVAILABLE));
+    assert_eq!(refused.cause(), DropReason::Unavailable);
     // A port that nobody listens on, for it was just given back.
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let unreachable = push(format!("http://{free}")).push().await.unwrap_err();
-    assert!(unreachable.status().is_none() && std::error::Error::source(&unreachable).is_some());
+    assert_eq!(unreachable.cause(), DropReason::Network);
     // One that takes the connection and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let slow = push(format!("http://{}", silent.local_addr().unwrap())).push().await.unwrap_err();
-    assert!(slow.is_timeout());
+    assert_eq!((slow.cause(), slow.reason()), (DropReason::Network, "the push timed out"));
     let page = Page::of(&metrics);
-    for result in ["refused", "unreachable", "timed_out"] {
+    for (result, count) in [("unavailable", 1.0), ("network", 2.0)] {
         let labels = format!(r#"target="remote_write",result="{result}""#);
-        assert_eq!(page.value("steeple_metrics_pushes_total", &labels), 1.0, "{result}");
+        assert_eq!(page.value("steeple_metrics_pushes_total", &labels), count, "{result}");
     }
 }
 
@@ -245,9 +246,9 @@ async fn a_refused_request_does_not_keep_the_next_ones_from_being_sent() {
     let options = PushOptions::remote_write(format!("http://{address}/write"), "app");
     let error = options.build(&metrics).unwrap().push().await.unwrap_err();
     assert_eq!(seen.lock().unwrap().len(), 5, "all of them are sent");
-    assert_eq!(error.status(), Some(StatusCode::BAD_REQUEST));
-    assert_eq!(error.reason(), Some("out of order sample, password=[redacted:key]"));
-    let refused = r#"target="remote_write",result="refused""#;
+    assert_eq!(error.cause(), DropReason::Rejected);
+    assert!(error.reason().contains("out of order sample, password=[redacted:key]"), "{error}");
+    let refused = r#"target="remote_write",result="rejected""#;
     assert_eq!(Page::of(&metrics).value("steeple_metrics_pushes_total", refused), 1.0);
 }
 
@@ -299,48 +300,40 @@ fn a_panicking_collector_costs_its_own_family() {
     }
 }
 
-#[tokio::test]
-async fn a_panic_of_a_collector_or_a_transport_fails_one_push_and_the_next_one_goes() {
-    struct Panics(Arc<AtomicBool>, Seen);
-    impl Transport for Panics {
-        fn send(
-            &self,
-            request: Request<Bytes>,
-        ) -> std::pin::Pin<Box<dyn Future<Output = Result<Response<Bytes>, PushError>> + Send + '_>> {
-            assert!(!self.0.load(SeqCst), "a transport of the test panics");
-            self.1.lock().unwrap().push(request);
-            Box::pin(std::future::ready(Ok(Response::default())))
-        }
-    }
-    for by_collector in [false, true] {
-        let (on, off) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
-        let registry = prometheus::Registry::new();
-        registry.register(Moody::boxed("moody", if by_collector { &on } else { &off })).unwrap();
-        let metrics = Metrics::builder().registry(registry).build().unwrap();
-        let seen = Seen::default();
-        let transport = Panics(Arc::clone(if by_collector { &off } else { &on }), Arc::clone(&seen));
-        let options = PushOptions::pushgateway("http://far.example", "app").transport(transport);
-        let guard = options.interval(Duration::from_millis(5)).build(&metrics).unwrap().spawn();
-        let counted = |result: &str| {
-            let labels = format!(r#"target="pushgateway",result="{result}""#);
-            let page = Page::of(&metrics);
-            page.find("steeple_metrics_pushes_total").find(|(found, _)| *found == labels).map_or(0.0, |(_, n)| n)
-        };
-        let wait_for = async |result: &str| {
-            tokio::time::timeout(Duration::from_secs(30), async {
-                while counted(result) < 2.0 {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                }
-            })
-            .await
-            .unwrap();
-        };
-        wait_for("panicked").await;
-        assert_eq!((counted("ok"), seen.lock().unwrap().len()), (0.0, 0));
-        on.store(false, SeqCst);
-        wait_for("ok").await;
-        assert!(guard.shutdown(Duration::from_secs(30)).await);
-    }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_of_a_collector_fails_one_push_and_the_next_one_goes() {
+    let (address, seen) = server(StatusCode::OK).await;
+    let on = Arc::new(AtomicBool::new(true));
+    let registry = prometheus::Registry::new();
+    registry.register(Moody::boxed("moody", &on)).unwrap();
+    let metrics = Metrics::builder().registry(registry).build().unwrap();
+    let options = PushOptions::pushgateway(format!("http://{address}"), "app");
+    let push = options.interval(Duration::from_millis(5)).build(&metrics).unwrap().spawn().unwrap();
+    let counted = |result: &str| {
+        let labels = format!(r#"target="pushgateway",result="{result}""#);
+        let page = Page::of(&metrics);
+        page.find("steeple_metrics_pushes_total").find(|(found, _)| *found == labels).map_or(0.0, |(_, n)| n)
+    };
+    let wait_for = async |result: &str| {
+        tokio::time::timeout(Duration::from_secs(30), async {
+            while counted(result) < 2.0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await
+        .unwrap();
+    };
+    wait_for("panicked").await;
+    assert_eq!((counted("ok"), seen.lock().unwrap().len()), (0.0, 0));
+    on.store(false, SeqCst);
+    wait_for("ok").await;
+    assert!(shutdown(push, Duration::from_secs(30)).await.is_complete());
+}
+
+/// Shuts a push down from where blocking does no harm.
+async fn shutdown(push: Push, timeout: Duration) -> FlushReport {
+    let deadline = steeple_core::clock::now() + timeout;
+    tokio::task::spawn_blocking(move || push.shutdown(deadline)).await.unwrap()
 }
 
 #[test]
@@ -359,14 +352,14 @@ fn a_push_that_could_never_be_taken_is_refused() {
     options("a").label("zone", "..").build(&metrics).unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_remote_write_says_that_every_series_ends() {
     let (address, seen) = server(StatusCode::NO_CONTENT).await;
     let metrics = Metrics::new().unwrap();
     some_traffic(&metrics).await;
     let options = PushOptions::remote_write(format!("http://{address}/write"), "app");
-    let guard = options.build(&metrics).unwrap().spawn();
-    assert!(guard.shutdown(Duration::from_secs(30)).await);
+    let push = options.build(&metrics).unwrap().spawn().unwrap();
+    assert!(shutdown(push, Duration::from_secs(30)).await.is_complete());
     let seen = seen.lock().unwrap();
     let read = |request: &Request<Bytes>| {
         wire::WriteRequest::decode(&*snap::raw::Decoder::new().decompress_vec(request.body()).unwrap()).unwrap()
@@ -380,12 +373,12 @@ async fn the_last_remote_write_says_that_every_series_ends() {
     assert!(last_values.iter().all(|series| !series.samples[0].value.is_nan()));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_spawned_pusher_pushes_now_and_then_and_once_more_at_the_end() {
     let (address, seen) = server(StatusCode::OK).await;
     let metrics = Metrics::new().unwrap();
     let options = PushOptions::pushgateway(format!("http://{address}"), "app").interval(Duration::from_millis(20));
-    let guard = options.build(&metrics).unwrap().spawn();
+    let push = options.build(&metrics).unwrap().spawn().unwrap();
     tokio::time::timeout(Duration::from_secs(5), async {
         while seen.lock().unwrap().len() < 3 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -394,31 +387,13 @@ async fn a_spawned_pusher_pushes_now_and_then_and_once_more_at_the_end() {
     .await
     .unwrap();
     some_traffic(&metrics).await;
-    assert!(guard.shutdown(Duration::from_secs(5)).await);
+    assert!(shutdown(push, Duration::from_secs(30)).await.is_complete());
     let last = seen.lock().unwrap().last().unwrap().body().clone();
     assert!(std::str::from_utf8(&last).unwrap().contains(r#"route="/a""#), "the last push has the last request");
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    let stuck = PushOptions::pushgateway(url, "app").build(&metrics).unwrap().spawn();
-    assert!(!stuck.shutdown(Duration::from_millis(50)).await, "bounded by its deadline");
-}
-
-#[tokio::test]
-async fn a_transport_of_ones_own_can_be_anything() {
-    struct Memory(Seen);
-    impl Transport for Memory {
-        fn send(
-            &self,
-            request: Request<Bytes>,
-        ) -> std::pin::Pin<Box<dyn Future<Output = Result<Response<Bytes>, PushError>> + Send + '_>> {
-            self.0.lock().unwrap().push(request);
-            Box::pin(std::future::ready(Ok(Response::default())))
-        }
-    }
-    let (seen, metrics) = (Seen::default(), Metrics::new().unwrap());
-    let options = PushOptions::remote_write("https://example.org/write", "app").transport(Memory(Arc::clone(&seen)));
-    options.build(&metrics).unwrap().push().await.unwrap();
-    assert_eq!(seen.lock().unwrap()[0].uri(), "https://example.org/write");
+    let stuck = PushOptions::pushgateway(url, "app").build(&metrics).unwrap().spawn().unwrap();
+    assert!(!shutdown(stuck, Duration::from_millis(50)).await.is_complete(), "bounded by its deadline");
 }
 
 /// A real server that ends with the test.

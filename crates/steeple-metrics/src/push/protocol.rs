@@ -1,0 +1,159 @@
+//! What is pushed, and what the receiver's answer means.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use steeple_core::clock;
+use steeple_export::{DropReason, Endpoint, Protocol, Reason, Request};
+use steeple_scrub::{Scrubbed, Scrubber};
+
+use super::{
+    PushKind,
+    remote_write::{RemoteWriteEncoder, Samples},
+};
+use crate::{Metrics, family::Family, registry::Naming, render::Others, series::Labels};
+
+/// What is pushed, and where to.
+pub(super) struct Target {
+    pub(super) metrics: Metrics,
+    pub(super) kind: PushKind,
+    pub(super) endpoint: Endpoint,
+    pub(super) headers: HeaderMap,
+    pub(super) labels: Vec<(String, String)>,
+    pub(super) pushes: Arc<Family>,
+    /// Requests of the push before that have no answer yet.
+    pub(super) waiting: AtomicUsize,
+    /// Whether the next push is the last.
+    pub(super) is_ending: AtomicBool,
+}
+
+/// One request.
+pub(super) struct Body {
+    bytes: Bytes,
+    content_type: &'static str,
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("bytes", &self.bytes.len()).finish_non_exhaustive()
+    }
+}
+
+/// The requests of one push.
+pub(super) struct Bodies {
+    pub(super) bodies: Vec<Body>,
+    /// Whether every registry could be read.
+    pub(super) is_complete: bool,
+}
+
+impl Target {
+    pub(super) fn count(&self, result: &str) {
+        self.pushes.add(&[self.kind.as_str(), result], 1);
+    }
+
+    /// Everything as it is now.
+    pub(super) fn bodies(&self) -> Bodies {
+        let others = self.metrics.others();
+        let is_complete = others.is_complete;
+        if !is_complete {
+            self.count(DropReason::Panicked.as_str());
+        }
+        let bodies = match self.kind {
+            // A page replaces the one before: what a panic leaves out of it would be gone.
+            PushKind::Pushgateway if !is_complete => Vec::new(),
+            PushKind::Pushgateway => {
+                let page = self.metrics.render_with(others, Some("text/plain;version=0.0.4"), None);
+                vec![Body { bytes: page.body, content_type: page.content_type }]
+            }
+            PushKind::RemoteWrite => self.writes(others, Samples::Values),
+        };
+        Bodies { bodies, is_complete }
+    }
+
+    /// The bodies of a remote write. Made in one go, so that all samples are of one moment.
+    fn writes(&self, mut others: Others, samples: Samples) -> Vec<Body> {
+        let Naming { prefix, common } = std::mem::take(&mut others.naming);
+        let common = Labels::new(common.into_iter().map(|(name, value)| (name.into(), value.into())));
+        let now_ms = i64::try_from(clock::unix_now().as_millis()).unwrap_or(i64::MAX);
+        let mut encoder = RemoteWriteEncoder::new(&common.pairs, &self.labels, now_ms, samples);
+        self.metrics.write(&mut others, &prefix, &common, &mut encoder);
+        let body = |bytes| Body { bytes, content_type: "application/x-protobuf" };
+        encoder.finish().into_iter().map(body).collect()
+    }
+}
+
+/// A request for each body, tried once.
+pub(super) struct PushProtocol(Arc<Target>);
+
+impl PushProtocol {
+    pub(super) fn new(target: &Arc<Target>) -> Self {
+        Self(Arc::clone(target))
+    }
+
+    fn is_over(&self) {
+        let _not_below_zero = self.0.waiting.fetch_update(Relaxed, Relaxed, |waiting| waiting.checked_sub(1));
+    }
+}
+
+impl Protocol for PushProtocol {
+    type Item = Body;
+    type Ready = Body;
+
+    fn size(item: &Body) -> usize {
+        item.bytes.len()
+    }
+
+    fn scrub(&mut self, item: Body) -> Scrubbed<Body> {
+        // Label values were scrubbed when their series were made.
+        Scrubber::default().scrub_with(item, |_, _| ())
+    }
+
+    fn encode(&mut self, batch: &[Scrubbed<Body>]) -> Result<Request, Reason> {
+        let target = &self.0;
+        let [body] = batch else { return Err("a push has one body".into()) };
+        let request = match target.kind {
+            PushKind::Pushgateway => Request::new(Method::PUT, &target.endpoint),
+            PushKind::RemoteWrite => Request::post(&target.endpoint)
+                .header(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"))
+                .header(
+                    HeaderName::from_static("x-prometheus-remote-write-version"),
+                    HeaderValue::from_static("0.1.0"),
+                ),
+        };
+        let mut request = request.content_type(body.content_type).body(body.bytes.clone());
+        request.headers_mut().extend(target.headers.clone());
+        Ok(request)
+    }
+
+    fn tick(&mut self) -> Vec<Body> {
+        let target = &self.0;
+        let is_ending = target.is_ending.load(Relaxed);
+        // The push before is still on its way: the next one carries what this one would have.
+        if target.waiting.load(Relaxed) > 0 && !is_ending {
+            return Vec::new();
+        }
+        let mut bodies = target.bodies().bodies;
+        if is_ending && target.kind == PushKind::RemoteWrite {
+            bodies.extend(target.writes(target.metrics.others(), Samples::Stale));
+        }
+        target.waiting.fetch_add(bodies.len(), Relaxed);
+        bodies
+    }
+
+    fn stored(&mut self, _ready: &Body) {
+        self.is_over();
+        self.0.count("ok");
+    }
+
+    fn dropped(&mut self, _ready: &Body, reason: DropReason, _why: &Reason) {
+        self.is_over();
+        self.0.count(reason.as_str());
+    }
+}
