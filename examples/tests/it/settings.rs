@@ -26,7 +26,7 @@ fn refused(variable: &str, value: &str, says: &[&str]) {
 
 #[test]
 fn a_variable_that_cannot_be_used_is_named_with_what_it_holds_and_may_hold() {
-    refused("LOG_LEVEL", "loud", &["\"loud\"", "it may be off, error, warn"]);
+    refused("LOG_LEVEL", "loud", &["\"loud\"", "use off, error, warn"]);
     refused("LOG_FORMAT", "xml", &["holds \"xml\"", "`json`"]);
     refused("TRUSTED_PROXIES", "10.0.0.0/8,everybody", &["`10.0.0.0/8", "\"everybody\""]);
     refused("SLOW_REQUEST_MS", "fast", &["holds \"fast\"", "milliseconds"]);
