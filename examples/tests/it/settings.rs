@@ -12,8 +12,7 @@ fn refused(variable: &str, value: &str, says: &[&str]) {
     assert_eq!(output.status.code(), Some(1), "{variable}={value}: {error}");
     assert_eq!(error.lines().count(), 1, "{variable}={value}: {error}");
     let rest = error.strip_prefix("taskboard: ").unwrap();
-    let named =
-        rest.strip_prefix("cannot set up traces: ").or(rest.strip_prefix("cannot set up Sentry: `")).unwrap_or(rest);
+    let named = rest.strip_prefix("cannot set up traces: invalid ").unwrap_or(rest);
     assert!(named.starts_with(variable), "{error}");
     for part in says {
         assert!(error.contains(part), "{variable}={value}: no {part:?} in {error}");
