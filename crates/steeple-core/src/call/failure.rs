@@ -60,6 +60,8 @@ const KINDS: [(&str, &[&str]); 5] = [
             "unexpected eof",
             "channelclosed",
             "stream error",
+            "reset(streamid",
+            "goaway(",
         ],
     ),
 ];
