@@ -18,7 +18,8 @@ use steeple_tests::{
 };
 
 /// Features that an example needs, which a build of that example alone does not turn on.
-const FEATURES: &[(&str, &str)] = &[("per-route-metrics", "axum"), ("write-a-protocol", "test-util")];
+const FEATURES: &[(&str, &str)] =
+    &[("events-custom-sink", "http"), ("per-route-metrics", "axum"), ("write-a-protocol", "test-util")];
 
 /// An example of a crate, as cargo built it beside this test; built now if only the test was.
 fn example(package: &str, name: &str) -> Command {
@@ -213,4 +214,25 @@ fn every_example_of_a_crate_is_run_here() {
 fn an_exporter_is_a_protocol_of_two_functions_and_loses_what_it_says_it_loses() {
     let printed = printed(&mut example("steeple-export", "write-a-protocol"), "");
     assert!(printed.starts_with("4 arrived, 5 dropped, 0 left\n  rejected: 1\n  panicked: 4\n"), "{printed}");
+}
+
+#[test]
+fn an_event_reaches_a_system_that_steeple_does_not_know() {
+    use std::io::{Read as _, Write as _};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/lines", listener.local_addr().unwrap());
+    let receiver = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut request, mut piece) = (String::new(), [0; 4096]);
+        while !request.contains("feature_used") {
+            let read = stream.read(&mut piece).unwrap();
+            assert!(read > 0, "{request}");
+            request.push_str(&String::from_utf8_lossy(&piece[..read]));
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        request
+    });
+    printed(example("steeple-events", "events-custom-sink").arg(url), "");
+    assert!(receiver.join().unwrap().starts_with("POST /lines HTTP/1.1"));
 }

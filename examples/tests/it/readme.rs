@@ -176,6 +176,9 @@ fn the_smaller_examples_are_small() {
     let own = own.map(|name| root().join(format!("examples/{name}/main.rs")));
     for path in own.chain(examples_of_crates().into_iter().map(|(_, path)| path)) {
         let lines = fs::read_to_string(&path).unwrap().lines().count();
-        assert!(lines < 60, "{} has {lines} lines", path.display());
+        // What a team writes itself may be a little longer.
+        let writes = ["write-an-observer", "write-a-protocol", "events-custom-sink"];
+        let most = if writes.iter().any(|name| path.to_string_lossy().contains(name)) { 80 } else { 60 };
+        assert!(lines < most, "{} has {lines} lines", path.display());
     }
 }

@@ -100,7 +100,9 @@ async fn every_family_is_documented_as_it_is_printed() {
     let page =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/metrics.md")).unwrap_or_default();
     // What only the facade counts, its own test looks at.
-    let parts: Vec<_> = page.split("\n## ").filter(|part| !part.starts_with("What Steeple loses\n")).collect();
+    let facade = ["What Steeple loses\n", "What sinks count\n"];
+    let parts: Vec<_> =
+        page.split("\n## ").filter(|part| !facade.iter().any(|heading| part.starts_with(heading))).collect();
     let documented = documented(&parts.join("\n## "));
     for (name, row) in &printed {
         let (kind, labels, unit, meaning) = row;
