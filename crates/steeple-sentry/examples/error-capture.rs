@@ -45,7 +45,7 @@ async fn stream() -> axum::body::Body {
 async fn main() -> Result<(), Box<dyn Error>> {
     let dsn = std::env::args().nth(1).ok_or("which DSN? Such as http://key@127.0.0.1:8000/1")?;
     let sentry = Sentry::builder(dsn).environment("example").release("shop@1.2.3").build()?.install();
-    let _flushed = sentry.flush_on_drop(Duration::from_secs(2));
+    let _flushed = sentry.flush_on_drop(Duration::from_secs(10));
     let app = Router::new()
         .route("/carts/{id}", get(cart))
         .route("/panic", get(panics))
