@@ -174,7 +174,7 @@ async fn a_gateways_header_is_believed_of_a_trusted_proxy_alone() {
 fn a_gateways_header_without_trusted_proxies_is_an_error() {
     let options = Users::builder().user_header(HeaderName::from_static("x-user"));
     let error = options.build().unwrap_err();
-    assert!(error.is_proxies() && error.to_string().contains("anybody else could send that header too"));
+    assert!(error.is_proxies() && error.to_string().contains("anybody can send that header"));
 }
 
 #[tokio::test]
