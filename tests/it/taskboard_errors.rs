@@ -69,7 +69,7 @@ async fn each_failure_of_the_task_board_is_one_event_with_its_route_and_its_user
             ("GET /lab/body-error", "Error".to_owned()),
             ("GET /lab/fail", "Error < Error < ReportError".to_owned()),
             ("GET /lab/panic", "panic".to_owned()),
-            ("taskboard.v1.TaskBoard/WatchTasks", "gRPC INTERNAL".to_owned()),
+            ("taskboard.v1.TaskBoard/WatchTasks", "INTERNAL".to_owned()),
         ]
     );
     let chain = found["GET /lab/fail"]["exception"]["values"].as_array().unwrap().iter();
