@@ -41,7 +41,7 @@ fn service() -> Result<(), Box<dyn Error>> {
         let request = axum::http::Request::get("/users/7").body(Body::empty())?;
         let response = app.oneshot(request).await?.into_body().collect().await?.to_bytes();
         assert_eq!(response, "Ann");
-        assert!(steeple.flush(), "everything is sent");
+        assert!(steeple.flush().is_complete(), "everything is sent");
         Ok::<_, Box<dyn Error>>(())
     })?;
     tracer.in_span("nightly import", |_context| ());
