@@ -334,7 +334,7 @@ async fn d07_a_failure_late_in_a_stream_took_as_long_as_the_stream() {
 
 #[tokio::test]
 async fn d07_a_panic_is_recorded_with_its_route_and_what_it_said() {
-    steeple_core::notice_panics();
+    steeple_core::record_panics();
     let panics = || async {
         assert!(Exchange::current().is_none(), "a panic on purpose");
     };

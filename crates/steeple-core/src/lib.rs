@@ -42,7 +42,7 @@ pub use self::{
     observer::{Identity, Observer, observer_panics},
     observers::__observers,
     outcome::{End, ErrorClass, Outcome},
-    panic_hook::{PanicReport, forward_panics, notice_panics, report_panics},
+    panic_hook::{PanicReport, forward_panics, record_panics, report_panics},
     peer::Peer,
     request_id::{RequestId, RequestIds, X_REQUEST_ID},
     route::{MAX_ROUTES, RouteId, Routes},

@@ -12,7 +12,7 @@ use crate::{Exchange, RecordedError};
 ///
 /// Without it a panicked exchange still ends as `panicked`, without a message. Installed once per process, however often
 /// this is called.
-pub fn notice_panics() {
+pub fn record_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
@@ -34,18 +34,18 @@ pub fn notice_panics() {
 }
 
 /// Reports panics in place of the hook that was installed before, which prints them to standard error by default: every
-/// panic of the process, within exchanges and outside. Calls [`notice_panics`]. The last reporter counts.
+/// panic of the process, within exchanges and outside. Calls [`record_panics`]. The last reporter counts.
 ///
 /// `report` is called within the panic hook, so it must not panic, which would abort the process, nor wait.
 pub fn report_panics(report: impl Fn(&PanicReport<'_>) + Send + Sync + 'static) {
     *REPORTER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(report));
-    notice_panics();
+    record_panics();
 }
 
-/// Leaves the reporting of panics to the hook that was installed before [`notice_panics`] or [`report_panics`].
+/// Leaves the reporting of panics to the hook that was installed before [`record_panics`] or [`report_panics`].
 pub fn forward_panics() {
     *REPORTER.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    notice_panics();
+    record_panics();
 }
 
 type Report = dyn Fn(&PanicReport<'_>) + Send + Sync;

@@ -35,7 +35,7 @@ impl SinkContext {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn client(&self) -> Result<steeple_export::Client, steeple_export::ClientError> {
+    pub fn client(&self) -> Result<steeple_export::Client, steeple_export::BuildError> {
         if let Some(client) = self.client.get() {
             return Ok(client.clone());
         }

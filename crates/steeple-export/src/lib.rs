@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod answer;
+mod error;
 mod exporter;
 #[cfg(feature = "http")]
 mod http;
@@ -19,13 +20,13 @@ pub mod tls;
 
 #[cfg(feature = "http")]
 pub use self::http::{
-    Client, ClientBuilder, ClientError, Endpoint, EndpointError, Http, Protocol, ProxySettings, Request, Response,
-    retry_after,
+    Client, ClientBuilder, Endpoint, EndpointError, Http, Protocol, ProxyOptions, Request, Response, retry_after,
 };
 pub use self::{
     answer::{Answer, DropReason, Reason, Verdict},
+    error::BuildError,
     exporter::Exporter,
-    pipeline::{BuildError, InDoubt, Pipeline, PipelineBuilder, Unauthorized},
+    pipeline::{InDoubt, Pipeline, PipelineBuilder, Unauthorized},
     retry::Retry,
     runtime::{Panicked, loop_delay, offload, on_export_thread, run_on_helper},
     sink::{Flush, FlushReport, Health, Sink, Stats, flush_all, shutdown_all},

@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use axum::{Router, routing::get};
 use steeple_core::{Exchange, Signal};
-use steeple_metrics::{Buckets, Metrics, Objective, RouteOptions};
+use steeple_metrics::{Buckets, Metrics, Objective, RouteMetrics};
 use tower::ServiceExt;
 
 #[tokio::main(flavor = "current_thread")]
@@ -13,10 +13,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let metrics = Metrics::builder().build()?;
 
     // Exports take minutes; users are promised an answer in 250 ms; probes are nobody's business.
-    let exports = RouteOptions::new().buckets(Buckets::new([1.0, 10.0, 60.0, 300.0])).build()?;
+    let exports = RouteMetrics::builder().buckets(Buckets::new([1.0, 10.0, 60.0, 300.0])).build()?;
     let promise = Objective::success(0.999).latency(Duration::from_millis(250), 0.99);
-    let users = RouteOptions::new().objective(promise).build()?;
-    let probes = RouteOptions::new().unmeasured().skip(Signal::Log).build()?;
+    let users = RouteMetrics::builder().objective(promise).build()?;
+    let probes = RouteMetrics::builder().skip(Signal::Metrics).skip(Signal::Log).build()?;
 
     let app = Router::new()
         .route("/exports/{id}", get(|| async { "csv" }).layer(exports.layer()))

@@ -44,9 +44,9 @@ impl Core {
 /// Which routes are measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Measure {
-    /// All but those that [opted out](crate::RouteOptions::unmeasured).
+    /// All but those that [opted out](crate::RouteMetricsBuilder::skip).
     #[default]
     Everything,
-    /// Those alone that [opted in](crate::RouteOptions::measured).
+    /// Those alone that [opted in](crate::RouteMetricsBuilder::measured).
     OptedIn,
 }

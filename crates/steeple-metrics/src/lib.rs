@@ -54,6 +54,6 @@ pub use self::{
     objective::Objective,
     observer::MetricsState,
     render::Rendered,
-    route::{RouteLayer, RouteMetrics, RouteOptions, RouteService},
+    route::{RouteLayer, RouteMetrics, RouteMetricsBuilder, RouteService},
     rules::Rules,
 };

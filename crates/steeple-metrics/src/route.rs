@@ -20,37 +20,33 @@ use crate::{
 /// Whether anything was ever applied: where not, no exchange need be asked.
 static IN_USE: AtomicBool = AtomicBool::new(false);
 
-/// How one route is measured. Becomes a [`RouteMetrics`].
+/// Options for how one route is measured. See [`RouteMetrics::builder`].
 #[derive(Clone, Debug, Default)]
 #[must_use = "options do nothing until they are built and bound to a route"]
-pub struct RouteOptions {
+pub struct RouteMetricsBuilder {
     measured: Option<bool>,
     buckets: Option<Buckets>,
     objective: Option<Objective>,
     skipped: Vec<Signal>,
 }
 
-impl RouteOptions {
-    /// Nothing different yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
+impl RouteMetricsBuilder {
     /// Measures this route, also where only routes that [opted in](crate::Measure::OptedIn) are measured.
     pub fn measured(mut self) -> Self {
         self.measured = Some(true);
         self
     }
 
-    /// Leaves this route out of counters and histograms. It still counts as in flight.
-    pub fn unmeasured(mut self) -> Self {
-        self.measured = Some(false);
-        self
-    }
-
-    /// Leaves this route out of another signal: its log line, its spans, its errors.
+    /// Leaves this route out of a signal: its counters and histograms, its log line, its spans, its errors. Without its
+    /// metrics it still counts as in flight.
+    #[doc(alias = "ignore")]
+    #[doc(alias = "healthcheck")]
     pub fn skip(mut self, signal: Signal) -> Self {
-        self.skipped.push(signal);
+        if signal == Signal::Metrics {
+            self.measured = Some(false);
+        } else {
+            self.skipped.push(signal);
+        }
         self
     }
 
@@ -60,7 +56,7 @@ impl RouteOptions {
         self
     }
 
-    /// Says how fast and how reliable this route is to be. Its latency becomes a bucket's bound.
+    /// How fast and how reliable this route must be. The objective's latency becomes the bound of a bucket.
     pub fn objective(mut self, objective: Objective) -> Self {
         self.objective = Some(objective);
         self
@@ -93,10 +89,11 @@ impl RouteOptions {
 ///
 /// # Examples
 /// ```
-/// use steeple_metrics::{Buckets, RouteOptions};
+/// use steeple_core::Signal;
+/// use steeple_metrics::{Buckets, RouteMetrics};
 /// # fn main() -> Result<(), steeple_metrics::BuildError> {
-/// let exports = RouteOptions::new().buckets(Buckets::new([1.0, 10.0, 60.0])).build()?.layer();
-/// let probes = RouteOptions::new().unmeasured().skip(steeple_core::Signal::Log).build()?.layer();
+/// let exports = RouteMetrics::builder().buckets(Buckets::new([1.0, 10.0, 60.0])).build()?.layer();
+/// let probes = RouteMetrics::builder().skip(Signal::Metrics).skip(Signal::Log).build()?.layer();
 /// # let _unused = (exports, probes);
 /// # Ok(()) }
 /// ```
@@ -112,6 +109,11 @@ struct Inner {
 }
 
 impl RouteMetrics {
+    /// Options that change nothing yet.
+    pub fn builder() -> RouteMetricsBuilder {
+        RouteMetricsBuilder::default()
+    }
+
     /// A layer that binds this to whatever route it is put on.
     pub fn layer(&self) -> RouteLayer {
         RouteLayer(self.clone())

@@ -17,7 +17,7 @@ use sentry_core::{
 use steeple_core::GrpcStatus;
 use steeple_export::Retry;
 #[cfg(feature = "transport")]
-use steeple_export::{ClientBuilder, ProxySettings};
+use steeple_export::{ClientBuilder, ProxyOptions};
 use steeple_scrub::Scrubber;
 
 use crate::{
@@ -333,7 +333,7 @@ impl SentryBuilder {
 
     /// Sends through proxies. Default: none.
     #[cfg(feature = "transport")]
-    pub fn proxy(mut self, proxies: ProxySettings) -> Self {
+    pub fn proxy(mut self, proxies: ProxyOptions) -> Self {
         self.http = self.http.proxy(proxies);
         self
     }

@@ -21,7 +21,7 @@ enum Kind {
     Pipeline(steeple_export::BuildError),
     Client(io::Error),
     #[cfg(feature = "transport")]
-    Http(steeple_export::ClientError),
+    Http(steeple_export::BuildError),
     #[cfg(not(feature = "transport"))]
     Transport,
 }
@@ -54,7 +54,7 @@ impl BuildError {
     }
 
     #[cfg(feature = "transport")]
-    pub(crate) const fn client(error: steeple_export::ClientError) -> Self {
+    pub(crate) const fn client(error: steeple_export::BuildError) -> Self {
         Self(Kind::Http(error))
     }
 

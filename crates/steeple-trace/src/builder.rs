@@ -62,7 +62,7 @@ pub struct TraceBuilder {
     #[cfg(feature = "otlp")]
     pub(crate) logs: LogExport,
     #[cfg(feature = "otlp")]
-    pub(crate) proxies: steeple_export::ProxySettings,
+    pub(crate) proxies: steeple_export::ProxyOptions,
     tail: Option<TailSampling>,
     trust: TrustPolicy,
     scrubber: Scrubber,
@@ -99,7 +99,7 @@ impl Default for TraceBuilder {
             #[cfg(feature = "otlp")]
             logs: LogExport::default(),
             #[cfg(feature = "otlp")]
-            proxies: steeple_export::ProxySettings::new(),
+            proxies: steeple_export::ProxyOptions::new(),
             tail: None,
             trust: TrustPolicy::default(),
             scrubber: Scrubber::default(),
@@ -302,7 +302,7 @@ impl TraceBuilder {
     /// Sends through these proxies. Default: none; [`from_env`](Self::from_env) reads the usual variables.
     #[cfg(feature = "otlp")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
-    pub fn proxy(mut self, proxies: steeple_export::ProxySettings) -> Self {
+    pub fn proxy(mut self, proxies: steeple_export::ProxyOptions) -> Self {
         self.proxies = proxies;
         self
     }

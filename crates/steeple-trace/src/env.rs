@@ -113,9 +113,9 @@ impl TraceBuilder {
 
 /// The proxies, by the variables that most programs read. This machine is never spoken to through one.
 #[cfg(feature = "otlp")]
-fn proxies(get: &impl Fn(&str) -> Option<String>) -> steeple_export::ProxySettings {
+fn proxies(get: &impl Fn(&str) -> Option<String>) -> steeple_export::ProxyOptions {
     let either = |upper: &str, lower: &str| get(upper).or_else(|| get(lower));
-    let mut proxies = steeple_export::ProxySettings::new();
+    let mut proxies = steeple_export::ProxyOptions::new();
     if let Some(https) = either("HTTPS_PROXY", "https_proxy") {
         proxies = proxies.https(https);
     }

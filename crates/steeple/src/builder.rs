@@ -355,7 +355,7 @@ impl SteepleBuilder {
         let log = log.map_err(|error| ConfigError::part("the log", &error))?;
         match &set_up.guard {
             Some(guard) => guard.report_panics(self.panic_hook),
-            None => steeple_core::notice_panics(),
+            None => steeple_core::record_panics(),
         }
         own_metrics::add(&mut own, handle, log.clone());
         own.register(metrics.registry());

@@ -17,7 +17,7 @@ const MAX_HOST: usize = 253;
 pub struct Call {
     method: &'static str,
     kind: Option<Kind>,
-    deadline: Option<Duration>,
+    timeout: Option<Duration>,
     rpc_method: Option<Box<str>>,
     server: Option<Server>,
     template: Option<&'static str>,
@@ -90,7 +90,7 @@ impl Call {
         Self {
             method: known_method(&request.method),
             kind,
-            deadline: kind.and_then(|_| deadline(&request.headers)),
+            timeout: kind.and_then(|_| deadline(&request.headers)),
             rpc_method: kind.map(|_| rpc_method(request.uri.path())),
             server: Server::of_request(request, known),
             template: request.extensions.get::<UrlTemplate>().map(|template| template.0),
@@ -114,9 +114,10 @@ impl Call {
         self.kind
     }
 
-    /// How long a gRPC call may take, as its `grpc-timeout` says. `None`: no limit, or not a gRPC call.
-    pub fn deadline(&self) -> Option<Duration> {
-        self.deadline
+    /// How long a gRPC call may take: its `grpc-timeout`. `None`: no limit, or not a gRPC call.
+    #[doc(alias = "deadline")]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// The host that is called, in lower case, if the request or the layer says it.
@@ -169,7 +170,7 @@ pub struct CallEnd<'e> {
     pub status: Option<StatusCode>,
     /// What a gRPC call ended with: the status in the trailers, the head or the last frame of gRPC-Web; of an answer without
     /// one, what its HTTP status stands for. A call that was given up is `CANCELLED`, one that took longer than its deadline
-    /// or a timeout allows `DEADLINE_EXCEEDED`, one that reached nobody `UNAVAILABLE`. `None` when the call is not gRPC.
+    /// or a deadline allows `DEADLINE_EXCEEDED`, one that reached nobody `UNAVAILABLE`. `None` when the call is not gRPC.
     pub grpc_status: Option<GrpcStatus>,
     /// The message of the gRPC status, decoded, at most 1,024 bytes. As the server wrote it: sinks scrub it.
     pub grpc_message: Option<&'e str>,

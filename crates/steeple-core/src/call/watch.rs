@@ -118,9 +118,7 @@ fn grpc_status(
     }
     match outcome {
         _ if error.is_some_and(|error| error.class() == TIMEOUT) => GrpcStatus::DEADLINE_EXCEEDED,
-        Outcome::Cancelled | Outcome::CancelledInBody
-            if call.deadline().is_some_and(|deadline| duration >= deadline) =>
-        {
+        Outcome::Cancelled | Outcome::CancelledInBody if call.timeout().is_some_and(|timeout| duration >= timeout) => {
             GrpcStatus::DEADLINE_EXCEEDED
         }
         Outcome::Cancelled | Outcome::CancelledInBody => GrpcStatus::CANCELLED,

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
-use steeple_core::{ObserveLayer, Outcome, notice_panics, test_util::RecordingObserver};
+use steeple_core::{ObserveLayer, Outcome, record_panics, test_util::RecordingObserver};
 use tower::{Layer, Service};
 
 use crate::replay::{
@@ -36,8 +36,8 @@ fn the_panic_itself_reaches_the_caller_unchanged() {
 #[test]
 fn a_panic_is_noticed_with_its_message_and_place_where_that_was_asked_for() {
     quiet_scripted_panics(); // First: it keeps scripted panics from the hooks before it.
-    notice_panics();
-    notice_panics();
+    record_panics();
+    record_panics();
     let observer = RecordingObserver::new();
     for script in [&[PanicInCall][..], &[Panic], &[Head(200), Panic]] {
         let mut service = ObserveLayer::new(observer.clone()).layer(Replay::default().service(script));

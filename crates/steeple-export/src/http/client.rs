@@ -1,5 +1,4 @@
 use std::{
-    error::Error,
     fmt,
     path::PathBuf,
     sync::{Arc, OnceLock},
@@ -25,8 +24,8 @@ use super::{
     endpoint::{is_https, is_loopback},
 };
 use crate::{
-    Answer, DropReason, Reason,
-    tls::{self, Roots, TlsError},
+    Answer, BuildError, DropReason, Reason,
+    tls::{self, Roots},
 };
 
 type Plain = legacy::Client<Connector, Full<Bytes>>;
@@ -45,7 +44,7 @@ struct Inner {
     http1: Plain,
     #[cfg(feature = "otlp")]
     http2: Plain,
-    https: OnceLock<Result<Encrypted, ClientError>>,
+    https: OnceLock<Result<Encrypted, BuildError>>,
     connector: Connector,
     roots: Roots,
     proxies: Arc<Matcher>,
@@ -62,9 +61,9 @@ struct Encrypted {
 }
 
 impl Encrypted {
-    fn new(roots: &Roots, connector: &Connector) -> Result<Self, ClientError> {
-        let config = tls::client_config(roots).map_err(|error| ClientError(ErrorKind::Tls(Arc::new(error))))?;
-        let config = config.ok_or(ClientError(ErrorKind::NoTls))?;
+    fn new(roots: &Roots, connector: &Connector) -> Result<Self, BuildError> {
+        let config = tls::client_config(roots).map_err(|error| BuildError::tls(error))?;
+        let config = config.ok_or(BuildError::no_tls())?;
         let https = || HttpsConnectorBuilder::new().with_tls_config(config.clone()).https_only();
         Ok(Self {
             http1: pool().build(https().enable_http1().wrap_connector(connector.clone())),
@@ -83,7 +82,7 @@ fn pool() -> legacy::Builder {
 /// The proxies to use, as `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` would name them. Whoever reads the environment fills it in.
 #[derive(Clone, Default)]
 #[non_exhaustive]
-pub struct ProxySettings {
+pub struct ProxyOptions {
     /// For `https` endpoints: `http://user:password@proxy:3128`.
     pub https: Option<String>,
     /// For `http` endpoints.
@@ -92,7 +91,7 @@ pub struct ProxySettings {
     pub no_proxy: Option<String>,
 }
 
-impl ProxySettings {
+impl ProxyOptions {
     /// No proxy.
     pub fn new() -> Self {
         Self::default()
@@ -120,10 +119,10 @@ impl ProxySettings {
     }
 }
 
-impl fmt::Debug for ProxySettings {
+impl fmt::Debug for ProxyOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Their URLs hold passwords.
-        f.debug_struct("ProxySettings")
+        f.debug_struct("ProxyOptions")
             .field("https", &self.https.is_some())
             .field("http", &self.http.is_some())
             .field("no_proxy", &self.no_proxy)
@@ -138,7 +137,7 @@ pub struct ClientBuilder {
     user_agent: String,
     connect_timeout: Duration,
     ca_file: Option<PathBuf>,
-    proxies: ProxySettings,
+    proxies: ProxyOptions,
     allows_plain: bool,
     skips_verification: bool,
     max_response: usize,
@@ -150,7 +149,7 @@ impl Default for ClientBuilder {
             user_agent: concat!("steeple/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(10),
             ca_file: None,
-            proxies: ProxySettings::default(),
+            proxies: ProxyOptions::default(),
             allows_plain: false,
             skips_verification: false,
             max_response: 1 << 20,
@@ -178,7 +177,7 @@ impl ClientBuilder {
     }
 
     /// Goes through proxies. Default: none.
-    pub fn proxy(mut self, proxies: ProxySettings) -> Self {
+    pub fn proxy(mut self, proxies: ProxyOptions) -> Self {
         self.proxies = proxies;
         self
     }
@@ -205,9 +204,9 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// When the user agent or a proxy is not valid, or the certificates cannot be read.
-    pub fn build(self) -> Result<Client, ClientError> {
+    pub fn build(self) -> Result<Client, BuildError> {
         let mut user_agent = HeaderValue::try_from(self.user_agent)
-            .map_err(|_text| ClientError(ErrorKind::Setting("the user agent is not a valid header value")))?;
+            .map_err(|_text| BuildError::setting("the user agent is not a valid header value"))?;
         user_agent.set_sensitive(false);
         let proxies = Arc::new(matcher(&self.proxies)?);
         let mut tcp = HttpConnector::new();
@@ -219,7 +218,7 @@ impl ClientBuilder {
         let https = OnceLock::new();
         if roots.ca_file.is_some() {
             // A file that cannot be read is an error now, not when something is sent.
-            https.get_or_init(|| Encrypted::new(&roots, &connector)).as_ref().map_err(ClientError::clone)?;
+            https.get_or_init(|| Encrypted::new(&roots, &connector)).as_ref().map_err(BuildError::clone)?;
         }
         Ok(Client(Arc::new(Inner {
             http1: pool().build(connector.clone()),
@@ -236,22 +235,22 @@ impl ClientBuilder {
     }
 }
 
-fn matcher(proxies: &ProxySettings) -> Result<Matcher, ClientError> {
+fn matcher(proxies: &ProxyOptions) -> Result<Matcher, BuildError> {
     let mut builder = Matcher::builder();
     let check = |url: &str| {
         // The matcher reads a name alone as `http`, and drops in silence what it cannot read.
         let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-        let endpoint = Endpoint::parse(&url).map_err(|_url| ErrorKind::Setting("a proxy's URL is not valid"))?;
+        let endpoint = Endpoint::parse(&url).map_err(|_url| BuildError::setting("a proxy's URL is not valid"))?;
         if endpoint.is_https() {
-            return Err(ErrorKind::Setting("a proxy's URL must begin with `http://`"));
+            return Err(BuildError::setting("a proxy's URL must begin with `http://`"));
         }
         Ok(url)
     };
     if let Some(https) = proxies.https.as_deref().map(str::trim).filter(|url| !url.is_empty()) {
-        builder = builder.https(check(https).map_err(ClientError)?);
+        builder = builder.https(check(https)?);
     }
     if let Some(http) = proxies.http.as_deref().map(str::trim).filter(|url| !url.is_empty()) {
-        builder = builder.http(check(http).map_err(ClientError)?);
+        builder = builder.http(check(http)?);
     }
     if let Some(no) = &proxies.no_proxy {
         builder = builder.no(no.clone());
@@ -268,16 +267,16 @@ impl Client {
     /// Whether this client can speak to an endpoint at all. Sinks call it when they are built.
     ///
     /// # Errors
-    /// [`ClientError::is_plain_http`] for another machine without encryption; an error as well for `https` where no TLS feature is on,
+    /// [`BuildError::is_plain_http`] for another machine without encryption; an error as well for `https` where no TLS feature is on,
     /// or no root certificate is found.
-    pub fn check(&self, endpoint: &Endpoint) -> Result<(), ClientError> {
+    pub fn check(&self, endpoint: &Endpoint) -> Result<(), BuildError> {
         self.0.check(endpoint.uri())
     }
 
     /// Sends a request. `Err`: there is no answer, and what to make of that.
     pub(super) async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Answer> {
         let inner = &self.0;
-        let refused = |error: &ClientError| Answer::rejected(Reason::of_error(error));
+        let refused = |error: &BuildError| Answer::rejected(Reason::of_error(error));
         inner.check(&request.uri).map_err(|error| refused(&error))?;
         let encrypted = if is_https(&request.uri) { Some(inner.https().as_ref().map_err(refused)?) } else { None };
         #[cfg(feature = "otlp")]
@@ -345,17 +344,17 @@ impl Client {
 }
 
 impl Inner {
-    fn https(&self) -> &Result<Encrypted, ClientError> {
+    fn https(&self) -> &Result<Encrypted, BuildError> {
         self.https.get_or_init(|| Encrypted::new(&self.roots, &self.connector))
     }
 
-    fn check(&self, uri: &http::Uri) -> Result<(), ClientError> {
+    fn check(&self, uri: &http::Uri) -> Result<(), BuildError> {
         if is_https(uri) {
-            self.https().as_ref().map(drop).map_err(ClientError::clone)
+            self.https().as_ref().map(drop).map_err(BuildError::clone)
         } else if self.allows_plain || is_loopback(uri) {
             Ok(())
         } else {
-            Err(ClientError(ErrorKind::PlainHttp))
+            Err(BuildError::plain_http())
         }
     }
 }
@@ -363,43 +362,5 @@ impl Inner {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("allows_plain", &self.0.allows_plain).finish_non_exhaustive()
-    }
-}
-
-/// A client that cannot be made, or cannot speak to an endpoint. Never shows a URL or a key.
-#[derive(Clone, Debug)]
-pub struct ClientError(ErrorKind);
-
-#[derive(Clone, Debug)]
-enum ErrorKind {
-    Setting(&'static str),
-    Tls(Arc<TlsError>),
-    PlainHttp,
-    NoTls,
-}
-
-impl ClientError {
-    /// Whether it is about another machine without encryption: see [`ClientBuilder::allow_plain_http`].
-    pub fn is_plain_http(&self) -> bool {
-        matches!(self.0, ErrorKind::PlainHttp)
-    }
-}
-
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.0 {
-            ErrorKind::Setting(text) => text,
-            ErrorKind::Tls(_) => "could not set up TLS",
-            ErrorKind::PlainHttp => {
-                "`http` to another machine sends keys and data in the clear: use `https`, or allow it"
-            }
-            ErrorKind::NoTls => "`https` needs the feature `tls-ring` or `tls-aws-lc`",
-        })
-    }
-}
-
-impl Error for ClientError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        if let ErrorKind::Tls(error) = &self.0 { Some(&**error) } else { None }
     }
 }

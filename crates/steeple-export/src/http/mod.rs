@@ -8,7 +8,7 @@ mod message;
 mod protocol;
 
 pub use self::{
-    client::{Client, ClientBuilder, ClientError, ProxySettings},
+    client::{Client, ClientBuilder, ProxyOptions},
     endpoint::{Endpoint, EndpointError},
     exporter::Http,
     message::{Request, Response, retry_after},

@@ -1,7 +1,6 @@
 use std::{
     borrow::Cow,
-    error::Error,
-    fmt, io,
+    io,
     sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
@@ -12,10 +11,7 @@ use super::{
     lane::{self, Lane, Settings},
     queue::{Limits, Queue},
 };
-use crate::{Exporter, Retry, runtime};
-
-/// A factory's error.
-type BoxError = Box<dyn Error + Send + Sync>;
+use crate::{BuildError, Exporter, Retry, error::BoxError, runtime};
 
 /// How long the first exporter may take to be made.
 const MAKE_WITHIN: Duration = Duration::from_secs(30);
@@ -182,50 +178,11 @@ impl PipelineBuilder {
         }
         match receiver.recv_timeout(MAKE_WITHIN) {
             Ok(Ok(())) => Ok(Pipeline(Arc::new(Handle { shared }))),
-            Ok(Err(error)) => Err(BuildError(ErrorKind::Factory(error))),
+            Ok(Err(error)) => Err(BuildError::factory(error)),
             Err(error) => {
                 shared.queue.close();
                 Err(BuildError::thread(io::Error::other(error)))
             }
         }
-    }
-}
-
-/// A pipeline that could not be started.
-#[derive(Debug)]
-pub struct BuildError(ErrorKind);
-
-#[derive(Debug)]
-enum ErrorKind {
-    Thread(io::Error),
-    Factory(BoxError),
-}
-
-impl BuildError {
-    fn thread(error: io::Error) -> Self {
-        Self(ErrorKind::Thread(error))
-    }
-
-    /// Whether the thread that sends could not be started, or does not answer. Otherwise the factory failed.
-    pub fn is_thread(&self) -> bool {
-        matches!(self.0, ErrorKind::Thread(_))
-    }
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match &self.0 {
-            ErrorKind::Thread(_) => "could not start the export thread",
-            ErrorKind::Factory(_) => "could not make the exporter",
-        })
-    }
-}
-
-impl Error for BuildError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(match &self.0 {
-            ErrorKind::Thread(error) => error,
-            ErrorKind::Factory(error) => &**error,
-        })
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    error::Error,
     sync::{Arc, Mutex, PoisonError, mpsc},
     time::{Duration, Instant},
 };
@@ -17,6 +16,7 @@ use super::{
 };
 use crate::{
     Answer, DropReason, Exporter, Health, Reason, Retry, Verdict,
+    error::BoxError,
     runtime::{self, Panicked, catch, catch_async},
 };
 
@@ -38,8 +38,6 @@ pub(super) struct Lane<E: Exporter, F> {
     place: usize,
     exporter: Option<E>,
 }
-
-type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Makes the first exporter, says how that went, and runs the lanes to their ends.
 pub(super) async fn run_all<E, F>(lanes: Vec<Lane<E, F>>, started: mpsc::SyncSender<Result<(), BoxError>>)

@@ -7,7 +7,7 @@ mod queue;
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Instant};
 
-pub use self::builder::{BuildError, InDoubt, PipelineBuilder, Unauthorized};
+pub use self::builder::{InDoubt, PipelineBuilder, Unauthorized};
 use self::queue::{Origin, Queue};
 use crate::{DropReason, Flush, FlushReport, Sink, Stats, runtime};
 

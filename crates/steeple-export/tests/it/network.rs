@@ -12,7 +12,7 @@ use std::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use steeple_core::clock;
 use steeple_export::{
-    Answer, Client, ClientBuilder, DropReason, Endpoint, Health, Http, Pipeline, Protocol, ProxySettings, Reason,
+    Answer, Client, ClientBuilder, DropReason, Endpoint, Health, Http, Pipeline, Protocol, ProxyOptions, Reason,
     Request, Response, Retry, Sink, Stats, test_util::Receiver,
 };
 use steeple_scrub::Scrubbed;
@@ -168,7 +168,7 @@ fn a_proxy_gets_a_tunnel_for_https_and_the_whole_url_for_http() {
     let ca = directory.path().join("ca.pem");
     let address = tls_server(&ca);
     let (through, asked) = proxy(address);
-    let settings = ProxySettings::new().https(format!("http://ann:hunter2@{through}"));
+    let settings = ProxyOptions::new().https(format!("http://ann:hunter2@{through}"));
     let url = format!("https://localhost:{}/x", address.port());
     let (stats, _) = send(Client::builder().ca_file(&ca).proxy(settings.clone()), &url, false);
     assert_eq!(stats.exported, 1, "{stats:?}");
@@ -180,7 +180,7 @@ fn a_proxy_gets_a_tunnel_for_https_and_the_whole_url_for_http() {
 
     let receiver = Receiver::accepting();
     let (through, asked) = proxy(receiver.address());
-    let settings = ProxySettings::new().http(format!("ann:hunter2@{through}"));
+    let settings = ProxyOptions::new().http(format!("ann:hunter2@{through}"));
     let client = Client::builder().proxy(settings).allow_plain_http();
     let (stats, _) = send(client, "http://receiver.invalid/x", false);
     assert_eq!(stats.exported, 1, "{stats:?}");
@@ -192,7 +192,7 @@ fn a_proxy_gets_a_tunnel_for_https_and_the_whole_url_for_http() {
 #[test]
 fn a_proxy_that_cannot_be_used_is_an_error_without_its_password() {
     for url in ["https://ann:hunter2@proxy", "socks5://ann:hunter2@proxy", "http://ann:hunter2%zz@proxy", "http://"] {
-        let error = Client::builder().proxy(ProxySettings::new().https(url)).build().unwrap_err();
+        let error = Client::builder().proxy(ProxyOptions::new().https(url)).build().unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}");
     }
 }

@@ -73,7 +73,7 @@ pub(super) enum Level {
     Disk,
     Connections,
     CacheHitRatio,
-    Losses,
+    Dropped,
 }
 
 /// The unit of an [`Indicator`]'s value.
@@ -172,9 +172,9 @@ impl Indicator {
         Self(Kind::Level(Level::CacheHitRatio))
     }
 
-    /// Items a second that the sinks lost, all together.
-    pub const fn losses() -> Self {
-        Self(Kind::Level(Level::Losses))
+    /// Items that the sinks dropped, per second, all together.
+    pub const fn dropped() -> Self {
+        Self(Kind::Level(Level::Dropped))
     }
 
     /// How often a second a counter was raised.
@@ -212,7 +212,7 @@ impl Indicator {
             },
             Kind::Level(level) => match level {
                 Level::InFlight | Level::ActiveUsers => Unit::Count,
-                Level::Losses => Unit::PerSecond,
+                Level::Dropped => Unit::PerSecond,
                 Level::Cpu
                 | Level::CpuThrottled
                 | Level::Memory
@@ -290,7 +290,7 @@ impl fmt::Display for Indicator {
                 Level::Disk => "disk",
                 Level::Connections => "database connections in use",
                 Level::CacheHitRatio => "cache hit ratio",
-                Level::Losses => "lost items per second",
+                Level::Dropped => "dropped items per second",
             }),
             Kind::CounterRate(selector) => write!(f, "{selector} per second"),
             Kind::CounterIncrease(selector) => write!(f, "increase of {selector}"),

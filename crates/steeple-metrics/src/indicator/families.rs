@@ -82,10 +82,10 @@ pub struct HistogramReading {
     fine: Option<Latency>,
 }
 
-/// What a sink lost.
+/// What a sink dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Loss {
+pub struct Dropped {
     /// The sink: `sentry`, `spans`, `log_lines`.
     pub sink: Cow<'static, str>,
     /// Why; empty where the sink has one reason only.
@@ -257,10 +257,10 @@ impl Metrics {
         self.read_sources(self.other_sources(), self.others())
     }
 
-    /// Reads the families of these names, and those that [`losses`] are read from. The application's registries are read
+    /// Reads the families of these names, and those that [`dropped`] reads. The application's registries are read
     /// only where one of them is not ours.
-    pub(super) fn read_families_of(&self, names: &[Box<str>], with_losses: bool) -> Vec<FamilyReading> {
-        let wanted = |name: &str| names.iter().any(|other| **other == *name) || (with_losses && is_of_losses(name));
+    pub(super) fn read_families_of(&self, names: &[Box<str>], with_dropped: bool) -> Vec<FamilyReading> {
+        let wanted = |name: &str| names.iter().any(|other| **other == *name) || (with_dropped && is_of_dropped(name));
         let mut found = 0_usize;
         let mut is_wanted = |meta: &Meta| {
             let is_wanted = wanted(&meta.name);
@@ -269,7 +269,7 @@ impl Metrics {
         };
         let mut sources = self.other_sources();
         sources.retain(|source| source.families().iter().filter(|meta| is_wanted(meta)).count() > 0);
-        let others = if with_losses || found < names.len() { self.others() } else { Others::default() };
+        let others = if with_dropped || found < names.len() { self.others() } else { Others::default() };
         let mut families = self.read_sources(sources, others);
         families.retain(|family| wanted(&family.name));
         families
@@ -285,25 +285,25 @@ impl Metrics {
     }
 }
 
-fn is_of_losses(name: &str) -> bool {
+fn is_of_dropped(name: &str) -> bool {
     name.starts_with("steeple_") && name.ends_with("_dropped_total")
 }
 
-/// What sinks lost: the families that are called `steeple_…_dropped_total`.
-pub(super) fn losses(families: &[FamilyReading]) -> Vec<Loss> {
-    let mut losses = Vec::new();
+/// What sinks dropped: the families that are called `steeple_…_dropped_total`.
+pub(super) fn dropped(families: &[FamilyReading]) -> Vec<Dropped> {
+    let mut dropped = Vec::new();
     for family in families {
         let sink = family.name.strip_prefix("steeple_").and_then(|name| name.strip_suffix("_dropped_total"));
         for series in sink.iter().flat_map(|_| &family.series) {
             let named = [series.label("sink"), series.label("output")].into_iter().find(|name| !name.is_empty());
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, of less than 2^53")]
             let count = series.number() as u64;
-            losses.push(Loss {
+            dropped.push(Dropped {
                 sink: named.or(sink).unwrap_or_default().to_owned().into(),
                 reason: series.label("reason").to_owned().into(),
                 count,
             });
         }
     }
-    losses
+    dropped
 }

@@ -15,7 +15,7 @@ mod resources;
 
 pub use self::{
     definition::{Indicator, Selector, Unit, Window},
-    families::{FamilyKind, FamilyReading, HistogramReading, Loss, SeriesReading, SeriesValue},
+    families::{Dropped, FamilyKind, FamilyReading, HistogramReading, SeriesReading, SeriesValue},
     history::{
         Clock, Frame, History, HistoryOptions, RouteFrame, RouteTrend, Sampled, Subscription, Tier, Value, Viewer,
         Watched,

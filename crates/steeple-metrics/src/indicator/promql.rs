@@ -341,7 +341,7 @@ impl Indicator {
                     &rate(&["cache_operations_total"], &["result=\"hit\""]),
                     &rate(&["cache_operations_total"], &["result=~\"hit|miss\""]),
                 ),
-                Level::Losses => style.sum(&over("rate", {
+                Level::Dropped => style.sum(&over("rate", {
                     let name = format!("__name__=~\"{}steeple_.+_dropped_total\"", style.prefix);
                     let matchers = [name.as_str(), &style.matchers];
                     format!("{{{}}}", matchers.iter().filter(|m| !m.is_empty()).copied().collect::<Vec<_>>().join(","))

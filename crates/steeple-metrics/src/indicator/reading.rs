@@ -7,7 +7,7 @@ use std::{
 use steeple_core::{Outcome, clock};
 
 use super::{
-    families::{FamilyReading, Loss, losses},
+    families::{Dropped, FamilyReading, dropped},
     latency::{Latency, Sum},
     resources::Resources,
 };
@@ -45,7 +45,7 @@ pub struct Reading {
     /// Every other family: the application's own, those of its registries, and ours about anything but served requests.
     pub families: Vec<FamilyReading>,
     /// What the sinks lost.
-    pub losses: Vec<Loss>,
+    pub dropped: Vec<Dropped>,
     /// Processor, memory and disk.
     pub resources: Resources,
     /// Distinct users of the last minutes. `None` where they are not counted.
@@ -312,7 +312,7 @@ impl Reading {
             covers: self.at.saturating_duration_since(older.at),
             totals: Totals { counts: self.totals.counts.since(&older.totals.counts), in_flight: self.totals.in_flight },
             routes: routes.collect(),
-            losses: losses(&families),
+            dropped: dropped(&families),
             families,
             resources: self.resources,
             active_users: self.active_users,
@@ -355,7 +355,7 @@ impl Metrics {
             covers: at.saturating_duration_since(core.started),
             totals: self.totals(),
             routes,
-            losses: losses(&families),
+            dropped: dropped(&families),
             families,
             resources: Resources::read(&core.resources),
             active_users: core.users.as_ref().map(|users| users.estimate(at)),

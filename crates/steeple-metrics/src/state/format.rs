@@ -38,16 +38,16 @@ impl Contents {
         text(&self.header.version, &mut out);
         let millis = u64::try_from(self.header.saved.as_millis()).unwrap_or(u64::MAX);
         out.extend_from_slice(&millis.to_le_bytes());
-        let mut left_out = Vec::new();
+        let mut dropped = Vec::new();
         for (name, bytes) in &self.sections {
             let Ok(length) = u32::try_from(bytes.len()) else {
-                left_out.push(name.as_str());
+                dropped.push(name.as_str());
                 continue;
             };
             // The name with its length, the length of the bytes, and the checksum at the end.
             let more = name.len().saturating_add(bytes.len()).saturating_add(1 + 4 + 8);
             if name.len() > MAX_TEXT || out.len().saturating_add(more) > MAX_BYTES {
-                left_out.push(name.as_str());
+                dropped.push(name.as_str());
                 continue;
             }
             text(name, &mut out);
@@ -56,7 +56,7 @@ impl Contents {
         }
         let sum = checksum(&out);
         out.extend_from_slice(&sum.to_le_bytes());
-        (out, left_out)
+        (out, dropped)
     }
 
     /// `None`: this is not a whole file of this version.
@@ -146,8 +146,8 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(sections in proptest::collection::vec(("[a-z]{1,20}", any::<Vec<u8>>()), 0..8)) {
             let written = contents(sections);
-            let (file, left_out) = written.encode();
-            prop_assert!(left_out.is_empty());
+            let (file, dropped) = written.encode();
+            prop_assert!(dropped.is_empty());
             prop_assert_eq!(Header::decode(&file), Some(written.header.clone()));
             prop_assert_eq!(Contents::decode(&file), Some(written));
         }
@@ -176,8 +176,8 @@ mod tests {
     fn a_section_that_does_not_fit_is_left_out() {
         let big = |name: &str, size: usize| (name.to_owned(), vec![0; size]);
         let written = contents(vec![big("a", 3_000_000), big("b", 2_000_000), big("c", 1_000_000)]);
-        let (file, left_out) = written.encode();
-        assert_eq!(left_out, ["b"]);
+        let (file, dropped) = written.encode();
+        assert_eq!(dropped, ["b"]);
         assert!(file.len() <= MAX_BYTES);
         let read = Contents::decode(&file).unwrap();
         assert_eq!(

@@ -144,7 +144,7 @@ struct Shared {
     version: String,
     adopt_until: Instant,
     inner: Mutex<Inner>,
-    left_out: AtomicU64,
+    dropped: AtomicU64,
     /// Held while a file is written.
     saving: Mutex<()>,
     /// Set to end the thread.
@@ -195,7 +195,7 @@ impl State {
             version,
             adopt_until: now.checked_add(adopt_within).unwrap_or(now),
             inner: Mutex::new(Inner { sections: Vec::new(), adopted }),
-            left_out: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             saving: Mutex::new(()),
             stop: (Mutex::new(false), Condvar::new()),
         }));
@@ -231,9 +231,9 @@ impl State {
         lock(&self.0.inner).adopted.as_ref().map(|(adopted, _)| adopted.clone())
     }
 
-    /// How often a section was left out of a file, because it found no room or its function panicked.
-    pub fn left_out(&self) -> u64 {
-        self.0.left_out.load(Relaxed)
+    /// Sections that were not written to a file, because there was no room or their function panicked.
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.load(Relaxed)
     }
 
     /// Saves all sections now.
@@ -257,15 +257,15 @@ impl State {
             saved: clock::unix_now(),
         };
         let contents = Contents { header, sections: saved };
-        let (file, left_out) = contents.encode();
-        for name in left_out {
+        let (file, dropped) = contents.encode();
+        for name in dropped {
             self.leave_out(name, "it found no room");
         }
         self.0.slot.save(&file).map_err(|error| StateError(ErrorKind::Save(error)))
     }
 
     fn leave_out(&self, section: &str, why: &str) {
-        self.0.left_out.fetch_add(1, Relaxed);
+        self.0.dropped.fetch_add(1, Relaxed);
         tracing::warn!(section, why, "a section was left out of the saved state");
     }
 

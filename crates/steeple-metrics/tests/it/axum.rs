@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{Request, StatusCode, header};
 use steeple_core::{Exchange, Signal};
-use steeple_metrics::{Buckets, Measure, Metrics, Objective, RouteOptions};
+use steeple_metrics::{Buckets, Measure, Metrics, Objective, RouteMetrics};
 use tower::ServiceExt;
 
 use crate::support::Page;
@@ -51,10 +51,10 @@ async fn a_scraper_that_asks_for_openmetrics_gets_it() {
 #[tokio::test]
 async fn options_are_bound_to_routes_and_not_to_paths() {
     let metrics = Metrics::new().unwrap();
-    let quiet = RouteOptions::new().unmeasured().skip(Signal::Log).build().unwrap();
-    let slow = RouteOptions::new().buckets(Buckets::new([60.0])).build().unwrap();
+    let quiet = RouteMetrics::builder().skip(Signal::Metrics).skip(Signal::Log).build().unwrap();
+    let slow = RouteMetrics::builder().buckets(Buckets::new([60.0])).build().unwrap();
     let promised =
-        RouteOptions::new().objective(Objective::only_latency(Duration::from_millis(42), 0.9)).build().unwrap();
+        RouteMetrics::builder().objective(Objective::only_latency(Duration::from_millis(42), 0.9)).build().unwrap();
     let app = Router::new()
         // One method of a route; a whole router; one that a handler decides for itself.
         .route("/jobs/{id}", get(|| async { "job" }).layer(quiet.layer()).merge(post(|| async { "made" })))
@@ -94,7 +94,7 @@ async fn options_are_bound_to_routes_and_not_to_paths() {
 #[tokio::test]
 async fn where_routes_opt_in_the_others_are_silent() {
     let metrics = Metrics::builder().measure(Measure::OptedIn).build().unwrap();
-    let chosen = RouteOptions::new().measured().build().unwrap();
+    let chosen = RouteMetrics::builder().measured().build().unwrap();
     let app = Router::new()
         .route("/chosen", get(|| async { "yes" }).layer(chosen.layer()))
         .route("/other", get(|| async { "no" }))

@@ -9,7 +9,7 @@ use steeple_core::{
     Exchange, Signal, Text,
     test_util::{ScriptedBody, Step},
 };
-use steeple_metrics::{Buckets, Measure, Metrics, Names, RouteOptions};
+use steeple_metrics::{Buckets, Measure, Metrics, Names, RouteMetrics};
 
 fn metrics() -> Metrics {
     Metrics::builder().build().unwrap()
@@ -191,8 +191,8 @@ async fn both_sets_of_names_tell_the_same_story() {
 async fn a_route_can_be_left_out_opt_in_or_have_its_own_buckets() {
     let everything = metrics();
     let chosen = Metrics::builder().measure(Measure::OptedIn).build().unwrap();
-    let off = RouteOptions::new().unmeasured().build().unwrap();
-    let on = RouteOptions::new().measured().buckets(Buckets::new([30.0, 60.0])).build().unwrap();
+    let off = RouteMetrics::builder().skip(steeple_core::Signal::Metrics).build().unwrap();
+    let on = RouteMetrics::builder().measured().buckets(Buckets::new([30.0, 60.0])).build().unwrap();
     let ok = || async { Ok::<_, Infallible>(Response::new(TestBody::default())) };
     for metrics in [&everything, &chosen] {
         call(metrics, request("GET", "/default"), |_| ok()).await;

@@ -211,13 +211,13 @@ fn resources_connections_and_users_can_be_watched() {
     let (history, clock) = manual(&metrics);
     let watch = |indicator: Indicator| history.watch(indicator, Window::FIVE_MINUTES).unwrap();
     let connections = watch(Indicator::connections());
-    let [memory, disk, cpu, users, flight, losses] = [
+    let [memory, disk, cpu, users, flight, dropped] = [
         Indicator::memory(),
         Indicator::disk(),
         Indicator::cpu(),
         Indicator::active_users(),
         Indicator::in_flight(),
-        Indicator::losses(),
+        Indicator::dropped(),
     ]
     .map(watch);
     history.sample();
@@ -225,7 +225,7 @@ fn resources_connections_and_users_can_be_watched() {
     near(connections.value().value, 0.25);
     near(users.value().value, 0.0);
     near(flight.value().value, 0.0);
-    near(losses.value().value, 0.0);
+    near(dropped.value().value, 0.0);
     if cfg!(target_os = "linux") {
         for ratio in [memory, disk].map(|watched: Watched| watched.value().value.unwrap()) {
             assert!(ratio > 0.0 && ratio <= 1.0, "{ratio}");

@@ -9,7 +9,7 @@ use steeple_core::{
     test_util::{ScriptedBody, Step},
 };
 use steeple_metrics::{
-    Buckets, Connections, Metrics, Names, Objective, RouteOptions,
+    Buckets, Connections, Metrics, Names, Objective, RouteMetrics,
     indicator::{FamilyKind, Indicator, Promql, ResourceOptions, Selector, SeriesValue, Unit, Window},
 };
 
@@ -74,7 +74,7 @@ async fn a_reading_tells_classes_aborts_latency_and_exemplars_by_route() {
 async fn routes_with_buckets_of_their_own_are_added_up_with_the_others() {
     let metrics = Metrics::new().unwrap();
     let objective = Objective::success(0.99).latency(Duration::from_millis(300), 0.9);
-    let own = RouteOptions::new().buckets(Buckets::new([0.3, 3.0])).objective(objective.clone()).build().unwrap();
+    let own = RouteMetrics::builder().buckets(Buckets::new([0.3, 3.0])).objective(objective.clone()).build().unwrap();
     for n in 0..20 {
         call(&metrics, request("GET", if n % 2 == 0 { "/own" } else { "/other" }), |exchange: Exchange| {
             if n % 2 == 0 {
@@ -137,9 +137,9 @@ async fn a_reading_has_the_families_of_the_application_and_of_its_registries() {
     assert_eq!((waits.quantile(0.5), waits.quantile(0.99)), (Some(1.5), Some(2.0)));
     let p50 = histogram("own_seconds").quantile(0.5).unwrap();
     assert!((p50 - 0.2).abs() < 0.2 * 0.045, "{p50}");
-    assert_eq!(before.losses.len(), 1);
+    assert_eq!(before.dropped.len(), 1);
     assert_eq!(
-        (&*before.losses[0].sink, &*before.losses[0].reason, before.losses[0].count),
+        (&*before.dropped[0].sink, &*before.dropped[0].reason, before.dropped[0].count),
         ("spans", "queue_full", 7)
     );
     payments.add(["ok"], 2);
@@ -193,7 +193,7 @@ fn every_indicator() -> Vec<Indicator> {
         Indicator::disk(),
         Indicator::connections(),
         Indicator::cache_hit_ratio(),
-        Indicator::losses(),
+        Indicator::dropped(),
         Indicator::counter_rate(payments()),
         Indicator::counter_increase(payments()),
         Indicator::counter_ratio(payments().label("result", "failed"), payments()),

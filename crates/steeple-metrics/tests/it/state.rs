@@ -152,7 +152,7 @@ fn a_section_that_panics_or_is_too_large_is_left_out_alone() {
     state.section("huge", || vec![0; 5_000_000], |_, _| ());
     counting(&state).store(3, SeqCst);
     state.save().unwrap();
-    assert_eq!(state.left_out(), 2);
+    assert_eq!(state.dropped(), 2);
     drop(state);
     let next = open(directory.path(), "2");
     let loaded = Arc::new(Mutex::new(Vec::new()));

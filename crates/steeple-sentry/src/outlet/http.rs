@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 use sentry_core::{Envelope, TransportOptions, protocol::EnvelopeItem};
 use steeple_core::clock;
 use steeple_export::{
-    Answer, DropReason, Endpoint, Http, Pipeline, PipelineBuilder, Protocol, ProxySettings, Reason, Request, Response,
+    Answer, DropReason, Endpoint, Http, Pipeline, PipelineBuilder, Protocol, ProxyOptions, Reason, Request, Response,
 };
 use steeple_scrub::Scrubbed;
 
@@ -23,7 +23,7 @@ pub(super) fn start(
 ) -> Result<Pipeline<Job>, BuildError> {
     let mut client = settings.client.clone().user_agent(&*options.user_agent);
     if options.http_proxy.is_some() || options.https_proxy.is_some() {
-        let mut proxies = ProxySettings::new();
+        let mut proxies = ProxyOptions::new();
         proxies.https = options.https_proxy.as_deref().map(str::to_owned);
         proxies.http = options.http_proxy.as_deref().map(str::to_owned);
         client = client.proxy(proxies);

@@ -5,7 +5,7 @@ use std::{io::Write, sync::Arc};
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use opentelemetry_sdk::Resource;
-use steeple_export::{Answer, Client, Endpoint, ProxySettings, Reason, Request, Response};
+use steeple_export::{Answer, Client, Endpoint, ProxyOptions, Reason, Request, Response};
 use steeple_scrub::Scrubbed;
 
 use super::{
@@ -97,7 +97,7 @@ fn framed(message: &[u8], gzip: bool) -> Result<Vec<u8>, Reason> {
 }
 
 /// The client for a receiver. Collectors are often reached without encryption, inside of a cluster.
-pub(crate) fn client(otlp: &Otlp, proxies: ProxySettings, wire: &Wire) -> Result<Client, BuildError> {
+pub(crate) fn client(otlp: &Otlp, proxies: ProxyOptions, wire: &Wire) -> Result<Client, BuildError> {
     let mut client = Client::builder().allow_plain_http().proxy(proxies).max_response_bytes(64 << 10);
     if let Some(file) = &otlp.ca_file {
         client = client.ca_file(file);

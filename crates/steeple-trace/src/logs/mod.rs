@@ -14,7 +14,7 @@ use std::{
 };
 
 use opentelemetry_sdk::Resource;
-use steeple_export::{Http, Pipeline, ProxySettings, Sink};
+use steeple_export::{Http, Pipeline, ProxyOptions, Sink};
 
 pub use self::layer::LogsLayer;
 use self::record::{Record, Records};
@@ -50,7 +50,7 @@ impl Logs {
     pub(crate) fn start(
         otlp: &Otlp,
         settings: Settings,
-        proxies: ProxySettings,
+        proxies: ProxyOptions,
         of_process: &Resource,
         bounds: Bounds,
     ) -> Result<Self, BuildError> {

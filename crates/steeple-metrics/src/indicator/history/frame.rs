@@ -127,7 +127,7 @@ frame! {
     /// The part of the lookups in caches that found something.
     cache_hit_ratio: f32,
     /// Items that sinks lost. Counted once a minute.
-    losses: u32,
+    dropped: u32,
     /// Bytes of response bodies.
     response_bytes: u64,
 }

@@ -26,7 +26,7 @@ pub(super) struct Now<'a> {
     pub(super) means: Means,
     pub(super) cache: CacheReading,
     /// Items that sinks lost. `None` where they are not counted this time.
-    pub(super) losses: Option<f64>,
+    pub(super) dropped: Option<f64>,
     pub(super) families: Vec<FamilyReading>,
 }
 

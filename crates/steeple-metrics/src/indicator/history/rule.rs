@@ -224,7 +224,7 @@ impl Rule {
                     let cache = now.cache;
                     counts(cache.hits, cache.hits.saturating_add(cache.misses))
                 }
-                Level::Losses => Pair::new(self.counters.first_mut()?.read(now.losses?), seconds),
+                Level::Dropped => Pair::new(self.counters.first_mut()?.read(now.dropped?), seconds),
             },
             Kind::CounterRate(selector) => Pair::new(read(self.counters.first_mut()?, selector, now), seconds),
             Kind::CounterIncrease(selector) => {

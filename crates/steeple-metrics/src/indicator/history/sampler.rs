@@ -14,7 +14,7 @@ use crate::{
     Metrics,
     indicator::{
         definition::{Kind, Level},
-        families::{FamilyReading, losses},
+        families::{FamilyReading, dropped},
         latency::{self, Sum},
         reading::CacheReading,
         resources::Resources,
@@ -37,7 +37,7 @@ pub(super) struct State {
     resources_at: Option<Duration>,
     connections: (u32, u32),
     active_users: Option<f64>,
-    losses: f64,
+    dropped: f64,
 }
 
 /// What was at the beginning of the frame that is filling.
@@ -47,14 +47,14 @@ struct Base {
     requests: Requests,
     means: Means,
     cache: CacheReading,
-    losses: f64,
+    dropped: f64,
 }
 
 /// What a sample has to read.
 pub(super) struct Plan {
     tiers: [bool; 3],
     resources: bool,
-    losses: bool,
+    dropped: bool,
     families: Vec<Box<str>>,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct Read {
     active_users: Option<f64>,
     resources: Option<Resources>,
     connections: Option<crate::Connections>,
-    losses: Option<f64>,
+    dropped: Option<f64>,
     families: Vec<FamilyReading>,
 }
 
@@ -75,8 +75,8 @@ pub(super) fn read(metrics: &Metrics, plan: &Plan) -> Read {
     let core = &metrics.0.core;
     let mut sum = Sum::new(&core.grid);
     let totals = metrics.read_totals(&mut sum);
-    let families = if plan.losses || !plan.families.is_empty() {
-        metrics.read_families_of(&plan.families, plan.losses)
+    let families = if plan.dropped || !plan.families.is_empty() {
+        metrics.read_families_of(&plan.families, plan.dropped)
     } else {
         Vec::new()
     };
@@ -87,7 +87,7 @@ pub(super) fn read(metrics: &Metrics, plan: &Plan) -> Read {
         active_users: core.users.as_ref().map(|users| users.estimate(steeple_core::clock::now())),
         resources: plan.resources.then(|| Resources::read(&core.resources)),
         connections: plan.resources.then(|| metrics.read_connections()).flatten(),
-        losses: plan.losses.then(|| losses(&families).iter().map(|loss| to_f64(loss.count)).sum()),
+        dropped: plan.dropped.then(|| dropped(&families).iter().map(|items| to_f64(items.count)).sum()),
         families,
     }
 }
@@ -106,7 +106,7 @@ impl State {
             resources_at: None,
             connections: (0, 0),
             active_users: None,
-            losses: 0.0,
+            dropped: 0.0,
         }
     }
 
@@ -135,7 +135,7 @@ impl State {
         });
         let [_, ten_seconds, minute] = tiers;
         let rules = || self.rules.iter().flatten();
-        let needs_losses = rules().any(|rule| rule.indicator.0 == Kind::Level(Level::Losses));
+        let needs_dropped = rules().any(|rule| rule.indicator.0 == Kind::Level(Level::Dropped));
         let needs_resources = rules().any(|rule| matches!(rule.indicator.0, Kind::Level(_)));
         let mut families: Vec<Box<str>> =
             rules().flat_map(|rule| rule.selectors().map(|selector| selector.family.clone())).collect();
@@ -144,7 +144,7 @@ impl State {
         Plan {
             tiers,
             resources: ten_seconds || has_viewer || needs_resources,
-            losses: minute || needs_losses,
+            dropped: minute || needs_dropped,
             families,
         }
     }
@@ -155,8 +155,8 @@ impl State {
         let step = self.last.map_or(Duration::ZERO, |last| at.mono.saturating_sub(last.mono));
         self.last = Some(at);
         self.levels(at, &read, step);
-        if let Some(losses) = read.losses {
-            self.losses = losses;
+        if let Some(dropped) = read.dropped {
+            self.dropped = dropped;
         }
         let now = Now {
             metrics,
@@ -166,7 +166,7 @@ impl State {
             in_flight: read.in_flight,
             means: self.means,
             cache: read.cache,
-            losses: read.losses,
+            dropped: read.dropped,
             families: read.families,
         };
         for rule in self.rules.iter_mut().flatten() {
@@ -208,7 +208,7 @@ impl State {
     }
 
     fn frame(&mut self, place: usize, at: Moment, now: &Now<'_>) {
-        let base = Base { at, requests: now.all.clone(), means: now.means, cache: now.cache, losses: self.losses };
+        let base = Base { at, requests: now.all.clone(), means: now.means, cache: now.cache, dropped: self.dropped };
         let then = self.bases.get_mut(place).and_then(|slot| slot.replace(base));
         // The first of all only says where the next one begins.
         let Some(then) = then else { return };
@@ -269,7 +269,7 @@ impl State {
             connections_max: self.connections.1,
             cache_hit_ratio: level((lookups > 0).then(|| to_f64(hits) / to_f64(lookups))),
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, cut at its end")]
-            losses: (self.losses - then.losses).max(0.0) as u32,
+            dropped: (self.dropped - then.dropped).max(0.0) as u32,
             response_bytes: new.response_bytes.saturating_sub(old.response_bytes),
             ..Frame::empty()
         }
