@@ -50,7 +50,7 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let options = Steeple::builder_from_env()?;
     let app = App::open(config.db.as_deref())?;
     let steeple = watch(&app, options).build()?;
-    app.measure(steeple.metrics());
+    app.measure(&steeple);
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;

@@ -66,7 +66,7 @@ impl Board {
         let app = App::open(None).unwrap();
         // With a log: it is what continues the caller's trace where no traces are sent.
         let steeple = watch(&app, Steeple::builder().log_level("error")).build().unwrap();
-        app.measure(steeple.metrics());
+        app.measure(&steeple);
         let (metrics, stop) = (steeple.metrics().clone(), app.shutdown().clone());
         let formats = Arc::<Mutex<BTreeSet<String>>>::default();
         let seen = Arc::clone(&formats);

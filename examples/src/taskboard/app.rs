@@ -7,8 +7,9 @@ use axum::{
     extract::Request,
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
+    routing::get,
 };
-use steeple::{metrics::Metrics, serve::Shutdown};
+use steeple::{Steeple, events::Events, serve::Shutdown};
 use tokio::sync::broadcast;
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
     cache::Cache,
     grpc, lab,
     measured::Measured,
-    session,
+    page, session,
     store::{Project, Store, StoreError, Task},
 };
 
@@ -64,10 +65,10 @@ impl App {
         })))
     }
 
-    /// Counts queries, the cache and what users do in these metrics from now on, and shows the runtime that this is called
-    /// on. Until then, and without, nothing of it is counted.
-    pub fn measure(&self, metrics: &Metrics) {
-        self.0.measured.begin(metrics);
+    /// From now on queries and the cache are counted in this Steeple's metrics, what users do is tracked as its events, and
+    /// the runtime that this is called on is shown. Until then, and without, nothing of it is counted.
+    pub fn measure(&self, steeple: &Steeple) {
+        self.0.measured.begin(steeple);
     }
 
     /// The switch that ends every endless stream; begin it when the service is to end, or they hold up the end.
@@ -92,8 +93,9 @@ impl App {
         &self.0.projects
     }
 
-    pub(super) fn measured(&self) -> &Measured {
-        &self.0.measured
+    /// What users do goes here.
+    pub(super) fn events(&self) -> Events {
+        self.0.measured.events()
     }
 
     pub(super) fn changes(&self) -> broadcast::Receiver<Change> {
@@ -132,6 +134,7 @@ pub fn router(app: App) -> Router {
         .route_layer(from_fn_with_state(app.clone(), session::tell_if_known));
     Router::new()
         .nest("/api", api::routes())
+        .route("/board/{id}", get(page::show))
         .nest_service("/admin", admin::routes(app.clone()))
         .merge(open)
         .fallback(not_found)

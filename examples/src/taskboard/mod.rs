@@ -4,6 +4,8 @@
 //! serves it. Inside, three places speak to the exchange: a session tells the user, an answer of 500 tells the error,
 //! and the inner router of `/admin` tells its routes.
 //!
+//! What users do is tracked as events: every preset of `steeple::events` is tracked by the handler that does it.
+//!
 //! With `SENTRY_DSN` in the environment its failures are events in Sentry; with `OTEL_EXPORTER_OTLP_ENDPOINT` its requests
 //! are traces, and the database's queries are spans below them.
 //!
@@ -14,7 +16,7 @@
 //!
 //! let app = App::open(None)?;
 //! let steeple = watch(&app, Steeple::builder_from_env()?).build()?;
-//! app.measure(steeple.metrics());
+//! app.measure(&steeple);
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 //! let app = router(app).merge(steeple.routes()).layer(steeple.layer());
 //! steeple.serve(listener, app).await?;
@@ -31,6 +33,9 @@
 //! | `POST /api/projects/{id}/tasks` `{title}` (token) | 201 and the task |
 //! | `POST /api/tasks/{id}/complete` (token) | the task, 409 when it was done already |
 //! | `GET /api/projects/{id}/export` | the tasks, one JSON line each |
+//! | `POST /api/payments` `{plan,currency,card}` (token) | 201 and the payment, 402 when the card is `declined` |
+//! | `POST /api/feedback` `{topic,stars}` | 202 |
+//! | `GET /board/{id}` | the project as a page |
 //! | `GET /admin/users/{id}` | the user with counts, for an operator |
 //! | `GET /metrics` | what Prometheus scrapes |
 //! | `GET /healthz`, `GET /readyz` | 200, or 503 when the database does not answer |
@@ -45,6 +50,7 @@ pub mod cli;
 mod grpc;
 mod lab;
 mod measured;
+mod page;
 mod session;
 mod store;
 pub mod traffic;

@@ -9,6 +9,7 @@
 )]
 
 #[cfg(target_os = "linux")]
+mod events;
 mod full_disk;
 mod grpc;
 mod lab;

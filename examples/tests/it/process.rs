@@ -14,8 +14,22 @@ use serde_json::Value;
 use steeple::core::clock;
 
 /// Variables that the programs read, and that a test's own environment must not decide.
-const READ: [&str; 9] =
-    ["DEPLOYMENT_", "LOG_", "NEW_RELIC_", "OTEL_", "RUST_", "SENTRY_", "SERVICE_", "SLOW_", "TRUSTED_"];
+const READ: [&str; 14] = [
+    "ALERTS_",
+    "DEPLOYMENT_",
+    "ELASTICSEARCH_",
+    "EVENTS_",
+    "GA4_",
+    "LOG_",
+    "MIXPANEL_",
+    "NEW_RELIC_",
+    "OTEL_",
+    "RUST_",
+    "SENTRY_",
+    "SERVICE_",
+    "SLOW_",
+    "TRUSTED_",
+];
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,8 +1,10 @@
 //! The REST API.
 
 mod error;
+mod feedback;
 mod input;
 mod measured;
+mod payments;
 mod projects;
 mod sessions;
 mod tasks;
@@ -14,7 +16,7 @@ use axum::{
 };
 use tower::util::option_layer;
 
-pub(super) use self::error::ApiError;
+pub(super) use self::{error::ApiError, projects::find};
 use super::App;
 
 pub(super) fn routes() -> Router<App> {
@@ -26,5 +28,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/projects/{id}", get(projects::show).route_layer(bound(measured::projects())))
         .route("/projects/{id}/tasks", post(tasks::create))
         .route("/projects/{id}/export", get(projects::export).route_layer(bound(measured::exports())))
+        .route("/payments", post(payments::create))
+        .route("/feedback", post(feedback::create))
         .route("/tasks/{id}/complete", post(tasks::complete).route_layer(bound(measured::completions())))
 }

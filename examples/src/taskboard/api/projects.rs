@@ -9,6 +9,7 @@ use axum::{
 };
 use futures_util::stream;
 use serde::Deserialize;
+use steeple::events::preset::{FeatureUsed, JourneyStep, ProjectCreated};
 
 use super::{
     super::{App, cache::Lookup, session::SignedIn, store::Project},
@@ -41,9 +42,9 @@ pub(super) async fn create(
     let name = input::text("name", &input.name, 100)?;
     let kind = input::choice("type", &input.kind, TYPES)?;
     let project = app.store().insert_project(signed_in.user, name, kind).await?;
-    if let Some(business) = app.measured().business() {
-        business.project_created(kind);
-    }
+    let events = app.events();
+    events.track(ProjectCreated { kind });
+    events.track(JourneyStep { journey: "onboarding", step: "project_created" });
     tracing::info!(project.id = project.id, project.type = kind, "project created");
     Ok((StatusCode::CREATED, Json(project)))
 }
@@ -54,7 +55,7 @@ pub(super) async fn show(State(app): State<App>, id: Id) -> Result<Json<Project>
 }
 
 /// The project from the cache, else from the database.
-pub(super) async fn find(app: &App, id: i64) -> Result<Project, ApiError> {
+pub(in super::super) async fn find(app: &App, id: i64) -> Result<Project, ApiError> {
     let ticket = match app.projects().get(id) {
         Lookup::Hit(project) => return Ok(project),
         Lookup::Miss(ticket) => ticket,
@@ -69,6 +70,8 @@ pub(super) async fn find(app: &App, id: i64) -> Result<Project, ApiError> {
 pub(super) async fn export(State(app): State<App>, id: Id) -> Result<impl IntoResponse, ApiError> {
     let Path(id) = id?;
     let project = find(&app, id).await?;
+    // Once the client has all of it.
+    app.events().on_success(FeatureUsed { feature: "export" });
     tracing::info!(project.id = id, tasks = project.open_tasks.saturating_add(project.completed_tasks), "export began");
     let pages = stream::try_unfold((app, 0), move |(app, after)| async move {
         let tasks = app.store().tasks_after(id, after, PAGE).await?;

@@ -7,6 +7,7 @@ use axum::{
     response::IntoResponse,
 };
 use serde::{Deserialize, Serialize};
+use steeple::events::preset::UserLogin;
 
 use super::{
     super::{App, session},
@@ -48,9 +49,7 @@ pub(super) async fn create(State(app): State<App>, body: Body<Input>) -> Result<
     let (token, hash) = session::new_token().map_err(ApiError::failed)?;
     app.store().delete_ended_sessions().await?;
     let expires_at = app.store().insert_session(hash, user_id, method).await?;
-    if let Some(business) = app.measured().business() {
-        business.user_logged_in(method);
-    }
+    app.events().track(UserLogin { method });
     tracing::info!(method, "signed in");
     let output = Json(Output { token, user_id, expires_at });
     Ok((StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], output))

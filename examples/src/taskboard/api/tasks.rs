@@ -8,6 +8,10 @@ use axum::{
     http::StatusCode,
 };
 use serde::Deserialize;
+use steeple::{
+    Exchange,
+    events::preset::{JourneyStep, TaskCompleted},
+};
 
 use super::{
     super::{App, app::Change, session::SignedIn, store::Task},
@@ -34,6 +38,7 @@ pub(super) async fn create(
     let announcer = app.clone();
     let committed = move |task: &Task| announcer.announce(Change::Created(task.clone()));
     let task = app.store().insert_task(project.id, signed_in.user, title, committed).await?;
+    app.events().track(JourneyStep { journey: "onboarding", step: "task_created" });
     tracing::info!(task.id = task.id, project.id = project.id, "task created");
     Ok((StatusCode::CREATED, Json(task)))
 }
@@ -41,11 +46,11 @@ pub(super) async fn create(
 pub(super) async fn complete(State(app): State<App>, _signed_in: SignedIn, id: Id) -> Result<Json<Task>, ApiError> {
     let Path(id) = id?;
     let announcer = app.clone();
+    let exchange = Exchange::current().unwrap_or_else(Exchange::detached);
     let committed = move |task: &Task| {
-        if let Some(business) = announcer.measured().business() {
-            let open = task.open_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-            business.task_completed(open.unwrap_or_default());
-        }
+        // Tracked where it happens, so that a client that hangs up changes nothing; in the request's name.
+        let duration = task.open_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        exchange.in_scope(|| announcer.events().track(TaskCompleted { duration }));
         announcer.announce(Change::Completed(task.clone()));
     };
     let Some(task) = app.store().complete_task(id, committed).await? else {

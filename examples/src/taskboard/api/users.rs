@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Deserialize;
+use steeple::events::preset::{JourneyStep, UserRegistration};
 
 use super::{
     super::{
@@ -39,9 +40,9 @@ pub(super) async fn create(State(app): State<App>, body: Body<Input>) -> Result<
         if error.is_taken() { ApiError::conflict("this e-mail address is taken") } else { error.into() }
     })?;
     session::tell(user.id);
-    if let Some(business) = app.measured().business() {
-        business.user_registered(&user.source);
-    }
+    let events = app.events();
+    events.track(UserRegistration { source: &user.source });
+    events.track(JourneyStep { journey: "onboarding", step: "registered" });
     tracing::info!(source = user.source, "user registered");
     Ok((StatusCode::CREATED, Json(user)))
 }

@@ -13,7 +13,7 @@ use steeple::{Exchange, trace::Segments};
 use tempfile::TempDir;
 
 pub use self::error::StoreError;
-pub(super) use self::model::{NewUser, Project, Task, User, UserSummary};
+pub(super) use self::model::{NewUser, Payment, Project, Task, User, UserSummary};
 use self::pool::Pool;
 use super::measured::Measured;
 
@@ -212,6 +212,24 @@ impl Store {
             )?
             .query_row([id], project)
             .optional()
+        })
+        .await
+    }
+
+    pub(super) async fn insert_payment(
+        &self,
+        user: i64,
+        plan: &'static str,
+        minor_units: i64,
+        currency: &'static str,
+    ) -> Result<Payment, StoreError> {
+        self.run(Operation::Insert, "payments", move |db| {
+            let id = db
+                .prepare_cached(
+                    "INSERT INTO payments (user_id, plan, minor_units, currency) VALUES (?1, ?2, ?3, ?4) RETURNING id",
+                )?
+                .query_row((user, plan, minor_units, currency), |row| row.get(0))?;
+            Ok(Payment { id, plan, minor_units, currency })
         })
         .await
     }

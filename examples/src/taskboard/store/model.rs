@@ -53,3 +53,11 @@ pub(in super::super) struct Task {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_seconds: Option<f64>,
 }
+
+#[derive(Clone, Debug, Serialize)]
+pub(in super::super) struct Payment {
+    pub id: i64,
+    pub plan: &'static str,
+    pub minor_units: i64,
+    pub currency: &'static str,
+}

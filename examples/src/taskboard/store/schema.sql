@@ -35,3 +35,12 @@ CREATE TABLE IF NOT EXISTS tasks (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS tasks_by_project ON tasks (project_id, id);
 CREATE INDEX IF NOT EXISTS tasks_by_creator ON tasks (created_by, completed_at);
+
+CREATE TABLE IF NOT EXISTS payments (
+    id INTEGER PRIMARY KEY,
+    user_id INTEGER NOT NULL REFERENCES users (id),
+    plan TEXT NOT NULL,
+    minor_units INTEGER NOT NULL,
+    currency TEXT NOT NULL,
+    created_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+) STRICT;
