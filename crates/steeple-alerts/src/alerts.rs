@@ -14,7 +14,7 @@ use steeple_scrub::Scrubber;
 
 use crate::{
     BuildError, Rule, Rules, Severity,
-    channel::{Channel, IntoChannel},
+    channel::{Channel, ChannelContext, IntoChannel},
     engine::{Phase, Sample, State, Transition},
     message::{ErrorGroup, Evidence, Notification, Status},
     normalize::normalize,
@@ -122,6 +122,8 @@ pub struct AlertsBuilder {
     scrubber: Scrubber,
     about: About,
     per_minute: u64,
+    #[cfg(feature = "http")]
+    http: steeple_export::ClientBuilder,
 }
 
 impl Default for AlertsBuilder {
@@ -132,6 +134,8 @@ impl Default for AlertsBuilder {
             scrubber: Scrubber::default(),
             about: About::default(),
             per_minute: 10,
+            #[cfg(feature = "http")]
+            http: steeple_export::ClientBuilder::default(),
         }
     }
 }
@@ -152,6 +156,13 @@ impl AlertsBuilder {
     /// Notifies here as well. Every notification is a line of the log (target `steeple::alerts`) anyway.
     pub fn channel(mut self, channel: impl IntoChannel) -> Self {
         self.channels.push(Box::new(channel));
+        self
+    }
+
+    /// Changes how receivers are reached, where a channel does not set it: proxies, certificates.
+    #[cfg(feature = "http")]
+    pub fn http(mut self, change: impl FnOnce(steeple_export::ClientBuilder) -> steeple_export::ClientBuilder) -> Self {
+        self.http = change(self.http);
         self
     }
 
@@ -227,8 +238,15 @@ impl AlertsBuilder {
             active.push(Active { rule, watched, state: State::default(), by_hand: None, is_acknowledged: false });
         }
         let scrubber = self.scrubber;
+        let context =
+            ChannelContext {
+                scrubber: scrubber.clone(),
+                #[cfg(feature = "http")]
+                http: self.http.or(&steeple_export::Client::builder()
+                    .user_agent(concat!("steeple-alerts/", env!("CARGO_PKG_VERSION")))),
+            };
         let channels =
-            self.channels.into_iter().map(|channel| channel.into_channel(&scrubber)).collect::<Result<_, _>>()?;
+            self.channels.into_iter().map(|channel| channel.into_channel(&context)).collect::<Result<_, _>>()?;
         let groups = Groups::new(self.about.version.clone().unwrap_or_default()).per_minute(self.per_minute);
         let state = Shared { rules: active, groups, silences: Vec::new(), log: VecDeque::new(), is_stopped: false };
         let alerts = Alerts(Arc::new(Inner {

@@ -15,7 +15,7 @@ mod severity;
 
 pub use self::{
     alerts::{Alerts, AlertsBuilder, RuleStatus, Silence},
-    channel::{Channel, IntoChannel},
+    channel::{Channel, ChannelContext, IntoChannel},
     error::BuildError,
     observer::AlertsObserver,
     patterns::Failure,

@@ -7,9 +7,9 @@
 use steeple_events::{
     BuildError, Events, IntoOutlet, Outgoing, Outlet, SinkContext, Takes, Tracked,
     preset::FeatureUsed,
-    sink::{Connection, endpoint},
+    sink::{endpoint, start},
 };
-use steeple_export::{Endpoint, Protocol, Reason, Request, shutdown_all};
+use steeple_export::{Endpoint, HttpOptions, Protocol, Reason, Request, shutdown_all};
 use steeple_scrub::{Scrubbed, Scrubber};
 
 /// A line for each event: its name and its id.
@@ -46,7 +46,7 @@ impl IntoOutlet for Ours {
         let endpoint = endpoint("ours.url", &self.url)?;
         let (scrubber, target) = (context.scrubber.clone(), endpoint.clone());
         let make = move || Lines { scrubber: scrubber.clone(), endpoint: target.clone() };
-        let pipeline = Connection::default().start(context, "ours", &endpoint, (1_000, 1_000_000), make)?;
+        let pipeline = start(HttpOptions::new(), context, "ours", &endpoint, (1_000, 1_000_000), make)?;
         Ok(Outlet::new(pipeline, Takes::All))
     }
 }

@@ -13,7 +13,7 @@ pub struct EventsBuilder {
     meter: Option<Arc<dyn Meter>>,
     sinks: Vec<Box<dyn IntoOutlet>>,
     #[cfg(feature = "http")]
-    client: Option<steeple_export::Client>,
+    http: steeple_export::ClientBuilder,
 }
 
 /// What every sink is built with.
@@ -24,24 +24,15 @@ pub struct SinkContext {
     pub scrubber: Scrubber,
     /// Which service the events come from.
     pub service: Arc<Service>,
-    /// Shared by the sinks that have no client of their own.
     #[cfg(feature = "http")]
-    client: std::sync::OnceLock<steeple_export::Client>,
+    http: steeple_export::ClientBuilder,
 }
 
 #[cfg(feature = "http")]
 impl SinkContext {
-    /// The HTTP client of the sinks that have none of their own: with the system's root certificates.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn client(&self) -> Result<steeple_export::Client, steeple_export::BuildError> {
-        if let Some(client) = self.client.get() {
-            return Ok(client.clone());
-        }
-        let user_agent = concat!("steeple-events/", env!("CARGO_PKG_VERSION"));
-        let client = steeple_export::Client::builder().user_agent(user_agent).build()?;
-        Ok(self.client.get_or_init(|| client).clone())
+    /// How receivers are reached, where a sink does not set it: user agent, proxies, certificates.
+    pub const fn http(&self) -> &steeple_export::ClientBuilder {
+        &self.http
     }
 }
 
@@ -79,10 +70,10 @@ impl EventsBuilder {
         self
     }
 
-    /// The HTTP client of the sinks that have none of their own. Default: one with the system's root certificates.
+    /// Changes how receivers are reached, where a sink does not set it: proxies, certificates.
     #[cfg(feature = "http")]
-    pub fn client(mut self, client: steeple_export::Client) -> Self {
-        self.client = Some(client);
+    pub fn http(mut self, change: impl FnOnce(steeple_export::ClientBuilder) -> steeple_export::ClientBuilder) -> Self {
+        self.http = change(self.http);
         self
     }
 
@@ -96,15 +87,14 @@ impl EventsBuilder {
     /// # Errors
     /// When a sink cannot start as configured. The error names the setting, what it was and what it may be.
     pub fn build(self) -> Result<Events, BuildError> {
-        let context = SinkContext {
-            scrubber: self.scrubber,
-            service: Arc::new(self.service),
-            #[cfg(feature = "http")]
-            client: match self.client {
-                Some(client) => client.into(),
-                None => std::sync::OnceLock::new(),
-            },
-        };
+        let context =
+            SinkContext {
+                scrubber: self.scrubber,
+                service: Arc::new(self.service),
+                #[cfg(feature = "http")]
+                http: self.http.or(&steeple_export::Client::builder()
+                    .user_agent(concat!("steeple-events/", env!("CARGO_PKG_VERSION")))),
+            };
         let outlets = self.sinks.into_iter().map(|sink| sink.into_outlet(&context)).collect::<Result<_, _>>()?;
         Ok(Events::new(outlets, self.meter))
     }

@@ -20,7 +20,8 @@ pub mod tls;
 
 #[cfg(feature = "http")]
 pub use self::http::{
-    Client, ClientBuilder, Endpoint, EndpointError, Http, Protocol, ProxyOptions, Request, Response, retry_after,
+    Client, ClientBuilder, Endpoint, EndpointError, Http, HttpOptions, Protocol, ProxyOptions, Request, Response,
+    retry_after,
 };
 pub use self::{
     answer::{Answer, DropReason, Reason, Verdict},

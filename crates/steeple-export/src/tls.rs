@@ -7,7 +7,7 @@ use std::{
     error::Error,
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use rustls::{
@@ -47,9 +47,10 @@ impl Installed {
     /// For a line in a start summary.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Ours => "installed",
-            Self::Theirs => "the process's own",
-            Self::None => "none",
+            Self::Ours if cfg!(feature = "tls-aws-lc") => "aws-lc-rs, installed as the default",
+            Self::Ours => "ring, installed as the default",
+            Self::Theirs => "the process's default",
+            Self::None => "no default installed",
         }
     }
 }
@@ -109,28 +110,36 @@ pub(crate) fn client_config(roots: &Roots) -> Result<Option<ClientConfig>, TlsEr
         let verifier = Arc::new(danger::AcceptAll(provider));
         return Ok(Some(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()));
     }
-    let store = Arc::new(store(roots.ca_file.as_deref())?);
+    let store = store(roots.ca_file.as_deref())?;
     let verifier = WebPkiServerVerifier::builder_with_provider(store, provider).build().map_err(TlsError::new)?;
     Ok(Some(builder.with_webpki_verifier(verifier).with_no_client_auth()))
 }
 
-fn store(ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {
+fn store(ca_file: Option<&Path>) -> Result<Arc<RootCertStore>, TlsError> {
+    let Some(path) = ca_file else { return system_roots() };
     let mut store = RootCertStore::empty();
-    if let Some(path) = ca_file {
-        for certificate in CertificateDer::pem_file_iter(path).map_err(TlsError::new)? {
-            store.add(certificate.map_err(TlsError::new)?).map_err(TlsError::new)?;
-        }
-        if store.is_empty() {
-            return Err(TlsError::new("the file holds no certificate"));
-        }
-        return Ok(store);
+    for certificate in CertificateDer::pem_file_iter(path).map_err(TlsError::new)? {
+        store.add(certificate.map_err(TlsError::new)?).map_err(TlsError::new)?;
     }
+    if store.is_empty() {
+        return Err(TlsError::new("the file holds no certificate"));
+    }
+    Ok(Arc::new(store))
+}
+
+/// The system's roots, read once: all clients without a file share them.
+fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(store) = ROOTS.get() {
+        return Ok(Arc::clone(store));
+    }
+    let mut store = RootCertStore::empty();
     let mut system = rustls_native_certs::load_native_certs();
     store.add_parsable_certificates(system.certs);
     match system.errors.pop() {
         Some(error) if store.is_empty() => Err(TlsError::new(error)),
         None if store.is_empty() => Err(TlsError::new("the system has no root certificates")),
-        _ => Ok(store),
+        _ => Ok(Arc::clone(ROOTS.get_or_init(|| Arc::new(store)))),
     }
 }
 

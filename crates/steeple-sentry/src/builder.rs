@@ -1,5 +1,3 @@
-#[cfg(feature = "transport")]
-use std::path::PathBuf;
 use std::{
     any,
     borrow::Cow,
@@ -15,9 +13,9 @@ use sentry_core::{
     Client, ClientOptions, TransactionContext, TransportFactory, protocol::SessionAttributes, types::Dsn,
 };
 use steeple_core::GrpcStatus;
-use steeple_export::Retry;
 #[cfg(feature = "transport")]
-use steeple_export::{ClientBuilder, ProxyOptions};
+use steeple_export::ClientBuilder;
+use steeple_export::Retry;
 use steeple_scrub::Scrubber;
 
 use crate::{
@@ -331,25 +329,19 @@ impl SentryBuilder {
         self
     }
 
-    /// Sends through proxies. Default: none.
+    /// Changes how Sentry is reached: proxies, certificates, and whether a DSN may name another machine without encryption.
+    ///
+    /// ```
+    /// # use steeple_sentry::Sentry;
+    /// let builder = Sentry::builder("https://key@sentry.example.com/1").http(|http| http.ca_file("/etc/ssl/own.pem"));
+    /// # let _unused = builder;
+    /// ```
+    #[doc(alias = "proxy")]
+    #[doc(alias = "ca_file")]
+    #[doc(alias = "allow_plain_http")]
     #[cfg(feature = "transport")]
-    pub fn proxy(mut self, proxies: ProxyOptions) -> Self {
-        self.http = self.http.proxy(proxies);
-        self
-    }
-
-    /// Trusts the certificates in this PEM file, in place of the system's: for a Sentry with a certificate of its own authority.
-    #[cfg(feature = "transport")]
-    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.http = self.http.ca_file(path);
-        self
-    }
-
-    /// Accepts a DSN with `http` for another machine: whoever sits in between reads the key and every event. Default: for this machine
-    /// alone.
-    #[cfg(feature = "transport")]
-    pub fn allow_plain_http(mut self) -> Self {
-        self.http = self.http.allow_plain_http();
+    pub fn http(mut self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
+        self.http = change(self.http);
         self
     }
 

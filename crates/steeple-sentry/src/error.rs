@@ -79,7 +79,7 @@ impl BuildError {
     }
 
     /// Whether the DSN names another machine without encryption: see
-    /// [`SentryBuilder::allow_plain_http`](crate::SentryBuilder::allow_plain_http).
+    /// [`ClientBuilder::allow_plain_http`](steeple_export::ClientBuilder::allow_plain_http).
     #[cfg(feature = "transport")]
     pub fn is_plain_http(&self) -> bool {
         matches!(&self.0, Kind::Http(error) if error.is_plain_http())

@@ -29,7 +29,7 @@ mod transaction;
 pub use sentry_core::Level;
 pub use steeple_core::User;
 #[cfg(feature = "transport")]
-pub use steeple_export::ProxyOptions;
+pub use steeple_export::{ClientBuilder, ProxyOptions};
 pub use steeple_export::{DropReason, Retry, Stats};
 
 pub use self::{

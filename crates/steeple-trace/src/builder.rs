@@ -62,7 +62,7 @@ pub struct TraceBuilder {
     #[cfg(feature = "otlp")]
     pub(crate) logs: LogExport,
     #[cfg(feature = "otlp")]
-    pub(crate) proxies: steeple_export::ProxyOptions,
+    pub(crate) http: steeple_export::ClientBuilder,
     tail: Option<TailSampling>,
     trust: TrustPolicy,
     scrubber: Scrubber,
@@ -99,7 +99,7 @@ impl Default for TraceBuilder {
             #[cfg(feature = "otlp")]
             logs: LogExport::default(),
             #[cfg(feature = "otlp")]
-            proxies: steeple_export::ProxyOptions::new(),
+            http: steeple_export::Client::builder().allow_plain_http(),
             tail: None,
             trust: TrustPolicy::default(),
             scrubber: Scrubber::default(),
@@ -299,11 +299,14 @@ impl TraceBuilder {
         self
     }
 
-    /// Sends through these proxies. Default: none; [`from_env`](Self::from_env) reads the usual variables.
+    /// Changes how receivers are reached: proxies ([`from_env`](Self::from_env) reads the usual variables), certificates where
+    /// [`Otlp::ca_file`] sets none. Other than for other sinks, plain `http` to another machine is allowed: collectors within a
+    /// cluster seldom have TLS.
+    #[doc(alias = "proxy")]
     #[cfg(feature = "otlp")]
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
-    pub fn proxy(mut self, proxies: steeple_export::ProxyOptions) -> Self {
-        self.proxies = proxies;
+    pub fn http(mut self, change: impl FnOnce(steeple_export::ClientBuilder) -> steeple_export::ClientBuilder) -> Self {
+        self.http = change(self.http);
         self
     }
 
@@ -359,7 +362,7 @@ impl TraceBuilder {
     fn export_by(self, otlp: &Otlp) -> Result<Trace, BuildError> {
         let (resource, bounds) = (self.make_resource(), self.bounds());
         let wire = Wire::new(otlp, Signal::Traces, &resource, &bounds)?;
-        let client = export::client(otlp, self.proxies.clone(), &wire)?;
+        let client = export::client(otlp, &self.http, &wire)?;
         let spans = Spans { wire, bounds };
         let pipeline = self.settings.pipeline("traces", otlp.timeout);
         let queue = pipeline.build(move || Ok(steeple_export::Http::new(client.clone(), spans.clone())))?;
@@ -453,8 +456,8 @@ impl TraceBuilder {
         #[cfg(feature = "otlp")]
         let logs = match self.logs.otlp.take() {
             Some(otlp) => {
-                let (settings, proxies) = (self.logs.settings, self.proxies.clone());
-                Some(Arc::new(Logs::start(&otlp, settings, proxies, &made.resource, self.bounds())?))
+                let settings = self.logs.settings;
+                Some(Arc::new(Logs::start(&otlp, settings, &self.http, &made.resource, self.bounds())?))
             }
             None => None,
         };

@@ -87,7 +87,9 @@ impl TraceBuilder {
         #[cfg(feature = "otlp")]
         {
             self.logs.settings.read("OTEL_BLRP", get)?;
-            self.proxies = proxies(get);
+            if let Some(proxies) = steeple_export::ProxyOptions::from_lookup(get) {
+                self.http = self.http.proxy(proxies);
+            }
         }
         let logs = Receiver::from_lookup(Signal::Logs, get)?;
         if get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
@@ -109,21 +111,6 @@ impl TraceBuilder {
         drop(logs);
         Ok(self)
     }
-}
-
-/// The proxies, by the variables that most programs read. This machine is never spoken to through one.
-#[cfg(feature = "otlp")]
-fn proxies(get: &impl Fn(&str) -> Option<String>) -> steeple_export::ProxyOptions {
-    let either = |upper: &str, lower: &str| get(upper).or_else(|| get(lower));
-    let mut proxies = steeple_export::ProxyOptions::new();
-    if let Some(https) = either("HTTPS_PROXY", "https_proxy") {
-        proxies = proxies.https(https);
-    }
-    if let Some(http) = either("HTTP_PROXY", "http_proxy") {
-        proxies = proxies.http(http);
-    }
-    let direct = either("NO_PROXY", "no_proxy").map(|hosts| format!("{hosts},")).unwrap_or_default();
-    proxies.no_proxy(format!("{direct}localhost,127.0.0.0/8,::1"))
 }
 
 impl Settings {

@@ -32,7 +32,7 @@ use std::sync::Arc;
 pub use steeple_core::call::UrlTemplate;
 #[cfg(feature = "otlp")]
 #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
-pub use steeple_export::ProxyOptions;
+pub use steeple_export::{ClientBuilder, ProxyOptions};
 pub use steeple_export::{DropReason, FlushReport, Retry, Sink, Stats};
 
 #[cfg(feature = "otlp")]

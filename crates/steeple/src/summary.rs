@@ -12,7 +12,11 @@ use crate::env::Service;
 
 /// What became of each integration.
 #[derive(Debug, Default)]
-pub(crate) struct Integrations(Vec<(&'static str, State)>);
+pub(crate) struct Integrations {
+    states: Vec<(&'static str, State)>,
+    /// Which TLS provider the process has. Empty: nothing is sent over HTTP.
+    pub(crate) tls: &'static str,
+}
 
 #[derive(Debug)]
 enum State {
@@ -23,21 +27,21 @@ enum State {
 
 impl Integrations {
     pub(crate) fn off(&mut self, name: &'static str) {
-        self.0.push((name, State::Off));
+        self.states.push((name, State::Off));
     }
 
     pub(crate) fn disabled(&mut self, name: &'static str) {
-        self.0.push((name, State::Disabled));
+        self.states.push((name, State::Disabled));
     }
 
     pub(crate) fn on(&mut self, name: &'static str, to: String, variable: Option<&'static str>) {
-        self.0.push((name, State::On { to, variable }));
+        self.states.push((name, State::On { to, variable }));
     }
 }
 
 impl fmt::Display for Integrations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (name, state)) in self.0.iter().enumerate() {
+        for (index, (name, state)) in self.states.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
             write!(f, "{separator}{name}: ")?;
             match state {
@@ -45,6 +49,9 @@ impl fmt::Display for Integrations {
                 State::Disabled => f.write_str("off (STEEPLE_DISABLE)")?,
                 State::On { to, variable } => write!(f, "{to} ({})", variable.unwrap_or("set in code"))?,
             }
+        }
+        if !self.tls.is_empty() {
+            write!(f, "; tls provider: {}", self.tls)?;
         }
         Ok(())
     }

@@ -15,9 +15,10 @@ use std::{
 };
 
 use steeple_export::{Pipeline, Sink};
+use steeple_scrub::Scrubber;
 
 #[cfg(feature = "http")]
-pub use self::http::Connection;
+pub use self::http::start;
 #[cfg(feature = "slack")]
 pub use self::slack::Slack;
 #[cfg(feature = "webhook")]
@@ -50,13 +51,31 @@ struct Told {
     capped: u64,
 }
 
+/// What every channel is built with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ChannelContext {
+    /// Removes secrets; [`Notification::scrub`] wants it.
+    pub scrubber: Scrubber,
+    #[cfg(feature = "http")]
+    pub(crate) http: steeple_export::ClientBuilder,
+}
+
+#[cfg(feature = "http")]
+impl ChannelContext {
+    /// How receivers are reached, where a channel does not set it: user agent, proxies, certificates.
+    pub const fn http(&self) -> &steeple_export::ClientBuilder {
+        &self.http
+    }
+}
+
 /// A configured channel that has not been started.
 pub trait IntoChannel: Send + 'static {
-    /// Starts the channel. `scrubber` removes secrets from each notification.
+    /// Starts the channel.
     ///
     /// # Errors
     /// When it cannot start as configured.
-    fn into_channel(self: Box<Self>, scrubber: &steeple_scrub::Scrubber) -> Result<Channel, crate::BuildError>;
+    fn into_channel(self: Box<Self>, context: &ChannelContext) -> Result<Channel, crate::BuildError>;
 }
 
 impl Channel {

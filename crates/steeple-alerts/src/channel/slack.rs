@@ -1,9 +1,12 @@
 use http::StatusCode;
 use serde_json::json;
-use steeple_export::{Answer, Endpoint, Protocol, Reason, Request, Response};
+use steeple_export::{Answer, Endpoint, HttpOptions, Protocol, Reason, Request, Response};
 use steeple_scrub::{Scrubbed, Scrubber};
 
-use super::{Channel, Connection, IntoChannel};
+use super::{
+    Channel, ChannelContext, IntoChannel,
+    http::{options, reached, start},
+};
 use crate::{BuildError, Severity, message::Notification};
 
 /// Posts alerts to a Slack channel by an incoming webhook. Up to 20 alerts make one message.
@@ -15,7 +18,7 @@ use crate::{BuildError, Severity, message::Notification};
 pub struct Slack {
     url: String,
     at_least: Severity,
-    connection: Connection,
+    http: HttpOptions,
 }
 
 impl std::fmt::Debug for Slack {
@@ -31,28 +34,18 @@ const MAX_ALERTS: usize = 20;
 impl Slack {
     /// An incoming webhook: `https://hooks.slack.com/services/…`.
     pub fn new(webhook_url: impl Into<String>) -> Self {
-        Self { url: webhook_url.into(), at_least: Severity::Low, connection: Connection::default() }
-    }
-
-    /// Leaves out alerts below this severity. Default: [`Severity::Low`], which leaves out none.
-    pub fn at_least(mut self, severity: Severity) -> Self {
-        self.at_least = severity;
-        self
-    }
-
-    /// How Slack is reached.
-    pub fn connection(mut self, connection: Connection) -> Self {
-        self.connection = connection;
-        self
+        Self { url: webhook_url.into(), at_least: Severity::Low, http: options() }
     }
 }
 
+reached!(Slack, "Slack");
+
 impl IntoChannel for Slack {
-    fn into_channel(self: Box<Self>, scrubber: &Scrubber) -> Result<Channel, BuildError> {
+    fn into_channel(self: Box<Self>, context: &ChannelContext) -> Result<Channel, BuildError> {
         let endpoint = Endpoint::parse(&self.url)
             .map_err(|_unusable| BuildError::setting("slack.webhook_url", "a URL of an incoming webhook"))?;
-        let (target, scrubber) = (endpoint.clone(), scrubber.clone());
-        let pipeline = self.connection.start("slack", &endpoint, MAX_ALERTS, move || Messages {
+        let (target, scrubber) = (endpoint.clone(), context.scrubber.clone());
+        let pipeline = start(self.http, context, "slack", &endpoint, MAX_ALERTS, move || Messages {
             endpoint: target.clone(),
             scrubber: scrubber.clone(),
         })?;

@@ -4,12 +4,15 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 use steeple_core::{RequestId, date::rfc3339};
 use steeple_export::{
-    Answer, Endpoint, Protocol, Reason, Request, Response,
+    Answer, Endpoint, HttpOptions, Protocol, Reason, Request, Response,
     protocol::webhook::{ID, Keys},
 };
 use steeple_scrub::{Scrubbed, Scrubber};
 
-use super::{Channel, Connection, IntoChannel};
+use super::{
+    Channel, ChannelContext, IntoChannel,
+    http::{options, reached, start},
+};
 use crate::{BuildError, Severity, message::Notification};
 
 /// Posts each alert to a URL, signed by Standard Webhooks:
@@ -24,7 +27,7 @@ pub struct Webhook {
     url: String,
     secret: String,
     at_least: Severity,
-    connection: Connection,
+    http: HttpOptions,
 }
 
 impl std::fmt::Debug for Webhook {
@@ -36,30 +39,20 @@ impl std::fmt::Debug for Webhook {
 impl Webhook {
     /// The URL, and the secret that signs: `whsec_` and base64 of 24 to 64 bytes.
     pub fn new(url: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self { url: url.into(), secret: secret.into(), at_least: Severity::Low, connection: Connection::default() }
-    }
-
-    /// Leaves out alerts below this severity. Default: [`Severity::Low`], which leaves out none.
-    pub fn at_least(mut self, severity: Severity) -> Self {
-        self.at_least = severity;
-        self
-    }
-
-    /// How the receiver is reached.
-    pub fn connection(mut self, connection: Connection) -> Self {
-        self.connection = connection;
-        self
+        Self { url: url.into(), secret: secret.into(), at_least: Severity::Low, http: options() }
     }
 }
 
+reached!(Webhook, "the receiver");
+
 impl IntoChannel for Webhook {
-    fn into_channel(self: Box<Self>, scrubber: &Scrubber) -> Result<Channel, BuildError> {
+    fn into_channel(self: Box<Self>, context: &ChannelContext) -> Result<Channel, BuildError> {
         let endpoint = Endpoint::parse(&self.url).map_err(|_unusable| BuildError::setting("webhook.url", "a URL"))?;
         let keys = Keys::parse(&self.secret)
             .map_err(|_invalid| BuildError::setting("webhook.secret", "`whsec_` and base64 of 24 to 64 bytes"))?;
-        let (target, scrubber) = (endpoint.clone(), scrubber.clone());
+        let (target, scrubber) = (endpoint.clone(), context.scrubber.clone());
         // One alert is one message.
-        let pipeline = self.connection.start("webhook_alerts", &endpoint, 1, move || Messages {
+        let pipeline = start(self.http, context, "webhook_alerts", &endpoint, 1, move || Messages {
             endpoint: target.clone(),
             scrubber: scrubber.clone(),
             keys: keys.clone(),

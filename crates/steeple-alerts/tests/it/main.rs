@@ -16,10 +16,10 @@ use axum::{
 use serde_json::{Value, json};
 use steeple_alerts::{
     Alerts, Failure, Rule, Rules, Severity,
-    channel::{Connection, Slack, Webhook},
+    channel::{Slack, Webhook},
     engine::Phase,
 };
-use steeple_export::protocol::webhook::Keys;
+use steeple_export::{HttpOptions, protocol::webhook::Keys};
 use steeple_metrics::{
     Metrics,
     indicator::{Clock, HistoryOptions, Indicator, Selector},
@@ -74,8 +74,8 @@ fn bodies(posts: &Posts, path: &str) -> Vec<Value> {
     posts.iter().filter(|post| post.0 == path).map(|post| serde_json::from_slice(&post.2).unwrap()).collect()
 }
 
-fn soon() -> Connection {
-    Connection::default().group_wait(Duration::from_millis(20))
+fn soon(http: HttpOptions) -> HttpOptions {
+    http.batch_delay(Duration::from_millis(20))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,8 +89,8 @@ async fn payments_that_fail_fire_once_and_are_resolved_once_in_each_channel() {
         .service("shop")
         .environment("production")
         .rules(Rules::mission().without("low_user_activity"))
-        .channel(Slack::new(format!("{url}/slack")).connection(soon()))
-        .channel(Webhook::new(format!("{url}/hook"), SECRET).connection(soon()))
+        .channel(Slack::new(format!("{url}/slack")).http(soon))
+        .channel(Webhook::new(format!("{url}/hook"), SECRET).http(soon))
         .build(&metrics)
         .unwrap();
     pass(&metrics, &clock, Duration::from_secs(360));
@@ -204,7 +204,7 @@ fn rules_that_can_never_fire_are_refused_with_their_name() {
 async fn a_group_of_errors_is_told_once_without_its_secrets() {
     let (url, posts) = receiver().await;
     let metrics = metrics(&Clock::manual(START));
-    let slack = Slack::new(format!("{url}/slack")).connection(soon());
+    let slack = Slack::new(format!("{url}/slack")).http(soon);
     let alerts = Alerts::builder().channel(slack).build(&metrics).unwrap();
     for n in 0..9 {
         let message = format!("order {n} failed, password=hunter2 <!channel>");
@@ -222,7 +222,7 @@ async fn a_group_of_errors_is_told_once_without_its_secrets() {
 async fn a_channel_takes_alerts_of_its_severity_and_a_test() {
     let (url, posts) = receiver().await;
     let metrics = metrics(&Clock::manual(START));
-    let slack = Slack::new(format!("{url}/slack")).at_least(Severity::Critical).connection(soon());
+    let slack = Slack::new(format!("{url}/slack")).at_least(Severity::Critical).http(soon);
     let alerts = Alerts::builder().rules(Rules::mission()).channel(slack).build(&metrics).unwrap();
     alerts.check("high_cpu_usage", 1.0);
     flush(&alerts).await;

@@ -4,12 +4,12 @@ use http::{HeaderValue, header::AUTHORIZATION};
 use serde_json::{Map, Value, json};
 use steeple_core::date::rfc3339_millis;
 use steeple_export::{
-    Answer, Endpoint, Protocol, Reason, Request, Response,
+    Answer, Endpoint, HttpOptions, Protocol, Reason, Request, Response,
     protocol::bulk::{self, Body},
 };
 use steeple_scrub::{Scrubbed, Scrubber};
 
-use super::http::{Connection, endpoint, secret};
+use super::http::{endpoint, reached, secret, start};
 use crate::{BuildError, IntoOutlet, Outgoing, Outlet, Service, SinkContext, Takes, Tracked};
 
 /// Sends events to Elasticsearch or `OpenSearch`: `_bulk` with `create` into a data stream, each with its own `_id`, so
@@ -23,7 +23,7 @@ pub struct Elasticsearch {
     url: String,
     stream: String,
     api_key: Option<String>,
-    connection: Connection,
+    http: HttpOptions,
 }
 
 impl std::fmt::Debug for Elasticsearch {
@@ -38,7 +38,7 @@ const BATCH: (usize, usize) = (1_000, 5_000_000);
 impl Elasticsearch {
     /// A cluster, and the data stream that gets the events: `logs-events-production`.
     pub fn new(url: impl Into<String>, stream: impl Into<String>) -> Self {
-        Self { url: url.into(), stream: stream.into(), api_key: None, connection: Connection::default() }
+        Self { url: url.into(), stream: stream.into(), api_key: None, http: HttpOptions::new() }
     }
 
     /// The API key, as Elasticsearch shows it encoded. Default: none.
@@ -46,13 +46,9 @@ impl Elasticsearch {
         self.api_key = Some(key.into());
         self
     }
-
-    /// How the cluster is reached.
-    pub fn connection(mut self, connection: Connection) -> Self {
-        self.connection = connection;
-        self
-    }
 }
+
+reached!(Elasticsearch, "Elasticsearch");
 
 impl IntoOutlet for Elasticsearch {
     fn into_outlet(self: Box<Self>, context: &SinkContext) -> Result<Outlet, BuildError> {
@@ -69,7 +65,7 @@ impl IntoOutlet for Elasticsearch {
             None => None,
         };
         let (sink, endpoint, stream) = (context.clone(), url.clone(), self.stream);
-        let pipeline = self.connection.start(context, "elasticsearch_events", &url, BATCH, move || Documents {
+        let pipeline = start(self.http, context, "elasticsearch_events", &url, BATCH, move || Documents {
             scrubber: sink.scrubber.clone(),
             service: Arc::clone(&sink.service),
             endpoint: endpoint.clone(),

@@ -1,9 +1,9 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use steeple_export::{Answer, DropReason, Endpoint, Protocol, Reason, Request, Response};
+use steeple_export::{Answer, DropReason, Endpoint, HttpOptions, Protocol, Reason, Request, Response};
 use steeple_scrub::{Scrubbed, Scrubber};
 
-use super::http::{Connection, endpoint};
+use super::http::{endpoint, reached, start};
 use crate::{BuildError, Consent, IntoOutlet, Outgoing, Outlet, SinkContext, Takes, Tracked};
 
 /// Sends events to Google Analytics 4 by the Measurement Protocol.
@@ -23,7 +23,7 @@ pub struct Ga4 {
     api_secret: String,
     endpoint: String,
     validate: bool,
-    connection: Connection,
+    http: HttpOptions,
 }
 
 impl std::fmt::Debug for Ga4 {
@@ -47,7 +47,7 @@ impl Ga4 {
             api_secret: api_secret.into(),
             endpoint: "https://www.google-analytics.com".to_owned(),
             validate: false,
-            connection: Connection::default(),
+            http: HttpOptions::new(),
         }
     }
 
@@ -64,13 +64,9 @@ impl Ga4 {
         self.validate = validate;
         self
     }
-
-    /// How Google Analytics is reached.
-    pub fn connection(mut self, connection: Connection) -> Self {
-        self.connection = connection;
-        self
-    }
 }
+
+reached!(Ga4, "Google Analytics");
 
 impl IntoOutlet for Ga4 {
     fn into_outlet(self: Box<Self>, context: &SinkContext) -> Result<Outlet, BuildError> {
@@ -92,7 +88,7 @@ impl IntoOutlet for Ga4 {
         let collect = endpoint("ga4.endpoint", &url)?;
         let (scrubber, url, validate) = (context.scrubber.clone(), collect.clone(), self.validate);
         // One client's events make one request, and nothing says that the next event is of the same client.
-        let pipeline = self.connection.start(context, "ga4", &collect, (1, 130_000), move || Collect {
+        let pipeline = start(self.http, context, "ga4", &collect, (1, 130_000), move || Collect {
             scrubber: scrubber.clone(),
             endpoint: url.clone(),
             validate,

@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use steeple_export::{Answer, Endpoint, Protocol, Reason, Request, Response, Verdict};
+use steeple_export::{Answer, Endpoint, HttpOptions, Protocol, Reason, Request, Response, Verdict};
 use steeple_scrub::{Scrubbed, Scrubber};
 
-use super::http::{Connection, endpoint};
+use super::http::{endpoint, start, vendor};
 use crate::{BuildError, IntoOutlet, Outgoing, Outlet, Service, SinkContext, Takes, Tracked};
 
 /// Sends events to Mixpanel: `POST /import?strict=1`, which reports each event that it refuses, takes events of any age
@@ -19,7 +19,7 @@ pub struct Mixpanel {
     token: Secret,
     region: MixpanelRegion,
     endpoint: Option<String>,
-    connection: Connection,
+    http: HttpOptions,
 }
 
 /// A token. `Debug` does not show it.
@@ -62,28 +62,12 @@ impl Mixpanel {
             token: Secret(token.into()),
             region: MixpanelRegion::default(),
             endpoint: None,
-            connection: Connection::default(),
+            http: HttpOptions::new(),
         }
     }
-
-    /// Where the project's data lives. Default: [`MixpanelRegion::Us`].
-    pub fn region(mut self, region: MixpanelRegion) -> Self {
-        self.region = region;
-        self
-    }
-
-    /// The scheme and host of Mixpanel, or of a proxy for it. Default: the region's.
-    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
-        self.endpoint = Some(url.into());
-        self
-    }
-
-    /// How Mixpanel is reached.
-    pub fn connection(mut self, connection: Connection) -> Self {
-        self.connection = connection;
-        self
-    }
 }
+
+vendor!(Mixpanel, "Mixpanel", MixpanelRegion, "Us");
 
 /// Mixpanel takes 2,000 events and 2 MB in one request.
 const BATCH: (usize, usize) = (2_000, 2_000_000);
@@ -98,7 +82,7 @@ impl IntoOutlet for Mixpanel {
         // The token is the user of Basic authentication, and the password is empty.
         let import = endpoint("mixpanel.endpoint", &format!("{scheme}://{}:@{host}/import?strict=1", self.token.0))?;
         let (sink, url) = (context.clone(), import.clone());
-        let pipeline = self.connection.start(context, "mixpanel", &import, BATCH, move || Import {
+        let pipeline = start(self.http, context, "mixpanel", &import, BATCH, move || Import {
             scrubber: sink.scrubber.clone(),
             service: Arc::clone(&sink.service),
             endpoint: url.clone(),

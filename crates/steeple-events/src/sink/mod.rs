@@ -31,7 +31,7 @@ pub use self::elasticsearch::Elasticsearch;
 #[cfg(feature = "ga4")]
 pub use self::ga4::Ga4;
 #[cfg(feature = "http")]
-pub use self::http::{Connection, endpoint, secret};
+pub use self::http::{endpoint, secret, start};
 #[cfg(feature = "mixpanel")]
 pub use self::mixpanel::{Mixpanel, MixpanelRegion};
 #[cfg(feature = "ndjson")]

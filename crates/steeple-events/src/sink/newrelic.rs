@@ -3,10 +3,10 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value};
 use steeple_core::{RequestId, X_REQUEST_ID};
-use steeple_export::{Answer, DropReason, Endpoint, Protocol, Reason, Request, Response};
+use steeple_export::{Answer, DropReason, Endpoint, HttpOptions, Protocol, Reason, Request, Response};
 use steeple_scrub::{Scrubbed, Scrubber};
 
-use super::http::{Connection, endpoint, secret};
+use super::http::{endpoint, secret, start, vendor};
 use crate::{BuildError, IntoOutlet, Outgoing, Outlet, Service, SinkContext, Takes, Tracked};
 
 /// Sends events to New Relic as custom events, by the Event API.
@@ -23,7 +23,7 @@ pub struct NewRelic {
     account_id: String,
     region: NewRelicRegion,
     endpoint: Option<String>,
-    connection: Connection,
+    http: HttpOptions,
 }
 
 impl std::fmt::Debug for NewRelic {
@@ -67,28 +67,12 @@ impl NewRelic {
             account_id: account_id.into(),
             region: NewRelicRegion::default(),
             endpoint: None,
-            connection: Connection::default(),
+            http: HttpOptions::new(),
         }
     }
-
-    /// Where the account's data lives. Default: [`NewRelicRegion::Us`].
-    pub fn region(mut self, region: NewRelicRegion) -> Self {
-        self.region = region;
-        self
-    }
-
-    /// The scheme and host of the Event API, or of a proxy for it. Default: the region's.
-    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
-        self.endpoint = Some(url.into());
-        self
-    }
-
-    /// How New Relic is reached.
-    pub fn connection(mut self, connection: Connection) -> Self {
-        self.connection = connection;
-        self
-    }
 }
+
+vendor!(NewRelic, "New Relic", NewRelicRegion, "Us");
 
 impl IntoOutlet for NewRelic {
     fn into_outlet(self: Box<Self>, context: &SinkContext) -> Result<Outlet, BuildError> {
@@ -102,7 +86,7 @@ impl IntoOutlet for NewRelic {
         let host = self.endpoint.as_deref().unwrap_or(self.region.host()).trim_end_matches('/');
         let url = endpoint("newrelic.endpoint", &format!("{host}/v1/accounts/{}/events", self.account_id))?;
         let (sink, endpoint) = (context.clone(), url.clone());
-        let pipeline = self.connection.start(context, "newrelic", &url, BATCH, move || EventApi {
+        let pipeline = start(self.http, context, "newrelic", &url, BATCH, move || EventApi {
             scrubber: sink.scrubber.clone(),
             service: Arc::clone(&sink.service),
             endpoint: endpoint.clone(),

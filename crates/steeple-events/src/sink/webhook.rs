@@ -2,14 +2,14 @@ use std::{sync::Arc, time::SystemTime};
 
 use http::HeaderValue;
 use steeple_export::{
-    Endpoint, Protocol, Reason, Request,
+    Endpoint, HttpOptions, Protocol, Reason, Request,
     protocol::webhook::{ID, Keys},
 };
 use steeple_scrub::{Scrubbed, Scrubber};
 
 use super::{
     envelope::envelope,
-    http::{Connection, endpoint},
+    http::{endpoint, reached, start},
 };
 use crate::{BuildError, IntoOutlet, Outgoing, Outlet, Service, SinkContext, Takes, Tracked};
 
@@ -22,7 +22,7 @@ use crate::{BuildError, IntoOutlet, Outgoing, Outlet, Service, SinkContext, Take
 pub struct Webhook {
     url: String,
     secret: String,
-    connection: Connection,
+    http: HttpOptions,
 }
 
 impl std::fmt::Debug for Webhook {
@@ -35,15 +35,11 @@ impl std::fmt::Debug for Webhook {
 impl Webhook {
     /// The URL, and the secret that signs: `whsec_` and base64 of 24 to 64 bytes.
     pub fn new(url: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self { url: url.into(), secret: secret.into(), connection: Connection::default() }
-    }
-
-    /// How the receiver is reached.
-    pub fn connection(mut self, connection: Connection) -> Self {
-        self.connection = connection;
-        self
+        Self { url: url.into(), secret: secret.into(), http: HttpOptions::new() }
     }
 }
+
+reached!(Webhook, "the receiver");
 
 impl IntoOutlet for Webhook {
     fn into_outlet(self: Box<Self>, context: &SinkContext) -> Result<Outlet, BuildError> {
@@ -52,7 +48,7 @@ impl IntoOutlet for Webhook {
         let url = endpoint("webhook.url", &self.url)?;
         let (sink, endpoint) = (context.clone(), url.clone());
         // One event is one message.
-        let pipeline = self.connection.start(context, "webhook_events", &url, (1, usize::MAX), move || Messages {
+        let pipeline = start(self.http, context, "webhook_events", &url, (1, usize::MAX), move || Messages {
             scrubber: sink.scrubber.clone(),
             service: Arc::clone(&sink.service),
             endpoint: endpoint.clone(),

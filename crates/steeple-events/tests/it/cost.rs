@@ -1,10 +1,6 @@
 use std::time::Duration;
 
-use steeple_events::{
-    Events,
-    preset::FeatureUsed,
-    sink::{Connection, NewRelic},
-};
+use steeple_events::{Events, preset::FeatureUsed, sink::NewRelic};
 
 /// Allocations of one `track()`, once the queue has its size.
 fn allocations(events: &Events) -> u64 {
@@ -26,8 +22,9 @@ fn tracking_allocates_twice_with_a_sink_and_not_without() {
     assert_eq!(allocations(&nowhere), 0);
     assert_eq!(allocations(&Events::disabled()), 0);
     // Nothing is sent while this is measured.
-    let slow = Connection::default().batch_delay(Duration::from_secs(3600));
-    let sink = NewRelic::new("license", "12345").endpoint("http://127.0.0.1:9").connection(slow);
+    let sink = NewRelic::new("license", "12345")
+        .endpoint("http://127.0.0.1:9")
+        .http(|http| http.batch_delay(Duration::from_secs(3600)));
     let events = Events::builder().sink(sink).build().unwrap();
     assert_eq!(allocations(&events), 2);
 }

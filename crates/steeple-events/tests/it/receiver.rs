@@ -13,8 +13,9 @@ use axum::{
 use serde_json::Value;
 use steeple_events::{
     Events, EventsBuilder, Service,
-    sink::{Connection, Elasticsearch, Ga4, Mixpanel, Ndjson, NewRelic, Webhook},
+    sink::{Elasticsearch, Ga4, Mixpanel, Ndjson, NewRelic, Webhook},
 };
+use steeple_export::HttpOptions;
 
 /// Of the specification's own example.
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -89,14 +90,14 @@ async fn receive(
 
 /// Events that go to all systems at once, which one receiver plays.
 pub(crate) fn everywhere(receiver: &Receiver, file: &std::path::Path) -> EventsBuilder {
-    let soon = || Connection::default().batch_delay(Duration::from_millis(20));
+    let soon = |http: HttpOptions| http.batch_delay(Duration::from_millis(20));
     Events::builder()
         .service(Service::new("shop").version("1.2.3").environment("staging").region("eu-central-1"))
-        .sink(Mixpanel::new("token").endpoint(&receiver.url).connection(soon()))
-        .sink(Ga4::new("G-ABC", "secret").endpoint(&receiver.url).connection(soon()))
-        .sink(NewRelic::new("license", "12345").endpoint(&receiver.url).connection(soon()))
-        .sink(Elasticsearch::new(&receiver.url, "logs-events-staging").api_key("a2V5").connection(soon()))
-        .sink(Webhook::new(format!("{}/hook", receiver.url), SECRET).connection(soon()))
+        .sink(Mixpanel::new("token").endpoint(&receiver.url).http(soon))
+        .sink(Ga4::new("G-ABC", "secret").endpoint(&receiver.url).http(soon))
+        .sink(NewRelic::new("license", "12345").endpoint(&receiver.url).http(soon))
+        .sink(Elasticsearch::new(&receiver.url, "logs-events-staging").api_key("a2V5").http(soon))
+        .sink(Webhook::new(format!("{}/hook", receiver.url), SECRET).http(soon))
         .sink(Ndjson::new(file).batch_delay(Duration::from_millis(20)))
 }
 

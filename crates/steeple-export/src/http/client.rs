@@ -28,6 +28,9 @@ use crate::{
     tls::{self, Roots},
 };
 
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_RESPONSE: usize = 1 << 20;
+
 type Plain = legacy::Client<Connector, Full<Bytes>>;
 type Secure = legacy::Client<HttpsConnector<Connector>, Full<Bytes>>;
 
@@ -62,7 +65,7 @@ struct Encrypted {
 
 impl Encrypted {
     fn new(roots: &Roots, connector: &Connector) -> Result<Self, BuildError> {
-        let config = tls::client_config(roots).map_err(|error| BuildError::tls(error))?;
+        let config = tls::client_config(roots).map_err(BuildError::tls)?;
         let config = config.ok_or(BuildError::no_tls())?;
         let https = || HttpsConnectorBuilder::new().with_tls_config(config.clone()).https_only();
         Ok(Self {
@@ -79,7 +82,7 @@ fn pool() -> legacy::Builder {
     pool
 }
 
-/// The proxies to use, as `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` would name them. Whoever reads the environment fills it in.
+/// The proxies to use. [`from_lookup`](Self::from_lookup) reads `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct ProxyOptions {
@@ -95,6 +98,19 @@ impl ProxyOptions {
     /// No proxy.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Reads `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, or the same names in lower case, through `get`. Connections to this
+    /// machine never use a proxy. `None`: none of the three is set.
+    pub fn from_lookup(get: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let either =
+            |upper: &str, lower: &str| get(upper).or_else(|| get(lower)).filter(|value| !value.trim().is_empty());
+        let (https, http) = (either("HTTPS_PROXY", "https_proxy"), either("HTTP_PROXY", "http_proxy"));
+        if https.is_none() && http.is_none() {
+            return None;
+        }
+        let direct = either("NO_PROXY", "no_proxy").map(|hosts| format!("{hosts},")).unwrap_or_default();
+        Some(Self { https, http, no_proxy: Some(format!("{direct}localhost,127.0.0.0/8,::1")) })
     }
 
     /// The proxy for `https` endpoints.
@@ -130,62 +146,70 @@ impl fmt::Debug for ProxyOptions {
     }
 }
 
-/// Settings of a [`Client`].
-#[derive(Clone, Debug)]
-#[must_use = "settings do nothing until they are built"]
+/// Options for a [`Client`], all with a default: how every sink over HTTP is reached.
+#[derive(Clone, Debug, Default)]
+#[must_use = "options do nothing until they are built"]
 pub struct ClientBuilder {
-    user_agent: String,
-    connect_timeout: Duration,
+    user_agent: Option<String>,
+    connect_timeout: Option<Duration>,
     ca_file: Option<PathBuf>,
-    proxies: ProxyOptions,
-    allows_plain: bool,
+    proxies: Option<ProxyOptions>,
+    allows_plain: Option<bool>,
     skips_verification: bool,
-    max_response: usize,
-}
-
-impl Default for ClientBuilder {
-    fn default() -> Self {
-        Self {
-            user_agent: concat!("steeple/", env!("CARGO_PKG_VERSION")).to_owned(),
-            connect_timeout: Duration::from_secs(10),
-            ca_file: None,
-            proxies: ProxyOptions::default(),
-            allows_plain: false,
-            skips_verification: false,
-            max_response: 1 << 20,
-        }
-    }
+    max_response: Option<usize>,
 }
 
 impl ClientBuilder {
     /// The header `user-agent`. Default: `steeple/` and the version.
     pub fn user_agent(mut self, user_agent: impl Into<String>) -> Self {
-        self.user_agent = user_agent.into();
+        self.user_agent = Some(user_agent.into());
         self
     }
 
     /// How long a connection may take to be established, before TLS. Default: 10 seconds.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connect_timeout = Some(timeout);
         self
     }
 
     /// Trusts the certificates in this PEM file, in place of the system's.
+    #[doc(alias = "certificate")]
     pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.ca_file = Some(path.into());
         self
     }
 
-    /// Goes through proxies. Default: none.
+    /// Connects through proxies. Default: none.
     pub fn proxy(mut self, proxies: ProxyOptions) -> Self {
-        self.proxies = proxies;
+        self.proxies = Some(proxies);
         self
     }
 
-    /// Speaks HTTP without encryption to other machines too. Default: to this one alone.
+    /// Sends to other machines without encryption too: anyone in between can read keys and data. Default: to this machine
+    /// only.
     pub fn allow_plain_http(mut self) -> Self {
-        self.allows_plain = true;
+        self.allows_plain = Some(true);
         self
+    }
+
+    /// Takes from `defaults` what is not set here.
+    ///
+    /// ```
+    /// use steeple_export::{Client, ProxyOptions};
+    ///
+    /// let of_all = Client::builder().proxy(ProxyOptions::new().https("http://proxy:3128"));
+    /// let of_one = Client::builder().ca_file("/etc/ssl/own.pem").or(&of_all); // through the proxy as well
+    /// ```
+    pub fn or(self, defaults: &Self) -> Self {
+        Self {
+            user_agent: self.user_agent.or_else(|| defaults.user_agent.clone()),
+            connect_timeout: self.connect_timeout.or(defaults.connect_timeout),
+            ca_file: self.ca_file.or_else(|| defaults.ca_file.clone()),
+            proxies: self.proxies.or_else(|| defaults.proxies.clone()),
+            allows_plain: self.allows_plain.or(defaults.allows_plain),
+            skips_verification: self.skips_verification || defaults.skips_verification,
+            max_response: self.max_response.or(defaults.max_response),
+        }
     }
 
     /// Accepts any certificate: whoever sits in between reads keys and data. For test set-ups.
@@ -196,7 +220,7 @@ impl ClientBuilder {
 
     /// How much of an answer's body is read. Default: 1 MiB.
     pub fn max_response_bytes(mut self, bytes: usize) -> Self {
-        self.max_response = bytes;
+        self.max_response = Some(bytes);
         self
     }
 
@@ -205,14 +229,15 @@ impl ClientBuilder {
     /// # Errors
     /// When the user agent or a proxy is not valid, or the certificates cannot be read.
     pub fn build(self) -> Result<Client, BuildError> {
-        let mut user_agent = HeaderValue::try_from(self.user_agent)
+        let user_agent = self.user_agent.unwrap_or_else(|| concat!("steeple/", env!("CARGO_PKG_VERSION")).to_owned());
+        let mut user_agent = HeaderValue::try_from(user_agent)
             .map_err(|_text| BuildError::setting("the user agent is not a valid header value"))?;
         user_agent.set_sensitive(false);
-        let proxies = Arc::new(matcher(&self.proxies)?);
+        let proxies = Arc::new(matcher(&self.proxies.unwrap_or_default())?);
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(self.connect_timeout));
+        tcp.set_connect_timeout(Some(self.connect_timeout.unwrap_or(CONNECT_TIMEOUT)));
         let connector = Connector::new(tcp, Arc::clone(&proxies));
         let roots = Roots { ca_file: self.ca_file, skips_verification: self.skips_verification };
         let https = OnceLock::new();
@@ -229,8 +254,8 @@ impl ClientBuilder {
             roots,
             proxies,
             user_agent,
-            allows_plain: self.allows_plain,
-            max_response: self.max_response,
+            allows_plain: self.allows_plain.unwrap_or(false),
+            max_response: self.max_response.unwrap_or(MAX_RESPONSE),
         })))
     }
 }

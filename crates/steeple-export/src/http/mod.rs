@@ -5,6 +5,7 @@ mod connect;
 mod endpoint;
 mod exporter;
 mod message;
+mod options;
 mod protocol;
 
 pub use self::{
@@ -12,5 +13,6 @@ pub use self::{
     endpoint::{Endpoint, EndpointError},
     exporter::Http,
     message::{Request, Response, retry_after},
+    options::HttpOptions,
     protocol::Protocol,
 };

@@ -24,7 +24,8 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 use steeple_core::clock;
 use steeple_export::{
-    Answer, Client, DropReason, Endpoint, Exporter, Flush, FlushReport, Http, Pipeline, Reason, Retry, Sink, Stats,
+    Answer, Client, ClientBuilder, DropReason, Endpoint, Exporter, Flush, FlushReport, Http, Pipeline, Reason, Retry,
+    Sink, Stats,
 };
 
 use self::protocol::{Body, PushProtocol, Target};
@@ -44,7 +45,7 @@ pub struct PushOptions {
     headers: HeaderMap,
     interval: Duration,
     timeout: Duration,
-    client: Option<Client>,
+    http: ClientBuilder,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +84,7 @@ impl PushOptions {
             headers: HeaderMap::new(),
             interval: Duration::from_secs(15),
             timeout: Duration::from_secs(10),
-            client: None,
+            http: Client::builder().allow_plain_http(),
         }
     }
 
@@ -112,9 +113,12 @@ impl PushOptions {
         self
     }
 
-    /// The HTTP client: with a certificate authority or a proxy of yours. Default: one that takes plain `http` as well.
-    pub fn client(mut self, client: Client) -> Self {
-        self.client = Some(client);
+    /// Changes how the receiver is reached: proxies, certificates. Other than for other sinks, plain `http` to another machine
+    /// is allowed: Pushgateways seldom have TLS.
+    #[doc(alias = "proxy")]
+    #[doc(alias = "ca_file")]
+    pub fn http(mut self, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Self {
+        self.http = change(self.http);
         self
     }
 
@@ -155,13 +159,8 @@ impl PushOptions {
             return Err(unusable());
         }
         let endpoint = Endpoint::parse(&url).map_err(|_invalid| unusable())?;
-        let client = if let Some(client) = self.client {
-            client
-        } else {
-            let agent = concat!("steeple-metrics/", env!("CARGO_PKG_VERSION"));
-            let client = Client::builder().user_agent(agent).allow_plain_http().build();
-            client.map_err(|_no_tls| unusable())?
-        };
+        let agent = Client::builder().user_agent(concat!("steeple-metrics/", env!("CARGO_PKG_VERSION")));
+        let client = self.http.or(&agent).build().map_err(|_no_tls| unusable())?;
         client.check(&endpoint).map_err(|_no_tls| unusable())?;
         let target = Target {
             metrics: metrics.clone(),

@@ -5,7 +5,7 @@ use std::{io::Write, sync::Arc};
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use opentelemetry_sdk::Resource;
-use steeple_export::{Answer, Client, Endpoint, ProxyOptions, Reason, Request, Response};
+use steeple_export::{Answer, Client, ClientBuilder, Endpoint, Reason, Request, Response};
 use steeple_scrub::Scrubbed;
 
 use super::{
@@ -96,13 +96,13 @@ fn framed(message: &[u8], gzip: bool) -> Result<Vec<u8>, Reason> {
     Ok(frame)
 }
 
-/// The client for a receiver. Collectors are often reached without encryption, inside of a cluster.
-pub(crate) fn client(otlp: &Otlp, proxies: ProxyOptions, wire: &Wire) -> Result<Client, BuildError> {
-    let mut client = Client::builder().allow_plain_http().proxy(proxies).max_response_bytes(64 << 10);
+/// The client for a receiver.
+pub(crate) fn client(otlp: &Otlp, http: &ClientBuilder, wire: &Wire) -> Result<Client, BuildError> {
+    let mut client = Client::builder().max_response_bytes(64 << 10);
     if let Some(file) = &otlp.ca_file {
         client = client.ca_file(file);
     }
-    let client = client.build().map_err(BuildError::exporter)?;
+    let client = client.or(http).build().map_err(BuildError::exporter)?;
     client.check(&wire.endpoint).map_err(BuildError::exporter)?;
     Ok(client)
 }

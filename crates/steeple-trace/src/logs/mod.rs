@@ -14,7 +14,7 @@ use std::{
 };
 
 use opentelemetry_sdk::Resource;
-use steeple_export::{Http, Pipeline, ProxyOptions, Sink};
+use steeple_export::{ClientBuilder, Http, Pipeline, Sink};
 
 pub use self::layer::LogsLayer;
 use self::record::{Record, Records};
@@ -50,13 +50,13 @@ impl Logs {
     pub(crate) fn start(
         otlp: &Otlp,
         settings: Settings,
-        proxies: ProxyOptions,
+        http: &ClientBuilder,
         of_process: &Resource,
         bounds: Bounds,
     ) -> Result<Self, BuildError> {
         let max_text = bounds.max_recorded();
         let wire = Wire::new(otlp, Signal::Logs, of_process, &bounds)?;
-        let client = export::client(otlp, proxies, &wire)?;
+        let client = export::client(otlp, http, &wire)?;
         let records = Records { wire, bounds };
         let pipeline = settings.pipeline("otlp_logs", otlp.timeout);
         let queue = pipeline.build(move || Ok(Http::new(client.clone(), records.clone())))?;

@@ -2,17 +2,11 @@
 
 use std::sync::Arc;
 
+use super::{Integration, NoCalls, Setting, Setup, Started};
+use crate::{ConfigError, Steeple, SteepleBuilder, env::Lookup, sink::StopsFirst};
 use steeple_alerts::{
     Alerts, AlertsBuilder, AlertsObserver, Rules,
     channel::{Slack, Webhook},
-};
-use steeple_core::clock;
-
-use super::{Integration, NoCalls, Setting, Setup, Started};
-use crate::{
-    ConfigError, Steeple, SteepleBuilder,
-    env::Lookup,
-    sink::{Blocking, Undelivered},
 };
 
 pub(crate) type Options = AlertsBuilder;
@@ -86,7 +80,7 @@ impl Integration for AlertsBuilder {
         if !self.has_channels() && !self.has_rules() {
             return Ok(None);
         }
-        let mut options = self.scrubber(setup.scrubber.clone());
+        let mut options = self.scrubber(setup.scrubber.clone()).http(|http| http.or(&setup.http));
         if !options.has_rules() {
             options = options.rules(Rules::mission().guarded());
         }
@@ -103,19 +97,10 @@ impl Integration for AlertsBuilder {
         let mut names = vec!["the log".to_owned()];
         for sink in alerts.sinks() {
             names.push(sink.name().to_owned());
-            let (flushed, stopped) = (Arc::clone(&sink), alerts.clone());
-            setup.counted.push(sink);
-            setup.sinks.push(Arc::new(Blocking::new("alerts", move |timeout, close| {
-                let deadline = clock::now().checked_add(timeout).unwrap_or_else(clock::now);
-                let report = if close {
-                    // A service that ends is not an incident.
-                    stopped.stop();
-                    flushed.shutdown(deadline)
-                } else {
-                    flushed.flush(deadline)
-                };
-                Undelivered { dropped: report.dropped, left: report.left }
-            })));
+            setup.counted.push(Arc::clone(&sink));
+            let stopped = alerts.clone();
+            // A service that ends is not an incident.
+            setup.sinks.push(Arc::new(StopsFirst::new(sink, move || stopped.stop())));
         }
         let capped = alerts.clone();
         setup.own.add_by(

@@ -110,6 +110,7 @@ impl Integration for EventsBuilder {
         let events = self
             .service(service(setup.service))
             .scrubber(setup.scrubber.clone())
+            .http(|http| http.or(&setup.http))
             .meter(Arc::new(Counters::new(setup.metrics.clone())))
             .build()
             .map_err(|error| ConfigError::part("events", &error))?;

@@ -9,6 +9,8 @@ mod alerts;
 #[cfg(feature = "events")]
 mod events;
 mod off;
+#[cfg_attr(not(feature = "http"), path = "reach_off.rs")]
+mod reach;
 #[cfg(feature = "sentry")]
 mod sentry;
 #[cfg(feature = "trace")]
@@ -27,6 +29,7 @@ use steeple_user::Users;
 use tracing::Subscriber;
 use tracing_subscriber::registry::LookupSpan;
 
+use self::reach::{Http, Reach};
 use crate::{
     ConfigError,
     env::{self, Lookup, Service},
@@ -127,6 +130,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) lines_as_events: bool,
     /// The handles of integrations that have started before, by type.
     pub(crate) started: Extensions,
+    /// How the integration that starts reaches receivers, where its options do not set it.
+    pub(crate) http: Http,
 }
 
 impl<'a> Setup<'a> {
@@ -141,6 +146,7 @@ impl<'a> Setup<'a> {
             warnings: Vec::new(),
             lines_as_events: false,
             started: Extensions::new(),
+            http: Http::default(),
         }
     }
 
@@ -155,6 +161,7 @@ fn start<I: Integration>(
     name: &'static str,
     setting: Setting<I>,
     disabled: &[String],
+    reach: &Reach,
     setup: &mut Setup<'_>,
     summary: &mut Integrations,
 ) -> Result<Option<I::Handle>, ConfigError> {
@@ -162,6 +169,7 @@ fn start<I: Integration>(
         summary.disabled(name);
         return Ok(None);
     }
+    setup.http = reach.of(name);
     let Some(started) = setting.options.start(setup)? else {
         summary.off(name);
         return Ok(None);
@@ -177,7 +185,7 @@ macro_rules! integrations {
         #[expect(unreachable_pub, reason = "exported by the root of the crate, with all that is in it")]
         pub mod crates {
             pub use {
-                steeple_core as core, steeple_log as log, steeple_metrics as metrics, steeple_scrub as scrub,
+                steeple_core as core, steeple_export as export, steeple_log as log, steeple_metrics as metrics, steeple_scrub as scrub,
                 steeple_transaction as transaction, steeple_user as user,
             };
             $(#[cfg(feature = $feature)] pub use $krate as $name;)+
@@ -199,6 +207,7 @@ macro_rules! integrations {
             disabled: Vec<String>,
             /// Variables that are set for an integration whose feature is off.
             not_compiled: Vec<String>,
+            pub(crate) reach: Reach,
             $(pub(crate) $name: Setting<$name::Options>,)+
         }
 
@@ -213,6 +222,7 @@ macro_rules! integrations {
                 Ok(Self {
                     disabled: env::disabled(env, NAMES)?,
                     not_compiled,
+                    reach: Reach::from_env(env, NAMES)?,
                     $($name: Integration::from_env(env)?,)+
                 })
             }
@@ -220,9 +230,10 @@ macro_rules! integrations {
             /// Starts what is on, in the order of the list.
             pub(crate) fn start(self, setup: &mut Setup<'_>) -> Result<(Running, Integrations), ConfigError> {
                 let mut summary = Integrations::default();
+                summary.tls = self.reach.install();
                 setup.warnings.extend(self.not_compiled);
                 let running = Running {
-                    $($name: start(stringify!($name), self.$name, &self.disabled, setup, &mut summary)?,)+
+                    $($name: start(stringify!($name), self.$name, &self.disabled, &self.reach, setup, &mut summary)?,)+
                 };
                 Ok((running, summary))
             }

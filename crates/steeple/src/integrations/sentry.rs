@@ -62,7 +62,8 @@ impl Integration for SentryBuilder {
         if !self.has_dsn() {
             return Ok(None);
         }
-        let options = with_service(self, setup.service).scrubber(setup.scrubber.clone());
+        let options =
+            with_service(self, setup.service).scrubber(setup.scrubber.clone()).http(|http| http.or(&setup.http));
         let sentry = options.build().map_err(|error| ConfigError::part("Sentry", &error))?.install();
         count(&mut setup.own, &sentry);
         if let Some(sink) = sentry.sink() {

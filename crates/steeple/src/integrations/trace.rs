@@ -90,7 +90,8 @@ impl Integration for TraceBuilder {
         if !self.has_receiver() {
             return Ok(None);
         }
-        let options = with_service(self, setup.service).scrubber(setup.scrubber.clone());
+        let options =
+            with_service(self, setup.service).scrubber(setup.scrubber.clone()).http(|http| http.or(&setup.http));
         let trace = options.build().map_err(|error| ConfigError::part("traces", &error))?;
         count(&mut setup.own, &trace);
         for sink in trace.sinks() {

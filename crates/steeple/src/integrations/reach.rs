@@ -1,0 +1,85 @@
+//! How receivers are reached: the same for every integration that sends over HTTP.
+
+use steeple_export::{Client, ClientBuilder, ProxyOptions, tls};
+
+use super::lookups;
+use crate::{ConfigError, SteepleBuilder, env::Lookup};
+
+/// What an integration starts its client from.
+pub(crate) type Http = ClientBuilder;
+/// Whether the process gets a default TLS provider.
+pub(crate) type Provider = tls::CryptoProvider;
+
+impl SteepleBuilder {
+    /// Whether [`build`](Self::build) installs a default TLS provider for the process. Default:
+    /// [`Install`](tls::CryptoProvider::Install), if the process has none.
+    ///
+    /// With two providers among its dependencies, `rustls::ClientConfig::builder()` panics where no default is installed, in
+    /// the service's own code as well. A service with its own provider installs it before it builds Steeple, or opts out
+    /// here. Steeple's own connections work in all three cases.
+    ///
+    /// ```
+    /// use steeple::export::tls::CryptoProvider;
+    ///
+    /// # fn main() -> Result<(), steeple::ConfigError> {
+    /// let builder = steeple::Steeple::builder_from_env()?.crypto_provider(CryptoProvider::Keep);
+    /// # let _unused = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn crypto_provider(mut self, choice: tls::CryptoProvider) -> Self {
+        self.integrations.reach.provider = choice;
+        self
+    }
+}
+
+/// Proxies for all integrations, certificates and plain HTTP for each.
+#[derive(Debug, Default)]
+pub(crate) struct Reach {
+    of_all: ClientBuilder,
+    of_one: Vec<(&'static str, ClientBuilder)>,
+    provider: Provider,
+}
+
+impl Reach {
+    /// Reads `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, and `<NAME>_CA_FILE` and `<NAME>_ALLOW_PLAIN_HTTP` for each integration.
+    pub(crate) fn from_env(env: &dyn Lookup, names: &[&'static str]) -> Result<Self, ConfigError> {
+        let mut of_all = Client::builder();
+        if let Some(proxies) = lookups(env, |lookup| ProxyOptions::from_lookup(lookup))? {
+            of_all = of_all.proxy(proxies);
+        }
+        let mut of_one = Vec::new();
+        for name in names {
+            let upper = name.to_ascii_uppercase();
+            let mut client = Client::builder();
+            if let Some(path) = env.text(&format!("{upper}_CA_FILE"))? {
+                client = client.ca_file(path);
+            }
+            if switch(env, &format!("{upper}_ALLOW_PLAIN_HTTP"))? {
+                client = client.allow_plain_http();
+            }
+            of_one.push((*name, client));
+        }
+        Ok(Self { of_all, of_one, provider: Provider::default() })
+    }
+
+    /// What the integration of this name starts its client from.
+    pub(crate) fn of(&self, name: &str) -> Http {
+        let own = self.of_one.iter().find(|(known, _)| *known == name).map(|(_, client)| client.clone());
+        own.unwrap_or_default().or(&self.of_all)
+    }
+
+    /// Gives the process its TLS provider. The text is for the start summary.
+    pub(crate) fn install(&self) -> &'static str {
+        tls::install_default_provider(self.provider).as_str()
+    }
+}
+
+/// A variable that is `true` or `false`, `1` or `0`. Unset: `false`.
+fn switch(env: &dyn Lookup, name: &str) -> Result<bool, ConfigError> {
+    match env.text(name)?.map(|value| value.to_ascii_lowercase()).as_deref() {
+        None | Some("false" | "0") => Ok(false),
+        Some("true" | "1") => Ok(true),
+        Some(other) => Err(ConfigError::variable_value(name, other, "`true` or `false`")),
+    }
+}
