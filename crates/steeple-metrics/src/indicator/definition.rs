@@ -76,6 +76,52 @@ pub(super) enum Level {
     Dropped,
 }
 
+/// What an [`Indicator`] is made of, for readers that ask another system for it than Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Measure<'a> {
+    /// [`Indicator::error_ratio`].
+    ErrorRatio,
+    /// [`Indicator::quantile`].
+    Quantile(f64),
+    /// [`Indicator::mean`].
+    Mean,
+    /// [`Indicator::rate`].
+    Rate,
+    /// [`Indicator::slow_ratio`].
+    SlowRatio(Duration),
+    /// [`Indicator::aborted_ratio`].
+    AbortedRatio(Outcome),
+    /// [`Indicator::in_flight`].
+    InFlight,
+    /// [`Indicator::active_users`].
+    ActiveUsers,
+    /// [`Indicator::cpu`].
+    Cpu,
+    /// [`Indicator::cpu_throttled`].
+    CpuThrottled,
+    /// [`Indicator::memory`].
+    Memory,
+    /// [`Indicator::disk`].
+    Disk,
+    /// [`Indicator::connections`].
+    Connections,
+    /// [`Indicator::cache_hit_ratio`].
+    CacheHitRatio,
+    /// [`Indicator::dropped`].
+    Dropped,
+    /// [`Indicator::counter_rate`].
+    CounterRate(&'a Selector),
+    /// [`Indicator::counter_increase`].
+    CounterIncrease(&'a Selector),
+    /// [`Indicator::counter_ratio`]: the part, and the whole.
+    CounterRatio(&'a Selector, &'a Selector),
+    /// [`Indicator::gauge`].
+    Gauge(&'a Selector),
+    /// [`Indicator::histogram_quantile`].
+    HistogramQuantile(f64, &'a Selector),
+}
+
 /// The unit of an [`Indicator`]'s value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -200,6 +246,36 @@ impl Indicator {
     /// The value that this part of a histogram's values did not exceed.
     pub const fn histogram_quantile(q: f64, histogram: Selector) -> Self {
         Self(Kind::HistogramQuantile(q, histogram))
+    }
+
+    /// What it measures; [`route`](Self::route) has of what.
+    pub const fn measure(&self) -> Measure<'_> {
+        match &self.0 {
+            Kind::Requests(of, _) => match of {
+                OfRequests::ErrorRatio => Measure::ErrorRatio,
+                OfRequests::Quantile(q) => Measure::Quantile(*q),
+                OfRequests::Mean => Measure::Mean,
+                OfRequests::Rate => Measure::Rate,
+                OfRequests::SlowRatio(target) => Measure::SlowRatio(*target),
+                OfRequests::AbortedRatio(outcome) => Measure::AbortedRatio(*outcome),
+            },
+            Kind::Level(level) => match level {
+                Level::InFlight => Measure::InFlight,
+                Level::ActiveUsers => Measure::ActiveUsers,
+                Level::Cpu => Measure::Cpu,
+                Level::CpuThrottled => Measure::CpuThrottled,
+                Level::Memory => Measure::Memory,
+                Level::Disk => Measure::Disk,
+                Level::Connections => Measure::Connections,
+                Level::CacheHitRatio => Measure::CacheHitRatio,
+                Level::Dropped => Measure::Dropped,
+            },
+            Kind::CounterRate(selector) => Measure::CounterRate(selector),
+            Kind::CounterIncrease(selector) => Measure::CounterIncrease(selector),
+            Kind::CounterRatio(part, whole) => Measure::CounterRatio(part, whole),
+            Kind::Gauge(selector) => Measure::Gauge(selector),
+            Kind::HistogramQuantile(q, selector) => Measure::HistogramQuantile(*q, selector),
+        }
     }
 
     /// The unit of its value.
@@ -351,6 +427,11 @@ impl Selector {
     /// The name of the family.
     pub fn family(&self) -> &str {
         &self.family
+    }
+
+    /// The conditions: label, value, and whether it has to be that value or any other.
+    pub fn matchers(&self) -> impl Iterator<Item = (&str, &str, bool)> {
+        self.matchers.iter().map(|matcher| (&*matcher.label, &*matcher.value, matcher.is_equal))
     }
 
     fn is_usable(&self) -> bool {

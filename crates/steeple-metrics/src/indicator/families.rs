@@ -104,6 +104,25 @@ impl HistogramReading {
         interpolated(&self.buckets, self.count, q)
     }
 
+    /// A value for each bucket that is not empty, in the unit of the family, and its count; ascending. The middle of native
+    /// buckets where the histogram is ours; else the middle of the bucket, and the lower bound of the infinite one.
+    pub fn cells(&self) -> Vec<(f64, u64)> {
+        if let Some((layout, cells)) = self.fine() {
+            return cells.iter().map(|(cell, count)| (layout.middle_of(*cell), *count)).collect();
+        }
+        let (mut lower, mut below) = (0.0, 0);
+        let mut cells = Vec::new();
+        for (upper, cumulative) in &self.buckets {
+            let count = cumulative.saturating_sub(below);
+            if count > 0 {
+                let middle = if upper.is_finite() { f64::midpoint(lower, *upper) } else { lower };
+                cells.push((middle, count));
+            }
+            (lower, below) = (if upper.is_finite() { *upper } else { lower }, *cumulative);
+        }
+        cells
+    }
+
     /// The cells of a histogram of ours.
     pub(super) fn fine(&self) -> Option<Parts<'_>> {
         self.fine.as_ref().and_then(Latency::parts)
@@ -172,6 +191,14 @@ impl FamilyReading {
                 (SeriesValue::Histogram(now), Some(SeriesValue::Histogram(then))) => {
                     SeriesValue::Histogram(now.since(then))
                 }
+                (
+                    SeriesValue::Summary { quantiles, count, sum },
+                    Some(SeriesValue::Summary { count: count_then, sum: sum_then, .. }),
+                ) if count >= count_then => SeriesValue::Summary {
+                    quantiles: quantiles.clone(),
+                    count: count.saturating_sub(*count_then),
+                    sum: sum - sum_then,
+                },
                 (value, _) => value.clone(),
             };
             SeriesReading { labels: series.labels.clone(), value }

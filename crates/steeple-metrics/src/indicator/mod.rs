@@ -14,7 +14,7 @@ mod reading;
 mod resources;
 
 pub use self::{
-    definition::{Indicator, Selector, Unit, Window},
+    definition::{Indicator, Measure, Selector, Unit, Window},
     families::{Dropped, FamilyKind, FamilyReading, HistogramReading, SeriesReading, SeriesValue},
     history::{
         Clock, Frame, History, HistoryOptions, RouteFrame, RouteTrend, Sampled, Subscription, Tier, Value, Viewer,

@@ -1,0 +1,192 @@
+//! The embedded metric format: lines from which CloudWatch makes metrics.
+//!
+//! # Source
+//! CloudWatch user guide, "Specification: Embedded Metric Format".
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Map, Value, json};
+use steeple_export::{Answer, DropReason, Exporter, Reason};
+use steeple_scrub::{Scrubbed, Scrubber};
+
+use crate::{
+    datum::{Datum, Dimensions, Unit, rounded},
+    limits::{MAX_EMF_LINE, MAX_EMF_METRICS, MAX_EMF_VALUES},
+    metrics::{Source, admit, scrub},
+};
+
+/// Writes lines.
+pub(crate) struct Emf<W> {
+    namespace: Arc<str>,
+    source: Source,
+    scrubber: Scrubber,
+    writer: Arc<Mutex<W>>,
+    lines: Vec<u8>,
+    /// How much of them is written: an attempt that failed goes on where it was.
+    written: usize,
+}
+
+impl<W: Write + Send + 'static> Emf<W> {
+    pub(crate) fn new(namespace: Arc<str>, source: Source, scrubber: Scrubber, writer: Arc<Mutex<W>>) -> Self {
+        Self { namespace, source, scrubber, writer, lines: Vec::new(), written: 0 }
+    }
+}
+
+impl<W: Write + Send + 'static> Exporter for Emf<W> {
+    type Item = Datum;
+    type Ready = Datum;
+
+    fn size(item: &Datum) -> usize {
+        item.bytes()
+    }
+
+    fn scrub(&mut self, item: Datum) -> Scrubbed<Datum> {
+        scrub(&self.scrubber, item)
+    }
+
+    fn admit(&mut self, ready: &Datum) -> Result<(), DropReason> {
+        admit(ready.at)
+    }
+
+    fn prepare(&mut self, batch: &[Scrubbed<Datum>]) -> Result<(), Reason> {
+        self.lines = lines(&self.namespace, batch.iter().map(|datum| &**datum));
+        self.written = 0;
+        Ok(())
+    }
+
+    async fn export(&mut self, _batch: &[Scrubbed<Datum>], _deadline: Instant) -> Answer {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(rest) = self.lines.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match writer.write(rest) {
+                Ok(0) => return Answer::retry(DropReason::Unavailable, "nothing more can be written"),
+                Ok(written) => self.written = self.written.saturating_add(written),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => (),
+                Err(error) => return Answer::retry(DropReason::Unavailable, Reason::of_error(&error)),
+            }
+        }
+        // What a buffer holds back is written with the next lines.
+        let _later = writer.flush();
+        Answer::Accepted
+    }
+
+    fn tick(&mut self) -> Vec<Datum> {
+        self.source.take()
+    }
+}
+
+/// One document each time and dimension set, in more than one line where it is too long.
+pub(crate) fn lines<'a>(namespace: &str, data: impl IntoIterator<Item = &'a Datum>) -> Vec<u8> {
+    let mut sets: BTreeMap<_, Vec<&Datum>> = BTreeMap::new();
+    for datum in data {
+        sets.entry((datum.at, &datum.dimensions)).or_default().push(datum);
+    }
+    let mut out = Vec::new();
+    for ((at, dimensions), data) in sets {
+        let mut document = Document::new(namespace, dimensions);
+        // Data of more values than fit in one of `PutMetricData`'s come as two: here they are one.
+        let mut merged: BTreeMap<(&str, Unit), Vec<(f64, f64)>> = BTreeMap::new();
+        for datum in data {
+            merged.entry((&datum.name, datum.unit)).or_default().extend(&datum.values);
+        }
+        for ((name, unit), values) in merged {
+            // A name can stand for one thing in a document.
+            if name == "_aws" || dimensions.iter().any(|(dimension, _)| dimension == name) {
+                continue;
+            }
+            let value = numbers(&values);
+            let bytes = value.to_string().len().saturating_add(name.len().saturating_mul(2)).saturating_add(40);
+            let is_there = document.members.contains_key(name);
+            if document.metrics.len() >= MAX_EMF_METRICS
+                || is_there
+                || document.bytes.saturating_add(bytes) > MAX_EMF_LINE
+            {
+                document.write(at, dimensions, &mut out);
+                document = Document::new(namespace, dimensions);
+            }
+            document.bytes = document.bytes.saturating_add(bytes);
+            document.metrics.push(json!({"Name": name, "Unit": unit.as_str()}));
+            document.members.insert(name.to_owned(), value);
+        }
+        document.write(at, dimensions, &mut out);
+    }
+    out
+}
+
+struct Document<'a> {
+    namespace: &'a str,
+    metrics: Vec<Value>,
+    members: Map<String, Value>,
+    bytes: usize,
+}
+
+impl<'a> Document<'a> {
+    fn new(namespace: &'a str, dimensions: &Dimensions) -> Self {
+        let of = |(name, value): &(std::borrow::Cow<'_, str>, String)| {
+            name.len().saturating_mul(2).saturating_add(value.len()).saturating_add(10)
+        };
+        // What every document has besides.
+        let bytes = dimensions.iter().map(of).fold(namespace.len().saturating_add(150), usize::saturating_add);
+        Self { namespace, metrics: Vec::new(), members: Map::new(), bytes }
+    }
+
+    fn write(self, at: Duration, dimensions: &Dimensions, out: &mut Vec<u8>) {
+        if self.metrics.is_empty() {
+            return;
+        }
+        let names: Vec<_> = dimensions.iter().map(|(name, _)| name).collect();
+        let millis = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        let mut document = Map::new();
+        document.insert(
+            "_aws".to_owned(),
+            json!({
+                "Timestamp": millis,
+                "CloudWatchMetrics": [{"Namespace": self.namespace, "Dimensions": [names], "Metrics": self.metrics}],
+            }),
+        );
+        for (name, value) in dimensions.iter() {
+            document.insert(name.clone().into_owned(), value.as_str().into());
+        }
+        document.extend(self.members);
+        out.extend_from_slice(Value::Object(document).to_string().as_bytes());
+        out.push(b'\n');
+    }
+}
+
+/// A number, or up to 100: where there were more, as many that have the same percentiles and the same mean.
+fn numbers(values: &[(f64, f64)]) -> Value {
+    let mut values = values.to_vec();
+    values.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    let count: f64 = values.iter().map(|(_, count)| count).sum();
+    if let [(value, count)] = &*values
+        && crate::datum::is_one(*count)
+    {
+        return json!(value);
+    }
+    let most = crate::collect::to_f64(MAX_EMF_VALUES as u64);
+    let steps = count.min(most).round();
+    let mut chosen = Vec::new();
+    let (mut seen, mut rest) = (0.0, values.iter());
+    let mut current = rest.next();
+    let mut step = 0.5;
+    while step < steps {
+        let rank = step * count / steps;
+        while let Some((_, count)) = current
+            && seen + count < rank
+        {
+            seen += count;
+            current = rest.next();
+        }
+        let Some((value, _)) = current.or(values.last()) else { break };
+        chosen.push(*value);
+        step += 1.0;
+    }
+    let exact: f64 = values.iter().map(|(value, count)| value * count).sum::<f64>() / count;
+    let mean = chosen.iter().sum::<f64>() / steps;
+    let by = if count > most && (0.5..=2.0).contains(&(exact / mean)) { exact / mean } else { 1.0 };
+    chosen.into_iter().map(|value| if count > most { rounded(value * by, 6) } else { value }).collect::<Vec<_>>().into()
+}

@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod alarm;
+mod aws;
+mod collect;
+mod credentials;
+mod custom;
+mod datum;
+mod drops;
+mod emf;
+mod error;
+pub mod limits;
+#[cfg(feature = "logs")]
+mod logs;
+mod metrics;
+mod sign;
+
+#[cfg(feature = "logs")]
+pub use self::logs::{CloudWatchLogs, CloudWatchLogsBuilder};
+pub use self::{
+    alarm::{Alarm, AlarmDefinition, AlarmsReport, put_alarms},
+    aws::Aws,
+    collect::Dimension,
+    credentials::{Credentials, CredentialsError, CredentialsFuture, ProfileFiles, ProvideCredentials},
+    datum::Unit,
+    error::BuildError,
+    metrics::{CloudWatch, CloudWatchBuilder},
+};

@@ -1,0 +1,398 @@
+//! Metrics as `PutMetricData`, once a minute.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    io::Write,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use percent_encoding::utf8_percent_encode;
+use steeple_core::clock;
+use steeple_export::{
+    Answer, DropReason, Endpoint, InDoubt, Pipeline, Protocol, Reason, Request, Response, Retry, Sink, Unauthorized,
+};
+use steeple_metrics::{Metrics, indicator::Reading};
+use steeple_scrub::{Scrubbed, Scrubber};
+
+use crate::{
+    Aws, BuildError, Dimension, Unit,
+    alarm::{Alarm, AlarmDefinition},
+    aws::MONITORING,
+    collect::{Scheme, collect, names},
+    custom::Custom,
+    datum::{Datum, are_dimensions, is_namespace},
+    drops::Drops,
+    emf::Emf,
+    limits::{MAX_AGE_SECONDS, MAX_AHEAD_SECONDS, MAX_DATA, MAX_DIMENSIONS, MAX_REQUEST_BYTES},
+};
+
+/// Metrics in CloudWatch: once a minute, everything that a service's metrics know, and what the application puts in. A cheap clone.
+///
+/// Between two minutes it costs nothing: the metrics are read on the export thread.
+///
+/// # Examples
+/// ```no_run
+/// use std::time::Duration;
+/// use steeple_cloudwatch::{Aws, CloudWatch, Credentials, Unit};
+/// use steeple_metrics::Metrics;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let metrics = Metrics::new()?;
+/// let aws = Aws::new("eu-central-1").credentials(Credentials::new("AKIA…", "…"));
+/// let cloudwatch = CloudWatch::builder("shop").service("api").environment("production").build(&metrics, &aws)?;
+/// cloudwatch.put_metric("OrdersPlaced", 1.0, Unit::Count, &[("Kind", "web")]);
+/// cloudwatch.api_latency("GET /orders/{id}", Duration::from_millis(12));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct CloudWatch {
+    sink: Arc<dyn Sink>,
+    custom: Custom,
+    drops: Drops,
+    namespace: Arc<str>,
+    scheme: Arc<Scheme>,
+}
+
+/// Options of [`CloudWatch`]. Made by [`CloudWatch::builder`].
+#[derive(Clone)]
+#[must_use = "options do nothing until they are built"]
+pub struct CloudWatchBuilder {
+    namespace: String,
+    scheme: Scheme,
+    interval: Duration,
+    scrubber: Scrubber,
+}
+
+impl CloudWatchBuilder {
+    /// The service's name, as the dimension `Service`. Default: none.
+    pub fn service(mut self, name: impl Into<String>) -> Self {
+        self.scheme.service = Some(name.into());
+        self
+    }
+
+    /// Where it runs, as the dimension `Environment`. Default: none.
+    pub fn environment(mut self, name: impl Into<String>) -> Self {
+        self.scheme.environment = Some(name.into());
+        self
+    }
+
+    /// What metrics are told apart by. Each combination of values is a metric that is paid for. Default: [`Dimension::ALL`].
+    pub fn dimensions(mut self, dimensions: impl IntoIterator<Item = Dimension>) -> Self {
+        self.scheme.dimensions = dimensions.into_iter().collect();
+        self
+    }
+
+    /// Labels of families that become dimensions, under their own names. Series that differ in other labels are added up.
+    /// Default: `result`.
+    pub fn labels<L: Into<String>>(mut self, labels: impl IntoIterator<Item = L>) -> Self {
+        self.scheme.labels = labels.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Most metrics that are sent of one reading; the least busy routes are left out, and counted. Default: 500.
+    pub fn max_metrics(mut self, metrics: usize) -> Self {
+        self.scheme.max_metrics = metrics;
+        self
+    }
+
+    /// How often metrics are sent. Default: a minute, which is what CloudWatch keeps.
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// Removes secrets from the dimensions that the application puts in. Default: [`Scrubber::default`].
+    pub fn scrubber(mut self, scrubber: Scrubber) -> Self {
+        self.scrubber = scrubber;
+        self
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        if !is_namespace(&self.namespace) {
+            return Err(BuildError::setting(
+                "namespace",
+                "1 to 255 letters, digits, spaces and `.-_/#:`, not beginning with `:` or `AWS/`",
+            ));
+        }
+        // Four of ours may stand beside them.
+        if !are_dimensions(self.scheme.labels.iter().map(String::as_str))
+            || self.scheme.labels.len() > MAX_DIMENSIONS - 4
+        {
+            return Err(BuildError::setting("labels", "at most 26 different labels"));
+        }
+        if self.interval < Duration::from_secs(1) {
+            return Err(BuildError::setting("interval", "at least a second"));
+        }
+        Ok(())
+    }
+
+    /// Starts sending.
+    ///
+    /// # Errors
+    /// [`BuildError::setting_name`] has what is not usable: `namespace`, `labels`, `interval`; `region`, `credentials`, `endpoint`
+    /// and `client` of AWS.
+    pub fn build(self, metrics: &Metrics, aws: &Aws) -> Result<CloudWatch, BuildError> {
+        self.check()?;
+        let connection = aws.connect(&MONITORING)?;
+        let source = self.source(metrics);
+        let (making, scrubber, namespace) = (source.clone(), self.scrubber.clone(), Arc::<str>::from(&*self.namespace));
+        let put =
+            Put { endpoint: connection.endpoint.clone(), namespace: Arc::clone(&namespace), source: making, scrubber };
+        let pipeline = self.pipeline().batch_bytes(MAX_REQUEST_BYTES.saturating_sub(2_048));
+        let pipeline = pipeline
+            .build(move || Ok(connection.speak(put.clone())))
+            .map_err(|error| BuildError::part("pipeline", error))?;
+        Ok(source.into_handle(Arc::new(pipeline), namespace))
+    }
+
+    /// Writes metrics as lines of the embedded metric format instead, for Lambda, Fargate and the CloudWatch agent.
+    ///
+    /// Latencies have up to 100 values a minute: percentiles and averages are right, their `SampleCount` is not; `Requests` has
+    /// it.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_emf(self, metrics: &Metrics, writer: impl Write + Send + 'static) -> Result<CloudWatch, BuildError> {
+        self.check()?;
+        let source = self.source(metrics);
+        let namespace = Arc::<str>::from(&*self.namespace);
+        let (making, scrubber) = (source.clone(), self.scrubber.clone());
+        let (named, writer) = (Arc::clone(&namespace), Arc::new(Mutex::new(writer)));
+        let pipeline = self.pipeline().own_thread();
+        let pipeline = pipeline
+            .build(move || Ok(Emf::new(Arc::clone(&named), making.clone(), scrubber.clone(), Arc::clone(&writer))))
+            .map_err(|error| BuildError::part("pipeline", error))?;
+        Ok(source.into_handle(Arc::new(pipeline), namespace))
+    }
+
+    fn source(&self, metrics: &Metrics) -> Source {
+        Source {
+            metrics: metrics.clone(),
+            scheme: Arc::new(self.scheme.clone()),
+            custom: Custom::default(),
+            drops: Drops::default(),
+            before: Arc::new(Mutex::new(metrics.reading())),
+        }
+    }
+
+    fn pipeline(&self) -> steeple_export::PipelineBuilder {
+        Pipeline::builder("cloudwatch")
+            // Half an hour of the most that one minute can have.
+            .max_items(40_000)
+            .max_bytes(32 << 20)
+            .batch_items(MAX_DATA)
+            // The data of one tick are all there.
+            .batch_delay(Duration::from_millis(200))
+            .timeout(Duration::from_secs(10))
+            .retry(Retry::new().max_age(Duration::from_secs(1_800)))
+            // A permission that is being granted takes minutes.
+            .unauthorized(Unauthorized::Keep)
+            // CloudWatch does not notice duplicates, and a double sum is worse than a gap.
+            .in_doubt(InDoubt::Drop)
+            .tick(self.interval)
+    }
+
+    /// Alarms for metrics as these options send them.
+    ///
+    /// # Errors
+    /// [`BuildError::setting_name`] is `alarm` where CloudWatch cannot compute what it watches, or `namespace`, `labels` and
+    /// `interval` as above.
+    pub fn alarms(&self, alarms: &[Alarm]) -> Result<Vec<AlarmDefinition>, BuildError> {
+        self.check()?;
+        alarms.iter().map(|alarm| alarm.define(&self.namespace, &self.scheme)).collect()
+    }
+}
+
+impl fmt::Debug for CloudWatchBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CloudWatchBuilder")
+            .field("namespace", &self.namespace)
+            .field("scheme", &self.scheme)
+            .field("interval", &self.interval)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CloudWatch {
+    /// Options, with a namespace for the metrics: `shop`.
+    pub fn builder(namespace: impl Into<String>) -> CloudWatchBuilder {
+        CloudWatchBuilder {
+            namespace: namespace.into(),
+            scheme: Scheme::default(),
+            interval: Duration::from_secs(60),
+            scrubber: Scrubber::default(),
+        }
+    }
+
+    /// Puts a value in. It is sent with the next minute's metrics, with the dimensions of the service beside its own.
+    ///
+    /// Never blocks and never fails: a value that CloudWatch does not take is dropped and counted. A minute has room for 1,000
+    /// metrics; a metric with more than 600 different values has them rounded to two digits.
+    pub fn put_metric(&self, name: impl Into<Cow<'static, str>>, value: f64, unit: Unit, dimensions: &[(&str, &str)]) {
+        self.custom.put(name.into(), value, unit, dimensions, &self.drops);
+    }
+
+    /// Counts what a user did, as `UserActivity` with the dimension `Activity`: `login`.
+    pub fn user_activity(&self, activity: &str) {
+        self.put_metric("UserActivity", 1.0, Unit::Count, &[("Activity", activity)]);
+    }
+
+    /// The time that a call took, as `Latency` with the dimension `Route`: for calls that no layer measures.
+    pub fn api_latency(&self, route: &str, duration: Duration) {
+        self.put_metric(names::LATENCY, duration.as_secs_f64(), Unit::Seconds, &[(Dimension::Route.as_str(), route)]);
+    }
+
+    /// The part of some operations that failed, from 0 to 1, as `ErrorRate` in percent with the dimension `Operation`.
+    pub fn error_rate(&self, operation: &str, ratio: f64) {
+        self.put_metric(names::ERROR_RATE, ratio * 100.0, Unit::Percent, &[("Operation", operation)]);
+    }
+
+    /// Connections of a pool that are in use, as `DatabaseConnections` with the dimension `Pool`.
+    pub fn database_connections(&self, pool: &str, used: u32) {
+        self.put_metric(names::CONNECTIONS, f64::from(used), Unit::Count, &[("Pool", pool)]);
+    }
+
+    /// The part of a cache's lookups that found something, from 0 to 1, as `CacheHitRate` in percent with the dimension `Cache`.
+    pub fn cache_hit_rate(&self, cache: &str, ratio: f64) {
+        self.put_metric(names::CACHE_HIT_RATE, ratio * 100.0, Unit::Percent, &[("Cache", cache)]);
+    }
+
+    /// The namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The pipeline, to be flushed and shut down with the others of a process. A flush sends what has come since the last minute.
+    pub fn sink(&self) -> Arc<dyn Sink> {
+        Arc::clone(&self.sink)
+    }
+
+    /// Values that CloudWatch would not have taken, by reason: `not_finite`, `out_of_range`, `invalid_name`, `too_many`. What the
+    /// pipeline drops is in the [`sink`](Self::sink)'s stats.
+    pub fn dropped(&self) -> Vec<(&'static str, u64)> {
+        self.drops.all()
+    }
+
+    /// Alarms for these metrics.
+    ///
+    /// # Errors
+    /// [`BuildError::setting_name`] is `alarm` where CloudWatch cannot compute what it watches.
+    pub fn alarms(&self, alarms: &[Alarm]) -> Result<Vec<AlarmDefinition>, BuildError> {
+        alarms.iter().map(|alarm| alarm.define(&self.namespace, &self.scheme)).collect()
+    }
+}
+
+impl fmt::Debug for CloudWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CloudWatch").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+/// Where data come from: once for all that send them, so that nothing is sent twice.
+#[derive(Clone)]
+pub(crate) struct Source {
+    metrics: Metrics,
+    scheme: Arc<Scheme>,
+    custom: Custom,
+    drops: Drops,
+    before: Arc<Mutex<Reading>>,
+}
+
+impl Source {
+    /// What came since the last call.
+    pub(crate) fn take(&self) -> Vec<Datum> {
+        let now = self.metrics.reading();
+        let older = {
+            let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *before, now.clone())
+        };
+        let mut data = collect(&self.scheme, &now, &older, &self.drops);
+        data.extend(self.custom.take(&self.scheme.base(), now.unix));
+        data
+    }
+
+    fn into_handle(self, sink: Arc<dyn Sink>, namespace: Arc<str>) -> CloudWatch {
+        CloudWatch { sink, custom: self.custom, drops: self.drops, namespace, scheme: self.scheme }
+    }
+}
+
+/// Whether CloudWatch still takes a datum of then.
+pub(crate) fn admit(at: Duration) -> Result<(), DropReason> {
+    let (at, now) = (at.as_secs(), clock::unix_now().as_secs());
+    let is_old = now.saturating_sub(at) > MAX_AGE_SECONDS;
+    if is_old || at.saturating_sub(now) > MAX_AHEAD_SECONDS { Err(DropReason::Expired) } else { Ok(()) }
+}
+
+/// Dimensions can hold what the application puts in.
+pub(crate) fn scrub(scrubber: &Scrubber, datum: Datum) -> Scrubbed<Datum> {
+    scrubber.scrub_with(datum, |scrubber, datum| {
+        let is_secret = |value: &str| !scrubber.text(value).is_clean();
+        if datum.dimensions.iter().any(|(_, value)| is_secret(value)) {
+            let clean = |(name, value): &(Cow<'static, str>, String)| {
+                let value = scrubber.text(value).into_owned();
+                (name.clone(), crate::datum::dimension_value(&value))
+            };
+            datum.dimensions = Arc::new(datum.dimensions.iter().map(clean).collect());
+        }
+    })
+}
+
+/// `PutMetricData` of the query protocol, which every implementation of CloudWatch speaks.
+#[derive(Clone)]
+struct Put {
+    endpoint: Endpoint,
+    namespace: Arc<str>,
+    source: Source,
+    scrubber: Scrubber,
+}
+
+impl Protocol for Put {
+    type Item = Datum;
+    type Ready = Datum;
+
+    // Reading a thousand routes takes milliseconds, and so does writing them.
+    const OFFLOAD_BYTES: usize = 0;
+
+    fn size(item: &Datum) -> usize {
+        item.bytes()
+    }
+
+    fn scrub(&mut self, item: Datum) -> Scrubbed<Datum> {
+        scrub(&self.scrubber, item)
+    }
+
+    fn admit(&mut self, ready: &Datum) -> Result<(), DropReason> {
+        admit(ready.at)
+    }
+
+    fn encode(&mut self, batch: &[Scrubbed<Datum>]) -> Result<Request, Reason> {
+        let mut body = String::from("Action=PutMetricData&Version=2010-08-01&Namespace=");
+        body.extend(utf8_percent_encode(&self.namespace, crate::sign::STRICT));
+        for (number, datum) in (1_usize..).zip(batch) {
+            datum.write(number, &mut body);
+        }
+        if body.len() > MAX_REQUEST_BYTES {
+            return Err("more than CloudWatch takes at once".into());
+        }
+        let request = Request::post(&self.endpoint).content_type("application/x-www-form-urlencoded; charset=utf-8");
+        Ok(request.body(body).gzip())
+    }
+
+    fn sign(&mut self, _request: &mut Request, _now: SystemTime) -> Result<(), Reason> {
+        Ok(())
+    }
+
+    fn judge(&mut self, response: &Response, _batch: &[Scrubbed<Datum>]) -> Answer {
+        // One invalid datum has the whole request refused, without saying which it is.
+        if response.status == http::StatusCode::BAD_REQUEST {
+            return Answer::Bisect(crate::aws::AwsError::of(response).reason(response));
+        }
+        Answer::of(response)
+    }
+
+    fn tick(&mut self) -> Vec<Datum> {
+        self.source.take()
+    }
+}

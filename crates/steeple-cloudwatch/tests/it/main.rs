@@ -1,0 +1,6 @@
+//! CloudWatch, as others see it: moto, botocore, and a receiver that is as strict as AWS.
+#![expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
+
+mod moto;
+mod peer;
+mod signatures;
