@@ -42,7 +42,8 @@ impl Key<'_> {
 /// The name before the separator at `sign`: where it is, and whether it is in quotes.
 #[inline]
 pub(super) fn name_before(text: &[u8], sign: usize) -> Option<(usize, usize, bool)> {
-    let mut end = run_back(text, sign, 2, |byte| byte == b' ');
+    // `password       = "…"`: the signs of some lines are aligned.
+    let mut end = run_back(text, sign, 40, |byte| byte == b' ');
     let mut quoted = false;
     if at(text, end.wrapping_sub(1)) == b']' && is_quote(at(text, end.wrapping_sub(2))) {
         end = end.saturating_sub(1);

@@ -8,6 +8,7 @@ mod list;
 pub(crate) mod number;
 mod odd;
 pub(crate) mod pair;
+mod parts;
 pub(crate) mod pem;
 pub(crate) mod phrase;
 pub(crate) mod random;

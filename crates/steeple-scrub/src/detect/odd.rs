@@ -172,5 +172,10 @@ fn azure(text: &[u8], start: usize, end: usize) -> Option<(usize, usize, Rule)> 
     let is = |byte: u8| Body::Dotted.has(byte) || byte == b'~';
     let from = run_back(text, end, 5, is);
     let to = run_max(text, end, 48, is);
-    (31..=40).contains(&to.saturating_sub(end.saturating_add(1))).then_some((from.min(start), to, Rule::Token))
+    // The dot that ends a sentence belongs to the alphabet.
+    let to = if before(text, to) == b'.' { to.saturating_sub(1) } else { to };
+    let len = to.saturating_sub(end.saturating_add(1));
+    // The last of 34 may be a dot itself.
+    let whole = (31..=34).contains(&len) || len == 30;
+    whole.then_some((from.min(start), to, Rule::Token))
 }

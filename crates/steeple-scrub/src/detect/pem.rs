@@ -9,6 +9,9 @@ pub(crate) const SHORTEST: u32 = 10;
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 
+/// No key is smaller, line breaks and dashes of its frame not counted.
+const SMALLEST: usize = 60;
+
 pub(crate) fn find(text: &[u8], findings: &mut Findings) {
     let mut from = 0;
     while let Some(at) = memchr::memmem::find(text.get(from..).unwrap_or_default(), BEGIN) {
@@ -22,6 +25,8 @@ pub(crate) fn find(text: &[u8], findings: &mut Findings) {
         // A key that was cut off has no end: all that follows may be part of it.
         let body = text.get(label_end..).unwrap_or_default();
         let end = match memchr::memmem::find(body, END) {
+            // What has an end and is as short is no key: the smallest has 64 characters.
+            Some(end) if end < SMALLEST => continue,
             Some(end) => {
                 let label = label_end.saturating_add(end).saturating_add(END.len());
                 run(text, self::label_end(text, label), |byte| byte == b'-')

@@ -56,7 +56,17 @@ pub(crate) fn turns(value: &[u8]) -> (usize, usize) {
 
 /// Random, or letters that only chance puts together: for a value whose name makes one suspicious.
 pub(crate) fn looks_opaque(value: &[u8]) -> bool {
+    let value = unversioned(value);
     looks_random(value) || is_jumble(value)
+}
+
+/// `SalesResults-1.2` without the version at its end, whose digits say nothing.
+fn unversioned(value: &[u8]) -> &[u8] {
+    let version = value.iter().rposition(|byte| !byte.is_ascii_digit() && *byte != b'.');
+    let Some(dash) = version.filter(|&dash| matches!(value.get(dash), Some(b'-' | b'_'))) else { return value };
+    let number = value.get(dash.saturating_add(1)..).unwrap_or_default();
+    let is_version = number.len() >= 3 && number.contains(&b'.') && number.first() != Some(&b'.');
+    if is_version { value.get(..dash).unwrap_or_default() } else { value }
 }
 
 /// At least 20 letters and digits, small ones and capitals in turns, no word among them.

@@ -1,6 +1,6 @@
 //! Tokens that begin with their vendor's prefix: which prefix, which alphabet, how long.
 
-use super::{Table, at, before, cut, is_in, random::looks_random, run, run_max, table};
+use super::{Table, at, before, cut, is_in, parts, random::looks_random, run, run_max, table};
 use crate::{
     marker::Rule,
     scan::{Scan, kind},
@@ -61,6 +61,8 @@ enum Proof {
     Number,
     /// Random: the prefix alone proves too little.
     Random,
+    /// In [the parts](super::parts) that its maker gives it.
+    Parts,
 }
 
 /// A prefix, what follows it, and how much of that at least.
@@ -88,6 +90,10 @@ const fn number(prefix: &'static str, body: Body, min: usize, rule: Rule) -> Sha
     Shape { prefix, body, min, proof: Proof::Number, rule }
 }
 
+const fn parts(prefix: &'static str, body: Body, min: usize, rule: Rule) -> Shape {
+    Shape { prefix, body, min, proof: Proof::Parts, rule }
+}
+
 const fn random(prefix: &'static str, body: Body, min: usize, rule: Rule) -> Shape {
     Shape { prefix, body, min, proof: Proof::Random, rule }
 }
@@ -106,7 +112,7 @@ const SHAPES: &[Shape] = &[
     sure("AGE-SECRET-KEY-1", Body::Upper, 40, Rule::PrivateKey),
     sure("AGPA", Body::Upper, 16, Rule::Aws),
     sure("AIDA", Body::Upper, 16, Rule::Aws),
-    sure("AIza", Body::Url, 30, Rule::Gcp),
+    exact("AIza", Body::Url, 35, Rule::Gcp),
     exact("AKCp", Body::Alnum, 69, Rule::Token),
     exact("AKIA", Body::Upper, 16, Rule::Aws),
     sure("AKIA", Body::Upper, 12, Rule::Aws),
@@ -155,7 +161,8 @@ const SHAPES: &[Shape] = &[
     exact("access-sandbox-", Body::Url, 36, Rule::Token),
     exact("api_org_", Body::Alnum, 34, Rule::Token),
     sure("apify_api_", Body::Alnum, 20, Rule::Token),
-    plain("bedrock-api-key-", Body::Base64, 20, Rule::Aws),
+    // The rest of it is as long as the session: it may be cut off right here.
+    plain("bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29t", Body::Base64, 0, Rule::Aws),
     sure("bkua_", Body::Hex, 32, Rule::Token),
     sure("ccpat_", Body::Word, 20, Rule::Token),
     plain("clojars_", Body::Alnum, 40, Rule::Token),
@@ -215,7 +222,7 @@ const SHAPES: &[Shape] = &[
     plain("mfa.", Body::Url, 60, Rule::Token),
     sure("nfp_", Body::Alnum, 30, Rule::Token),
     sure("npm_", Body::Alnum, 30, Rule::Token),
-    sure("ntn_", Body::Alnum, 40, Rule::Token),
+    exact("ntn_", Body::Alnum, 46, Rule::Token),
     sure("nvapi-", Body::Url, 40, Rule::Token),
     sure("ops_eyJ", Body::Base64, 40, Rule::Token),
     random("oy2", Body::Alnum, 40, Rule::Token),
@@ -245,7 +252,7 @@ const SHAPES: &[Shape] = &[
     sure("sb_secret_", Body::Url, 20, Rule::Token),
     exact("sbp_", Body::Hex, 40, Rule::Token),
     sure("secret_", Body::Alnum, 40, Rule::Token),
-    sure("sgp_", Body::Word, 40, Rule::Token),
+    parts("sgp_", Body::Word, 40, Rule::Token),
     plain("sha256~", Body::Url, 43, Rule::Token),
     plain("shippo_live_", Body::HexAny, 30, Rule::Token),
     plain("shippo_test_", Body::HexAny, 30, Rule::Token),
@@ -274,8 +281,8 @@ const SHAPES: &[Shape] = &[
     exact("sm_aat_", Body::Alnum, 16, Rule::Token),
     exact("sm_pat_", Body::Alnum, 16, Rule::Token),
     exact("sm_sat_", Body::Alnum, 16, Rule::Token),
-    sure("sntrys_", Body::Base64, 20, Rule::Token),
-    sure("sntryu_", Body::Hex, 30, Rule::Token),
+    parts("sntrys_eyJpYXQiO", Body::Base64, 60, Rule::Token),
+    exact("sntryu_", Body::Hex, 64, Rule::Token),
     sure("sq0atp-", Body::Url, 20, Rule::Token),
     sure("sq0csp-", Body::Url, 20, Rule::Token),
     exact("sqa_", Body::Alnum, 40, Rule::Token),
@@ -292,13 +299,13 @@ const SHAPES: &[Shape] = &[
     plain("xapp-", Body::Url, 20, Rule::Slack),
     sure("xkeysib-", Body::Url, 60, Rule::Token),
     plain("xoxa-", Body::Url, 8, Rule::Slack),
-    sure("xoxb-", Body::Url, 10, Rule::Slack),
+    parts("xoxb-", Body::Url, 10, Rule::Slack),
     sure("xoxc-", Body::Url, 10, Rule::Slack),
     sure("xoxd-", Body::Base64, 10, Rule::Slack),
     sure("xoxe-", Body::Url, 30, Rule::Slack),
-    sure("xoxe.xox", Body::Url, 30, Rule::Slack),
+    sure("xoxe.xox", Body::Url, 100, Rule::Slack),
     number("xoxo-", Body::Url, 10, Rule::Slack),
-    sure("xoxp-", Body::Url, 10, Rule::Slack),
+    parts("xoxp-", Body::Url, 10, Rule::Slack),
     plain("xoxr-", Body::Url, 8, Rule::Slack),
     sure("xoxs-", Body::Url, 10, Rule::Slack),
     sure("ya29.", Body::Url, 20, Rule::Gcp),
@@ -353,8 +360,10 @@ pub(super) fn shaped(text: &[u8], start: usize) -> Option<(usize, Rule)> {
             Proof::Digit => long > 18 || bytes.iter().any(u8::is_ascii_digit),
             Proof::Number => at(bytes, 0).is_ascii_digit(),
             Proof::Random => is_random(bytes),
+            Proof::Parts => parts::has(shape.prefix, bytes),
         };
-        (long >= shape.min && whole && proved && !is_filler(bytes))
+        let proved = proved && long >= shape.min && whole && !is_filler(bytes);
+        (proved && !parts::is_example(shape.rule, bytes) && !parts::is_inside_base64(text, start, end))
             .then(|| (tail(text, run(text, end, |byte| shape.body.has(byte))), shape.rule))
     })
 }
@@ -366,6 +375,9 @@ pub(super) fn is_filler(body: &[u8]) -> bool {
         if let Some(bits) = seen.get_mut(usize::from(byte >> 6)) {
             *bits |= 1 << (byte & 63);
         }
+    }
+    if body.is_empty() {
+        return false;
     }
     let kinds: u32 = seen.iter().map(|bits| bits.count_ones()).sum();
     usize::try_from(kinds).is_ok_and(|kinds| kinds <= 8 && kinds.saturating_mul(4) <= body.len())

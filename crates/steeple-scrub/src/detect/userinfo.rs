@@ -119,15 +119,28 @@ pub(super) fn is_user(value: &[u8]) -> bool {
             || matches!(byte, b'.' | b'-' | b'_' | b'@' | b'\'' | b'"' | b'$' | b'{' | b'}' | b'\\')
     };
     let ids = value.iter().all(|byte| byte.is_ascii_digit() || *byte == b':');
-    user.iter().all(plain) && !ids && !password.starts_with(b"//") && !is_hole(password)
+    user.iter().all(plain) && !ids && !password.starts_with(b"//") && !is_hole(password) && !is_example(user, password)
+}
+
+/// `username:password`, as manuals write it.
+fn is_example(user: &[u8], password: &[u8]) -> bool {
+    const USERS: [&[u8]; 5] = [b"login", b"test", b"user", b"username", b"xxx"];
+    const PASSWORDS: [&[u8]; 7] = [b"pass", b"passwd", b"password", b"test", b"token", b"xxx", b"yyy"];
+    let is_one = |words: &[&[u8]], part: &[u8]| words.iter().any(|word| bare(part).eq_ignore_ascii_case(word));
+    is_one(&USERS, user) && is_one(&PASSWORDS, password)
+}
+
+/// What stands between quotes, as far as there are any.
+fn bare(text: &[u8]) -> &[u8] {
+    let quote = |byte: &u8| matches!(byte, b'"' | b'\'' | b'\\');
+    let from = text.iter().position(|byte| !quote(byte)).unwrap_or(text.len());
+    let to = text.iter().rposition(|byte| !quote(byte)).map_or(from, |last| last.saturating_add(1));
+    cut(text, from, to)
 }
 
 /// Is it what a script puts the password in for: `$PASSWORD`, `"${password}"`, `[PASSWORD]`, nothing?
 fn is_hole(password: &[u8]) -> bool {
-    let quote = |byte: &u8| matches!(byte, b'"' | b'\'' | b'\\');
-    let from = password.iter().position(|byte| !quote(byte)).unwrap_or(password.len());
-    let to = password.iter().rposition(|byte| !quote(byte)).map_or(from, |last| last.saturating_add(1));
-    let bare = cut(password, from, to);
+    let bare = bare(password);
     let constant =
         |name: &[u8]| name.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b'_');
     match bare {

@@ -4,7 +4,9 @@ mod words;
 
 use std::ops::Range;
 
-use self::words::{BENIGN_FIRST, BENIGN_LAST, DIGITS, FILLERS, FOREIGN, KEY_MAKERS, LAST, PASSWORDS, SUSPICIOUS};
+use self::words::{
+    BENIGN_FIRST, BENIGN_LAST, DIGITS, FILLERS, FOREIGN, KEY_MAKERS, LAST, PASSWORDS, PUBLIC, SUSPICIOUS,
+};
 
 /// How much a name gives away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,8 +164,8 @@ fn secret_words(name: &Normal<'_>) -> Class {
     while last.start > 0 && is_filler(name.word(&last)) {
         last = name.word_before(last.start);
     }
-    let word = name.word(&last);
     let lone = last == (0..name.all.len());
+    let word = unnumbered(name.word(&last));
     if lone && (word == b"pwd" || word == b"oldpwd") {
         return Class::Folder;
     }
@@ -188,7 +190,13 @@ fn secret_words(name: &Normal<'_>) -> Class {
     if (word == b"key" || word == b"keys") && !lone && KEY_MAKERS.has(name.word(&name.word_before(last.start))) {
         return Class::Strong;
     }
-    if SUSPICIOUS.has(word) { Class::Weak } else { Class::Open }
+    if !SUSPICIOUS.has(word) {
+        return Class::Open;
+    }
+    let first = name.word(&name.word_before(last.start));
+    // The hash of a key names a key that everyone may see.
+    let is_public = !lone && (PUBLIC.has(first) || word == b"hash" && first == b"key");
+    if is_public { Class::Open } else { Class::Weak }
 }
 
 /// Is a word of [`FOREIGN`] in the name?
@@ -196,6 +204,13 @@ fn secret_words(name: &Normal<'_>) -> Class {
 #[inline(never)]
 fn is_foreign(name: &[u8]) -> bool {
     !name.is_ascii() && FOREIGN.iter().any(|word| memchr::memmem::find(name, word.as_bytes()).is_some())
+}
+
+/// `token2` is another `token`. `cvv2` and `otp2` are words.
+fn unnumbered(word: &[u8]) -> &[u8] {
+    let letters = word.iter().rposition(|byte| !byte.is_ascii_digit()).map_or(0, |last| last.saturating_add(1));
+    let name = word.get(..letters).unwrap_or_default();
+    if letters < word.len() && LAST.has(name) { name } else { word }
 }
 
 fn is_filler(word: &[u8]) -> bool {
@@ -277,10 +292,7 @@ mod tests {
             ],
         );
         check(Class::Digits, &["pin", "otp", "cvv", "user_pin", "card.cvc", "pin_code", "ssn"]);
-        check(
-            Class::Weak,
-            &["key", "code", "state", "sort_key", "publicKey", "max_tokens", "has_password", "password_changed_at"],
-        );
+        check(Class::Weak, &["key", "code", "state", "sort_key", "max_tokens", "has_password", "password_changed_at"]);
         check(
             Class::Open,
             &[
@@ -288,6 +300,7 @@ mod tests {
                 "a",
                 "page",
                 "tokenizer",
+                "publicKey",
                 "token_type",
                 "author",
                 "monkey",

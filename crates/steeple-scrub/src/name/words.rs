@@ -115,6 +115,7 @@ const ANYWHERE: &[&[u8]] = &[
     b"cardnumber",
     b"clientassertion",
     b"connectionstring",
+    b"contribsys",
     b"codeverifier",
     b"credential",
     b"creditcard",
@@ -146,6 +147,7 @@ const ANYWHERE: &[&[u8]] = &[
     b"sharedkey",
     b"signingkey",
     b"socialsecurity",
+    b"sonarlogin",
     b"verificationcode",
     b"xsrf",
 ];
@@ -322,6 +324,9 @@ pub(super) static KEY_MAKERS: List = List::new(&[
     b"subscription",
     b"webhook",
 ]);
+
+/// `public_key`, `foreign_key`: before a suspicious word, they say that everyone may see its value.
+pub(super) static PUBLIC: List = List::new(&[b"foreign", b"pub", b"public"]);
 
 /// Words at the end that say nothing.
 pub(super) static FILLERS: List = List::new(&[

@@ -15,6 +15,7 @@ mod cases;
 mod corpus;
 mod cost;
 mod draw;
+mod false_positives;
 mod filter;
 mod forms;
 mod named;
