@@ -151,11 +151,8 @@ macro_rules! alone {
 }
 
 alone! { big_texts_cost_bounded_memory:
-    #[ignore = "Sentry's queue holds breadcrumbs and users whole: 2 MB an event"]
     texts_of_two_megabytes_cost_bounded_memory_over_a_hung_receiver: Hung,
-    #[ignore = "Sentry's queue holds breadcrumbs and users whole: 2 MB an event"]
     texts_of_two_megabytes_cost_bounded_memory_over_a_refusing_receiver: Refusing,
-    #[ignore = "Sentry's queue holds breadcrumbs and users whole: 2 MB an event"]
     texts_of_two_megabytes_cost_bounded_memory_over_a_healthy_receiver: None,
 }
 

@@ -1,8 +1,10 @@
 use std::{fmt, net::IpAddr, sync::Arc};
 
+use crate::text;
+
 /// The user behind an exchange, as the application knows them.
 ///
-/// Sinks never see it as it is: a [`Privacy`] decides what of it they may see.
+/// Sinks never see it as it is: a [`Privacy`] decides what of it they may see. Of each part the first 1,024 bytes are kept.
 /// `Debug` shows which parts are there, not what they hold.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct User {
@@ -14,7 +16,7 @@ pub struct User {
 impl User {
     /// A user with an id.
     pub fn new(id: impl Into<Arc<str>>) -> Self {
-        Self { id: Some(id.into()), ..Self::default() }
+        Self { id: Some(kept(id.into())), ..Self::default() }
     }
 
     /// A user of whom nothing is known yet.
@@ -25,21 +27,21 @@ impl User {
     /// Sets the e-mail address.
     #[must_use]
     pub fn with_email(mut self, email: impl Into<Arc<str>>) -> Self {
-        self.email = Some(email.into());
+        self.email = Some(kept(email.into()));
         self
     }
 
     /// Sets the name.
     #[must_use]
     pub fn with_name(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.name = Some(name.into());
+        self.name = Some(kept(name.into()));
         self
     }
 
     /// Sets the id.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Arc<str>>) -> Self {
-        self.id = Some(id.into());
+        self.id = Some(kept(id.into()));
         self
     }
 
@@ -68,6 +70,13 @@ impl User {
     pub fn is_empty(&self) -> bool {
         self.id.is_none() && self.email.is_none() && self.name.is_none()
     }
+}
+
+/// Most bytes of a part.
+const MAX_PART: usize = 1024;
+
+fn kept(part: Arc<str>) -> Arc<str> {
+    if part.len() <= MAX_PART { part } else { text::cut(&part, MAX_PART).into() }
 }
 
 impl fmt::Debug for User {
@@ -133,6 +142,16 @@ mod tests {
         assert_eq!(cut("192.0.2.77"), "192.0.2.0");
         assert_eq!(cut("::ffff:192.0.2.77"), "192.0.2.0");
         assert_eq!(cut("2001:db8:1:2:3:4:5:6"), "2001:db8:1::");
+    }
+
+    #[test]
+    fn long_parts_are_cut_where_they_are_set() {
+        let long = "ü".repeat(1_000_000);
+        let user = User::new(long.clone()).with_email(long.clone()).with_name(long.clone());
+        for part in [user.id(), user.email(), user.name(), User::anonymous().with_id(long).id()] {
+            assert_eq!(part.map(str::len), Some(MAX_PART));
+        }
+        assert_eq!(User::new("u".repeat(MAX_PART)).id().map(str::len), Some(MAX_PART));
     }
 
     #[test]

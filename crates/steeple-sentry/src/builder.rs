@@ -22,6 +22,7 @@ use crate::{
     BuildError, Parent, Sentry, bound,
     context::{self, Context},
     gate::Factory,
+    limit,
     outlet::Settings,
     sampling::{Rates, Sampler},
     session::Sessions,
@@ -400,6 +401,7 @@ impl SentryBuilder {
         if let Some(sampler) = context.sampler.clone() {
             client = client.traces_sampler(move |context| client_rate(&sampler, context));
         }
+        client.before_breadcrumb = Some(limit::breadcrumbs(client.before_breadcrumb.take()));
         client.before_send_log = Some(bound::tracing_logs(client.before_send_log.take()));
         // Where no thread can be started, the SDK panics over one that it wants itself.
         let client = catch_unwind(AssertUnwindSafe(|| Client::with_options(client)));

@@ -14,6 +14,7 @@ use crate::{
     context::Context,
     dedup::{self, Verdict},
     job::Job,
+    limit,
     outlet::{Outlet, Settings},
     slot::Link,
 };
@@ -56,7 +57,7 @@ impl Gate {
 
 impl Transport for Gate {
     fn send_envelope(&self, envelope: Envelope) {
-        match dedup::judge(envelope) {
+        match dedup::judge(limit::envelope(envelope)) {
             Verdict::Send { envelope, user_is_approved } => self.push(Job { envelope, user_is_approved }),
             Verdict::Held(link) => self.remember(link),
             Verdict::Duplicate => self.context.counters.duplicate(),

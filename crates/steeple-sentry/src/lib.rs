@@ -15,6 +15,7 @@ mod gate;
 mod head;
 mod hub;
 mod job;
+mod limit;
 mod outlet;
 mod panic_hook;
 mod panicked;
