@@ -13,6 +13,7 @@ use std::{
 
 use steeple::{
     Steeple,
+    alerts::Rules,
     serve::{Shutdown, shutdown_signal},
 };
 use steeple_examples::taskboard::{
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let signal = shutdown_signal();
-    let options = Steeple::builder_from_env()?;
+    let options = Steeple::builder_from_env()?.alerts(|alerts| alerts.rules(Rules::mission().guarded()));
     let app = App::open(config.db.as_deref())?;
     let steeple = watch(&app, options).build()?;
     app.measure(&steeple);
@@ -59,7 +60,7 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     say(where_to_look(address, &config));
     let traffic = tokio::spawn(until_told(config, address, signal, stop.clone()));
 
-    let app = router(app).merge(steeple.routes()).layer(steeple.layer());
+    let app = router(app).merge(steeple.routes()).merge(steeple.dashboard()).layer(steeple.layer());
     steeple.serve_until(listener, app, async move { stop.begun().await }).await?;
 
     if let Some(tally) = traffic.await? {
@@ -107,6 +108,7 @@ fn where_to_look(address: SocketAddr, config: &Config) -> String {
     // Who sees the first panic go by should know that it was asked for.
     let kind = if config.traffic > 0 { "; some fail, hang up or panic, as asked" } else { "" };
     writeln!(text, "  traffic   {} requests a second{kind}", config.traffic).ok();
+    writeln!(text, "  dashboard http://{address}/steeple").ok();
     let places =
         [("metrics", "/metrics"), ("health", "/readyz"), ("a project", "/api/projects/1"), ("an error", "/lab/fail")];
     for (what, path) in places {

@@ -17,6 +17,8 @@ pub struct MetricsState {
     grpc_started: bool,
     /// Whether a stream of events was counted as open.
     sse: bool,
+    /// Whether it has left the requests in flight before its end: a stream that the metrics leave out.
+    left: bool,
     /// Where the exchange may become an upgraded connection. To look for `upgrade` among the headers would cost more.
     #[cfg(feature = "connection")]
     connection: Option<steeple_core::connection::Connection>,
@@ -40,6 +42,7 @@ impl Observer for Metrics {
             verb,
             grpc_started: exchange.rpc_method().is_some_and(|method| core.grpc.started(method)),
             sse: false,
+            left: false,
             #[cfg(feature = "connection")]
             connection: if exchange.method() == "CONNECT" || exchange.version() <= http::Version::HTTP_11 {
                 request.extensions.get().cloned()
@@ -51,6 +54,12 @@ impl Observer for Metrics {
 
     fn on_response(&self, state: &mut MetricsState, exchange: &Exchange, _response: &mut response::Parts) {
         if exchange.is_event_stream() {
+            // A stream that is left out would be in flight for as long as somebody looks.
+            if exchange.is_skipped(Signal::Metrics) {
+                state.left = true;
+                self.0.core.http.left_flight(state.verb);
+                return;
+            }
             state.sse = true;
             self.0.core.http.opened(Open::Sse);
         }
@@ -58,7 +67,9 @@ impl Observer for Metrics {
 
     fn on_end(&self, state: MetricsState, exchange: &Exchange, end: &End) {
         let core = &self.0.core;
-        core.http.left_flight(state.verb);
+        if !state.left {
+            core.http.left_flight(state.verb);
+        }
         if state.sse {
             core.http.closed(Open::Sse);
         }

@@ -44,16 +44,22 @@ impl fmt::Display for Integrations {
         for (index, (name, state)) in self.states.iter().enumerate() {
             let separator = if index == 0 { "" } else { "; " };
             write!(f, "{separator}{name}: ")?;
-            match state {
-                State::Off => f.write_str("off")?,
-                State::Disabled => f.write_str("off (STEEPLE_DISABLE)")?,
-                State::On { to, variable } => write!(f, "{to} ({})", variable.unwrap_or("set in code"))?,
-            }
+            state.fmt(f)?;
         }
         if !self.tls.is_empty() {
             write!(f, "; tls provider: {}", self.tls)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Disabled => f.write_str("off (STEEPLE_DISABLE)"),
+            Self::On { to, variable } => write!(f, "{to} ({})", variable.unwrap_or("set in code")),
+        }
     }
 }
 
@@ -86,6 +92,20 @@ impl Summary {
     /// Adds an address.
     pub(crate) fn listens(&self, what: &'static str, address: String) {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).push((what, address));
+    }
+
+    /// What is in force, as pairs of a name and a value.
+    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+        let mut settings = Vec::new();
+        settings.extend(self.service.region.as_ref().map(|region| ("region".to_owned(), region.clone())));
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        settings.extend(addresses.iter().map(|(what, address)| ((*what).to_owned(), address.clone())));
+        drop(addresses);
+        settings.push(("log".to_owned(), self.log.clone()));
+        settings.push(("trusted proxies".to_owned(), self.trust.clone()));
+        settings.extend(self.integrations.states.iter().map(|(name, state)| ((*name).to_owned(), state.to_string())));
+        settings.extend(self.warnings.iter().map(|warning| ("warning".to_owned(), warning.clone())));
+        settings
     }
 
     /// Logs it, the first time.

@@ -51,14 +51,15 @@ fn what_a_team_counts_already_is_shown_whoever_chose_the_options_for_metrics() {
     let jobs = IntCounter::new("jobs_total", "Jobs that a team counts in its own way.").unwrap();
     prometheus::default_registry().register(Box::new(jobs.clone())).unwrap();
     jobs.inc_by(3);
-    for options in [
-        Steeple::builder(),
-        Steeple::builder().metrics(|metrics| metrics.max_routes(10)),
+    let all: [fn() -> SteepleBuilder; 4] = [
+        Steeple::builder,
+        || Steeple::builder().metrics(|metrics| metrics.max_routes(10)),
         // Said twice, it is there once.
-        Steeple::builder().metrics(|metrics| metrics.merge(prometheus::default_registry().clone())),
-        Steeple::builder().metrics(|metrics| metrics.registry(prometheus::default_registry().clone())),
-    ] {
-        let page = page(options);
+        || Steeple::builder().metrics(|metrics| metrics.merge(prometheus::default_registry().clone())),
+        || Steeple::builder().metrics(|metrics| metrics.registry(prometheus::default_registry().clone())),
+    ];
+    for options in all {
+        let page = page(options());
         assert_eq!(page.lines().filter(|line| *line == "jobs_total 3").count(), 1, "{page}");
         assert_eq!(page.lines().filter(|line| *line == "# TYPE jobs_total counter").count(), 1, "{page}");
     }

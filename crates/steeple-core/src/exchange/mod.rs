@@ -507,7 +507,8 @@ impl Exchange {
         self.rare(|rare| rare.extensions.get().cloned()).flatten()
     }
 
-    /// Leaves this exchange out of one kind of record. The in-flight gauge stays exact.
+    /// Leaves this exchange out of one kind of record. The in-flight gauge stays exact, but for event streams, which leave it
+    /// with their response head.
     #[doc(alias = "ignore")]
     #[doc(alias = "healthcheck")]
     pub fn skip(&self, signal: Signal) {

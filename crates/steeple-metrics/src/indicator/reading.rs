@@ -364,6 +364,33 @@ impl Metrics {
         }
     }
 
+    /// The families of these names alone, since the start, without those about requests. Cheaper than a
+    /// [`reading`](Self::reading); the application's registries are read only where one of the names is not ours.
+    pub fn families_of(&self, names: &[&str]) -> Vec<FamilyReading> {
+        let names: Vec<Box<str>> = names.iter().map(|name| (*name).into()).collect();
+        self.read_families_of(&names, false)
+    }
+
+    /// What the sinks have dropped since the start. Reads the application's registries.
+    pub fn dropped(&self) -> Vec<Dropped> {
+        dropped(&self.read_families_of(&[], true))
+    }
+
+    /// Processor, memory and disk, now.
+    pub fn resources(&self) -> Resources {
+        Resources::read(&self.0.core.resources)
+    }
+
+    /// Database connections, now. `None` unless [`watch_connections`](Self::watch_connections) was called.
+    pub fn connections(&self) -> Option<Connections> {
+        self.read_connections()
+    }
+
+    /// Lookups in caches, since the start.
+    pub fn cache_lookups(&self) -> CacheReading {
+        self.read_cache()
+    }
+
     /// All requests together, since the start. Cheaper than a [`reading`](Self::reading): it makes no list of routes.
     pub fn totals(&self) -> Totals {
         let mut sum = Sum::new(&self.0.core.grid);

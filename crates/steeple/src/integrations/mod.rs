@@ -6,6 +6,8 @@
 
 #[cfg(feature = "alerts")]
 mod alerts;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 #[cfg(feature = "events")]
 mod events;
 mod off;
@@ -314,4 +316,5 @@ integrations! {
         "EVENTS_NDJSON",
     ];
     alerts: "alerts", steeple_alerts, ["ALERTS_SLACK_WEBHOOK_URL", "ALERTS_WEBHOOK_URL"];
+    dashboard: "dashboard", steeple_dashboard, ["DASHBOARD_TOKEN", "DASHBOARD_USER"];
 }

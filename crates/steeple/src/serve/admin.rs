@@ -8,8 +8,8 @@ use super::{Listener, server::Server};
 use crate::Steeple;
 
 impl Steeple {
-    /// Serves [`routes`](Self::routes) at another address, in a task: metrics and probes are not for the same clients as the
-    /// service. Call it before [`serve`](Self::serve); it ends after that has answered its last request. Returns the
+    /// Serves [`routes`](Self::routes), and the dashboard where its feature is on, at another address, in a task: metrics and
+    /// probes are not for the same clients as the service. Call it before [`serve`](Self::serve); it ends after that has answered its last request. Returns the
     /// listener's address.
     ///
     /// # Errors
@@ -38,7 +38,10 @@ impl Steeple {
     pub async fn serve_admin_with(&self, address: impl fmt::Display, more: Router) -> io::Result<String> {
         let listener: Listener = self.bind(address).await?;
         let address = listener.address();
-        let app = more.merge(self.routes()).layer(self.layer());
+        let app = more.merge(self.routes());
+        #[cfg(feature = "dashboard")]
+        let app = app.merge(self.dashboard());
+        let app = app.layer(self.layer());
         let inner = self.inner();
         inner.summary.listens("admin", address.clone());
         let mut server = Server::new(app, inner.connections);

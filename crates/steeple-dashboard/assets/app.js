@@ -1,0 +1,478 @@
+'use strict';
+// The page: what a frame says is put where it belongs. Nothing here makes markup from text.
+(() => {
+  const { plain, seconds, percent, bytes, span, clock, unit, el, isNumber } = format;
+  const $ = (id) => document.getElementById(id);
+  const RANGES = { '5m': 300e3, '1h': 3600e3, '24h': 86400e3 };
+  const data = {};
+  let offset = 0;
+  let received = 0;
+  let live = true;
+  let boots = [];
+  let view = read();
+
+  /* The address keeps what is looked at. */
+  function read() {
+    const hash = new URLSearchParams(location.hash.slice(1));
+    const time = (name) => (Number.isFinite(Number(hash.get(name))) && hash.get(name) ? Number(hash.get(name)) : null);
+    return {
+      range: RANGES[hash.get('range')] ? hash.get('range') : '', from: time('from'), to: time('to'),
+      route: hash.get('route') || '', sort: hash.get('sort') || 'requests', request: hash.get('request') || '', list: hash.get('list') === 'slow' ? 'slow' : 'failed',
+    };
+  }
+  function write(change) {
+    Object.assign(view, change);
+    const hash = new URLSearchParams();
+    for (const [name, value] of Object.entries(view)) {
+      if (value !== null && value !== '') hash.set(name, value);
+    }
+    history.replaceState(null, '', '#' + hash);
+    draw();
+  }
+  addEventListener('hashchange', () => {
+    if (!location.hash.includes('=')) {
+      // A link to a part of the page: it was followed, the view stays.
+      const target = $(location.hash.slice(1));
+      if (location.hash === '#failed') view.list = 'failed';
+      write({});
+      if (target) target.scrollIntoView();
+      return;
+    }
+    view = read();
+    draw();
+  });
+
+  /* Frames. */
+  function take(frame) {
+    received = Date.now();
+    offset = frame.now - received;
+    if (frame.boot !== data.boot) {
+      // One that was here before: there are several, and each answer may be of another one.
+      if (boots.includes(frame.boot)) data.replicas = true;
+      boots = boots.concat(frame.boot).slice(-8);
+      if (data.boot && !frame.whole) return connect();
+    }
+    Object.assign(data, frame, { slow: frame.slow || data.slow, requests: frame.requests || data.requests });
+    if (frame.slow) data.routes = frame.real_time.routes;
+    charts.take(frame);
+    if (live) draw();
+  }
+
+  let source = null;
+  let polling = 0;
+  let failures = 0;
+  function disconnect() {
+    clearTimeout(polling);
+    if (source) source.close();
+    source = null;
+  }
+  function connect() {
+    disconnect();
+    if (document.hidden) return;
+    source = new EventSource('stream');
+    source.onmessage = (event) => {
+      failures = 0;
+      take(JSON.parse(event.data));
+    };
+    source.onerror = () => {
+      failures += 1;
+      // No room for a stream, or a proxy that has none: ask every few seconds, and try again once in a while.
+      disconnect();
+      poll(failures);
+    };
+  }
+  function poll(times) {
+    const wait = data.boot ? 5000 : 1000;
+    fetch('frame' + (data.cursor ? '?since=' + encodeURIComponent(data.cursor) : ''), { cache: 'no-store' })
+      .then((response) => {
+        if (response.status === 401 || response.status === 403) data.signed_out = true;
+        if (!response.ok) throw new Error(String(response.status));
+        return response.json();
+      })
+      .then(take, () => tick())
+      .then(() => { polling = setTimeout(() => (times % 12 === 0 ? connect() : poll(times + 1)), wait); });
+  }
+  document.addEventListener('visibilitychange', () => (document.hidden ? disconnect() : connect()));
+  // Streams stay with one instance. A few questions beside it find out whether there are others.
+  for (const wait of [2000, 5000, 9000, 30000]) {
+    setTimeout(() => {
+      if (!data.cursor || document.hidden) return;
+      fetch('frame?since=' + encodeURIComponent(data.cursor), { cache: 'no-store' })
+        .then((response) => response.json())
+        .then((frame) => {
+          if (frame.boot !== data.boot && frame.instance !== data.instance) data.replicas = true;
+          tick();
+        })
+        .catch(() => {});
+    }, wait);
+  }
+
+  /* Once a second: ages. */
+  function tick() {
+    const age = Date.now() - received;
+    const late = received > 0 && age > 25000;
+    document.body.classList.toggle('late', late);
+    const state = !received ? 'connecting' : late ? 'lost' : live ? 'live' : 'paused';
+    $('dot').className = 'dot ' + { live: 'live', lost: 'lost', paused: 'late' }[state];
+    $('state').textContent = { connecting: 'connecting', live: source ? 'live' : 'every 5 s', paused: 'paused', lost: 'data is ' + span(age) + ' old' }[state];
+    if (data.started) $('uptime').textContent = span(Date.now() + offset - data.started);
+    const notices = [];
+    if (data.signed_out) notices.push('The sign-in has ended. Load the page again to sign in.');
+    if (data.replicas) notices.push('Several instances answer at this address, and this page shows one of them: ' + data.instance + '. Use an address of one instance, a balancer with affinity, or Grafana with the file from grafana.json.');
+    if (late && !data.signed_out) notices.push('The service does not answer. What is shown is ' + span(age) + ' old.');
+    $('notice').hidden = notices.length === 0;
+    $('notice').textContent = notices.join(' ');
+  }
+  setInterval(tick, 1000);
+
+  /* Drawing. */
+  const now = () => received + offset;
+  // Without a choice: what a young process has, else an hour.
+  const shown = () => view.range || (now() - data.started < 900e3 ? '5m' : '1h');
+  function interval() {
+    if (view.from && view.to) return [view.from, view.to];
+    return [now() - RANGES[shown()], now()];
+  }
+  const put = (id, ...children) => {
+    const place = $(id);
+    const focused = place.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    place.replaceChildren(...children.filter(Boolean));
+    if (focused) {
+      const again = place.querySelector('[data-key="' + CSS.escape(focused) + '"]');
+      if (again) again.focus();
+    }
+  };
+  const head = (title, ...more) => el('div', { class: 'head' }, el('h2', {}, title), ...more);
+  const empty = (text, code) => el('p', { class: 'empty' }, text, code ? ' ' : '', code ? el('code', {}, code) : null);
+
+  function draw() {
+    if (!data.boot) return;
+    document.title = data.service + (data.environment ? ' · ' + data.environment : '');
+    $('service').textContent = data.service;
+    $('version').textContent = data.version || '';
+    $('instance').textContent = data.instance;
+    $('environment').hidden = !data.environment;
+    $('environment').textContent = data.environment || '';
+    for (const button of document.querySelectorAll('[data-range]')) {
+      button.classList.toggle('on', !view.from && button.dataset.range === shown());
+      button.setAttribute('aria-pressed', String(!view.from && button.dataset.range === shown()));
+    }
+    $('zoom').hidden = !view.from;
+    const lists = data.requests || { slow: [], failed: [], activity: [] };
+    const dots = new Map();
+    for (const [list, failed] of [[lists.slow, false], [lists.failed, true]]) {
+      for (const request of list) dots.set(key(request), { t: request.unix_ms, value: request.seconds, failed: failed || request.status >= 500, id: key(request) });
+    }
+    charts.mark([{ t: data.started, label: data.version ? 'deploy ' + data.version : 'start' }], [...dots.values()]);
+    charts.update(...interval());
+    tick();
+    tiles();
+    alerts();
+    routes();
+    groups(lists);
+    requests(lists);
+    activity(lists);
+    business();
+    system();
+    sinks();
+    settings();
+  }
+
+  function tiles() {
+    const { real_time } = data;
+    const compare = (trend, show) => {
+      if (!isNumber(trend.hour_ago)) return 'an hour ago: not known';
+      if (!isNumber(trend.now)) return 'an hour ago: ' + show(trend.hour_ago);
+      const change = trend.hour_ago > 0 ? (trend.now / trend.hour_ago - 1) * 100 : 0;
+      const sign = change >= 0 ? '+' : '−';
+      return 'an hour ago: ' + show(trend.hour_ago) + (trend.hour_ago > 0 && Math.abs(change) < 1000 ? ' (' + sign + Math.abs(change).toFixed(0) + ' %)' : '');
+    };
+    const rule = (name) => data.alerts.rules.find((rule) => rule.name === name && rule.is_firing);
+    const all = [
+      ['active_users', real_time.active_users, (value) => plain(isNumber(value) ? Math.round(value) : value), 'users', rule('low_user_activity')],
+      ['requests_per_minute', real_time.requests_per_minute, plain, 'requests'],
+      ['error_ratio', real_time.error_ratio, percent, 'error_ratio', rule('high_error_rate')],
+      ['response_time', real_time.p95, seconds, 'p95', rule('slow_response_time')],
+      ['in_flight', real_time.in_flight, plain, 'in_flight'],
+    ];
+    for (const [panel, trend, show, column, firing] of all) {
+      const tile = document.querySelector('.tile[data-panel="' + panel + '"]');
+      tile.classList.toggle('over', Boolean(firing));
+      tile.querySelector('b').textContent = show(trend.now);
+      let text = compare(trend, show);
+      if (panel === 'response_time') text = 'mean ' + seconds(real_time.mean.now) + ', p50 ' + seconds(real_time.p50.now) + ' · ' + text;
+      tile.querySelector('small').textContent = text;
+      tile.querySelector('small').title = text;
+      spark(tile.querySelector('svg'), charts.lately(column, Math.min(3600e3, Math.max(60e3, now() - data.started + 30e3)), now()));
+    }
+  }
+  function spark(svg, values) {
+    const known = values.filter(isNumber);
+    const max = Math.max(...known, 1e-9);
+    svg.setAttribute('viewBox', '0 0 100 30');
+    svg.setAttribute('preserveAspectRatio', 'none');
+    let path = '';
+    let pen = 'M';
+    values.forEach((value, i) => {
+      if (!isNumber(value)) { pen = 'M'; return; }
+      path += pen + ((i * 100) / Math.max(1, values.length - 1)).toFixed(1) + ' ' + (29 - (value / max) * 27).toFixed(1);
+      pen = 'L';
+    });
+    let line = svg.firstElementChild;
+    if (!line) {
+      line = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+      line.setAttribute('class', 'spark');
+      svg.append(line);
+    }
+    line.setAttribute('d', known.length > 1 ? path : '');
+  }
+
+  /* Actions. */
+  function act(path, body, button) {
+    button.disabled = true;
+    fetch(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+      .then((response) => { button.textContent = response.ok ? 'done' : 'refused (' + response.status + ')'; })
+      .catch(() => { button.textContent = 'not sent'; });
+  }
+  function alerts() {
+    const { rules, silences, has_rules } = data.alerts;
+    const firing = rules.filter((rule) => rule.is_firing);
+    const cards = firing.map((rule) => {
+      const silence = silences.find((silence) => silence.rule === rule.name);
+      const state = silence ? 'silenced until ' + clock(silence.until).slice(0, 5) + ' by ' + silence.author : rule.is_acknowledged ? 'acknowledged' : '';
+      const evidence = firing_evidence(rule);
+      return el('div', { class: 'alert ' + rule.severity + (silence ? ' silenced' : rule.is_acknowledged ? ' acked' : '') },
+        el('span', { class: 'badge bad' }, rule.severity),
+        el('b', {}, rule.name),
+        el('span', {}, unit(rule.value, rule.unit) + ' (threshold ' + unit(rule.threshold, rule.unit) + ')'),
+        el('span', { class: 'quiet' }, rule.since ? 'since ' + clock(rule.since).slice(0, 5) + ', ' + span(Date.now() + offset - rule.since) : ''),
+        evidence,
+        el('span', { class: 'grow' }),
+        state ? el('span', { class: 'quiet' }, state) : null,
+        rule.is_acknowledged || silence ? null : el('button', { type: 'button', 'data-key': 'ack ' + rule.name, onclick: (event) => act('acknowledge', { rule: rule.name }, event.target) }, 'acknowledge'),
+        silence ? null : el('button', { type: 'button', 'data-key': 'silence ' + rule.name, onclick: (event) => act('silence', { rule: rule.name, minutes: 60 }, event.target) }, 'silence 1 h'));
+    });
+    if (!has_rules) return put('alerts', empty('No alert rule is set.', 'steeple.alerts(|alerts| alerts.rules(Rules::mission().guarded()))'));
+    const open = $('alerts').querySelector('details[open]');
+    const pending = rules.filter((rule) => rule.phase === 'pending').length;
+    const list = el('details', { class: 'calm', open: Boolean(open) },
+      el('summary', {}, (firing.length ? firing.length + ' of ' : 'None of ') + rules.length + (rules.length === 1 ? ' alert fires' : ' alerts fire') + (pending ? ', ' + pending + ' pending' : '')),
+      el('table', {}, el('tbody', {}, ...rules.map((rule) => el('tr', {},
+        el('th', { scope: 'row', class: 'text' }, rule.name), el('td', {}, rule.phase), el('td', {}, rule.has_data ? unit(rule.value, rule.unit) : 'no data'), el('td', { class: 'quiet' }, 'threshold ' + unit(rule.threshold, rule.unit)))))));
+    put('alerts', ...cards, list);
+  }
+  function firing_evidence(rule) {
+    if (!/error|payment|slow|response/.test(rule.name)) return null;
+    const list = /slow|response/.test(rule.name) ? 'slow' : 'failed';
+    return el('a', { href: '#failed', onclick: (event) => { event.preventDefault(); write({ list }); $('requests').scrollIntoView(); } }, list === 'slow' ? 'slowest requests' : 'failed requests');
+  }
+
+  const COLUMNS = [
+    ['route', 'route', (row) => row.route], ['requests', 'req/s', (row) => row.rate], ['error_ratio', 'errors', (row) => row.error_ratio],
+    ['client', '4xx', (row) => row.client_error_ratio], ['p50', 'p50', (row) => row.p50], ['p95', 'p95', (row) => row.p95], ['change', 'p95 vs 1 h ago', (row) => (row.p95_hour_ago ? row.p95 / row.p95_hour_ago - 1 : null)],
+  ];
+  const name = (row) => (row.method ? row.method + ' ' : '') + row.route;
+  const label = (row) => [el('span', { class: 'method' }, row.method || 'gRPC'), row.route];
+  let filter = '';
+  function routes() {
+    const rows = (data.routes || []).filter((row) => name(row).toLowerCase().includes(filter.toLowerCase()));
+    const descending = view.sort !== 'route';
+    const by = COLUMNS.find(([id]) => id === view.sort) || COLUMNS[1];
+    rows.sort((one, other) => {
+      const [a, b] = [by[2](one), by[2](other)];
+      if (!descending) return String(a).localeCompare(String(b));
+      return (isNumber(b) ? b : -1) - (isNumber(a) ? a : -1);
+    });
+    let input = $('routes').querySelector('input');
+    if (!input) {
+      input = el('input', { type: 'search', placeholder: 'filter', 'aria-label': 'Filter routes', oninput: (event) => { filter = event.target.value; routes(); } });
+      put('routes', head('Top routes, last 5 minutes', input), el('div', { class: 'scroll tall' }));
+    }
+    const change = (row) => {
+      const value = COLUMNS[6][2](row);
+      if (!isNumber(value)) return el('td', { class: 'optional quiet' }, '–');
+      return el('td', { class: 'optional ' + (value > 0.25 ? 'up' : value < -0.25 ? 'down' : '') }, (value >= 0 ? '+' : '−') + Math.abs(value * 100).toFixed(0) + ' %');
+    };
+    const body = rows.slice(0, 50).map((row) => el('tr', { class: 'link', onclick: () => select(row) },
+      el('th', { scope: 'row', class: 'text' }, el('a', { href: '#requests', 'data-key': 'route ' + name(row), onclick: (event) => { event.preventDefault(); event.stopPropagation(); select(row); } }, ...label(row))),
+      el('td', {}, plain(row.rate)),
+      el('td', { class: row.error_ratio > 0.01 ? 'over' : '' }, percent(row.error_ratio)),
+      el('td', { class: 'optional' }, percent(row.client_error_ratio)),
+      el('td', { class: 'optional' }, seconds(row.p50)),
+      el('td', {}, seconds(row.p95)),
+      change(row)));
+    const heads = COLUMNS.map(([id, title], i) => el('th', {
+      scope: 'col', class: (i === 0 ? 'text' : '') + ([3, 4, 6].includes(i) ? ' optional' : ''), 'aria-sort': id === by[0] ? (descending ? 'descending' : 'ascending') : null,
+    }, el('button', { type: 'button', 'data-key': 'sort ' + id, onclick: () => write({ sort: id }) }, title)));
+    const place = $('routes').lastElementChild;
+    const focused = place.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    const at = place.scrollTop;
+    place.replaceChildren(rows.length
+      ? el('table', {}, el('thead', {}, el('tr', {}, ...heads)), el('tbody', {}, ...body))
+      : empty(filter ? 'No route is called so.' : 'No request yet.', filter || (data.routes || []).length ? null : 'app.layer(steeple.layer())'));
+    if (rows.length > 50) place.append(el('p', { class: 'empty' }, 'and ' + (rows.length - 50) + ' more: filter to see them'));
+    place.scrollTop = at;
+    const again = focused && place.querySelector('[data-key="' + CSS.escape(focused) + '"]');
+    if (again) again.focus({ preventScroll: true });
+  }
+  function select(row) {
+    write({ route: view.route === name(row) ? '' : name(row) });
+    $('requests').scrollIntoView({ block: 'nearest' });
+  }
+
+  function trace(id) {
+    if (!id) return null;
+    const template = data.slow && data.slow.trace_url;
+    return template ? el('a', { href: template.replace('{trace_id}', encodeURIComponent(id)), target: '_blank', rel: 'noopener noreferrer' }, id.slice(0, 8)) : el('code', { title: id }, id.slice(0, 8));
+  }
+  function groups(lists) {
+    const all = (data.slow && data.slow.groups) || [];
+    const rows = all.slice(0, 20).map((group) => {
+      const of = lists.failed.filter((request) => request.errors.length ? request.errors[0].startsWith(group.kind) : group.route.endsWith(request.route));
+      const traces = of.filter((request) => request.trace_id).slice(0, 3).map((request) => trace(request.trace_id));
+      return el('li', {},
+        el('span', {}, el('b', {}, plain(group.count)), '×'),
+        el('span', { class: 'text' },
+          group.is_new ? el('span', { class: 'badge new' }, data.version ? 'new since ' + data.version : 'new since start') : null, group.is_new ? ' ' : '',
+          el('b', {}, group.kind), group.message ? ': ' + group.message : '',
+          el('br', {}), el('span', { class: 'quiet' }, group.route + ' · first ' + when(group.first_seen) + ', last ' + when(group.last_seen)),
+          ...traces.flatMap((link) => [' ', link])));
+    });
+    put('groups', head('Errors'), rows.length ? el('ol', { class: 'lines tall' }, ...rows)
+      : data.alerts.has_rules ? empty('No error yet.') : empty('Errors are grouped by the alerts.', 'steeple.alerts(…)'));
+  }
+  const when = (ms) => (Date.now() + offset - ms < 60e3 ? 'just now' : Date.now() + offset - ms < 86400e3 ? clock(ms).slice(0, 5) : span(Date.now() + offset - ms) + ' ago');
+
+  const state = (request) => request.grpc_status || (request.outcome === 'completed' ? String(request.status) : request.outcome);
+  const failed = (request) => request.status >= 500 || Boolean(request.grpc_status && request.failed) || ['panicked', 'body_error', 'service_error'].includes(request.outcome);
+  const key = (request) => request.request_id || request.unix_ms + ' ' + request.route;
+  function requests(lists) {
+    const list = lists[view.list].filter((request) => !view.route || name(request) === view.route);
+    const tab = (id, title) => el('button', { type: 'button', 'data-key': 'list ' + id, 'aria-pressed': String(view.list === id), onclick: () => write({ list: id }) }, title);
+    const rows = list.flatMap((request) => {
+      const open = view.request === key(request);
+      const toggle = () => write({ request: open ? '' : key(request) });
+      const row = el('tr', { class: 'link' + (open ? ' open' : ''), onclick: toggle },
+        el('td', { class: 'text when' }, clock(request.unix_ms)),
+        el('th', { scope: 'row', class: 'text' }, el('a', { href: '#requests', 'data-key': 'request ' + key(request), 'aria-expanded': String(open), onclick: (event) => { event.preventDefault(); event.stopPropagation(); toggle(); } }, ...label(request))),
+        el('td', { class: failed(request) ? 'over' : '' }, state(request)),
+        el('td', {}, seconds(request.seconds)),
+        el('td', { class: 'optional' }, request.user || '–'),
+        el('td', { class: 'optional' }, trace(request.trace_id) || '–'));
+      if (!open) return [row];
+      const pair = (title, value) => (value ? [el('dt', {}, title), el('dd', {}, value)] : []);
+      return [row, el('tr', { class: 'detail' }, el('td', { colspan: '6' }, el('dl', {},
+        ...pair('ended', new Date(request.unix_ms).toISOString()), ...pair('status', request.status + ', ' + request.outcome), ...pair('took', seconds(request.seconds)), ...pair('user', request.user),
+        ...pair('request id', request.request_id && el('code', {}, request.request_id)), ...pair('trace id', request.trace_id && el('code', {}, request.trace_id)),
+        ...request.errors.flatMap((error, i) => pair(i ? 'caused by' : 'error', error)))))];
+    });
+    const text = view.list === 'failed' ? 'No request has failed.' : 'No slow request in the last hour.';
+    const at = $('requests').lastElementChild ? $('requests').lastElementChild.scrollTop : 0;
+    put('requests',
+      el('div', { class: 'head', id: 'failed' }, el('h2', {}, view.list === 'failed' ? 'Latest failed requests' : 'Slowest requests of the last hour'),
+        view.route ? el('button', { type: 'button', 'data-key': 'route', onclick: () => write({ route: '' }) }, view.route + ' ×') : null,
+        el('div', { class: 'buttons' }, tab('failed', 'failed'), tab('slow', 'slowest'))),
+      el('div', { class: 'scroll tall' }, !data.has_requests ? empty('Nothing collects requests.', 'ObserveLayer::new((metrics, requests))')
+        : rows.length ? el('table', {}, el('tbody', {}, ...rows)) : empty(text)));
+    $('requests').lastElementChild.scrollTop = at;
+  }
+  charts.on.open = (id) => {
+    const lists = data.requests || { slow: [], failed: [] };
+    write({ request: id, route: '', list: lists.failed.some((request) => key(request) === id) ? 'failed' : 'slow' });
+    $('requests').scrollIntoView();
+  };
+  charts.on.zoom = (from, to) => write(from ? { from: Math.round(from), to: Math.round(to) } : { from: null, to: null });
+
+  function activity(lists) {
+    const rows = lists.activity.slice(0, 25).map((request) => el('li', {}, el('span', { class: 'when' }, clock(request.unix_ms)), el('span', { class: 'text' }, ...label(request)), el('span', { class: failed(request) ? 'over' : 'quiet' }, state(request)), el('span', {}, request.user)));
+    put('activity', head('User activity', el('span', { class: 'quiet' }, 'a part, while you look')), rows.length ? el('ol', { class: 'lines tall' }, ...rows) : empty('No request of a known user yet.', 'exchange.set_user(User::new("42"))'));
+  }
+
+  const money = (minor, currency) => {
+    try {
+      const shown = new Intl.NumberFormat('en', { style: 'currency', currency });
+      return shown.format(minor / 10 ** shown.resolvedOptions().maximumFractionDigits);
+    } catch {
+      return plain(minor) + ' ' + currency;
+    }
+  };
+  function business() {
+    const { hour, day } = data.slow || {};
+    if (!day) return;
+    const figure = (title, of, show) => el('div', {}, el('h3', {}, title),
+      ...(of(day).value === null ? [el('span', { class: 'feed' }, el('code', {}, of(day).feed))]
+        : [el('b', {}, show(of(day).value)), ' ', el('small', {}, show(of(hour).value) + ' in 1 h')]));
+    const currencies = Object.keys(day.revenue);
+    const revenue = currencies.length
+      ? currencies.map((currency) => el('div', {}, el('h3', {}, 'Revenue'), el('b', {}, money(day.revenue[currency], currency)), ' ', el('small', {}, money(hour.revenue[currency] || 0, currency) + ' in 1 h')))
+      : [el('div', {}, el('h3', {}, 'Revenue'), el('span', { class: 'feed' }, el('code', {}, day.revenue_feed)))];
+    put('business', head('Business', el('span', { class: 'quiet' }, day.covers >= 86340 ? 'last 24 h' : 'last ' + span(day.covers * 1000))), el('div', { class: 'figures' },
+      figure('New users', (of) => of.new_users, plain), figure('Projects created', (of) => of.projects_created, plain), figure('Tasks completed', (of) => of.tasks_completed, plain),
+      ...revenue, figure('Failed payments', (of) => of.payments_failed, plain), figure('Conversion', (of) => of.conversion, percent)));
+  }
+
+  function system() {
+    const { system } = data;
+    const meter = (title, ratio, text, feed) => {
+      if (!isNumber(ratio)) return el('div', { class: 'meter' }, title, el('span', { class: 'feed' }, feed ? el('code', {}, feed) : 'not known here'), '');
+      const bar = el('i', { class: ratio > 0.9 ? 'full' : ratio > 0.75 ? 'high' : '' });
+      bar.style.width = Math.min(100, ratio * 100).toFixed(1) + '%';
+      return el('div', { class: 'meter' }, title, el('span', { class: 'bar' }, bar), text);
+    };
+    const of = (level, show) => (level ? [level.ratio, show(level.used) + ' of ' + show(level.limit)] : [null, '']);
+    put('system', head('System', el('span', { class: 'quiet' }, system.is_limited ? 'limits of the container' : 'limits of the machine')), el('div', { class: 'meters' },
+      meter('CPU', ...of(system.cpu, (cores) => cores.toFixed(cores < 10 ? 2 : 1)), null),
+      meter('throttled', system.throttled, percent(system.throttled)),
+      meter('memory', ...of(system.memory, bytes)), meter('disk', ...of(system.disk, bytes)),
+      meter('connections', ...of(system.connections, plain), 'metrics.watch_connections(|| …)'),
+      (() => { const row = meter('cache hits', system.cache_hit_ratio, percent(system.cache_hit_ratio), 'metrics.cache()'); const bar = row.querySelector('i'); if (bar) bar.className = ''; return row; })()));
+  }
+
+  function sinks() {
+    const { sinks, dropped } = data.slow || { sinks: [], dropped: [] };
+    const rows = sinks.map((sink) => el('tr', {}, el('th', { scope: 'row', class: 'text' }, sink.name),
+      el('td', {}, el('span', { class: 'badge ' + (sink.health === 'ok' ? 'good' : 'bad') }, sink.health)),
+      el('td', {}, plain(sink.queued_items) + ' queued'), el('td', { class: 'optional' }, bytes(sink.queued_bytes)), el('td', {}, plain(sink.exported) + ' sent'), el('td', { class: sink.dropped ? 'over' : '' }, plain(sink.dropped) + ' lost')));
+    put('sinks', head('Sinks and losses'), rows.length ? el('div', { class: 'scroll' }, el('table', {}, el('tbody', {}, ...rows))) : empty('Nothing is sent anywhere.'),
+      dropped.length ? el('ol', { class: 'lines' }, ...dropped.map((loss) => el('li', {}, el('span', { class: 'text' }, loss.sink + (loss.reason ? ', ' + loss.reason : '')), el('span', { class: 'over' }, plain(loss.count) + ' lost')))) : empty('Nothing was lost.'));
+  }
+
+  function settings() {
+    const all = (data.slow && data.slow.settings) || [];
+    put('settings', head('Settings in force'), all.length ? el('dl', { class: 'pairs' }, ...all.flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, value)])) : empty('None was given.', '.setting("log level", "info")'));
+  }
+
+  /* Controls. */
+  for (const button of document.querySelectorAll('[data-range]')) {
+    button.addEventListener('click', () => write({ range: button.dataset.range, from: null, to: null }));
+  }
+  $('zoom').addEventListener('click', () => write({ from: null, to: null }));
+  $('live').addEventListener('click', () => {
+    live = !live;
+    $('live').setAttribute('aria-pressed', String(live));
+    tick();
+    if (live) draw();
+  });
+  const stored = (value) => {
+    try { return value === undefined ? localStorage.getItem('steeple-theme') : localStorage.setItem('steeple-theme', value); } catch { return null; }
+  };
+  const prefers = matchMedia('(prefers-color-scheme: light)');
+  const paint = () => {
+    document.documentElement.dataset.theme = stored() || (prefers.matches ? 'light' : 'dark');
+    charts.build();
+    draw();
+  };
+  prefers.addEventListener('change', paint);
+  $('theme').addEventListener('click', () => {
+    stored(document.documentElement.dataset.theme === 'light' ? 'dark' : 'light');
+    paint();
+  });
+  addEventListener('keydown', (event) => {
+    if (event.target.closest('input') || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === 'p') $('live').click();
+    if (event.key === 't') $('theme').click();
+    if (['1', '2', '3'].includes(event.key)) write({ range: Object.keys(RANGES)[event.key - 1], from: null, to: null });
+  });
+  paint();
+  connect();
+})();

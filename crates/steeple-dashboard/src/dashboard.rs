@@ -1,0 +1,189 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use steeple_core::Hex;
+use steeple_export::Sink;
+use steeple_metrics::{
+    Metrics,
+    indicator::{History, Subscription},
+};
+use steeple_scrub::Scrubber;
+
+#[cfg(feature = "axum")]
+use crate::web::Hub;
+use crate::{
+    BuildError, Business, DashboardBuilder, RealTime, RequestLists, Requests, SystemHealth,
+    access::Gate,
+    data::{Ledger, Watches},
+    frame::{Cursor, Frames},
+};
+
+/// A page about a service, inside of the service. A cheap clone.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use steeple_dashboard::Dashboard;
+/// use steeple_metrics::Metrics;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let metrics = Metrics::new()?;
+/// let dashboard = Dashboard::builder().service("shop").version("1.8.2").build(&metrics)?;
+/// let now = dashboard.real_time();
+/// assert_eq!(now.in_flight.now, Some(0.0));
+/// let today = dashboard.business(Duration::from_secs(86_400));
+/// assert_eq!(today.new_users.value, None);
+/// println!("{}", today.new_users.feed); // the code that would count them
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Dashboard(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) metrics: Metrics,
+    pub(crate) history: History,
+    pub(crate) gate: Gate,
+    pub(crate) about: About,
+    pub(crate) requests: Option<Requests>,
+    pub(crate) sinks: Vec<Arc<dyn Sink>>,
+    pub(crate) settings: Vec<(String, String)>,
+    pub(crate) trace_url: Option<String>,
+    #[cfg(feature = "alerts")]
+    pub(crate) alerts: Option<steeple_alerts::Alerts>,
+    pub(crate) watches: Watches,
+    pub(crate) ledger: Mutex<Ledger>,
+    pub(crate) frames: Mutex<Frames>,
+    #[cfg(feature = "axum")]
+    pub(crate) hub: Hub,
+    /// Ends the sampling when the dashboard is dropped.
+    subscription: Mutex<Option<Subscription>>,
+}
+
+/// What the page is about.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    pub(crate) service: String,
+    pub(crate) version: Option<String>,
+    pub(crate) environment: Option<String>,
+    pub(crate) instance: String,
+    /// When it was built, since the Unix epoch.
+    pub(crate) started: Duration,
+}
+
+impl Default for About {
+    fn default() -> Self {
+        let mut random = [0_u8; 4];
+        // Without random numbers all instances have one name; the time of their start still differs.
+        let _unlucky = getrandom::fill(&mut random);
+        Self {
+            service: "service".to_owned(),
+            version: None,
+            environment: None,
+            instance: Hex::new(random).to_string(),
+            started: Duration::ZERO,
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Dashboard {
+    /// Options, all with a default.
+    pub fn builder() -> DashboardBuilder {
+        DashboardBuilder::default()
+    }
+
+    pub(crate) fn new(options: DashboardBuilder, metrics: &Metrics) -> Result<Self, BuildError> {
+        let history = metrics.history();
+        let watches = Watches::new(&history).map_err(|_full| {
+            BuildError::setting("too many indicators are watched: 64 for alerts and dashboard together")
+        })?;
+        let mut about = options.about;
+        about.started = history.clock().unix();
+        if let Some(requests) = &options.requests {
+            requests.begin();
+        }
+        let clean = |text: &str| Scrubber::text(&options.scrubber, text).to_string();
+        let settings = options.settings.iter().map(|(name, value)| (name.clone(), clean(value))).collect();
+        let dashboard = Self(Arc::new(Inner {
+            metrics: metrics.clone(),
+            gate: Gate::new(options.access, &about.service),
+            about,
+            requests: options.requests,
+            sinks: options.sinks,
+            settings,
+            trace_url: options.trace_url,
+            #[cfg(feature = "alerts")]
+            alerts: options.alerts,
+            watches,
+            ledger: Mutex::default(),
+            frames: Mutex::default(),
+            #[cfg(feature = "axum")]
+            hub: Hub::new(),
+            subscription: Mutex::new(None),
+            history: history.clone(),
+        }));
+        dashboard.sample(history.clock().monotonic());
+        let weak = Arc::downgrade(&dashboard.0);
+        let subscription = history.subscribe(move |sampled| {
+            if let Some(inner) = weak.upgrade() {
+                Self(inner).sample(sampled.monotonic);
+            }
+        });
+        *lock(&dashboard.0.subscription) = Some(subscription);
+        history.start().map_err(|_error| BuildError::history())?;
+        Ok(dashboard)
+    }
+
+    fn sample(&self, at: Duration) {
+        lock(&self.0.ledger).sample(&self.0.metrics, at);
+        if let Some(requests) = &self.0.requests {
+            requests.forget(self.0.history.clock().unix());
+        }
+        #[cfg(feature = "axum")]
+        self.0.hub.publish(self);
+    }
+
+    /// What the service does now.
+    pub fn real_time(&self) -> RealTime {
+        let mut now = self.0.watches.real_time(&self.0.metrics, &self.0.history);
+        now.activity = self.requests().activity;
+        now
+    }
+
+    /// What users did in this while, at most a day.
+    pub fn business(&self, range: Duration) -> Business {
+        let at = self.0.history.clock().monotonic();
+        let range = range.min(Duration::from_secs(86_400));
+        lock(&self.0.ledger).over(range, &self.0.metrics, at)
+    }
+
+    /// What the service uses of what it may use.
+    pub fn system_health(&self) -> SystemHealth {
+        let [cpu, throttled, cache] = self.0.watches.levels();
+        SystemHealth::read(&self.0.metrics, cpu, throttled, cache)
+    }
+
+    /// The slowest and the latest failed requests. Empty without [`Requests`].
+    pub fn requests(&self) -> RequestLists {
+        self.0.requests.as_ref().map(Requests::lists).unwrap_or_default()
+    }
+
+    /// What the page shows, as JSON: the whole of it, or what came after an earlier frame, whose `cursor` this is.
+    pub fn frame(&self, since: Option<&str>) -> Bytes {
+        let since = since.and_then(|cursor| Cursor::parse(cursor, &self.0.about));
+        lock(&self.0.frames).json(self, since)
+    }
+}
+
+impl fmt::Debug for Dashboard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dashboard").field("about", &self.0.about).finish_non_exhaustive()
+    }
+}

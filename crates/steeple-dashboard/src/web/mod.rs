@@ -1,0 +1,7 @@
+//! The dashboard as a router.
+
+mod hub;
+mod pages;
+mod routes;
+
+pub(crate) use self::hub::Hub;

@@ -1,0 +1,202 @@
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, Query, Request, State},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use steeple_core::{Exchange, Signal, clock};
+
+use super::pages::{self, RefusedPage, SIGNED_IN};
+use crate::{Dashboard, access::Verdict, assets};
+
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+
+impl Dashboard {
+    /// The page at `/steeple`, to be merged into the service's router. Its addresses are relative: it works below any
+    /// prefix.
+    ///
+    /// | address | answers |
+    /// | --- | --- |
+    /// | `GET /steeple/` | the page |
+    /// | `GET /steeple/frame?since=` | what the page shows as JSON: all of it, or what came after a frame with this `cursor` |
+    /// | `GET /steeple/stream` | the same as server-sent events: all of it, then what is new; at most 16 at once, then 503 |
+    /// | `POST /steeple/acknowledge` `{rule}` | with alerts: no more reminders of an alert that fires |
+    /// | `POST /steeple/silence` `{rule, minutes}` | with alerts: no notification of a rule for 1 to 1,440 minutes |
+    ///
+    /// None of it leaves a log line, a metric, a trace or an error. The streams end with
+    /// [`begin_shutdown`](Self::begin_shutdown).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let metrics = steeple_metrics::Metrics::new()?;
+    /// use axum::Router;
+    /// use steeple_dashboard::Dashboard;
+    ///
+    /// let dashboard = Dashboard::builder().service("shop").build(&metrics)?;
+    /// let app: Router = Router::new().merge(dashboard.routes()).layer(metrics.layer());
+    /// # let _unused = app;
+    /// # Ok(()) }
+    /// ```
+    pub fn routes<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        self.routes_at("/steeple")
+    }
+
+    /// The same at another path: `/`, and segments without parameters.
+    pub fn routes_at<S: Clone + Send + Sync + 'static>(&self, path: &str) -> Router<S> {
+        let path = path.trim_end_matches('/');
+        let inside = Router::new()
+            .route(&format!("{path}/"), get(page))
+            .route(&format!("{path}/frame"), get(frame))
+            .route(&format!("{path}/stream"), get(stream))
+            .route(&format!("{path}/{{file}}"), get(file));
+        #[cfg(feature = "alerts")]
+        let inside = inside
+            .route(&format!("{path}/acknowledge"), axum::routing::post(actions::acknowledge))
+            .route(&format!("{path}/silence"), axum::routing::post(actions::silence))
+            .layer(axum::extract::DefaultBodyLimit::max(4096));
+        let inside = if path.is_empty() { inside } else { inside.route(path, get(to_the_page)) };
+        inside.layer(from_fn_with_state(self.clone(), guard)).with_state(self.clone())
+    }
+
+    /// Ends every stream and lets none begin: an open page must not hold up the end of a service.
+    pub fn begin_shutdown(&self) {
+        self.0.hub.end();
+    }
+
+    /// Ends the streams when such a future is ready. It is made anew for each stream.
+    pub fn end_streams_when<F>(&self, when: impl Fn() -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.0.hub.end_when(Arc::new(move || when().boxed()));
+    }
+}
+
+/// The one gate in front of everything.
+async fn guard(State(dashboard): State<Dashboard>, request: Request, next: Next) -> Response {
+    if let Some(exchange) = request.extensions().get::<Exchange>() {
+        for signal in [Signal::Log, Signal::Metrics, Signal::Traces, Signal::Errors] {
+            exchange.skip(signal);
+        }
+    }
+    let (parts, body) = request.into_parts();
+    let mut response = match dashboard.0.gate.check(&parts, clock::unix_now()) {
+        // Without the slash, `./` would be the directory above.
+        Verdict::SignedIn(cookie) if parts.uri.path().ends_with('/') => {
+            let mut response = ([(header::CONTENT_TYPE, HTML)], SIGNED_IN).into_response();
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+            response
+        }
+        Verdict::Allowed | Verdict::SignedIn(_) => next.run(Request::from_parts(parts, body)).await,
+        Verdict::Refused(refusal) => {
+            let RefusedPage { status, body, header } = pages::refused(refusal);
+            let mut response = (status, [(header::CONTENT_TYPE, HTML)], body).into_response();
+            response.headers_mut().extend(header);
+            response
+        }
+    };
+    pages::harden(response.headers_mut());
+    response
+}
+
+/// Relative addresses need the slash. The redirect is relative as well: a proxy may have cut a prefix off.
+async fn to_the_page(uri: Uri) -> Response {
+    let last = uri.path().rsplit('/').next().unwrap_or_default();
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    match HeaderValue::try_from(format!("{last}/{query}")) {
+        Ok(to) => (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to)]).into_response(),
+        Err(_invalid) => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
+async fn page() -> Response {
+    ([(header::CONTENT_TYPE, HTML)], assets::index()).into_response()
+}
+
+async fn file(Path(name): Path<String>) -> Response {
+    let Some(asset) = assets::find(&name) else { return StatusCode::NOT_FOUND.into_response() };
+    let headers =
+        [(header::CONTENT_TYPE, asset.media_type), (header::CACHE_CONTROL, "private, max-age=31536000, immutable")];
+    (headers, asset.contents).into_response()
+}
+
+#[derive(serde::Deserialize)]
+struct Since {
+    since: Option<String>,
+}
+
+async fn frame(State(dashboard): State<Dashboard>, Query(query): Query<Since>) -> Response {
+    ([(header::CONTENT_TYPE, JSON)], dashboard.frame(query.since.as_deref())).into_response()
+}
+
+async fn stream(State(dashboard): State<Dashboard>) -> Response {
+    let Some(stream) = dashboard.0.hub.stream(&dashboard) else {
+        let wait = Duration::from_secs(5).as_secs().to_string();
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, wait)]).into_response();
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    // Proxies that collect answers would hold the events back.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    (headers, Body::from_stream(stream)).into_response()
+}
+
+#[cfg(feature = "alerts")]
+mod actions {
+    use std::time::Duration;
+
+    use axum::{body::Bytes, extract::State};
+    use http::StatusCode;
+    use serde::Deserialize;
+
+    use crate::Dashboard;
+
+    /// Longest silence: a day, in minutes.
+    const MAX_MINUTES: u64 = 1440;
+
+    #[derive(Deserialize)]
+    struct Acknowledge {
+        rule: String,
+    }
+
+    #[derive(Deserialize)]
+    struct Silence {
+        rule: String,
+        minutes: u64,
+    }
+
+    pub(super) async fn acknowledge(State(dashboard): State<Dashboard>, body: Bytes) -> StatusCode {
+        let Ok(Acknowledge { rule }) = serde_json::from_slice(&body) else { return StatusCode::BAD_REQUEST };
+        let author = dashboard.0.gate.author();
+        let done = dashboard.0.alerts.as_ref().is_some_and(|alerts| alerts.acknowledge(&rule));
+        if !done {
+            return StatusCode::NOT_FOUND;
+        }
+        tracing::info!(target: "steeple::dashboard", rule, author, "acknowledged an alert");
+        dashboard.0.hub.publish(&dashboard);
+        StatusCode::NO_CONTENT
+    }
+
+    pub(super) async fn silence(State(dashboard): State<Dashboard>, body: Bytes) -> StatusCode {
+        let Ok(Silence { rule, minutes }) = serde_json::from_slice(&body) else { return StatusCode::BAD_REQUEST };
+        if !(1..=MAX_MINUTES).contains(&minutes) {
+            return StatusCode::BAD_REQUEST;
+        }
+        let author = dashboard.0.gate.author();
+        let length = Duration::from_secs(minutes.saturating_mul(60));
+        let done = dashboard.0.alerts.as_ref().is_some_and(|alerts| alerts.silence(&rule, length, author));
+        if !done {
+            return StatusCode::NOT_FOUND;
+        }
+        tracing::info!(target: "steeple::dashboard", rule, author, minutes, "silenced an alert rule");
+        dashboard.0.hub.publish(&dashboard);
+        StatusCode::NO_CONTENT
+    }
+}

@@ -1,0 +1,8 @@
+//! The dashboard as a router: access, data, stream.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod data;
+mod kit;
+mod router;
+mod stream;

@@ -1,0 +1,168 @@
+//! The page about the service.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use axum::Router;
+use steeple_dashboard::{Access, Dashboard, DashboardBuilder, Requests};
+
+use super::{Integration, NoCalls, Setting, Setup, Started};
+use crate::{ConfigError, Steeple, SteepleBuilder, env::Lookup};
+
+pub(crate) type Options = DashboardBuilder;
+pub(crate) type Observer = Option<Requests>;
+
+/// What is known of the dashboard before it is mounted.
+#[derive(Clone)]
+pub(crate) struct Handle(Arc<Inner>);
+
+struct Inner {
+    options: DashboardBuilder,
+    requests: Requests,
+    /// `Some(None)`: it could not be built, which was logged.
+    mounted: OnceLock<Option<Dashboard>>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+impl SteepleBuilder {
+    /// Changes the options for the dashboard. What the environment has set stays, unless this sets the same.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), steeple::ConfigError> {
+    /// let builder = steeple::Steeple::builder_from_env()?
+    ///     .dashboard(|dashboard| dashboard.trace_url("https://tempo.example/trace/{trace_id}"));
+    /// # let _unused = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn dashboard(mut self, change: impl FnOnce(DashboardBuilder) -> DashboardBuilder) -> Self {
+        self.integrations.dashboard.change(change);
+        self
+    }
+}
+
+impl Steeple {
+    /// The page about this service at `/steeple`, to be merged into the service's router; until then, there is no dashboard.
+    /// From this machine alone, unless `DASHBOARD_TOKEN`, `DASHBOARD_USER` with `DASHBOARD_PASSWORD`, or an
+    /// [`Access`] in code says otherwise. Empty where `STEEPLE_DISABLE` has `dashboard`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), steeple::ConfigError> {
+    /// # let steeple = steeple::Steeple::builder().without_log_setup().build()?;
+    /// let app: axum::Router = axum::Router::new()
+    ///     .merge(steeple.routes())
+    ///     .merge(steeple.dashboard())
+    ///     .layer(steeple.layer());
+    /// # let _unused = app;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn dashboard<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
+        self.dashboard_handle().map_or_else(Router::new, |dashboard| dashboard.routes())
+    }
+
+    /// The dashboard, for its numbers: [`Dashboard::real_time`], [`Dashboard::business`], [`Dashboard::system_health`]. From
+    /// the first call on, it samples. `None` where `STEEPLE_DISABLE` has `dashboard`.
+    pub fn dashboard_handle(&self) -> Option<Dashboard> {
+        let handle = &self.running().dashboard.as_ref()?.0;
+        handle.mounted.get_or_init(|| self.mount(handle)).clone()
+    }
+
+    fn mount(&self, handle: &Inner) -> Option<Dashboard> {
+        let mut options = handle.options.clone().sinks(self.inner().sinks.0.iter().cloned());
+        for (name, value) in self.inner().summary.settings() {
+            options = options.setting(name, value);
+        }
+        #[cfg(feature = "alerts")]
+        if let Some(alerts) = self.alerts() {
+            options = options.alerts(alerts.clone());
+        }
+        let dashboard = match options.build(self.metrics()) {
+            Ok(dashboard) => dashboard,
+            Err(error) => {
+                tracing::error!(%error, "the dashboard is not served");
+                return None;
+            }
+        };
+        let shutdown = self.shutdown();
+        dashboard.end_streams_when(move || {
+            let shutdown = shutdown.clone();
+            async move { shutdown.begun().await }
+        });
+        Some(dashboard)
+    }
+}
+
+impl Integration for DashboardBuilder {
+    type Handle = Handle;
+    type Observer = Observer;
+    type CallObserver = NoCalls;
+
+    fn from_env(env: &dyn Lookup) -> Result<Setting<Self>, ConfigError> {
+        const TOKEN: &str = "DASHBOARD_TOKEN";
+        const USER: &str = "DASHBOARD_USER";
+        const PASSWORD: &str = "DASHBOARD_PASSWORD";
+        let mut options = Self::default();
+        let mut variable = None;
+        if let Some(token) = env.secret(TOKEN)? {
+            let access = Access::token(token)
+                .map_err(|_weak| ConfigError::secret_value(TOKEN, "at least 128 random bits (openssl rand -hex 16)"))?;
+            (options, variable) = (options.access(access), Some(TOKEN));
+        }
+        match (env.text(USER)?, env.secret(PASSWORD)?) {
+            (Some(_), Some(_)) if variable.is_some() => {
+                return Err(ConfigError::new(
+                    Some(USER),
+                    "DASHBOARD_TOKEN and DASHBOARD_USER are both set; set one of them",
+                ));
+            }
+            (Some(user), Some(password)) => {
+                let access = Access::basic(user, password).map_err(|_weak| {
+                    ConfigError::secret_value(PASSWORD, "at least 12 bytes, and a user without a colon")
+                })?;
+                (options, variable) = (options.access(access), Some(USER));
+            }
+            (Some(_), None) => {
+                return Err(ConfigError::secret_value(PASSWORD, "a password, since DASHBOARD_USER is set"));
+            }
+            (None, Some(_)) => {
+                return Err(ConfigError::secret_value(USER, "a user, since DASHBOARD_PASSWORD is set"));
+            }
+            (None, None) => (),
+        }
+        if let Some(url) = env.text("DASHBOARD_TRACE_URL")? {
+            options = options.trace_url(url);
+        }
+        options.check().map_err(|error| ConfigError::rejected("DASHBOARD_TRACE_URL", &error))?;
+        Ok(Setting { options, variable })
+    }
+
+    fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<Handle>>, ConfigError> {
+        self.check().map_err(|error| ConfigError::part("the dashboard", &error))?;
+        let requests = Requests::new(setup.scrubber.clone());
+        let mut options = self.scrubber(setup.scrubber.clone()).requests(requests.clone());
+        if let Some(name) = &setup.service.name {
+            options = options.service(name.clone());
+        }
+        if let Some(version) = &setup.service.version {
+            options = options.version(version.clone());
+        }
+        if let Some(environment) = &setup.service.environment {
+            options = options.environment(environment.clone());
+        }
+        let to = format!("at /steeple where it is mounted, for {}", options.who());
+        let handle = Handle(Arc::new(Inner { options, requests, mounted: OnceLock::new() }));
+        Ok(Some(Started { handle, to }))
+    }
+
+    fn observer(handle: Option<&Handle>) -> Observer {
+        handle.map(|handle| handle.0.requests.clone())
+    }
+}
