@@ -1,24 +1,26 @@
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use steeple_export::Sink;
 use steeple_metrics::{
-    Metrics,
     indicator::{History, Subscription, Unit, Watched},
+    state,
 };
 use steeple_scrub::Scrubber;
 
 use crate::{
-    BuildError, Rule, Rules, Severity,
-    channel::{Channel, ChannelContext, IntoChannel},
+    AlertsBuilder, Rule, Severity,
+    builder::About,
+    channel::Channel,
     engine::{Phase, Sample, State, Transition},
+    evidence::{self, Deploy, Failed, Seen},
     message::{ErrorGroup, Evidence, Notification, Status},
     normalize::normalize,
-    patterns::{Failure, Groups, Pattern},
+    patterns::{Failure, Pattern},
 };
 
 /// How many notifications are remembered.
@@ -38,44 +40,45 @@ const MAX_LOG: usize = 256;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Alerts(Arc<Inner>);
+pub struct Alerts(pub(crate) Arc<Inner>);
 
-struct Inner {
-    history: History,
+pub(crate) struct Inner {
+    pub(crate) history: History,
     /// Ends the evaluation when the alerts are dropped.
-    subscription: Mutex<Option<Subscription>>,
-    channels: Vec<Channel>,
-    about: About,
-    scrubber: Scrubber,
-    state: Mutex<Shared>,
+    pub(crate) subscription: Mutex<Option<Subscription>>,
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) about: About,
+    pub(crate) scrubber: Scrubber,
+    /// When this was built, on the wall clock.
+    pub(crate) started: Duration,
+    /// What survives a deploy.
+    pub(crate) kept: OnceLock<state::State>,
+    pub(crate) slow_response: Duration,
+    pub(crate) stop_when: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    pub(crate) seen: Mutex<Seen>,
+    pub(crate) state: Mutex<Shared>,
 }
 
-struct Shared {
-    rules: Vec<Active>,
-    groups: Groups,
-    silences: Vec<Silence>,
-    log: VecDeque<Notification>,
-    is_stopped: bool,
+pub(crate) struct Shared {
+    pub(crate) rules: Vec<Active>,
+    pub(crate) groups: crate::patterns::Groups,
+    pub(crate) silences: Vec<Silence>,
+    pub(crate) log: VecDeque<Notification>,
+    /// What of error groups is not announced yet, because a predecessor may have announced it.
+    pub(crate) held: Vec<(u64, Pattern)>,
+    /// This version, if the one before it was another.
+    pub(crate) deploy: Option<Deploy>,
+    pub(crate) is_stopped: bool,
 }
 
-struct Active {
-    rule: Rule,
+pub(crate) struct Active {
+    pub(crate) rule: Rule,
     /// `None`: fed by hand only.
-    watched: Watched,
-    state: State,
+    pub(crate) watched: Option<Watched>,
+    pub(crate) state: State,
     /// What [`Alerts::check`] set, until the next evaluation of the rule.
-    by_hand: Option<f64>,
-    is_acknowledged: bool,
-}
-
-/// Which service the alerts are about: on every notification.
-#[derive(Clone, Debug, Default)]
-struct About {
-    service: Option<String>,
-    environment: Option<String>,
-    instance: Option<String>,
-    version: Option<String>,
-    link: Option<String>,
+    pub(crate) by_hand: Option<Sample>,
+    pub(crate) is_acknowledged: bool,
 }
 
 /// Keeps notifications of a rule back until a time.
@@ -114,170 +117,6 @@ pub struct RuleStatus {
     pub is_acknowledged: bool,
 }
 
-/// Options for [`Alerts`], all with a default.
-#[must_use = "options do nothing until they are built"]
-pub struct AlertsBuilder {
-    rules: Vec<Rule>,
-    channels: Vec<Box<dyn IntoChannel>>,
-    scrubber: Scrubber,
-    about: About,
-    per_minute: u64,
-    #[cfg(feature = "http")]
-    http: steeple_export::ClientBuilder,
-}
-
-impl Default for AlertsBuilder {
-    fn default() -> Self {
-        Self {
-            rules: Vec::new(),
-            channels: Vec::new(),
-            scrubber: Scrubber::default(),
-            about: About::default(),
-            per_minute: 10,
-            #[cfg(feature = "http")]
-            http: steeple_export::ClientBuilder::default(),
-        }
-    }
-}
-
-impl AlertsBuilder {
-    /// Adds rules. Default: none.
-    pub fn rules(mut self, rules: Rules) -> Self {
-        self.rules.extend(rules);
-        self
-    }
-
-    /// Adds a rule.
-    pub fn rule(mut self, rule: Rule) -> Self {
-        self.rules.push(rule);
-        self
-    }
-
-    /// Notifies here as well. Every notification is a line of the log (target `steeple::alerts`) anyway.
-    pub fn channel(mut self, channel: impl IntoChannel) -> Self {
-        self.channels.push(Box::new(channel));
-        self
-    }
-
-    /// Changes how receivers are reached, where a channel does not set it: proxies, certificates.
-    #[cfg(feature = "http")]
-    pub fn http(mut self, change: impl FnOnce(steeple_export::ClientBuilder) -> steeple_export::ClientBuilder) -> Self {
-        self.http = change(self.http);
-        self
-    }
-
-    /// What counts as a secret. Default: [`Scrubber::default`].
-    pub fn scrubber(mut self, scrubber: Scrubber) -> Self {
-        self.scrubber = scrubber;
-        self
-    }
-
-    /// Which service the alerts are about.
-    pub fn service(mut self, name: impl Into<String>) -> Self {
-        self.about.service = Some(name.into());
-        self
-    }
-
-    /// Which version of it runs.
-    pub fn version(mut self, version: impl Into<String>) -> Self {
-        self.about.version = Some(version.into());
-        self
-    }
-
-    /// Where it runs: `production`.
-    pub fn environment(mut self, environment: impl Into<String>) -> Self {
-        self.about.environment = Some(environment.into());
-        self
-    }
-
-    /// Which instance of it this is.
-    pub fn instance(mut self, instance: impl Into<String>) -> Self {
-        self.about.instance = Some(instance.into());
-        self
-    }
-
-    /// The dashboard that notifications link to.
-    pub fn dashboard(mut self, url: impl Into<String>) -> Self {
-        self.about.link = Some(url.into());
-        self
-    }
-
-    /// From how many failures a minute on a group of errors is reported. Default: 10. Zero: never.
-    pub fn errors_per_minute(mut self, failures: u64) -> Self {
-        self.per_minute = failures;
-        self
-    }
-
-    /// Whether there is a channel.
-    pub fn has_channels(&self) -> bool {
-        !self.channels.is_empty()
-    }
-
-    /// Whether there is a rule.
-    pub fn has_rules(&self) -> bool {
-        !self.rules.is_empty()
-    }
-
-    /// Checks the rules, starts the channels and the evaluation.
-    ///
-    /// # Errors
-    /// [`BuildError::is_rule`] when a rule can never fire or its name is taken; [`BuildError::is_channel`] when a channel
-    /// cannot start.
-    pub fn build(self, metrics: &Metrics) -> Result<Alerts, BuildError> {
-        let history = metrics.history();
-        let mut names = HashSet::new();
-        let mut active = Vec::new();
-        for mut rule in self.rules {
-            let window = rule.check()?;
-            if !names.insert(rule.name().to_owned()) {
-                return Err(BuildError::twice(rule.name()));
-            }
-            let watched = history
-                .watch(rule.indicator.clone(), window)
-                .map_err(|error| BuildError::rule(rule.name(), &error.to_string()))?;
-            active.push(Active { rule, watched, state: State::default(), by_hand: None, is_acknowledged: false });
-        }
-        let scrubber = self.scrubber;
-        let context =
-            ChannelContext {
-                scrubber: scrubber.clone(),
-                #[cfg(feature = "http")]
-                http: self.http.or(&steeple_export::Client::builder()
-                    .user_agent(concat!("steeple-alerts/", env!("CARGO_PKG_VERSION")))),
-            };
-        let channels =
-            self.channels.into_iter().map(|channel| channel.into_channel(&context)).collect::<Result<_, _>>()?;
-        let groups = Groups::new(self.about.version.clone().unwrap_or_default()).per_minute(self.per_minute);
-        let state = Shared { rules: active, groups, silences: Vec::new(), log: VecDeque::new(), is_stopped: false };
-        let alerts = Alerts(Arc::new(Inner {
-            history: history.clone(),
-            subscription: Mutex::new(None),
-            channels,
-            about: self.about,
-            scrubber,
-            state: Mutex::new(state),
-        }));
-        let weak = Arc::downgrade(&alerts.0);
-        let subscription = history.subscribe(move |_sampled| {
-            if let Some(inner) = weak.upgrade() {
-                Alerts(inner).evaluate();
-            }
-        });
-        *lock(&alerts.0.subscription) = Some(subscription);
-        history.start().map_err(BuildError::history)?;
-        Ok(alerts)
-    }
-}
-
-impl fmt::Debug for AlertsBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AlertsBuilder")
-            .field("rules", &self.rules)
-            .field("channels", &self.channels.len())
-            .finish_non_exhaustive()
-    }
-}
-
 impl Alerts {
     /// Options, all with a default. Without a rule and a channel, nothing is evaluated and no one is notified.
     pub fn builder() -> AlertsBuilder {
@@ -287,26 +126,39 @@ impl Alerts {
     /// Evaluates every rule now. Called after each sample of the metrics' history.
     pub fn evaluate(&self) {
         let (mono, wall) = self.now();
-        let mut notifications = Vec::new();
+        let (awaits, ends) = (self.awaits_predecessor(), self.is_ending());
+        let mut transitions = Vec::new();
+        let mut held = Vec::new();
         {
             let mut shared = lock(&self.0.state);
-            if shared.is_stopped {
+            let shared = &mut *shared;
+            if shared.is_stopped || ends {
                 return;
             }
             for active in &mut shared.rules {
+                if awaits {
+                    active.state.keep_quiet(mono.saturating_add(Duration::from_nanos(1)));
+                }
                 let sample = active.sample();
                 if let Some(transition) = active.state.step(&active.rule.policy, mono, wall, &sample) {
                     if matches!(transition, Transition::Resolved { .. }) {
                         active.is_acknowledged = false;
                     }
                     if !(active.is_acknowledged && matches!(transition, Transition::Reminder { .. })) {
-                        notifications.push(self.notification(&active.rule, &transition, wall));
+                        transitions.push((active.rule.clone(), transition));
                     }
                 }
             }
+            if !awaits {
+                held = std::mem::take(&mut shared.held);
+            }
         }
-        for notification in notifications {
+        for (rule, transition) in transitions {
+            let notification = self.notification(&rule, &transition, wall);
             self.notify(mono, notification);
+        }
+        for (id, pattern) in held {
+            self.notify_of_group(mono, wall, id, pattern);
         }
     }
 
@@ -314,10 +166,32 @@ impl Alerts {
     ///
     /// Returns whether there is a rule of this name.
     pub fn check(&self, rule: &str, value: f64) -> bool {
+        self.feed(rule, Sample::gauge(value))
+    }
+
+    /// Feeds a rule by hand with what succeeded and what failed: its next evaluation, which is now, sees the part that failed,
+    /// with as many samples as there were.
+    ///
+    /// Returns whether there is a rule of this name, and whether there was anything at all.
+    pub fn ratio(&self, rule: &str, ok: u64, failed: u64) -> bool {
+        let samples = ok.saturating_add(failed);
+        samples > 0 && self.feed(rule, Sample { value: count(failed) / count(samples), samples, bad: failed })
+    }
+
+    /// Reports how long something took: a query, a call. From [5 seconds](AlertsBuilder::slow_response) on it is counted in the
+    /// group of its name, and notified of as [`error`](Self::error) is: the first, the tenth, the hundredth ….
+    pub fn response(&self, name: &str, duration: Duration) {
+        if duration >= self.0.slow_response {
+            let message = format!("took {} s or longer", self.0.slow_response.as_secs_f64());
+            self.error(&Failure { kind: SLOW, route: name, message: &message, fingerprint: None });
+        }
+    }
+
+    fn feed(&self, rule: &str, sample: Sample) -> bool {
         let found = {
             let mut shared = lock(&self.0.state);
             let active = shared.rules.iter_mut().find(|active| active.rule.name() == rule);
-            active.map(|active| active.by_hand = Some(value)).is_some()
+            active.map(|active| active.by_hand = Some(sample)).is_some()
         };
         if found {
             self.evaluate();
@@ -331,39 +205,61 @@ impl Alerts {
         let message = self.0.scrubber.text(failure.message);
         let failure = Failure { message: &message, ..*failure };
         let normalized = normalize(&message);
-        let notification = {
+        let (awaits, ends) = (self.awaits_predecessor(), self.is_ending());
+        let (id, pattern) = {
             let mut shared = lock(&self.0.state);
-            if shared.is_stopped {
+            if shared.is_stopped || ends {
                 return;
             }
             let Some((id, pattern)) = shared.groups.record_normalized(wall, &failure, normalized) else { return };
-            shared.groups.get(id).map(|group| {
-                let (rule, summary) = described(pattern);
-                let mut notification = Notification::new(
-                    Status::Firing,
-                    rule,
-                    Severity::Medium,
-                    Unit::Count,
-                    count(group.count.saturating_sub(1)),
-                );
-                notification.summary = summary;
-                notification.value = Some(count(group.count));
-                (notification.since, notification.at) = (group.first_seen, wall);
-                notification.evidence = Evidence {
-                    error: Some(ErrorGroup::new(group.kind.clone(), group.message.clone(), group.count)),
-                    routes: vec![(group.route.clone(), 1.0)],
-                    ..Evidence::default()
-                };
-                notification
-            })
-        };
-        if let Some(mut notification) = notification {
-            self.sign(&mut notification);
-            log(&notification);
-            for channel in &self.0.channels {
-                channel.offer_once(mono, &notification);
+            if awaits {
+                // What is relative to the past is not known yet.
+                if pattern == Pattern::New {
+                    shared.held.push((id, pattern));
+                }
+                return;
             }
+            (id, pattern)
+        };
+        self.notify_of_group(mono, wall, id, pattern);
+    }
+
+    fn notify_of_group(&self, mono: Duration, wall: Duration, id: u64, pattern: Pattern) {
+        let notification = {
+            let shared = lock(&self.0.state);
+            let Some(group) = shared.groups.get(id) else { return };
+            let (rule, summary) = described(pattern, group.kind == SLOW);
+            let threshold = count(group.count.saturating_sub(1));
+            let mut notification = Notification::new(Status::Firing, rule, Severity::Medium, Unit::Count, threshold);
+            notification.summary = summary;
+            notification.value = Some(count(group.count));
+            (notification.since, notification.at) = (group.first_seen, wall);
+            let deploy = shared.deploy.as_ref().filter(|deploy| deploy.version == group.first_version);
+            notification.evidence = Evidence {
+                error: Some(ErrorGroup::new(group.kind.clone(), group.message.clone(), group.count)),
+                routes: vec![(group.route.clone(), 1.0)],
+                deploy: deploy.and_then(|deploy| deploy.before(group.first_seen)),
+                ..Evidence::default()
+            };
+            notification
+        };
+        let mut notification = notification;
+        self.sign(&mut notification);
+        log(&notification);
+        for channel in &self.0.channels {
+            channel.offer_once(mono, &notification);
         }
+        self.remember(notification);
+    }
+
+    fn is_ending(&self) -> bool {
+        self.0.stop_when.as_ref().is_some_and(|is_ending| is_ending())
+    }
+
+    /// Remembers a failed exchange, as evidence.
+    pub(crate) fn saw(&self, failed: Failed, user: Option<&str>) {
+        let (_, wall) = self.now();
+        lock(&self.0.seen).add(wall, failed, user);
     }
 
     /// The error groups, the one with the most failures first.
@@ -451,7 +347,7 @@ impl Alerts {
         steeple_core::Identity::of(&*self.0)
     }
 
-    fn now(&self) -> (Duration, Duration) {
+    pub(crate) fn now(&self) -> (Duration, Duration) {
         let clock = self.0.history.clock();
         (clock.monotonic(), clock.unix())
     }
@@ -478,24 +374,46 @@ impl Alerts {
                 (notification.value, notification.peak, notification.since) = (value, Some(peak), since);
             }
         }
+        let is_over = matches!(transition, Transition::Resolved { .. });
+        // It reads the metrics, which runs collectors of the application: no lock is held.
+        let slowest = if is_over { None } else { evidence::slowest(rule, wall, &self.0.history) };
+        {
+            let shared = lock(&self.0.state);
+            if !is_over {
+                let seen = lock(&self.0.seen);
+                notification.evidence = evidence::of_rule(rule, wall, &seen, &shared.groups, &self.0.history);
+            }
+            notification.evidence.deploy = shared.deploy.as_ref().and_then(|deploy| deploy.before(notification.since));
+        }
+        if let Some(slowest) = slowest {
+            notification.evidence.requests.insert(0, slowest);
+        }
         self.sign(&mut notification);
         notification
     }
 
     /// Says which service it is about.
-    fn sign(&self, notification: &mut Notification) {
+    pub(crate) fn sign(&self, notification: &mut Notification) {
         let about = &self.0.about;
         notification.service.clone_from(&about.service);
         notification.environment.clone_from(&about.environment);
         notification.instance.clone_from(&about.instance);
-        notification.link.clone_from(&about.link);
+        notification.link = about.link.as_ref().map(|link| {
+            // A little of what was before.
+            let from = notification.since.saturating_sub(Duration::from_secs(900));
+            format!("{link}#from={}&to={}", from.as_secs(), notification.at.as_secs())
+        });
     }
 
-    fn notify(&self, mono: Duration, notification: Notification) {
+    pub(crate) fn notify(&self, mono: Duration, notification: Notification) {
         log(&notification);
         for channel in &self.0.channels {
             channel.offer(mono, &notification);
         }
+        self.remember(notification);
+    }
+
+    fn remember(&self, notification: Notification) {
         let mut shared = lock(&self.0.state);
         if shared.log.len() >= MAX_LOG {
             shared.log.pop_front();
@@ -515,10 +433,10 @@ fn log(notification: &Notification) {
 
 impl Active {
     fn sample(&mut self) -> Sample {
-        if let Some(value) = self.by_hand.take() {
-            return Sample::gauge(value);
+        if let Some(sample) = self.by_hand.take() {
+            return sample;
         }
-        let value = self.watched.value();
+        let Some(value) = self.watched.as_ref().map(Watched::value) else { return Sample::none() };
         match value.value {
             Some(read) => Sample { value: read, samples: value.samples, bad: value.bad },
             None => Sample::none(),
@@ -540,9 +458,13 @@ impl Active {
     }
 }
 
+/// The kind of the groups of [`Alerts::response`].
+const SLOW: &str = "slow_response";
+
 /// The name of a pattern, and what it means.
-fn described(pattern: Pattern) -> (&'static str, String) {
+fn described(pattern: Pattern, is_slow: bool) -> (&'static str, String) {
     match pattern {
+        _ if is_slow => ("slow_response", "Something took too long.".to_owned()),
         Pattern::New => ("new_error", "An error was seen for the first time.".to_owned()),
         Pattern::Reached(count) => ("frequent_error", format!("An error was seen {count} times.")),
         Pattern::Spike { failures } => {
@@ -558,7 +480,7 @@ fn count(of: u64) -> f64 {
     of as f64
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -181,6 +181,44 @@ pub enum ResolvedReason {
     NoData,
 }
 
+/// What of a [`State`] survives the process: all times are on the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Saved {
+    /// Whether channels were told that it fires, and not yet that it is over.
+    pub announced: bool,
+    /// When it began to fire, since the Unix epoch.
+    pub firing_since: Duration,
+    /// The worst value while it fired.
+    pub peak: f64,
+    /// Until when the rule does not notify.
+    pub quiet_until: Duration,
+    /// When it is time for the next reminder.
+    pub remind_at: Duration,
+    /// How many reminders there have been.
+    pub reminders: u32,
+}
+
+impl Saved {
+    /// Nothing is known.
+    pub const fn new() -> Self {
+        Self {
+            announced: false,
+            firing_since: Duration::ZERO,
+            peak: f64::NAN,
+            quiet_until: Duration::ZERO,
+            remind_at: Duration::ZERO,
+            reminders: 0,
+        }
+    }
+}
+
+impl Default for Saved {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// The state of one rule.
 ///
 /// Whatever the samples, these hold: no `Resolved` without a `Firing` before it, no second `Firing` without a `Resolved`
@@ -199,6 +237,8 @@ pub struct State {
     peak: f64,
     firing_since: Duration,
     fired_at: Duration,
+    /// How long it had fired in a process before this one.
+    fired_before: Duration,
     /// A `Firing` was handed out, and no `Resolved` yet.
     announced: bool,
     /// Monotonic: until then the rule does not notify.
@@ -220,6 +260,7 @@ impl Default for State {
             peak: f64::NAN,
             firing_since: Duration::ZERO,
             fired_at: Duration::ZERO,
+            fired_before: Duration::ZERO,
             announced: false,
             quiet_until: Duration::ZERO,
             suppressed: 0,
@@ -265,6 +306,42 @@ impl State {
     pub fn keep_quiet(&mut self, until: Duration) {
         self.quiet_until = self.quiet_until.max(until);
         self.remind_at = self.remind_at.max(until);
+    }
+
+    /// What of it is to survive the process.
+    pub const fn save(&self, mono: Duration, wall: Duration) -> Saved {
+        Saved {
+            announced: self.announced,
+            firing_since: self.firing_since,
+            peak: self.peak,
+            quiet_until: wall.saturating_add(self.quiet_until.saturating_sub(mono)),
+            remind_at: wall.saturating_add(self.remind_at.saturating_sub(mono)),
+            reminders: self.reminders,
+        }
+    }
+
+    /// Takes over what the process before knew: an alert that it announced is not announced again, and its end is. May come
+    /// after the first steps.
+    pub fn adopt(&mut self, policy: &Policy, mono: Duration, wall: Duration, saved: &Saved) {
+        self.quiet_until = self.quiet_until.max(mono.saturating_add(saved.quiet_until.saturating_sub(wall)));
+        if !saved.announced {
+            return;
+        }
+        if !self.is_alert() {
+            self.enter(Phase::Firing);
+            self.fired_at = mono;
+        }
+        self.firing_since = saved.firing_since.min(wall);
+        self.fired_before = wall.saturating_sub(self.firing_since).saturating_sub(mono.saturating_sub(self.fired_at));
+        self.peak = match (self.peak.is_nan(), saved.peak.is_nan()) {
+            (true, _) => saved.peak,
+            (false, true) => self.peak,
+            (false, false) => policy.worse(self.peak, saved.peak),
+        };
+        if !self.announced {
+            (self.announced, self.suppressed, self.reminders) = (true, 0, saved.reminders);
+            self.remind_at = mono.saturating_add(saved.remind_at.saturating_sub(wall));
+        }
     }
 
     /// One more reading. `mono` is the monotonic time since the process began, `wall` the time since the Unix epoch.
@@ -341,6 +418,7 @@ impl State {
         }
         self.enter(Phase::Firing);
         (self.firing_since, self.fired_at, self.peak) = (wall, mono, sample.value);
+        self.fired_before = Duration::ZERO;
         if mono < self.quiet_until {
             self.suppressed = self.suppressed.saturating_add(1);
         }
@@ -395,7 +473,7 @@ impl State {
             value,
             peak: self.peak,
             since: self.firing_since,
-            lasted: mono.saturating_sub(self.fired_at),
+            lasted: mono.saturating_sub(self.fired_at).saturating_add(self.fired_before),
             reason,
         })
     }
@@ -546,6 +624,45 @@ mod tests {
             reason: ResolvedReason::Cleared,
         };
         assert_eq!(last, Some(want));
+    }
+
+    #[test]
+    fn an_alert_that_the_process_before_announced_is_not_announced_again_and_its_end_is() {
+        let policy = Policy::new(Side::Above, 0.5);
+        let mut before = State::default();
+        let fired = before.step(&policy, minutes(100), minutes(1_000), &Sample::gauge(0.9));
+        assert!(matches!(fired, Some(Transition::Firing { .. })), "{fired:?}");
+        let saved = before.save(minutes(110), minutes(1_010));
+        // Adopted before the first reading, after one that was good, and after one that was bad and held back.
+        for readings in [&[][..], &[0.1], &[0.6]] {
+            let mut state = State::default();
+            state.keep_quiet(minutes(2));
+            for reading in readings {
+                assert_eq!(state.step(&policy, minutes(1), minutes(1_011), &Sample::gauge(*reading)), None);
+            }
+            state.adopt(&policy, minutes(2), minutes(1_012), &saved);
+            assert_eq!(state.step(&policy, minutes(3), minutes(1_013), &Sample::gauge(0.7)), None, "{readings:?}");
+            let over = state.step(&policy, minutes(4), minutes(1_014), &Sample::gauge(0.1));
+            let Some(Transition::Resolved { peak, since, lasted, .. }) = over else { panic!("{over:?}") };
+            assert_eq!((peak, since, lasted), (0.9, minutes(1_000), minutes(14)), "{readings:?}");
+        }
+    }
+
+    #[test]
+    fn a_cooldown_goes_on_after_a_restart() {
+        let policy = Policy { cooldown: minutes(15), ..Policy::new(Side::Above, 0.5) };
+        let mut before = State::default();
+        for (minute, value) in [(0, 0.9), (1, 0.1)] {
+            let at = minutes(minute);
+            assert!(before.step(&policy, at, at, &Sample::gauge(value)).is_some());
+        }
+        let mut state = State::default();
+        state.adopt(&policy, Duration::ZERO, minutes(6), &before.save(minutes(5), minutes(5)));
+        for (minute, fires) in [(1, false), (9, false), (10, true)] {
+            let at = minutes(minute);
+            let fired = state.step(&policy, at, at.saturating_add(minutes(6)), &Sample::gauge(0.9));
+            assert_eq!(fired.is_some(), fires, "{minute}");
+        }
     }
 
     proptest! {

@@ -2,19 +2,24 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod alerts;
+mod builder;
 pub mod channel;
 pub mod engine;
 mod error;
+mod evidence;
 pub mod message;
 pub mod normalize;
 mod observer;
 pub mod patterns;
+mod prometheus;
 mod rule;
 mod rules;
+mod saved;
 mod severity;
 
 pub use self::{
-    alerts::{Alerts, AlertsBuilder, RuleStatus, Silence},
+    alerts::{Alerts, RuleStatus, Silence},
+    builder::AlertsBuilder,
     channel::{Channel, ChannelContext, IntoChannel},
     error::BuildError,
     observer::AlertsObserver,

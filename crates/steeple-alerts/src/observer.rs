@@ -1,7 +1,7 @@
 use http::request;
-use steeple_core::{End, Exchange, Identity, Observer};
+use steeple_core::{End, Exchange, Identity, Observer, User};
 
-use crate::{Alerts, Failure};
+use crate::{Alerts, Failure, evidence::Failed};
 
 /// Feeds failed exchanges to the error groups. Costs nothing where an exchange ends well. Made by [`Alerts::observer`].
 #[derive(Clone, Debug)]
@@ -32,6 +32,13 @@ impl Observer for AlertsObserver {
         }
         let name = exchange.name();
         let route = name.to_string();
+        let failed = Failed {
+            route: route.clone(),
+            trace_id: exchange.trace().map(|trace| trace.trace_id().to_string()),
+            request_id: exchange.get_request_id().map(|id| id.as_str().to_owned()),
+        };
+        let user = exchange.user();
+        self.0.saw(failed, user.as_ref().and_then(User::id));
         let error = exchange.error();
         let class = end.error_class();
         let failed = |kind: &str| {

@@ -9,9 +9,10 @@ use std::{
     time::Duration,
 };
 
+use serde_json::{Value, json};
 use steeple_core::text::cut;
 
-use crate::normalize::normalize;
+use crate::{normalize::normalize, saved};
 
 /// How many groups are kept.
 pub const MAX_GROUPS: usize = 256;
@@ -176,6 +177,36 @@ impl Groups {
         all
     }
 
+    /// The group with the most failures in the last 5 minutes, and how many these were; of one route or of all.
+    pub(crate) fn busiest(&self, wall: Duration, route: Option<&str>) -> Option<(&Group, u64)> {
+        let now = minute_of(wall);
+        let groups = self.known.values().filter(|group| route.is_none_or(|route| group.route == route));
+        let recent = groups.map(|group| (group, group.failures_since(now.saturating_sub(4))));
+        recent.filter(|(_, count)| *count > 0).max_by(|(a, x), (b, y)| x.cmp(y).then_with(|| b.message.cmp(&a.message)))
+    }
+
+    /// Takes over a group that the process before knew: the counts add up. Returns the power of ten that they reach together
+    /// and neither of them alone.
+    pub(crate) fn adopt(&mut self, id: u64, group: Group) -> Option<Pattern> {
+        if let Some(known) = self.known.get_mut(&id) {
+            let most = known.count.max(group.count);
+            known.merge(group);
+            let reached = 10_u64.checked_pow(known.count.ilog10()).filter(|power| *power >= 10 && *power > most);
+            return reached.map(Pattern::Reached);
+        }
+        if self.known.len() < MAX_GROUPS {
+            self.known.insert(id, group);
+        } else {
+            self.other = self.other.saturating_add(group.count);
+        }
+        None
+    }
+
+    /// Adds failures that belong to no group that is kept.
+    pub(crate) const fn add_other(&mut self, failures: u64) {
+        self.other = self.other.saturating_add(failures);
+    }
+
     /// Failures that belong to no group that is kept.
     pub fn other(&self) -> u64 {
         self.other
@@ -236,6 +267,35 @@ impl Group {
         None
     }
 
+    fn merge(&mut self, older: Self) {
+        let last = self.minute.max(older.minute);
+        let mut minutes = [0; MINUTES];
+        for group in [&*self, &older] {
+            for ago in 0..MINUTES as u64 {
+                let Some(minute) = last.checked_sub(ago).filter(|minute| *minute <= group.minute) else { continue };
+                let is_kept = group.minute.saturating_sub(minute) < MINUTES as u64;
+                let count = group.minutes.get(slot(minute)).copied().filter(|_| is_kept).unwrap_or_default();
+                if let Some(sum) = minutes.get_mut(slot(minute)) {
+                    *sum = count.saturating_add(*sum);
+                }
+            }
+        }
+        if older.first_seen <= self.first_seen {
+            (self.first_seen, self.first_version) = (older.first_seen, older.first_version);
+        }
+        self.count = self.count.saturating_add(older.count);
+        self.last_seen = self.last_seen.max(older.last_seen);
+        self.reported = self.reported.max(older.reported);
+        (self.minutes, self.minute) = (minutes, last);
+    }
+
+    /// Failures from this minute on, of the last hour.
+    fn failures_since(&self, since: u64) -> u64 {
+        let last = self.minute;
+        let minutes = (since..=last).rev().take(MINUTES);
+        minutes.filter_map(|minute| self.minutes.get(slot(minute))).map(|count| u64::from(*count)).sum()
+    }
+
     /// Failures of the minutes this many ago.
     fn failures(&self, ago: std::ops::Range<usize>) -> u64 {
         ago.filter_map(|ago| {
@@ -256,6 +316,47 @@ impl Group {
         if let Some(slot) = self.minutes.get_mut(slot(self.minute)) {
             *slot = slot.saturating_add(1);
         }
+    }
+}
+
+impl Group {
+    pub(crate) fn save(&self, id: u64) -> Value {
+        json!({
+            "id": id,
+            "kind": self.kind,
+            "route": self.route,
+            "message": self.message,
+            "count": self.count,
+            "first_seen": saved::millis(self.first_seen),
+            "last_seen": saved::millis(self.last_seen),
+            "first_version": self.first_version,
+            "minutes": self.minutes.to_vec(),
+            "minute": self.minute,
+            "reported": self.reported,
+        })
+    }
+
+    /// `None`: this is not a group as it is saved.
+    pub(crate) fn load(saved: &Value) -> Option<(u64, Self)> {
+        let text = |key: &str, most| Some(cut(saved.get(key)?.as_str()?, most).to_owned());
+        let number = |key: &str| saved.get(key)?.as_u64();
+        let mut minutes = [0; MINUTES];
+        for (minute, count) in minutes.iter_mut().zip(saved.get("minutes")?.as_array()?) {
+            *minute = u32::try_from(count.as_u64()?).ok()?;
+        }
+        let group = Self {
+            kind: text("kind", 128)?,
+            route: text("route", 128)?,
+            message: text("message", 1_024)?,
+            count: number("count")?,
+            first_seen: Duration::from_millis(number("first_seen")?),
+            last_seen: Duration::from_millis(number("last_seen")?),
+            first_version: text("first_version", 128)?,
+            minutes,
+            minute: number("minute")?,
+            reported: number("reported")?,
+        };
+        Some((number("id")?, group))
     }
 }
 
@@ -359,6 +460,32 @@ mod tests {
         }
         let spikes: Vec<_> = told.iter().filter(|told| matches!(told, Pattern::Spike { .. })).collect();
         assert_eq!(spikes.len(), 1, "{told:?}");
+    }
+
+    #[test]
+    fn a_group_that_is_saved_and_adopted_is_counted_on() {
+        let mut before = Groups::new("1");
+        for second in 0..7 {
+            let _told = before.record(START.saturating_add(Duration::from_secs(second * 60)), &failure("broken pipe"));
+        }
+        let saved: Vec<_> = before.all().into_iter().map(|(id, group)| group.save(id)).collect();
+        let mut after = Groups::new("2");
+        let later = START.saturating_add(Duration::from_secs(7 * 60));
+        let _held_back = after.record(later, &failure("broken pipe"));
+        for saved in &saved {
+            let (id, group) = Group::load(saved).unwrap();
+            assert_eq!(after.adopt(id, group), None);
+        }
+        let [(_, group)] = after.all()[..] else { panic!("{after:?}") };
+        assert_eq!((group.count, group.first_seen, &*group.first_version), (8, START, "1"));
+        assert_eq!((group.failures(0..5), group.failures(0..MINUTES)), (5, 8));
+        assert_eq!(after.busiest(later, None).map(|(_, recent)| recent), Some(5));
+        // The tenth failure is the third here.
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            told.extend(after.record(later, &failure("broken pipe")).map(|(_, pattern)| pattern));
+        }
+        assert_eq!(told, [Pattern::Reached(10)]);
     }
 
     #[test]

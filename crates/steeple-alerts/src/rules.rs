@@ -81,6 +81,11 @@ impl Rules {
         self
     }
 
+    pub(crate) fn filter(mut self, keep: impl FnMut(&Rule) -> bool) -> Self {
+        self.0.retain(keep);
+        self
+    }
+
     /// Changes each rule: `rules.map(|rule| rule.cooldown(Duration::ZERO))`.
     pub fn map(self, change: impl FnMut(Rule) -> Rule) -> Self {
         Self(self.0.into_iter().map(change).collect())

@@ -291,6 +291,7 @@ impl MetricsBuilder {
             pools: OnceLock::new(),
             warned: Mutex::default(),
             history: OnceLock::new(),
+            today: OnceLock::new(),
             client: OnceLock::new(),
             #[cfg(feature = "push")]
             pushes: OnceLock::new(),

@@ -43,6 +43,7 @@ pub(crate) struct Inner {
     /// Names that were warned of because they are in two places.
     pub(crate) warned: Mutex<HashSet<String>>,
     pub(crate) history: OnceLock<crate::indicator::History>,
+    pub(crate) today: OnceLock<crate::indicator::Today>,
     pub(crate) client: OnceLock<crate::client::ClientCalls>,
     #[cfg(feature = "push")]
     pub(crate) pushes: OnceLock<Arc<crate::family::Family>>,

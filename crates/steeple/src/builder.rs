@@ -17,6 +17,7 @@ use crate::{
     own_metrics,
     shutdown::{Shutdown, Tasks},
     sink::Sinks,
+    state,
     steeple::Inner,
     summary::Summary,
 };
@@ -57,6 +58,7 @@ pub struct SteepleBuilder {
     connections: Connections,
     checks: Checks,
     panic_hook: PanicHook,
+    state_directory: Option<PathBuf>,
     pub(crate) integrations: Settings,
 }
 
@@ -80,6 +82,7 @@ impl Default for SteepleBuilder {
             connections: Connections::default(),
             checks: Checks::default(),
             panic_hook: PanicHook::default(),
+            state_directory: None,
             integrations: Settings::default(),
         }
     }
@@ -95,6 +98,7 @@ impl SteepleBuilder {
             proxies: env::trusted_proxies(env)?,
             known_methods: env::known_methods(env)?,
             ending: Ending::from_env(env)?,
+            state_directory: env.text(state::DIRECTORY)?.map(PathBuf::from),
             integrations: Settings::from_env(env)?,
             ..Self::default()
         })
@@ -170,6 +174,14 @@ impl SteepleBuilder {
     /// When the files in the directory are closed, and how many stay. Default: daily, 14 of each.
     pub fn log_rotation(mut self, rotation: Rotation) -> Self {
         self.log_setup.rotation = rotation;
+        self
+    }
+
+    /// Keeps in this directory what is to survive a deploy: the metrics of the last day, the day's totals, which alerts were
+    /// announced, silences and error groups. One file per instance, at most 4 MiB, written every minute and at the end; made
+    /// with mode 0700. Instances of one service in one environment may share it. Default: `STEEPLE_STATE_DIR`, else none.
+    pub fn state_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.state_directory = Some(directory.into());
         self
     }
 
@@ -332,7 +344,11 @@ impl SteepleBuilder {
         let id_scrubber = self.scrubber.clone();
         // An id is on every line and goes back to the client: one that holds a secret is not taken.
         let request_ids = self.request_ids.or_accept(move |id| id_scrubber.text(id).is_clean());
+        let state_directory = self.state_directory.as_ref().map(|directory| directory.display().to_string());
+        let state = self.state_directory.map(|directory| state::open(directory, &service, &metrics)).transpose()?;
+        let shutdown = Shutdown::default();
         let mut setup = Setup::new(&service, &self.scrubber, &metrics);
+        (setup.state, setup.shutdown) = (state.clone(), shutdown.clone());
         let (running, integrations) = self.integrations.start(&mut setup)?;
         let Setup { mut own, sinks, counted, mut warnings, lines_as_events, started, .. } = setup;
         let set_up = self.log_setup.set_up(&service, &self.scrubber, &running, &metrics)?;
@@ -358,9 +374,13 @@ impl SteepleBuilder {
             None => steeple_core::record_panics(),
         }
         own_metrics::add(&mut own, handle, log.clone());
+        let state = state.map(|state| state::Kept::start(state, &mut own)).transpose()?;
         own.register(metrics.registry());
         own_metrics::count_sinks(metrics.registry(), counted);
         let summary = Summary::new(service, set_up.summary, trust, integrations, warnings);
+        if let Some(directory) = state_directory {
+            summary.listens("state", directory);
+        }
         Ok(Steeple::new(Inner {
             layer: SteepleLayer::new(running.observe(request_ids, naming, users, log, metrics)),
             running,
@@ -369,7 +389,8 @@ impl SteepleBuilder {
             sinks: Sinks(sinks),
             summary,
             checks: self.checks,
-            shutdown: Shutdown::default(),
+            shutdown,
+            state,
             ending,
             connections: self.connections,
             tasks: Tasks::default(),

@@ -25,6 +25,7 @@ mod shutdown;
 #[expect(clippy::allow_attributes, reason = "which parts are used depends on the features")]
 #[allow(dead_code, reason = "without integrations nothing is sent")]
 mod sink;
+mod state;
 mod steeple;
 mod summary;
 

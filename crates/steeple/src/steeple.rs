@@ -20,6 +20,7 @@ use crate::{
     options::{Connections, Ending},
     shutdown::{Shutdown, Tasks},
     sink::Sinks,
+    state::Kept,
     summary::Summary,
 };
 
@@ -34,6 +35,8 @@ pub struct Steeple(Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
+    /// What survives a deploy: the first field, so that it is saved before what is saved in it goes.
+    pub(crate) state: Option<Kept>,
     pub(crate) layer: SteepleLayer,
     pub(crate) running: Running,
     /// Handles of integrations by type, and what they add for others, such as routes.
@@ -123,7 +126,7 @@ impl Steeple {
     ///
     /// Blocks the thread, also one of a runtime.
     pub fn flush(&self) -> FlushReport {
-        let report = self.end(self.0.ending.flush, steeple_export::flush_all);
+        let report = self.end(self.0.ending.flush, false);
         report.show();
         report
     }
@@ -137,16 +140,22 @@ impl Steeple {
     }
 
     pub(crate) fn close_within(&self, timeout: Duration) -> FlushReport {
-        self.end(timeout, steeple_export::shutdown_all)
+        self.end(timeout, true)
     }
 
-    fn end(&self, timeout: Duration, all: EndAll) -> FlushReport {
+    fn end(&self, timeout: Duration, close: bool) -> FlushReport {
+        let all: EndAll = if close { steeple_export::shutdown_all } else { steeple_export::flush_all };
         // What goes wrong before is still written: the log has a share of the time that is its alone.
         let of_log = timeout.div_f64(5.0).min(Duration::from_secs(1));
         let now = clock::now();
         let deadline = now.checked_add(timeout).unwrap_or(now);
         let sent_until = deadline.checked_sub(of_log).unwrap_or(now);
         let mut sinks = all(&self.0.sinks.0, sent_until);
+        if let Some(state) = &self.0.state {
+            // Whatever the sinks have done is in it.
+            let saved = if close { state.close_until(deadline) } else { state.save_until(deadline) };
+            sinks.push(SinkReport::new("state".into(), 0, 0, u64::from(!saved)));
+        }
         sinks.retain(|report| !report.is_complete());
         for SinkReport { sink, dropped, left, .. } in &sinks {
             // At the end of a process nothing reads its metrics any more.

@@ -42,6 +42,7 @@ fn what_the_facade_counts_of_its_own_work_is_documented_as_it_is_printed() {
     let directory = tempfile::tempdir().unwrap();
     let steeple = Steeple::builder()
         .log_directory(directory.path())
+        .state_directory(directory.path().join("state"))
         .sentry(|sentry| sentry.dsn("http://public@127.0.0.1:9/1"))
         .traces(|traces| traces.otlp(Otlp::new()))
         .build()

@@ -116,6 +116,30 @@ impl Channel {
         }
     }
 
+    /// Which alerts it was told of that are not over, and when it was sent something in the last hour.
+    pub(crate) fn save(&self, mono: Duration, wall: Duration) -> (Vec<String>, Vec<Duration>) {
+        let told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = told.recent.iter().map(|at| wall.saturating_sub(mono.saturating_sub(*at)));
+        (told.firing.iter().cloned().collect(), recent.collect())
+    }
+
+    /// Takes over what the process before has sent to it.
+    pub(crate) fn adopt(
+        &self,
+        mono: Duration,
+        wall: Duration,
+        firing: impl IntoIterator<Item = String>,
+        recent: impl IntoIterator<Item = Duration>,
+    ) {
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.firing.extend(firing);
+        // What was sent before this process began counts as sent at its beginning.
+        let recent = recent.into_iter().map(|at| mono.saturating_sub(wall.saturating_sub(at)));
+        let mut recent: Vec<_> = recent.take(MAX_PER_HOUR).chain(told.recent.iter().copied()).collect();
+        recent.sort_unstable();
+        told.recent = recent.into();
+    }
+
     /// Notifications that the limit of an hour kept back.
     pub fn capped(&self) -> u64 {
         self.0.told.lock().unwrap_or_else(PoisonError::into_inner).capped

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a test that cannot go on fails")]
 
+mod deploys;
+mod prometheus;
+mod support;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,

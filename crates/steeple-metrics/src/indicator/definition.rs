@@ -316,6 +316,39 @@ impl Indicator {
         }
     }
 
+    /// Whether its value is made of requests.
+    pub const fn is_of_requests(&self) -> bool {
+        matches!(&self.0, Kind::Requests(..))
+    }
+
+    /// Whether its value is a part of the requests that failed: the error ratio, and how many ended in one way.
+    pub const fn is_of_failures(&self) -> bool {
+        matches!(&self.0, Kind::Requests(OfRequests::ErrorRatio | OfRequests::AbortedRatio(_), _))
+    }
+
+    /// Whether its value is about one instance and not about the whole service: the processors, memory, disk and database
+    /// connections of a process, and its requests in flight.
+    pub const fn is_of_instance(&self) -> bool {
+        matches!(
+            &self.0,
+            Kind::Level(
+                Level::InFlight
+                    | Level::Cpu
+                    | Level::CpuThrottled
+                    | Level::Memory
+                    | Level::Disk
+                    | Level::Connections
+                    | Level::Dropped
+            )
+        )
+    }
+
+    /// Whether its value is how much a counter grew. A server extrapolates that to the ends of the window, so that it is
+    /// not whole where the counter's steps are.
+    pub const fn is_increase(&self) -> bool {
+        matches!(&self.0, Kind::CounterIncrease(_))
+    }
+
     /// Checks that it can have a value at all.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod latency;
 pub(crate) mod promql;
 mod reading;
 mod resources;
+mod today;
 
 pub use self::{
     definition::{Indicator, Measure, Selector, Unit, Window},
@@ -24,6 +25,7 @@ pub use self::{
     promql::Promql,
     reading::{Aborted, CacheReading, Classes, Counts, Exemplar, Reading, RouteReading, Totals},
     resources::{Cpu, Disk, Memory, ResourceOptions, Resources},
+    today::{DayTotal, Today},
 };
 pub(crate) use self::{
     latency::{Grid, Sum},

@@ -70,6 +70,26 @@ impl Promql {
         self
     }
 
+    /// The labels that are kept apart.
+    pub fn labels(&self) -> &[String] {
+        &self.by
+    }
+
+    /// The matchers, as they were [set](Self::matchers).
+    pub fn matcher_text(&self) -> &str {
+        &self.matchers
+    }
+
+    /// A family with the [matchers](Self::matchers): `up{job="shop"}`. `name` is as it is printed, with its prefix.
+    pub fn select(&self, name: &str) -> String {
+        if self.matchers.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", self.matchers) }
+    }
+
+    /// The prefix.
+    pub fn name_prefix(&self) -> &str {
+        &self.prefix
+    }
+
     fn is_otel(&self) -> bool {
         self.names == Names::OpenTelemetry
     }

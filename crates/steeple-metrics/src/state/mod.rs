@@ -32,7 +32,10 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -143,6 +146,10 @@ struct Shared {
     slot: Slot,
     version: String,
     adopt_until: Instant,
+    /// Another instance held a state when this one was opened.
+    has_others: bool,
+    /// Every section has loaded what was adopted later.
+    is_loaded: AtomicBool,
     inner: Mutex<Inner>,
     dropped: AtomicU64,
     /// Held while a file is written.
@@ -188,8 +195,11 @@ impl State {
             Some(orphan) => (orphan.slot, Some(adopted(orphan.contents))),
             None => (directory.free().map_err(failed)?.ok_or(StateError(ErrorKind::Full))?, None),
         };
+        let has_others = adopted.is_none() && directory.has_others(&slot);
         let now = clock::now();
         let state = Self(Arc::new(Shared {
+            has_others,
+            is_loaded: AtomicBool::new(false),
             directory,
             slot,
             version,
@@ -229,6 +239,15 @@ impl State {
     /// The instance whose state was adopted. `None`: there was none, or it still runs.
     pub fn adopted(&self) -> Option<Adopted> {
         lock(&self.0.inner).adopted.as_ref().map(|(adopted, _)| adopted.clone())
+    }
+
+    /// Whether a predecessor still runs whose state may be adopted yet: what this instance knows of the past is not complete.
+    /// For two minutes at most, and only where the thread that adopts runs: see [`spawn`](Self::spawn).
+    pub fn awaits_predecessor(&self) -> bool {
+        let shared = &self.0;
+        shared.has_others
+            && !shared.is_loaded.load(Acquire)
+            && (self.adopted().is_some() || clock::now() < shared.adopt_until)
     }
 
     /// Sections that were not written to a file, because there was no room or their function panicked.
@@ -281,6 +300,7 @@ impl State {
         for section in sections {
             section.load(&found, &contents);
         }
+        self.0.is_loaded.store(true, Release);
         // It is removed only when all that was in it is in ours.
         if self.save().is_ok()
             && let Err(error) = orphan.slot.clear()

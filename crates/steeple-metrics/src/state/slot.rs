@@ -90,12 +90,7 @@ impl Directory {
             if but.is_some_and(|own| own.base == base) {
                 return None;
             }
-            let mut start = Vec::new();
-            let most = u64::try_from(Header::MAX_BYTES).unwrap_or(u64::MAX);
-            File::open(with(&base, "state")).ok()?.take(most).read_to_end(&mut start).ok()?;
-            let header = Header::decode(&start)?;
-            let is_ours = header.service == self.service && header.environment == self.environment;
-            is_ours.then_some((header.saved, slot))
+            Some((self.header(&base)?.saved, slot))
         };
         let mut found: Vec<_> = (1..=SLOTS).filter_map(saved).collect();
         found.sort_unstable_by(|a, b| b.cmp(a));
@@ -107,6 +102,20 @@ impl Directory {
             }
         }
         Ok(None)
+    }
+
+    /// Whether another slot has a state of this service, whose instance may still run.
+    pub(super) fn has_others(&self, own: &Slot) -> bool {
+        (1..=SLOTS).map(|slot| self.base(slot)).any(|base| own.base != base && self.header(&base).is_some())
+    }
+
+    /// The header of a state of this service.
+    fn header(&self, base: &Path) -> Option<Header> {
+        let mut start = Vec::new();
+        let most = u64::try_from(Header::MAX_BYTES).unwrap_or(u64::MAX);
+        File::open(with(base, "state")).ok()?.take(most).read_to_end(&mut start).ok()?;
+        let header = Header::decode(&start)?;
+        (header.service == self.service && header.environment == self.environment).then_some(header)
     }
 
     /// A slot without a file. `None`: there are as many instances as there are slots.

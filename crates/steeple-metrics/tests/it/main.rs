@@ -28,3 +28,4 @@ mod push;
 mod rules;
 mod state;
 mod support;
+mod today;

@@ -93,13 +93,18 @@ impl Integration for AlertsBuilder {
         if let Some(environment) = &setup.service.environment {
             options = options.environment(environment.clone());
         }
+        let shutdown = setup.shutdown.clone();
+        // A service that ends is not an incident.
+        options = options.stop_when(move || shutdown.has_begun());
         let alerts = options.build(setup.metrics).map_err(|error| ConfigError::part("alerts", &error))?;
+        if let Some(state) = &setup.state {
+            alerts.keep_in(state);
+        }
         let mut names = vec!["the log".to_owned()];
         for sink in alerts.sinks() {
             names.push(sink.name().to_owned());
             setup.counted.push(Arc::clone(&sink));
             let stopped = alerts.clone();
-            // A service that ends is not an incident.
             setup.sinks.push(Arc::new(StopsFirst::new(sink, move || stopped.stop())));
         }
         let capped = alerts.clone();

@@ -24,7 +24,7 @@ use http::Extensions;
 use steeple_core::{Observer, RequestIds, call::CallObserver};
 use steeple_export::Sink;
 use steeple_log::Log;
-use steeple_metrics::Metrics;
+use steeple_metrics::{Metrics, state::State};
 use steeple_scrub::Scrubber;
 use steeple_transaction::Naming;
 use steeple_user::Users;
@@ -36,6 +36,7 @@ use crate::{
     ConfigError,
     env::{self, Lookup, Service},
     own_metrics::OwnMetrics,
+    shutdown::Shutdown,
     summary::Integrations,
 };
 
@@ -130,6 +131,10 @@ pub(crate) struct Setup<'a> {
     pub(crate) warnings: Vec<String>,
     /// Whether exchanges' lines have to be `tracing` events as well.
     pub(crate) lines_as_events: bool,
+    /// What survives a deploy.
+    pub(crate) state: Option<State>,
+    /// Has begun once the service ends.
+    pub(crate) shutdown: Shutdown,
     /// The handles of integrations that have started before, by type.
     pub(crate) started: Extensions,
     /// How the integration that starts reaches receivers, where its options do not set it.
@@ -147,6 +152,8 @@ impl<'a> Setup<'a> {
             counted: Vec::new(),
             warnings: Vec::new(),
             lines_as_events: false,
+            state: None,
+            shutdown: Shutdown::default(),
             started: Extensions::new(),
             http: Http::default(),
         }

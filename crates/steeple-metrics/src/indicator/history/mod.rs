@@ -270,6 +270,11 @@ impl History {
         lock(&self.0.state).routes()
     }
 
+    /// The metrics that it is of. `None`: they are gone.
+    pub fn metrics(&self) -> Option<Metrics> {
+        self.0.metrics.upgrade().map(Metrics)
+    }
+
     /// The clock.
     pub fn clock(&self) -> &Clock {
         &self.0.clock
