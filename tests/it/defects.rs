@@ -298,7 +298,7 @@ async fn d06_a_grpc_status_in_the_trailers_is_the_calls_status() {
     let handled = |code| page.sum("grpc_server_handled_total", &[("grpc_method", "Count"), ("grpc_code", code)]);
     assert_eq!((handled("Internal"), handled("Canceled"), handled("OK")), (1.0, 4.0, 0.0), "{}", page.text());
     assert_eq!(page.sum("http_requests_in_flight", &[]), 0.0, "and no cancelled call stays in flight");
-    let failed = stack.access_lines().into_iter().find(|line| line["rpc.status_code"] == "INTERNAL").unwrap();
+    let failed = stack.access_lines().into_iter().find(|line| line["rpc.response.status_code"] == "INTERNAL").unwrap();
     assert_eq!((&failed["level"], &failed["outcome"]), (&"error".into(), &"completed".into()));
 }
 

@@ -43,6 +43,24 @@ pub fn resident_bytes() -> Option<u64> {
     status_bytes("VmRSS:")
 }
 
+/// The same once it is at rest: what runs in the background at the start, such as reading debug information, has ended.
+pub fn settled_bytes() -> Option<u64> {
+    /// At rest is what does not grow by this much in this many looks.
+    const NOISE: u64 = 256 * 1024;
+    const LOOKS: u32 = 10;
+    let (mut bytes, mut calm) = (resident_bytes()?, 0);
+    for _ in 0..400 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let now = resident_bytes()?;
+        calm = if now > bytes + NOISE { 0 } else { calm + 1 };
+        bytes = bytes.max(now);
+        if calm == LOOKS {
+            break;
+        }
+    }
+    Some(bytes)
+}
+
 /// A figure of `/proc/self/status`, in bytes, by its name and colon. `None` where there is no `/proc`.
 pub fn status_bytes(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -141,6 +141,12 @@ impl LogBuilder {
         self
     }
 
+    /// `cloud.region` on every line: `eu-central-1`. Default: none.
+    pub fn region(mut self, name: impl Into<String>) -> Self {
+        self.service.region = Some(name.into());
+        self
+    }
+
     /// Which lines are written: a level (`error`, `warn`, `info`, `debug`, `trace`, `off`), or a list of a level and
     /// exceptions by target (`info,hyper=warn,steeple::access=off`). Default: `info`.
     ///

@@ -78,7 +78,7 @@ pub(crate) fn access(access: &Access<'_>) {
                 "url.query" = shown(access.query.as_ref()).as_deref(),
                 "http.response.status_code" = access.end.status.map(|status| status.as_u16()),
                 "rpc.method" = shown(access.rpc_method.as_ref()).as_deref(),
-                "rpc.status_code" = access.end.grpc_status.map(GrpcStatus::as_str),
+                "rpc.response.status_code" = access.end.grpc_status.map(GrpcStatus::as_str),
                 outcome = access.end.outcome.as_str(),
                 duration_ms = millis(access.end.duration),
                 response_head_ms = access.end.head_after.map(millis),

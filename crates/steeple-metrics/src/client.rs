@@ -291,7 +291,7 @@ impl CallObserver for ClientCalls {
             let status = grpc_status(end);
             let handled = Handled { status, duration: end.duration, trace, failed };
             #[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "only the SDK is told"))]
-            let counted_as = calls.grpc.answered(method, &handled);
+            let counted_as = calls.grpc.answered(method, end.response_messages, &handled);
             #[cfg(feature = "otel")]
             if let Some(otel) = &calls.core.otel {
                 otel.rpc_call(counted_as, status, end);

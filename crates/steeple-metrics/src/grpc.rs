@@ -90,7 +90,7 @@ struct Rpc {
     /// Whether the service is known to have this method: somebody declared it, or it has answered with a message.
     proven: AtomicBool,
     labels: Labels,
-    /// Calls that have begun, then those that did not complete, by [`ABORTS`].
+    /// Calls that have begun, those that did not complete, by [`ABORTS`], and messages, [received](RECEIVED) and [sent](SENT).
     started: Cells,
     codes: [OnceLock<Box<Code>>; CODES],
 }
@@ -108,6 +108,9 @@ const HANDLED: usize = 0;
 
 /// The cell after that of the calls that have begun.
 const FIRST_ABORT: usize = 1;
+
+const RECEIVED: usize = FIRST_ABORT + ABORTS.len();
+const SENT: usize = RECEIVED + 1;
 
 impl Grpc {
     pub(crate) fn new(
@@ -152,8 +155,9 @@ impl Grpc {
     }
 
     /// Counts a call that we made. Returns the method that it was counted under.
-    pub(crate) fn answered(&self, method: &str, handled: &Handled<'_>) -> &str {
+    pub(crate) fn answered(&self, method: &str, received: u64, handled: &Handled<'_>) -> &str {
         let rpc = self.rpc(method, true);
+        rpc.started.add(RECEIVED, received);
         self.handled(rpc, handled);
         &rpc.name
     }
@@ -180,6 +184,10 @@ impl Grpc {
         if let Some(abort) = ABORTS.iter().position(|abort| *abort == end.outcome) {
             rpc.started.add(abort.saturating_add(FIRST_ABORT), 1);
         }
+        if let Some(received) = end.request_messages {
+            rpc.started.add(RECEIVED, received);
+        }
+        rpc.started.add(SENT, end.response_messages);
         self.handled(rpc, &Handled { status, duration: end.duration, trace, failed: end.is_server_error() });
         &rpc.name
     }
@@ -276,14 +284,7 @@ impl Rpc {
     fn new(name: Name, kind: GrpcType, proven: bool) -> Self {
         let labels = Labels::new(go_pairs(&name, kind));
         let codes = [const { OnceLock::new() }; CODES];
-        Self {
-            name,
-            kind,
-            proven: AtomicBool::new(proven),
-            labels,
-            started: Cells::new(ABORTS.len().saturating_add(FIRST_ABORT)),
-            codes,
-        }
+        Self { name, kind, proven: AtomicBool::new(proven), labels, started: Cells::new(SENT + 1), codes }
     }
 
     fn durations(&self, sum: &mut Sum<'_>) {
@@ -378,6 +379,18 @@ fn classic_families(side: Side) -> [Meta; 3] {
     ]
 }
 
+/// Messages that came in and, of a server, that went out: what a client sends is not looked into.
+fn message_families(side: Side) -> (Meta, Option<Meta>) {
+    let family = |name, help| Meta::new(Kind::Counter, name, help, &BY_METHOD);
+    match side {
+        Side::Server => (
+            family("grpc_server_msg_received_total", "Messages of requests that were read."),
+            Some(family("grpc_server_msg_sent_total", "Messages of responses that were sent.")),
+        ),
+        Side::Client => (family("grpc_client_msg_received_total", "Messages of responses that were read."), None),
+    }
+}
+
 fn otel_families(side: Side) -> [Meta; 1] {
     let (name, help) = match side {
         Side::Server => ("rpc_server_call_duration_seconds", "Duration of RPC server calls."),
@@ -396,6 +409,9 @@ impl Source for Grpc {
         let mut families = Vec::new();
         if self.names.has_classic() {
             families.extend(classic_families(self.side));
+            let (received, sent) = message_families(self.side);
+            families.push(received);
+            families.extend(sent);
         }
         if self.names.has_otel() {
             families.extend(otel_families(self.side));
@@ -422,6 +438,20 @@ impl Source for Grpc {
                     scratch.add(&code.duration, &code.cells, &code.exemplars);
                 }
                 scratch.write(&rpc.labels, &self.layout, to);
+            }
+        }
+        if self.names.has_classic() {
+            let (received, sent) = message_families(self.side);
+            to.begin(&received);
+            // Zero may mean that nobody counts what the service reads.
+            for (rpc, messages) in self.all().map(|rpc| (rpc, rpc.started.sum(RECEIVED))).filter(|(_, sum)| *sum > 0) {
+                to.value(&rpc.labels, Number::Whole(messages));
+            }
+            if let Some(sent) = sent {
+                to.begin(&sent);
+                for rpc in self.all() {
+                    to.value(&rpc.labels, Number::Whole(rpc.started.sum(SENT)));
+                }
             }
         }
         if self.names.has_otel() {

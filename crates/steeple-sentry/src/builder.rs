@@ -73,6 +73,7 @@ pub struct SentryBuilder {
     headers: Vec<HeaderName>,
     expected: Expected,
     client_address: bool,
+    region: Option<String>,
     sessions: bool,
     session_interval: Duration,
     capacity: NonZeroUsize,
@@ -104,6 +105,7 @@ impl Default for SentryBuilder {
             headers: HEADERS.to_vec(),
             expected: Expected::default(),
             client_address: false,
+            region: None,
             sessions: true,
             session_interval: SESSIONS_EVERY,
             capacity: QUEUE,
@@ -300,6 +302,19 @@ impl SentryBuilder {
         self
     }
 
+    /// The region that the service runs in, as the tag `cloud.region` of every event and transaction: `eu-central-1`. Default: no
+    /// such tag.
+    pub fn region(mut self, name: impl Into<String>) -> Self {
+        self.region = Some(name.into());
+        self
+    }
+
+    /// The region, unless one was set already.
+    pub fn region_or(mut self, name: impl Into<String>) -> Self {
+        self.region.get_or_insert_with(|| name.into());
+        self
+    }
+
     /// No release health. Default: exchanges are counted per minute if there is a release.
     pub fn without_sessions(mut self) -> Self {
         self.sessions = false;
@@ -429,6 +444,7 @@ impl SentryBuilder {
             expected_grpc: self.expected.grpc,
             expected_errors: self.expected.errors,
             client_address: self.client_address,
+            region: self.region,
             sessions,
             counters: Arc::default(),
             has_gate,

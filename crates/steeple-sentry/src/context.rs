@@ -21,6 +21,8 @@ pub(crate) struct Context {
     pub(crate) expected_grpc: Vec<GrpcStatus>,
     pub(crate) expected_errors: Vec<Cow<'static, str>>,
     pub(crate) client_address: bool,
+    /// `cloud.region` on every event and transaction.
+    pub(crate) region: Option<String>,
     pub(crate) sampler: Option<Arc<Sampler>>,
     pub(crate) sessions: Option<Arc<Sessions>>,
     pub(crate) counters: Arc<Counters>,

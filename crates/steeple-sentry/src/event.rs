@@ -167,7 +167,7 @@ pub(crate) fn fill_end(event: &mut Event<'static>, end: &End) {
         event.tags.entry("http.response.status_code".to_owned()).or_insert_with(|| status.as_str().to_owned());
     }
     if let Some(status) = end.grpc_status {
-        event.tags.entry("rpc.grpc.status_code".to_owned()).or_insert_with(|| status.as_str().to_owned());
+        event.tags.entry("rpc.response.status_code".to_owned()).or_insert_with(|| status.as_str().to_owned());
     }
     event.tags.entry("outcome".to_owned()).or_insert_with(|| end.outcome.as_str().to_owned());
 }

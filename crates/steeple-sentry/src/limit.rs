@@ -1,7 +1,7 @@
 //! Cuts texts where they are captured, so that what waits is as bounded as what is sent.
 //!
-//! Sentry shows at most 8,192 characters of a message and 16 KiB of a value: an event that waits for its exchange, or in the
-//! queue, need not hold more. Twice that is kept, so that the scrubber, which comes later, sees a secret at the cut as a whole.
+//! Sentry shows at most 8,192 characters of a message: an event that waits for its exchange, or in the queue, need not hold
+//! much more. Twice that is kept, so that the scrubber, which comes later, sees a secret at the cut as a whole.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,7 +12,7 @@ use sentry_core::{
 use steeple_core::text;
 
 /// Most bytes of a message, of an error's text or of all texts of a structured value.
-const MAX_TEXT: usize = 32 * 1024;
+const MAX_TEXT: usize = 16 * 1024;
 
 /// Most bytes of a breadcrumb's message, and of its data. A hundred of them may wait with an exchange.
 const MAX_CRUMB: usize = 4 * 1024;

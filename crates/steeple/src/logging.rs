@@ -164,6 +164,9 @@ impl LogSetup {
         if let Some(environment) = &service.environment {
             logging = logging.environment(environment);
         }
+        if let Some(region) = &service.region {
+            logging = logging.region(region);
+        }
         if let Some(level) = &self.level {
             logging = if level.is_filter { logging.filter(&level.text) } else { logging.level(&level.text) };
         }

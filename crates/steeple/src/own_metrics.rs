@@ -14,9 +14,14 @@ use steeple_log::{Log, LogHandle};
 
 /// Adds what is counted without any integration.
 pub(crate) fn add(own: &mut OwnMetrics, handle: Option<LogHandle>, log: Log) {
-    own.add_by("steeple_log_lines_dropped_total", "Log lines that an output could not write.", "output", move || {
+    let help = "Log lines that an output could not write, by reason.";
+    own.push("steeple_log_lines_dropped_total", help, &["output", "reason"], move || {
         let dropped = handle.iter().flat_map(LogHandle::dropped_by_output);
-        dropped.map(|dropped| (dropped.output().to_owned(), dropped.lines())).collect()
+        let by_reason = |dropped: steeple_log::Dropped| {
+            steeple_log::DropReason::ALL
+                .map(|reason| (vec![dropped.output().to_owned(), reason.as_str().to_owned()], dropped.by(reason)))
+        };
+        dropped.flat_map(by_reason).collect()
     });
     own.add(
         "steeple_log_lines_sampled_out_total",
@@ -26,7 +31,8 @@ pub(crate) fn add(own: &mut OwnMetrics, handle: Option<LogHandle>, log: Log) {
     own.add("steeple_observer_panics_total", "Panics in observer hooks.", steeple_core::observer_panics);
 }
 
-type Read = dyn Fn() -> Vec<(String, u64)> + Send + Sync;
+/// Values of the labels, and the count.
+type Read = dyn Fn() -> Vec<(Vec<String>, u64)> + Send + Sync;
 
 /// Families of counters, each with what reads it.
 #[derive(Default)]
@@ -35,7 +41,7 @@ pub(crate) struct OwnMetrics(Vec<Own>);
 impl OwnMetrics {
     /// Adds a counter.
     pub(crate) fn add(&mut self, name: &str, help: &str, read: impl Fn() -> u64 + Send + Sync + 'static) {
-        self.push(name, help, &[], move || vec![(String::new(), read())]);
+        self.push(name, help, &[], move || vec![(Vec::new(), read())]);
     }
 
     /// Adds a family of counters with one label.
@@ -43,16 +49,18 @@ impl OwnMetrics {
     where
         R: Fn() -> Vec<(String, u64)> + Send + Sync + 'static,
     {
-        self.push(name, help, &[label], read);
+        self.push(name, help, &[label], move || {
+            read().into_iter().map(|(value, count)| (vec![value], count)).collect()
+        });
     }
 
     fn push<R>(&mut self, name: &str, help: &str, labels: &[&str], read: R)
     where
-        R: Fn() -> Vec<(String, u64)> + Send + Sync + 'static,
+        R: Fn() -> Vec<(Vec<String>, u64)> + Send + Sync + 'static,
     {
         // Fails for invalid names; these are ours, and tests read them.
         if let Ok(counters) = IntCounterVec::new(Opts::new(name, help), labels) {
-            self.0.push(Own { counters, is_labelled: !labels.is_empty(), read: Box::new(read) });
+            self.0.push(Own { counters, read: Box::new(read) });
         }
     }
 
@@ -143,7 +151,6 @@ fn raise(counter: &IntCounter, to: u64) {
 
 struct Own {
     counters: IntCounterVec,
-    is_labelled: bool,
     read: Box<Read>,
 }
 
@@ -153,9 +160,8 @@ impl Collector for Own {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        for (label, count) in (self.read)() {
-            let labels: &[&str] = if self.is_labelled { &[&label] } else { &[] };
-            raise(&self.counters.with_label_values(labels), count);
+        for (labels, count) in (self.read)() {
+            raise(&self.counters.with_label_values(&labels), count);
         }
         self.counters.collect()
     }

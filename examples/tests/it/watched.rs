@@ -52,7 +52,7 @@ async fn the_traffics_tally_is_what_metrics_and_log_say() {
     for line in &log {
         let text = |name: &str| line[name].as_str().unwrap_or("-").to_owned();
         let key = if let Some(method) = line["rpc.method"].as_str() {
-            vec![method.to_owned(), text("rpc.status_code"), text("outcome")]
+            vec![method.to_owned(), text("rpc.response.status_code"), text("outcome")]
         } else {
             let route = line["http.route"].as_str().unwrap_or("unmatched").to_owned();
             let status = line["http.response.status_code"].as_u64().map_or("-".to_owned(), |code| code.to_string());

@@ -26,6 +26,7 @@ pub(super) fn constants(service: &Service) -> Vec<u8> {
     configured(&mut out, text_key!("service.name"), service.name.as_deref());
     configured(&mut out, text_key!("service.version"), service.version.as_deref());
     configured(&mut out, text_key!("service.environment"), service.environment.as_deref());
+    configured(&mut out, text_key!("cloud.region"), service.region.as_deref());
     configured(&mut out, text_key!("event.dataset"), service.name.as_deref());
     out
 }
@@ -61,7 +62,7 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     optional(out, text_key!("labels.client_request_id"), borrowed(access.client_request_id.as_ref()));
     optional(out, text_key!("labels.rpc_method"), borrowed(access.rpc_method.as_ref()));
     if let Some(status) = access.end.grpc_status {
-        plain(out, text_key!("labels.rpc_status_code"), status.as_str());
+        plain(out, text_key!("labels.rpc_response_status_code"), status.as_str());
     }
     plain(out, text_key!("labels.outcome"), access.end.outcome.as_str());
     if let Some(head_after) = access.end.head_after {
@@ -152,7 +153,7 @@ const RESERVED: [&str; 8] = [
     "http_route",
     "client_request_id",
     "rpc_method",
-    "rpc_status_code",
+    "rpc_response_status_code",
     "outcome",
     "response_head_ms",
     "span_name",

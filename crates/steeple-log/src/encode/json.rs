@@ -26,7 +26,7 @@ macro_rules! text_key {
 pub(super) use text_key;
 
 /// Keys that we write ourselves on lines that are logged. A field of the same name goes under `fields.`.
-const RESERVED: [&str; 14] = [
+const RESERVED: [&str; 15] = [
     "timestamp",
     "level",
     "message",
@@ -34,6 +34,7 @@ const RESERVED: [&str; 14] = [
     "service.name",
     "service.version",
     "deployment.environment.name",
+    "cloud.region",
     "span.name",
     "request_id",
     "trace_id",
@@ -44,13 +45,14 @@ const RESERVED: [&str; 14] = [
 ];
 
 /// How many of them are there on an exchange's own line that comes as a `tracing` event, ids and names among its fields.
-const RESERVED_ON_ACCESS: usize = 8;
+const RESERVED_ON_ACCESS: usize = 9;
 
 pub(super) fn constants(service: &Service) -> Vec<u8> {
     let mut out = Vec::new();
     configured(&mut out, text_key!("service.name"), service.name.as_deref());
     configured(&mut out, text_key!("service.version"), service.version.as_deref());
     configured(&mut out, text_key!("deployment.environment.name"), service.environment.as_deref());
+    configured(&mut out, text_key!("cloud.region"), service.region.as_deref());
     out
 }
 
@@ -84,7 +86,7 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     }
     optional(out, text_key!("rpc.method"), borrowed(access.rpc_method.as_ref()));
     if let Some(status) = access.end.grpc_status {
-        plain(out, text_key!("rpc.status_code"), status.as_str());
+        plain(out, text_key!("rpc.response.status_code"), status.as_str());
     }
     plain(out, text_key!("outcome"), access.end.outcome.as_str());
     out.extend_from_slice(key!("duration_ms").as_bytes());

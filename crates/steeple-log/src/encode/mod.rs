@@ -37,6 +37,7 @@ pub(crate) struct Service {
     pub(crate) name: Option<String>,
     pub(crate) version: Option<String>,
     pub(crate) environment: Option<String>,
+    pub(crate) region: Option<String>,
 }
 
 /// Writes lines of one format. What never changes is rendered once.

@@ -65,7 +65,8 @@ async fn every_ending_has_one_line_that_says_how_it_ended() {
 
 #[tokio::test]
 async fn a_line_says_all_that_is_known() {
-    let logging = Log::builder().service_name("shop").service_version("1.2.3").environment("test");
+    let logging =
+        Log::builder().service_name("shop").service_version("1.2.3").environment("test").region("eu-central-1");
     let book = Book::with(logging, Format::Json);
     let layer = book.guard.log().layer();
     let request = Request::post("/users/42?page=2&access_token=hush")
@@ -93,6 +94,7 @@ async fn a_line_says_all_that_is_known() {
             ("service.name", json!("shop")),
             ("service.version", json!("1.2.3")),
             ("deployment.environment.name", json!("test")),
+            ("cloud.region", json!("eu-central-1")),
             ("client_request_id", json!("too short? no: has spaces")),
             ("trace_id", json!("0af7651916cd43dd8448eb211c80319c")),
             ("transaction.name", json!("POST /users/{id}")),
@@ -301,7 +303,7 @@ async fn a_grpc_call_is_named_and_judged_by_grpc() {
         .lines()
         .iter()
         .map(|line| {
-            let keys = ["level", "message", "rpc.method", "rpc.status_code", "error.type"];
+            let keys = ["level", "message", "rpc.method", "rpc.response.status_code", "error.type"];
             keys.map(|key| line.get(key).and_then(serde_json::Value::as_str).unwrap_or("-").to_owned())
         })
         .collect();

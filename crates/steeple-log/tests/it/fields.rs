@@ -92,7 +92,8 @@ fn check(heading: &str, format: Format, lines: &[Value]) {
 
 /// A gRPC call and another request of which everything is known, and the lines that their handler logs.
 async fn everything(format: Format) -> Vec<Value> {
-    let logging = Log::builder().service_name("shop").service_version("1.2.3").environment("test");
+    let logging =
+        Log::builder().service_name("shop").service_version("1.2.3").environment("test").region("eu-central-1");
     let book = Book::with(logging, format);
     let layer = book.guard.log().layer();
     let handler = service_fn(|_: Request<Body>| async {

@@ -19,7 +19,8 @@ const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-
 
 /// The line of a request of which much is known.
 async fn a_rich_line(format: Format) -> String {
-    let logging = Log::builder().service_name("shop").service_version("1.2.3").environment("test");
+    let logging =
+        Log::builder().service_name("shop").service_version("1.2.3").environment("test").region("eu-central-1");
     let book = Book::with(logging, format);
     let layer = book.guard.log().layer();
     let request = Request::get("/users/42?page=2")
@@ -55,7 +56,7 @@ async fn json_has_opentelemetrys_names_in_a_fixed_order() {
     read(line.trim_end());
     let want = concat!(
         r#"{"timestamp":…,"level":"info","message":"GET /users/{id} 200","target":"steeple::access","#,
-        r#""service.name":"shop","service.version":"1.2.3","deployment.environment.name":"test","#,
+        r#""service.name":"shop","service.version":"1.2.3","deployment.environment.name":"test","cloud.region":"eu-central-1","#,
         r#""request_id":"req-12345678","trace_id":"0af7651916cd43dd8448eb211c80319c","span_id":…,"#,
         r#""transaction.name":"GET /users/{id}","http.request.method":"GET","http.route":"/users/{id}","#,
         r#""url.path":"/users/42","url.query":"page=2","http.response.status_code":200,"outcome":"completed","#,
@@ -73,7 +74,7 @@ async fn ecs_has_the_schemas_names_and_its_first_fields_first() {
     assert!(fields["event.duration"].is_u64() && fields["transaction.id"] == fields["span.id"]);
     let want = concat!(
         r#"{"@timestamp":…,"log.level":"info","message":"GET /users/{id} 200","ecs.version":"8.11.0","#,
-        r#""service.name":"shop","service.version":"1.2.3","service.environment":"test","event.dataset":"shop","#,
+        r#""service.name":"shop","service.version":"1.2.3","service.environment":"test","cloud.region":"eu-central-1","event.dataset":"shop","#,
         r#""log.logger":"steeple::access","event.kind":"event","event.category":["web"],"event.type":["access"],"#,
         r#""event.outcome":"success","event.start":…,"event.duration":…,"http.request.id":"req-12345678","#,
         r#""trace.id":"0af7651916cd43dd8448eb211c80319c","span.id":…,"transaction.id":…,"user.id":"u-42","#,

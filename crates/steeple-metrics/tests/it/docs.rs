@@ -7,13 +7,16 @@ use std::{
 };
 
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use steeple_core::test_util::{ScriptedBody, Step};
 use steeple_metrics::{GrpcType, Metrics, Names, push::PushOptions};
 
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::support::{TestBody, call, request, strict};
+use crate::{
+    messages,
+    support::{TestBody, call, request, strict},
+};
 
 /// Kind, labels, unit, meaning.
 type Row = (String, BTreeSet<String>, String, String);
@@ -47,6 +50,11 @@ async fn everything() -> Metrics {
         let client = metrics.client_layer().layer(service_fn(move |_| std::future::ready(answer.clone())));
         let _answered = client.oneshot(call).await;
     }
+    messages::serve(&metrics, true, ScriptedBody::new([Step::Data(messages::TWO)])).await;
+    let answer = Response::new(ScriptedBody::new([Step::Data(messages::TWO)]));
+    let client = service_fn(move |_| std::future::ready(Ok::<_, Infallible>(answer.clone())));
+    let answered = metrics.client_layer().layer(client).oneshot(messages::rpc(messages::TWO)).await.unwrap();
+    let _read = answered.into_body().collect().await;
     metrics.watch_connections(|| steeple_metrics::Connections::new(1, 1, 2));
     metrics.cache().start("get").hit();
     drop(metrics.database().start("select", "users"));

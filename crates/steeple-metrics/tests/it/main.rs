@@ -21,6 +21,7 @@ mod exactly_once;
 mod formats;
 mod history;
 mod indicator;
+mod messages;
 #[cfg(feature = "otel")]
 mod otel;
 #[cfg(feature = "push")]

@@ -169,6 +169,7 @@ mod tests {
     #[test]
     fn envelopes_pass_every_check() {
         let context = Context {
+            region: None,
             scrubber: Scrubber::default(),
             headers: Vec::new(),
             expected_statuses: Vec::new(),

@@ -3,7 +3,7 @@ use std::sync::{Arc, atomic::Ordering};
 use sentry_core::{
     ClientOptions, Envelope,
     client_report::{Reason, Recorder},
-    protocol::EnvelopeItem,
+    protocol::{EnvelopeItem, Map},
 };
 use steeple_export::DropReason;
 use steeple_scrub::Scrubbed;
@@ -45,14 +45,23 @@ impl Work {
         let headers = &self.context.headers;
         scrub::envelope(&self.context.scrubber, envelope, |scrubber, item| {
             if let EnvelopeItem::Event(event) = item {
+                self.place(&mut event.tags);
                 symbols::resolve_event(event, &self.frames);
                 scrub::approved_event(scrubber, headers, event, user_is_approved);
             } else if let EnvelopeItem::Transaction(transaction) = item {
+                self.place(&mut transaction.tags);
                 scrub::approved_transaction(scrubber, headers, transaction, user_is_approved);
             } else {
                 scrub::item(scrubber, item);
             }
         })
+    }
+
+    /// Says where the service runs, unless the tags do already.
+    fn place(&self, tags: &mut Map<String, String>) {
+        if let Some(region) = &self.context.region {
+            tags.entry("cloud.region".to_owned()).or_insert_with(|| region.clone());
+        }
     }
 
     /// An envelope without items is one of raw bytes, which cannot be searched for secrets.

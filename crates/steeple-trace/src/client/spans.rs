@@ -6,7 +6,7 @@ use opentelemetry::{
     trace::{SpanContext, SpanKind, Status, TraceContextExt, Tracer},
 };
 use steeple_core::{
-    Exchange,
+    Exchange, Outcome,
     call::{Call, CallEnd, CallObserver},
 };
 
@@ -171,6 +171,9 @@ impl CallObserver for ClientSpans {
         }
         if attributes.class_of_call(key::ERROR_TYPE, end) {
             span.set_status(end.error.map_or_else(|| Status::error(""), |error| self.trace.failed(&error)));
+        } else if end.outcome == Outcome::Cancelled {
+            // A timeout outside of the layer looks like this too: visible, and no failure of the server's.
+            attributes.word(key::ERROR_TYPE, end.outcome.as_str());
         }
         span.set_attributes(attributes.into_vec());
         span.end();

@@ -86,7 +86,13 @@ async fn a_client_counts_4xx_and_its_own_errors_but_not_what_the_caller_drops() 
         .layer(service_fn(|_: Request<Body>| std::future::pending::<Result<Response<ScriptedBody>, Infallible>>()));
     let gave_up =
         tokio::time::timeout(std::time::Duration::from_millis(5), client.oneshot(to("http://a.example/"))).await;
-    assert!(gave_up.is_err() && !is_error(&rig.span()));
+    let span = rig.span();
+    assert!(gave_up.is_err() && !is_error(&span));
+    assert_eq!(
+        attributes(&span).get("error.type").map(String::as_str),
+        Some("cancelled"),
+        "it is visible all the same"
+    );
 }
 
 #[tokio::test]

@@ -51,7 +51,9 @@ fn check_abandoned(rig: &Rig, name: &str, status: Option<&str>) {
     let said = attributes(&span);
     assert_eq!((span.name.as_ref(), &span.status), (name, &Status::Unset));
     assert_eq!(said.get("http.response.status_code").map(String::as_str), status);
-    assert!(!said.contains_key("error.type"), "{said:?}");
+    // What had no answer yet was cancelled; a body that nobody reads to its end is no failure.
+    let answered = status.is_some() || said.contains_key("rpc.method");
+    assert_eq!(said.get("error.type").map(String::as_str), (!answered).then_some("cancelled"));
     // A gRPC call that is given up was cancelled; a call over plain HTTP has no such status.
     let code = said.contains_key("rpc.method").then_some("CANCELLED");
     assert_eq!(said.get("rpc.response.status_code").map(String::as_str), code);

@@ -83,6 +83,9 @@ fn with_service(mut options: SentryBuilder, service: &Service) -> SentryBuilder 
     if let Some(environment) = &service.environment {
         options = options.environment_or(environment.clone());
     }
+    if let Some(region) = &service.region {
+        options = options.region_or(region.clone());
+    }
     match (&service.name, &service.version) {
         (Some(name), Some(version)) => options.release_or(format!("{name}@{version}")),
         (None, Some(version)) => options.release_or(version.clone()),
