@@ -169,14 +169,19 @@ fn four_processes_write_each_line_once_and_into_its_day_without_a_size() {
     run("four_processes_write_each_line_once_and_into_its_day_without_a_size", 1, &rotation, true);
 }
 
-#[test]
-#[ignore = "a soak test of about two minutes"]
-fn soak_twenty_rounds_by_size() {
-    run("soak_twenty_rounds_by_size", 20, &by_size(), false);
+/// How many rounds `.ci/soak` asks for. Default: 20.
+fn rounds() -> u32 {
+    env::var_os("STEEPLE_ROTATION_ROUNDS").map_or(20, |rounds| rounds.to_str().unwrap().parse().unwrap())
 }
 
 #[test]
 #[ignore = "a soak test of about two minutes"]
-fn soak_twenty_rounds_over_a_midnight() {
-    run("soak_twenty_rounds_over_a_midnight", 20, &by_day_and_size(), true);
+fn soak_rounds_by_size() {
+    run("soak_rounds_by_size", rounds(), &by_size(), false);
+}
+
+#[test]
+#[ignore = "a soak test of about two minutes"]
+fn soak_rounds_over_a_midnight() {
+    run("soak_rounds_over_a_midnight", rounds(), &by_day_and_size(), true);
 }
