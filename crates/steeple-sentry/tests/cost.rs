@@ -82,6 +82,20 @@ fn an_exchange_in_which_nothing_happens_allocates_nothing_more() {
 }
 
 #[test]
+fn a_breadcrumb_costs_what_the_readme_says() {
+    let receiver = Receiver::new();
+    let bare = allocations(&ObserveLayer::new(Idle), || StatusCode::OK);
+    let stepped = allocations(&receiver.sentry.layer(), || {
+        breadcrumb("step", "one");
+        StatusCode::OK
+    });
+    let measured = (stepped - bare) / 100;
+    let row = "| an exchange with one breadcrumb | ";
+    let said = include_str!("../README.md").lines().find_map(|line| line.strip_prefix(row)).unwrap();
+    assert_eq!(said, format!("{measured} allocations |"));
+}
+
+#[test]
 fn an_exchange_that_left_steps_is_not_served_by_a_used_hub_and_one_that_did_not_is() {
     let receiver = Receiver::new();
     let bare = allocations(&ObserveLayer::new(Idle), || StatusCode::OK);

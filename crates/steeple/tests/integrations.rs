@@ -146,8 +146,9 @@ fn turns_sentry_on_in_code() {
 async fn without_a_receiver_a_call_passes_on_what_the_exchanges_caller_sent() {
     let steeple = Steeple::builder().without_log_setup().build().unwrap();
     let called = |request: Request<Body>| async move {
-        let sent = request.headers().get("traceparent").map(|sent| sent.to_str().unwrap().to_owned());
-        Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(sent.unwrap_or_default())))
+        let sent = |name: &str| request.headers().get(name).map(|sent| sent.to_str().unwrap().to_owned());
+        let sent = ["traceparent", "tracestate"].into_iter().filter_map(sent).collect::<Vec<_>>().join(" ");
+        Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(sent)))
     };
     let client = steeple.client_layer().only_to("*.internal").layer(service_fn(called));
     let watched = client.clone();
@@ -166,7 +167,9 @@ async fn without_a_receiver_a_call_passes_on_what_the_exchanges_caller_sent() {
         .route("/own", call("stock.internal", Some("own")))
         .layer(steeple.layer());
     let ask = async |path: &str, caller: Option<&str>| {
-        let request = caller.into_iter().fold(Request::get(path), |request, sent| request.header("traceparent", sent));
+        let request = caller.into_iter().fold(Request::get(path), |request, sent| {
+            request.header("traceparent", sent).header("tracestate", "vendor=1,other=2")
+        });
         let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         String::from_utf8(to_bytes(response.into_body(), 100).await.unwrap().to_vec()).unwrap()
     };
@@ -174,7 +177,7 @@ async fn without_a_receiver_a_call_passes_on_what_the_exchanges_caller_sent() {
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
     ] {
-        assert_eq!(ask("/ours", Some(caller)).await, caller);
+        assert_eq!(ask("/ours", Some(caller)).await, format!("{caller} vendor=1,other=2"));
         assert_eq!(ask("/theirs", Some(caller)).await, "", "only to those who were named");
         assert_eq!(ask("/own", Some(caller)).await, "own");
     }

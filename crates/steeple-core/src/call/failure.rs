@@ -2,7 +2,7 @@
 
 use std::{any, fmt};
 
-use crate::{RecordedError, text::Bounded};
+use crate::{GrpcStatus, RecordedError, text::Bounded};
 
 /// The class of an error, as in `error.type`: its type, of which a program has so many and no more; `_OTHER` for a boxed
 /// one, of which nothing is known.
@@ -13,6 +13,9 @@ pub fn class_of<E: ?Sized>() -> &'static str {
 
 /// The class of what took too long.
 pub(super) const TIMEOUT: &str = "timeout";
+
+/// The class of what the other side has cut off.
+const RESET: &str = "reset";
 
 /// The kinds of failures on a network, and what their errors say: the more specific ones first, as a certificate that is
 /// refused is also a failure to connect. In lower case.
@@ -47,7 +50,7 @@ const KINDS: [(&str, &[&str]); 5] = [
         ],
     ),
     (
-        "reset",
+        RESET,
         &[
             "connectionreset",
             "connection reset",
@@ -63,6 +66,33 @@ const KINDS: [(&str, &[&str]); 5] = [
             "reset(streamid",
             "goaway(",
         ],
+    ),
+];
+
+/// What a stream was reset with, by `Debug` and by `Display` of the `h2` crate's reasons, and the status that gRPC's clients make
+/// of it. In lower case.
+///
+/// # Source
+/// gRPC over HTTP2, "Errors".
+const RESETS: [(&[&str], GrpcStatus); 5] = [
+    (&["refused_stream", "refused stream before"], GrpcStatus::UNAVAILABLE),
+    (&["enhance_your_calm", "excessive load"], GrpcStatus::from_code(8)),
+    (&["inadequate_security", "security properties do not"], GrpcStatus::from_code(7)),
+    (&[", cancel,", "stream no longer needed"], GrpcStatus::CANCELLED),
+    (
+        &[
+            "no_error",
+            "protocol_error",
+            "internal_error",
+            "flow_control_error",
+            "settings_timeout",
+            "compression_error",
+            "connect_error",
+            "not a result of an error",
+            "protocol error detected",
+            "internal error encountered",
+        ],
+        GrpcStatus::from_code(13),
     ),
 ];
 
@@ -114,6 +144,17 @@ impl CallError<'_> {
     /// `dns`, `tls`, `timeout`, `connect` or `reset` for what the network does; else the error's type, see [`class_of`].
     pub fn class(&self) -> &'static str {
         self.class
+    }
+
+    /// The status that a gRPC client sees when its stream is reset like this. `None`: it was not, or nobody says with what.
+    pub(super) fn reset_status(&self) -> Option<GrpcStatus> {
+        if self.class != RESET {
+            return None;
+        }
+        let texts = Bounded::of(self.error, MAX_TEXT).into_string().to_ascii_lowercase();
+        let is_stream = texts.contains("reset(streamid") || texts.contains("stream error");
+        let found = RESETS.iter().find(|(signs, _)| signs.iter().any(|sign| texts.contains(sign)));
+        found.filter(|_| is_stream).map(|(_, status)| *status)
     }
 
     /// What the error and its causes say, the outermost first, as they say it. Sinks scrub it.
@@ -173,5 +214,21 @@ mod tests {
         assert_eq!(said("Timeout expired"), "timeout");
         assert_eq!(said("no such user"), "std::io::error::Error");
         assert_eq!(Failure::of(&fmt::Error).as_error().class(), "core::fmt::Error");
+    }
+
+    #[test]
+    fn a_reset_stream_has_the_status_that_its_caller_sees() {
+        let said = |text: &str| Failure::of(&io::Error::other(text.to_owned())).as_error().reset_status();
+        for (debug, display, status) in [
+            ("CANCEL", "stream no longer needed", GrpcStatus::CANCELLED),
+            ("REFUSED_STREAM", "refused stream before processing any application logic", GrpcStatus::UNAVAILABLE),
+            ("ENHANCE_YOUR_CALM", "detected excessive load generating behavior", GrpcStatus::from_code(8)),
+            ("INTERNAL_ERROR", "unexpected internal error encountered", GrpcStatus::from_code(13)),
+        ] {
+            assert_eq!(said(&format!("Error {{ kind: Reset(StreamId(1), {debug}, Remote) }}")), Some(status));
+            assert_eq!(said(&format!("stream error received: {display}")), Some(status));
+        }
+        assert_eq!(said("connection reset by peer"), None);
+        assert_eq!(said("CANCEL"), None, "no stream");
     }
 }

@@ -116,6 +116,9 @@ fn grpc_status(
     if let Some(status) = response.grpc_status() {
         return status;
     }
+    if let Some(status) = error.and_then(CallError::reset_status) {
+        return status;
+    }
     match outcome {
         _ if error.is_some_and(|error| error.class() == TIMEOUT) => GrpcStatus::DEADLINE_EXCEEDED,
         Outcome::Cancelled | Outcome::CancelledInBody if call.timeout().is_some_and(|timeout| duration >= timeout) => {

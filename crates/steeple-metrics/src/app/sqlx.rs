@@ -20,7 +20,8 @@ impl Metrics {
     ///
     /// `sqlx` writes them at `DEBUG` (unless `ConnectOptions::log_statements` says otherwise), so a subscriber has to let
     /// `sqlx::query` through at that level; filters of other layers do not matter if they are per layer. Of a statement only
-    /// its operation and its table are kept.
+    /// its operation and its table are kept. `sqlx` tells nothing of the `BEGIN`, `COMMIT` and `ROLLBACK` of its transactions:
+    /// they are not counted.
     ///
     /// # Examples
     /// ```

@@ -66,6 +66,23 @@ async fn a_call_is_described_in_the_words_of_the_convention_without_its_secrets(
 }
 
 #[tokio::test]
+async fn hosts_and_urls_of_calls_are_scrubbed_and_cut() {
+    let bot = ["123456789:A", "AHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw_"].concat();
+    let token = ["ghp_", "x7Kq2mZ9pLw4Rt8Vn3Bc6Yd1Fg5Hj0As2De4"].concat();
+    for (uri, secret) in [
+        (format!("https://api.telegram.org/bot{bot}/sendMessage?chat_id=7"), "AHdqTcvCH1"),
+        (format!("https://{token}.example/a"), "x7Kq2mZ9"),
+        (format!("https://a.example/{}", "x".repeat(60_000)), "no secret"),
+    ] {
+        let rig = Rig::new(Trace::builder());
+        call(&rig, rig.trace.client_layer(), to(&uri), answer(200)).await;
+        let span = rig.span();
+        assert!(!format!("{span:?}").contains(secret), "{span:?}");
+        assert!(attributes(&span).values().all(|value| value.len() <= 8 * 1024), "{}", uri.len());
+    }
+}
+
+#[tokio::test]
 async fn a_client_counts_4xx_and_its_own_errors_but_not_what_the_caller_drops() {
     for (answered, class, error) in [
         (answer(404), Some("404"), true),
