@@ -61,7 +61,10 @@ impl<W: Write + Send + 'static> Exporter for Emf<W> {
 
     async fn export(&mut self, _batch: &[Scrubbed<Datum>], _deadline: Instant) -> Answer {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(rest) = self.lines.get(self.written..).filter(|rest| !rest.is_empty()) {
+        // A line at a time, so that others can write between them.
+        while let Some(rest) =
+            self.lines.get(self.written..).and_then(|rest| rest.split_inclusive(|byte| *byte == b'\n').next())
+        {
             match writer.write(rest) {
                 Ok(0) => return Answer::retry(DropReason::Unavailable, "nothing more can be written"),
                 Ok(written) => self.written = self.written.saturating_add(written),

@@ -49,6 +49,7 @@ use crate::{
 /// ```
 pub struct CloudWatchLogs {
     pipeline: Pipeline<Event>,
+    group: Arc<str>,
 }
 
 /// Options of [`CloudWatchLogs`]. Made by [`CloudWatchLogs::builder`].
@@ -147,7 +148,8 @@ impl CloudWatchLogsBuilder {
             return Err(BuildError::setting("retention_days", format!("one of {RETENTION_DAYS:?}")));
         }
         let connection = aws.connect(&LOGS)?;
-        let place = Place { group: group.into(), stream: stream.into(), retention_days: self.retention_days };
+        let group: Arc<str> = group.into();
+        let place = Place { group: Arc::clone(&group), stream: stream.into(), retention_days: self.retention_days };
         let pipeline = Pipeline::builder("cloudwatch_logs")
             .max_items(self.max_items)
             .max_bytes(self.max_bytes)
@@ -158,7 +160,7 @@ impl CloudWatchLogsBuilder {
             .unauthorized(Unauthorized::Keep)
             .build(move || Ok(Shipper::new(&connection, &place)))
             .map_err(|error| BuildError::part("pipeline", error))?;
-        Ok(CloudWatchLogs { pipeline })
+        Ok(CloudWatchLogs { pipeline, group })
     }
 }
 
@@ -189,6 +191,11 @@ impl CloudWatchLogs {
             retry: Retry::new().max_age(Duration::from_secs(24 * 3_600)),
             batch_delay: Duration::from_secs(5),
         }
+    }
+
+    /// The group.
+    pub fn group(&self) -> &str {
+        &self.group
     }
 
     /// The pipeline, to be flushed and shut down after the log.
