@@ -203,8 +203,12 @@ impl CloudWatchLogs {
         Arc::new(self.pipeline.clone())
     }
 
-    /// Sends a line that is scrubbed already, of this time since the Unix epoch.
-    fn push(&self, line: &str, at: Duration) {
+    /// Sends a line of this time, since the Unix epoch: for lines that no log of this process wrote. CloudWatch takes no empty lines.
+    pub fn push(&self, line: Scrubbed<&str>, at: Duration) {
+        self.send(&line, at);
+    }
+
+    fn send(&self, line: &str, at: Duration) {
         if !line.is_empty() {
             let text = text::cut(line, MAX_EVENT_BYTES).into();
             self.pipeline.push(Event { at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX), text });
@@ -218,7 +222,7 @@ impl LogOutput for CloudWatchLogs {
     }
 
     fn write(&mut self, line: &LogLine<'_>) -> io::Result<()> {
-        self.push(line.as_str(), line.timestamp());
+        self.send(line.as_str(), line.timestamp());
         Ok(())
     }
 }

@@ -63,6 +63,7 @@ pub struct CloudWatchBuilder {
     scheme: Scheme,
     interval: Duration,
     scrubber: Scrubber,
+    retry: Retry,
 }
 
 impl CloudWatchBuilder {
@@ -106,6 +107,12 @@ impl CloudWatchBuilder {
     /// Removes secrets from the dimensions that the application puts in. Default: [`Scrubber::default`].
     pub fn scrubber(mut self, scrubber: Scrubber) -> Self {
         self.scrubber = scrubber;
+        self
+    }
+
+    /// How often a request is tried again, and how long after. Default: [`Retry::default`] for up to half an hour.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
         self
     }
 
@@ -186,7 +193,7 @@ impl CloudWatchBuilder {
             // The data of one tick are all there.
             .batch_delay(Duration::from_millis(200))
             .timeout(Duration::from_secs(10))
-            .retry(Retry::new().max_age(Duration::from_secs(1_800)))
+            .retry(self.retry)
             // A permission that is being granted takes minutes.
             .unauthorized(Unauthorized::Keep)
             // CloudWatch does not notice duplicates, and a double sum is worse than a gap.
@@ -223,6 +230,7 @@ impl CloudWatch {
             scheme: Scheme::default(),
             interval: Duration::from_secs(60),
             scrubber: Scrubber::default(),
+            retry: Retry::new().max_age(Duration::from_secs(1_800)),
         }
     }
 
