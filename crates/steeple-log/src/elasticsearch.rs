@@ -383,6 +383,19 @@ mod tests {
     }
 
     #[test]
+    fn a_document_is_as_the_documentation_shows_it() {
+        let page = include_str!("../tests/data/elasticsearch.md");
+        let mut shown = page.lines().filter(|line| line.starts_with("{\"@timestamp\""));
+        let (line, want) = (shown.next().unwrap(), shown.next().unwrap());
+        check(line, "logs-shop-production", &serde_json::from_str(want).unwrap());
+        for of_the_template in ["ecs.version", "http.response.status_code", "trace.id"] {
+            let path = format!("/template/mappings/properties/{}", of_the_template.replace('.', "/properties/"));
+            let template = Elasticsearch::new("http://127.0.0.1:9200", "logs").template().unwrap();
+            assert!(template.pointer(&path).is_some(), "{path}");
+        }
+    }
+
+    #[test]
     fn what_cannot_work_is_refused_and_no_key_is_shown() {
         for bad in [
             Elasticsearch::new("nonsense", "logs"),

@@ -86,13 +86,13 @@ fn cloudwatch_gets_metrics_and_every_line_with_the_last_one() {
     let on = "cloudwatch: namespace shop, log group /aws/ecs/shop-test (CLOUDWATCH_NAMESPACE)";
     assert!(stdout.contains(on) && stdout.contains("report: everything was delivered"), "{stdout}");
     assert!(!stdout.contains("hunter2"));
-    let received = receiver.received();
+    let requests = receiver.received();
     let of = |operation: &str| -> String {
         let is = |received: &&Received| {
             received.header("x-amz-target").unwrap_or("").ends_with(operation)
                 || body(received).starts_with(&format!("Action={operation}&"))
         };
-        received.iter().filter(is).map(body).collect()
+        requests.iter().filter(is).map(body).collect()
     };
     let metrics = of("PutMetricData");
     for part in ["Namespace=shop&", "MetricName=Requests&", "MetricName=Orders&", "Name=Service&", "Value=test&"] {
@@ -128,9 +128,9 @@ fn elasticsearch_gets_every_line_with_the_last_one() {
     ]);
     let on = "elasticsearch: data stream logs-shop-test (ELASTICSEARCH_LOGS_STREAM)";
     assert!(stdout.contains(on) && stdout.contains("report: everything was delivered"), "{stdout}");
-    let received = receiver.received();
-    assert!(received.iter().all(|received| received.header("authorization") == Some("ApiKey hunter2")));
-    let lines: String = received.iter().map(body).collect();
+    let requests = receiver.received();
+    assert!(requests.iter().all(|received| received.header("authorization") == Some("ApiKey hunter2")));
+    let lines: String = requests.iter().map(body).collect();
     for part in [r#"{"create":{"_index":"logs-shop-test""#, r#""id":"the-request""#, "the last line"] {
         assert!(lines.contains(part), "{part} in {lines}");
     }

@@ -1,7 +1,13 @@
 //! Metrics, alarms and lines in CloudWatch.
 
+#[cfg(feature = "alerts")]
+use std::time::Duration;
 use std::{fmt, path::PathBuf, sync::Arc};
 
+#[cfg(feature = "alerts")]
+use steeple_alerts::{Rules, engine::Side};
+#[cfg(feature = "alerts")]
+use steeple_cloudwatch::{Alarm, AlarmDefinition, AlarmsReport};
 use steeple_cloudwatch::{
     Aws, CloudWatch, CloudWatchBuilder, CloudWatchLogs, CloudWatchLogsBuilder, Credentials, ProfileFiles,
     ProvideCredentials,
@@ -127,12 +133,59 @@ impl Steeple {
     pub fn cloudwatch(&self) -> Option<&CloudWatch> {
         self.running().cloudwatch.as_ref().and_then(|running| running.metrics.as_ref())
     }
+
+    /// Alert rules as alarms of CloudWatch, on the metrics that are sent there. Cooldown and reminders have no counterpart in
+    /// CloudWatch. Off, where no metrics go there: an error.
+    ///
+    /// # Errors
+    /// When metrics are off, or CloudWatch cannot compute what a rule watches.
+    #[cfg(feature = "alerts")]
+    pub fn cloudwatch_alarms(&self, rules: &Rules) -> Result<Vec<AlarmDefinition>, ConfigError> {
+        let off = || ConfigError::secret_value(NAMESPACE, "a namespace, since alarms are about the metrics in it");
+        let alarms: Vec<_> = rules.iter().map(alarm).collect();
+        let cloudwatch = self.cloudwatch().ok_or_else(off)?;
+        cloudwatch.alarms(&alarms).map_err(|error| ConfigError::part("CloudWatch", &error))
+    }
+
+    /// Sends them to CloudWatch, where each replaces the one of its name. Blocks the thread, for `timeout` at most.
+    ///
+    /// # Errors
+    /// As [`cloudwatch_alarms`](Self::cloudwatch_alarms), and when AWS is not configured, as with `CLOUDWATCH_EMF` alone.
+    #[cfg(feature = "alerts")]
+    pub fn put_cloudwatch_alarms(&self, rules: &Rules, timeout: Duration) -> Result<AlarmsReport, ConfigError> {
+        let alarms = self.cloudwatch_alarms(rules)?;
+        let aws = self.running().cloudwatch.as_ref().and_then(|running| running.aws.as_ref());
+        let aws =
+            aws.ok_or_else(|| ConfigError::secret_value("AWS_REGION", "a region, since alarms are sent to it"))?;
+        let report = steeple_cloudwatch::put_alarms(&alarms, aws, timeout);
+        report.map_err(|error| ConfigError::part("CloudWatch", &error))
+    }
+}
+
+/// A rule as an alarm.
+#[cfg(feature = "alerts")]
+fn alarm(rule: &steeple_alerts::Rule) -> Alarm {
+    let policy = rule.policy();
+    let alarm = Alarm::new(rule.name(), rule.indicator().clone(), rule.window())
+        .hold(policy.hold)
+        .min_samples(policy.min_samples)
+        .min_bad(policy.min_bad);
+    let alarm = match policy.side {
+        Side::Above => alarm.above(policy.raise),
+        Side::Below => alarm.below(policy.raise),
+    };
+    match rule.summary_text() {
+        Some(summary) => alarm.description(summary),
+        None => alarm,
+    }
 }
 
 /// What runs.
 #[derive(Clone, Debug)]
 pub(crate) struct CloudWatchHandle {
     metrics: Option<CloudWatch>,
+    /// `None` where nothing is sent.
+    aws: Option<Aws>,
 }
 
 const NAMESPACE: &str = "CLOUDWATCH_NAMESPACE";
@@ -177,12 +230,13 @@ impl Integration for CloudWatchOptions {
         let failed = |error: &steeple_cloudwatch::BuildError| ConfigError::part("CloudWatch", error);
         let mut to = Vec::new();
         let mut metrics = None;
+        let sends = self.logs.is_some() || !self.is_emf;
+        let aws = if sends { Some(self.aws(setup)?) } else { None };
         if let Some(builder) = &self.metrics {
             let builder = with_service(builder.clone(), setup.service).scrubber(setup.scrubber.clone());
-            let cloudwatch = if self.is_emf {
-                builder.build_emf(setup.metrics, std::io::stdout())
-            } else {
-                builder.build(setup.metrics, &self.aws(setup)?)
+            let cloudwatch = match &aws {
+                Some(aws) if !self.is_emf => builder.build(setup.metrics, aws),
+                _ => builder.build_emf(setup.metrics, std::io::stdout()),
             };
             let cloudwatch = cloudwatch.map_err(|error| failed(&error))?;
             to.push(format!(
@@ -200,19 +254,18 @@ impl Integration for CloudWatchOptions {
             );
             metrics = Some(cloudwatch);
         }
-        if let Some(logs) = self.logs.clone() {
-            let mut logs = logs;
+        if let (Some(mut logs), Some(aws)) = (self.logs.clone(), &aws) {
             if let Some(name) = &setup.service.name {
                 logs = logs.service(name);
             }
             if let Some(environment) = &setup.service.environment {
                 logs = logs.environment(environment);
             }
-            let lines = logs.build(&self.aws(setup)?).map_err(|error| failed(&error))?;
+            let lines = logs.build(aws).map_err(|error| failed(&error))?;
             to.push(format!("log group {}", lines.group()));
             setup.add_log_output(LogOutputs::new(GROUP, lines.sink(), |log| log.output(lines, Format::Json)));
         }
-        Ok(Some(Started { handle: CloudWatchHandle { metrics }, to: to.join(", ") }))
+        Ok(Some(Started { handle: CloudWatchHandle { metrics, aws }, to: to.join(", ") }))
     }
 }
 
