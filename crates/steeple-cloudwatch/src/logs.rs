@@ -523,3 +523,65 @@ impl Protocol for SetUp {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use steeple_export::test_util::{Partial, Reply, Subject, check_all};
+
+    use super::*;
+
+    struct Lines;
+
+    impl Subject for Lines {
+        type Protocol = Put;
+
+        fn protocol(&self, endpoint: Endpoint) -> Put {
+            let place = Place { group: Arc::from("/aws/ecs/shop"), stream: Arc::from("one"), retention_days: 30 };
+            Put { endpoint, place }
+        }
+
+        fn item(&self, number: usize) -> Event {
+            let at = u64::try_from(clock::unix_now().as_millis()).unwrap();
+            Event { at, text: format!("line {number:06}").into() }
+        }
+
+        fn accepts(&self) -> Reply {
+            Reply::ok("{}")
+        }
+
+        fn partial(&self) -> Option<Partial> {
+            let reply =
+                Reply::ok(r#"{"rejectedLogEventsInfo":{"tooOldLogEventEndIndex":1,"expiredLogEventEndIndex":2}}"#);
+            Some(Partial { reply, stored: 2, poisoned: 2 })
+        }
+    }
+
+    #[test]
+    fn lines_pass_every_check_of_a_pipeline() {
+        check_all(Lines);
+    }
+
+    #[test]
+    fn names_and_retentions_follow_cloudwatchs_rules() {
+        let keys = crate::Credentials::new("id", "secret");
+        let aws = Aws::new("eu-central-1").endpoint("http://127.0.0.1:9").credentials(keys);
+        let built = |change: fn(CloudWatchLogsBuilder) -> CloudWatchLogsBuilder| {
+            change(CloudWatchLogs::builder().service("my shop")).build(&aws).map(|lines| lines.group().to_owned())
+        };
+        assert_eq!(built(|logs| logs).unwrap(), "/aws/ecs/my_shop");
+        assert_eq!(built(|logs| logs.environment("eu:1")).unwrap(), "/aws/ecs/my_shop-eu_1");
+        for (setting, bad) in [
+            ("group", built(|logs| logs.group("aws/own"))),
+            ("group", built(|logs| logs.group("a b"))),
+            ("stream", built(|logs| logs.stream("a:b"))),
+            ("retention_days", built(|logs| logs.retention_days(8))),
+        ] {
+            assert_eq!(bad.unwrap_err().setting_name(), setting);
+        }
+        assert!(
+            RETENTION_DAYS
+                .into_iter()
+                .all(|days| { CloudWatchLogs::builder().retention_days(days).build(&aws).is_ok() })
+        );
+    }
+}

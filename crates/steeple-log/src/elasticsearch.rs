@@ -352,7 +352,39 @@ impl Protocol for Template {
 
 #[cfg(test)]
 mod tests {
+    use steeple_export::test_util::{Partial, Reply, Subject, check_all};
+
     use super::*;
+
+    struct Lines;
+
+    impl Subject for Lines {
+        type Protocol = Documents;
+
+        fn protocol(&self, endpoint: Endpoint) -> Documents {
+            Documents { endpoint, stream: Stream::new("logs-shop-production"), api_key: None }
+        }
+
+        fn item(&self, number: usize) -> Waiting {
+            let text = format!(r#"{{"@timestamp":"2026-11-29T20:51:24.007Z","message":"line {number:06}"}}"#).into();
+            Waiting { id: format!("{number:06}").into(), at: Duration::ZERO, text }
+        }
+
+        fn accepts(&self) -> Reply {
+            Reply::ok(r#"{"errors":false}"#)
+        }
+
+        fn partial(&self) -> Option<Partial> {
+            let items = [201, 409, 429, 400].map(|status| json!({"create": {"status": status}}));
+            let reply = Reply::ok(json!({"errors": true, "items": items}).to_string());
+            Some(Partial { reply, stored: 2, poisoned: 1 })
+        }
+    }
+
+    #[test]
+    fn lines_pass_every_check_of_a_pipeline() {
+        check_all(Lines);
+    }
 
     #[track_caller]
     fn check(text: &str, stream: &str, want: &Value) {

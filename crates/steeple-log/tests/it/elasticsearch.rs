@@ -50,8 +50,7 @@ struct Server {
 impl Server {
     fn start() -> Option<Self> {
         let peers = env::var_os("STEEPLE_PEERS_DIR").map(PathBuf::from);
-        let packages = peers.and_then(|peers| fs::read_dir(peers.join("noida/lib")).ok()?.next()?.ok());
-        let program = packages.map(|packages| packages.path().join("site-packages/noida_db/noida-db"));
+        let program = peers.map(|peers| peers.join("noida/bin/noida-server"));
         let program = peer("noida", program)?;
         let directory = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
