@@ -27,3 +27,6 @@ install() { # directory, packages
 mkdir -p "$STEEPLE_PEERS_DIR"
 install moto 'moto[server]==5.2.5' boto3
 install noida noida-db==0.2.3
+# The server itself: the program of that name in `bin` starts it and stays in between.
+(cd "$STEEPLE_PEERS_DIR/noida/bin" && chmod +x ../lib/python3*/site-packages/noida_db/noida-db &&
+  ln -sf ../lib/python3*/site-packages/noida_db/noida-db noida-server)

@@ -49,6 +49,7 @@ mod receivers;
 mod scrape;
 mod secrets;
 mod taskboard_errors;
+mod taskboard_lines;
 mod taskboard_metrics;
 mod taskboard_traces;
 mod upgrades;

@@ -40,6 +40,10 @@ pub const PEERS: &[Known] = &[
     Known { binary: "openssl", does: "makes certificates" },
     Known { binary: "otlp/bin/python", does: "receives OTLP with OpenTelemetry's own classes" },
     Known { binary: "bugsink/bin/bugsink-manage", does: "receives Sentry envelopes" },
+    Known { binary: "moto/bin/moto_server", does: "accepts metrics, alarms and lines as AWS does" },
+    Known { binary: "moto/bin/python", does: "signs requests and reads back with AWS's own client" },
+    Known { binary: "noida/bin/noida-server", does: "stores lines as Elasticsearch does" },
+    Known { binary: "rsyslogd", does: "ships log files to Elasticsearch" },
     Known { binary: "sentry-relay/bin/python", does: "applies Sentry Relay's own rules to events" },
 ];
 

@@ -143,6 +143,21 @@ impl Rule {
         &self.indicator
     }
 
+    /// The time over which its indicator is measured.
+    pub const fn window(&self) -> Duration {
+        self.window
+    }
+
+    /// When it fires and when it is over. The threshold is infinite until one is set.
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// What the rule means, in a sentence, if [`summary`](Self::summary) has set one.
+    pub fn summary_text(&self) -> Option<&str> {
+        self.summary.as_deref()
+    }
+
     /// Checks the rule: a rule that can never fire, or never be over, is refused.
     pub(crate) fn check(&mut self) -> Result<Window, BuildError> {
         let refuse = |what: &str| Err(BuildError::rule(&self.name, what));

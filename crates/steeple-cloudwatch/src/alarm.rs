@@ -487,3 +487,99 @@ fn pair(key: &str, value: &str, out: &mut String) {
     out.push('=');
     out.extend(utf8_percent_encode(value, STRICT));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CloudWatch;
+
+    const FIVE: Duration = Duration::from_secs(300);
+
+    fn define(alarm: Alarm) -> Result<AlarmDefinition, BuildError> {
+        let builder = CloudWatch::builder("shop").service("api").environment("production");
+        builder.alarms(&[alarm]).map(|mut alarms| alarms.remove(0))
+    }
+
+    #[test]
+    fn an_alarm_is_as_the_documentation_shows_it() {
+        let failed = Selector::new("payments_total").label("result", "failed");
+        let alarm = Alarm::new("payment_failures", Indicator::counter_increase(failed), FIVE).above(3.0);
+        let shown = define(alarm.description("More than 3 payments failed.")).unwrap().to_string();
+        assert!(include_str!("../tests/data/aws.md").contains(&shown), "{shown}");
+    }
+
+    #[track_caller]
+    fn check(alarm: Alarm, fields: &[(&str, Value)]) {
+        let alarm = define(alarm).unwrap();
+        for (field, want) in fields {
+            let mut found = alarm.to_json();
+            for part in field.split('.') {
+                found = part.parse::<usize>().map_or_else(|_name| &found[part], |place| &found[place]);
+            }
+            assert_eq!(found, want, "{field} of {alarm}");
+        }
+    }
+
+    #[test]
+    fn each_indicator_is_the_metric_that_is_sent_in_its_unit() {
+        let alarm = |indicator| Alarm::new("a", indicator, FIVE).above(0.5);
+        check(
+            alarm(Indicator::cpu()),
+            &[
+                ("MetricName", json!("CPUUtilization")),
+                ("Threshold", json!(50.0)),
+                ("TreatMissingData", json!("missing")),
+            ],
+        );
+        check(alarm(Indicator::mean()), &[("MetricName", json!("Latency")), ("Statistic", json!("Average"))]);
+        check(
+            alarm(Indicator::quantile(0.999).of("POST", "/pay")),
+            &[
+                ("ExtendedStatistic", json!("p99.9")),
+                ("Dimensions.2", json!({"Name": "Route", "Value": "POST /pay"})),
+                ("TreatMissingData", json!("notBreaching")),
+            ],
+        );
+        check(
+            alarm(Indicator::slow_ratio(Duration::from_secs(2))),
+            &[("ExtendedStatistic", json!("PR(2:)")), ("Threshold", json!(50.0))],
+        );
+        check(alarm(Indicator::rate()), &[("Statistic", json!("Sum")), ("Threshold", json!(150.0))]);
+        check(
+            alarm(Indicator::error_ratio()),
+            &[
+                ("Metrics.0.MetricStat.Metric.MetricName", json!("Errors")),
+                ("Metrics.2.Expression", json!("IF(m2>0,m1/m2,0)")),
+                ("Metrics.2.ReturnData", json!(true)),
+            ],
+        );
+        let guarded = Alarm::new("a", Indicator::error_ratio(), FIVE).above(0.05).min_samples(20).min_bad(3);
+        check(guarded, &[("Metrics.2.Expression", json!("IF(m2>=20 AND m1>=3,m1/m2,0)"))]);
+        let few = Alarm::new("a", Indicator::cache_hit_ratio(), FIVE).below(0.9).min_samples(10);
+        check(few, &[("Metrics.2.Expression", json!("IF((m1+m2)>=10,m1/(m1+m2),0.9)"))]);
+        check(
+            Alarm::new("a", Indicator::memory(), Duration::from_secs(61)).above(0.5).hold(Duration::from_secs(130)),
+            &[("Period", json!(120)), ("EvaluationPeriods", json!(3)), ("DatapointsToAlarm", json!(3))],
+        );
+    }
+
+    #[test]
+    fn what_cloudwatch_cannot_compute_is_refused() {
+        let labelled = |label: &str| Indicator::counter_increase(Selector::new("a_total").label(label, "x"));
+        let day = Duration::from_secs(86_400);
+        for (alarm, expected) in [
+            (Alarm::new("a", Indicator::mean(), FIVE), "threshold"),
+            (Alarm::new("a", Indicator::mean(), day).above(1.0).hold(FIVE), "a day"),
+            (Alarm::new("a", labelled("method"), FIVE).above(1.0), "dimensions"),
+            (
+                Alarm::new("a", Indicator::gauge(Selector::new("a").not("result", "x")), FIVE).above(1.0),
+                "leave one out",
+            ),
+            (Alarm::new("x".repeat(250), Indicator::mean(), FIVE).above(1.0), "255"),
+            ((0..6).fold(Alarm::new("a", Indicator::mean(), FIVE).above(1.0), |alarm, _| alarm.action("arn")), "five"),
+        ] {
+            let error = define(alarm).unwrap_err();
+            assert!(error.setting_name() == "alarm" && error.to_string().contains(expected), "{error}");
+        }
+    }
+}

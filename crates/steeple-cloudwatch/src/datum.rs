@@ -75,7 +75,11 @@ impl Datum {
         const KEY: usize = 52;
         /// A number of up to 24 characters.
         const NUMBER: usize = 24;
-        let encoded = |text: &str| text.len().saturating_mul(3).saturating_add(KEY);
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(byte);
+        let encoded = |text: &str| {
+            let escaped = text.bytes().filter(|byte| !plain(byte)).count();
+            text.len().saturating_add(escaped.saturating_mul(2)).saturating_add(KEY)
+        };
         let dimensions = self.dimensions.iter().map(|(name, value)| encoded(name).saturating_add(encoded(value)));
         let values = self.values.len().saturating_mul(2 * (KEY + NUMBER));
         dimensions.fold(encoded(&self.name).saturating_add(values).saturating_add(3 * KEY + 64), usize::saturating_add)

@@ -61,7 +61,10 @@ impl<W: Write + Send + 'static> Exporter for Emf<W> {
 
     async fn export(&mut self, _batch: &[Scrubbed<Datum>], _deadline: Instant) -> Answer {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(rest) = self.lines.get(self.written..).filter(|rest| !rest.is_empty()) {
+        // A line at a time, so that others can write between them.
+        while let Some(rest) =
+            self.lines.get(self.written..).and_then(|rest| rest.split_inclusive(|byte| *byte == b'\n').next())
+        {
             match writer.write(rest) {
                 Ok(0) => return Answer::retry(DropReason::Unavailable, "nothing more can be written"),
                 Ok(written) => self.written = self.written.saturating_add(written),
@@ -189,4 +192,86 @@ fn numbers(values: &[(f64, f64)]) -> Value {
     let mean = chosen.iter().sum::<f64>() / steps;
     let by = if count > most && (0.5..=2.0).contains(&(exact / mean)) { exact / mean } else { 1.0 };
     chosen.into_iter().map(|value| if count > most { rounded(value * by, 6) } else { value }).collect::<Vec<_>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::MAX_VALUES;
+
+    fn datum(name: &str, unit: Unit, values: Vec<(f64, f64)>) -> Datum {
+        let dimensions = vec![("Service".into(), "api".to_owned()), ("Environment".into(), "production".to_owned())];
+        let at = Duration::from_millis(1_795_985_484_007);
+        Datum { name: name.to_owned().into(), dimensions: Arc::new(dimensions), unit, at, values }
+    }
+
+    fn documents(lines: &[u8]) -> Vec<Value> {
+        str::from_utf8(lines).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_document_is_as_the_documentation_shows_it() {
+        let data = [
+            datum("Requests", Unit::Count, vec![(2.0, 1.0)]),
+            datum("Latency", Unit::Seconds, vec![(0.012, 1.0), (0.034, 1.0)]),
+        ];
+        let lines = lines("shop", &data);
+        let page = include_str!("../tests/data/aws.md");
+        assert!(page.contains(str::from_utf8(&lines).unwrap()), "{}", str::from_utf8(&lines).unwrap());
+    }
+
+    #[test]
+    fn documents_keep_every_limit_of_the_format() {
+        let data: Vec<_> = (0..350_u16)
+            .map(|number| {
+                let values =
+                    (0..u16::try_from(MAX_VALUES).unwrap()).map(|value| (f64::from(value) * 1.001, f64::from(number)));
+                datum(&format!("metric{number}"), Unit::Count, values.filter(|(_, count)| *count > 0.0).collect())
+            })
+            .filter(|datum| !datum.values.is_empty())
+            .chain([datum("Service", Unit::Count, vec![(1.0, 1.0)]), datum("_aws", Unit::Count, vec![(1.0, 1.0)])])
+            .collect();
+        let lines = lines("shop", &data);
+        assert!(lines.split(|byte| *byte == b'\n').all(|line| line.len() < 16 * 1024));
+        let mut seen = 0_usize;
+        for document in documents(&lines) {
+            let directive = &document["_aws"]["CloudWatchMetrics"][0];
+            assert!(document["_aws"]["Timestamp"].is_u64() && directive["Namespace"] == "shop");
+            let metrics = directive["Metrics"].as_array().unwrap();
+            assert!((1..=MAX_EMF_METRICS).contains(&metrics.len()));
+            seen = seen.saturating_add(metrics.len());
+            for metric in metrics {
+                let value = &document[metric["Name"].as_str().unwrap()];
+                let numbers = value.as_array().map_or(1, Vec::len);
+                assert!(numbers <= MAX_EMF_VALUES && (value.is_number() || value.is_array()), "{value}");
+            }
+            for key in directive["Dimensions"][0].as_array().unwrap() {
+                assert!(document[key.as_str().unwrap()].is_string());
+            }
+        }
+        assert_eq!(seen, 349, "names that stand for something else are left out");
+    }
+
+    #[test]
+    fn a_hundred_values_have_the_percentiles_and_the_mean_of_all() {
+        let values: Vec<_> = (1..=150_u16).map(|value| (f64::from(value), f64::from(value % 7) * 11.0 + 1.0)).collect();
+        let chosen = numbers(&values);
+        let chosen: Vec<f64> = chosen.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+        assert_eq!(chosen.len(), 100);
+        let count: f64 = values.iter().map(|(_, count)| count).sum();
+        let mean = values.iter().map(|(value, count)| value * count).sum::<f64>() / count;
+        assert!((chosen.iter().sum::<f64>() / 100.0 - mean).abs() < 0.01);
+        for percent in [50_u8, 90, 99] {
+            let mut seen = 0.0;
+            let exact = values.iter().find(|(_, times)| {
+                seen += times;
+                seen >= count * f64::from(percent) / 100.0
+            });
+            let exact = exact.unwrap().0;
+            let ours = chosen[usize::from(percent)];
+            assert!((ours - exact).abs() <= exact * 0.05, "p{percent}: {ours}, not {exact}");
+        }
+        assert_eq!(numbers(&[(2.0, 3.0), (1.0, 1.0)]), json!([1.0, 2.0, 2.0, 2.0]));
+        assert_eq!(numbers(&[(2.0, 1.0)]), json!(2.0));
+    }
 }

@@ -49,6 +49,7 @@ use crate::{
 /// ```
 pub struct CloudWatchLogs {
     pipeline: Pipeline<Event>,
+    group: Arc<str>,
 }
 
 /// Options of [`CloudWatchLogs`]. Made by [`CloudWatchLogs::builder`].
@@ -147,7 +148,8 @@ impl CloudWatchLogsBuilder {
             return Err(BuildError::setting("retention_days", format!("one of {RETENTION_DAYS:?}")));
         }
         let connection = aws.connect(&LOGS)?;
-        let place = Place { group: group.into(), stream: stream.into(), retention_days: self.retention_days };
+        let group: Arc<str> = group.into();
+        let place = Place { group: Arc::clone(&group), stream: stream.into(), retention_days: self.retention_days };
         let pipeline = Pipeline::builder("cloudwatch_logs")
             .max_items(self.max_items)
             .max_bytes(self.max_bytes)
@@ -158,7 +160,7 @@ impl CloudWatchLogsBuilder {
             .unauthorized(Unauthorized::Keep)
             .build(move || Ok(Shipper::new(&connection, &place)))
             .map_err(|error| BuildError::part("pipeline", error))?;
-        Ok(CloudWatchLogs { pipeline })
+        Ok(CloudWatchLogs { pipeline, group })
     }
 }
 
@@ -191,13 +193,22 @@ impl CloudWatchLogs {
         }
     }
 
+    /// The group.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
     /// The pipeline, to be flushed and shut down after the log.
     pub fn sink(&self) -> Arc<dyn Sink> {
         Arc::new(self.pipeline.clone())
     }
 
-    /// Sends a line that is scrubbed already, of this time since the Unix epoch.
-    fn push(&self, line: &str, at: Duration) {
+    /// Sends a line of this time, since the Unix epoch: for lines that no log of this process wrote. CloudWatch takes no empty lines.
+    pub fn push(&self, line: Scrubbed<&str>, at: Duration) {
+        self.send(&line, at);
+    }
+
+    fn send(&self, line: &str, at: Duration) {
         if !line.is_empty() {
             let text = text::cut(line, MAX_EVENT_BYTES).into();
             self.pipeline.push(Event { at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX), text });
@@ -211,7 +222,7 @@ impl LogOutput for CloudWatchLogs {
     }
 
     fn write(&mut self, line: &LogLine<'_>) -> io::Result<()> {
-        self.push(line.as_str(), line.timestamp());
+        self.send(line.as_str(), line.timestamp());
         Ok(())
     }
 }
@@ -510,5 +521,67 @@ impl Protocol for SetUp {
             "ResourceNotFoundException" => Answer::Disabled(error.reason(response)),
             _ => Answer::rejected(error.reason(response)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use steeple_export::test_util::{Partial, Reply, Subject, check_all};
+
+    use super::*;
+
+    struct Lines;
+
+    impl Subject for Lines {
+        type Protocol = Put;
+
+        fn protocol(&self, endpoint: Endpoint) -> Put {
+            let place = Place { group: Arc::from("/aws/ecs/shop"), stream: Arc::from("one"), retention_days: 30 };
+            Put { endpoint, place }
+        }
+
+        fn item(&self, number: usize) -> Event {
+            let at = u64::try_from(clock::unix_now().as_millis()).unwrap();
+            Event { at, text: format!("line {number:06}").into() }
+        }
+
+        fn accepts(&self) -> Reply {
+            Reply::ok("{}")
+        }
+
+        fn partial(&self) -> Option<Partial> {
+            let reply =
+                Reply::ok(r#"{"rejectedLogEventsInfo":{"tooOldLogEventEndIndex":1,"expiredLogEventEndIndex":2}}"#);
+            Some(Partial { reply, stored: 2, poisoned: 2 })
+        }
+    }
+
+    #[test]
+    fn lines_pass_every_check_of_a_pipeline() {
+        check_all(Lines);
+    }
+
+    #[test]
+    fn names_and_retentions_follow_cloudwatchs_rules() {
+        let keys = crate::Credentials::new("id", "secret");
+        let aws = Aws::new("eu-central-1").endpoint("http://127.0.0.1:9").credentials(keys);
+        let built = |change: fn(CloudWatchLogsBuilder) -> CloudWatchLogsBuilder| {
+            change(CloudWatchLogs::builder().service("my shop")).build(&aws).map(|lines| lines.group().to_owned())
+        };
+        assert_eq!(built(|logs| logs).unwrap(), "/aws/ecs/my_shop");
+        assert_eq!(built(|logs| logs.environment("eu:1")).unwrap(), "/aws/ecs/my_shop-eu_1");
+        for (setting, bad) in [
+            ("group", built(|logs| logs.group("aws/own"))),
+            ("group", built(|logs| logs.group("a b"))),
+            ("stream", built(|logs| logs.stream("a:b"))),
+            ("retention_days", built(|logs| logs.retention_days(8))),
+        ] {
+            assert_eq!(bad.unwrap_err().setting_name(), setting);
+        }
+        assert!(
+            RETENTION_DAYS
+                .into_iter()
+                .all(|days| { CloudWatchLogs::builder().retention_days(days).build(&aws).is_ok() })
+        );
     }
 }

@@ -13,7 +13,10 @@ use steeple_core::clock;
 use steeple_export::{
     Answer, DropReason, Endpoint, InDoubt, Pipeline, Protocol, Reason, Request, Response, Retry, Sink, Unauthorized,
 };
-use steeple_metrics::{Metrics, indicator::Reading};
+use steeple_metrics::{
+    Metrics,
+    indicator::{FamilyReading, Reading},
+};
 use steeple_scrub::{Scrubbed, Scrubber};
 
 use crate::{
@@ -25,12 +28,12 @@ use crate::{
     datum::{Datum, are_dimensions, is_namespace},
     drops::Drops,
     emf::Emf,
-    limits::{MAX_AGE_SECONDS, MAX_AHEAD_SECONDS, MAX_DATA, MAX_DIMENSIONS, MAX_REQUEST_BYTES},
+    limits::{MAX_AGE_SECONDS, MAX_AHEAD_SECONDS, MAX_DATA, MAX_DIMENSIONS, MAX_NAME, MAX_REQUEST_BYTES},
 };
 
 /// Metrics in CloudWatch: once a minute, everything that a service's metrics know, and what the application puts in. A cheap clone.
 ///
-/// Between two minutes it costs nothing: the metrics are read on the export thread.
+/// Between two minutes it costs nothing. The metrics are read on a thread of their own, as collectors may block.
 ///
 /// # Examples
 /// ```no_run
@@ -63,6 +66,7 @@ pub struct CloudWatchBuilder {
     scheme: Scheme,
     interval: Duration,
     scrubber: Scrubber,
+    retry: Retry,
 }
 
 impl CloudWatchBuilder {
@@ -106,6 +110,12 @@ impl CloudWatchBuilder {
     /// Removes secrets from the dimensions that the application puts in. Default: [`Scrubber::default`].
     pub fn scrubber(mut self, scrubber: Scrubber) -> Self {
         self.scrubber = scrubber;
+        self
+    }
+
+    /// How often a request is tried again, and how long after. Default: [`Retry::default`] for up to half an hour.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
         self
     }
 
@@ -160,7 +170,7 @@ impl CloudWatchBuilder {
         let namespace = Arc::<str>::from(&*self.namespace);
         let (making, scrubber) = (source.clone(), self.scrubber.clone());
         let (named, writer) = (Arc::clone(&namespace), Arc::new(Mutex::new(writer)));
-        let pipeline = self.pipeline().own_thread();
+        let pipeline = self.pipeline();
         let pipeline = pipeline
             .build(move || Ok(Emf::new(Arc::clone(&named), making.clone(), scrubber.clone(), Arc::clone(&writer))))
             .map_err(|error| BuildError::part("pipeline", error))?;
@@ -186,12 +196,14 @@ impl CloudWatchBuilder {
             // The data of one tick are all there.
             .batch_delay(Duration::from_millis(200))
             .timeout(Duration::from_secs(10))
-            .retry(Retry::new().max_age(Duration::from_secs(1_800)))
+            .retry(self.retry)
             // A permission that is being granted takes minutes.
             .unauthorized(Unauthorized::Keep)
             // CloudWatch does not notice duplicates, and a double sum is worse than a gap.
             .in_doubt(InDoubt::Drop)
             .tick(self.interval)
+            // Collectors of the application run in a reading, and may block.
+            .own_thread()
     }
 
     /// Alarms for metrics as these options send them.
@@ -223,6 +235,7 @@ impl CloudWatch {
             scheme: Scheme::default(),
             interval: Duration::from_secs(60),
             scrubber: Scrubber::default(),
+            retry: Retry::new().max_age(Duration::from_secs(1_800)),
         }
     }
 
@@ -306,7 +319,11 @@ impl Source {
         let now = self.metrics.reading();
         let older = {
             let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *before, now.clone())
+            let mut next = now.clone();
+            // A family whose collector panicked this time is compared to what it was, when it is there again.
+            let is_gone = |old: &&FamilyReading| now.families.iter().all(|new| new.name != old.name);
+            next.families.extend(before.families.iter().filter(is_gone).cloned());
+            std::mem::replace(&mut *before, next)
         };
         let mut data = collect(&self.scheme, &now, &older, &self.drops);
         data.extend(self.custom.take(&self.scheme.base(), now.unix));
@@ -328,6 +345,9 @@ pub(crate) fn admit(at: Duration) -> Result<(), DropReason> {
 /// Dimensions can hold what the application puts in.
 pub(crate) fn scrub(scrubber: &Scrubber, datum: Datum) -> Scrubbed<Datum> {
     scrubber.scrub_with(datum, |scrubber, datum| {
+        if !scrubber.text(&datum.name).is_clean() {
+            datum.name = scrubber.text(&datum.name).cut(MAX_NAME, "").into_owned().to_string().into();
+        }
         let is_secret = |value: &str| !scrubber.text(value).is_clean();
         if datum.dimensions.iter().any(|(_, value)| is_secret(value)) {
             let clean = |(name, value): &(Cow<'static, str>, String)| {
@@ -341,7 +361,7 @@ pub(crate) fn scrub(scrubber: &Scrubber, datum: Datum) -> Scrubbed<Datum> {
 
 /// `PutMetricData` of the query protocol, which every implementation of CloudWatch speaks.
 #[derive(Clone)]
-struct Put {
+pub(crate) struct Put {
     endpoint: Endpoint,
     namespace: Arc<str>,
     source: Source,
@@ -394,5 +414,112 @@ impl Protocol for Put {
 
     fn tick(&mut self) -> Vec<Datum> {
         self.source.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use prometheus::{
+        IntCounter,
+        core::{Collector, Desc},
+        proto::MetricFamily,
+    };
+    use steeple_export::test_util::{Subject, check_all};
+
+    use super::*;
+    use crate::datum::dimension_value;
+
+    fn source(metrics: &Metrics) -> Source {
+        CloudWatch::builder("shop").source(metrics)
+    }
+
+    impl Subject for Source {
+        type Protocol = Put;
+
+        fn protocol(&self, endpoint: Endpoint) -> Put {
+            let (source, scrubber) = (self.clone(), Scrubber::default());
+            Put { endpoint, namespace: Arc::from("shop"), source, scrubber }
+        }
+
+        fn item(&self, number: usize) -> Datum {
+            let dimensions = vec![("Number".into(), dimension_value(&format!("{number:06}")))];
+            let (at, values) = (clock::unix_now(), vec![(1.0, 1.0)]);
+            Datum { name: "Orders".into(), dimensions: Arc::new(dimensions), unit: Unit::Count, at, values }
+        }
+    }
+
+    #[test]
+    fn metrics_pass_every_check_of_a_pipeline() {
+        check_all(source(&Metrics::new().unwrap()));
+    }
+
+    #[test]
+    fn what_the_application_puts_in_is_scrubbed() {
+        let source = source(&Metrics::new().unwrap());
+        let card = [("Card", "4111 1111 1111 1111"), ("Query", "password=hunter2")];
+        source.custom.put("password=hunter2".into(), 1.0, Unit::Count, &card, &source.drops);
+        let datum = source.custom.take(&[], Duration::ZERO).remove(0);
+        let shown = format!("{:?}", scrub(&Scrubber::default(), datum).into_inner());
+        assert!(!shown.contains("hunter2") && !shown.contains("4111 1111"), "{shown}");
+    }
+
+    /// A collector that panics when it is told to.
+    struct Moody(IntCounter, Arc<AtomicBool>);
+
+    impl Collector for Moody {
+        fn desc(&self) -> Vec<&Desc> {
+            self.0.desc()
+        }
+
+        fn collect(&self) -> Vec<MetricFamily> {
+            assert!(!self.1.load(Ordering::Relaxed), "a collector that panics");
+            self.0.collect()
+        }
+    }
+
+    #[test]
+    fn a_counter_whose_collector_panics_for_a_minute_is_not_counted_twice() {
+        let metrics = Metrics::new().unwrap();
+        let (counter, panics) = (IntCounter::new("jobs_total", "Jobs.").unwrap(), Arc::new(AtomicBool::new(false)));
+        metrics.registry().register(Box::new(Moody(counter.clone(), Arc::clone(&panics)))).unwrap();
+        let source = source(&metrics);
+        let jobs = || {
+            let data = source.take();
+            data.iter().find(|datum| datum.name == "jobs_total").map(|datum| datum.values[0].0)
+        };
+        counter.inc_by(5);
+        assert_eq!(jobs(), Some(5.0));
+        counter.inc_by(2);
+        panics.store(true, Ordering::Relaxed);
+        assert_eq!(jobs(), None);
+        panics.store(false, Ordering::Relaxed);
+        counter.inc();
+        assert_eq!(jobs(), Some(3.0), "both minutes together");
+        assert_eq!(jobs(), Some(0.0));
+    }
+
+    #[test]
+    fn a_restart_is_no_step() {
+        // Each process starts at zero, and sends what came.
+        let sent: f64 = (0..2_u8)
+            .map(|_process| {
+                let metrics = Metrics::new().unwrap();
+                let counter = metrics.counter("orders_total", "Orders.", []).unwrap();
+                let source = source(&metrics);
+                (0..3_u8)
+                    .map(|_minute| {
+                        counter.add([], 4);
+                        let data = source.take();
+                        data.iter()
+                            .filter(|datum| datum.name == "orders_total")
+                            .map(|datum| datum.values[0].0)
+                            .sum::<f64>()
+                    })
+                    .sum::<f64>()
+            })
+            .sum();
+        assert!((sent - 24.0).abs() < f64::EPSILON, "{sent}");
     }
 }

@@ -1,8 +1,19 @@
-use std::{fmt, sync::Arc};
+#[cfg(feature = "outbox")]
+use std::time::Duration;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use steeple_export::{Exporter, Pipeline, PipelineBuilder};
 use steeple_scrub::Scrubber;
 
-use crate::{BuildError, Events, Meter, Outlet, Service};
+use crate::{
+    BuildError, Events, Meter, Outgoing, Outlet, Service, Tracked,
+    page_view::Sampled,
+    settling::{Feeding, Registered, Settling},
+};
 
 /// Options for [`Events`], all with a default.
 #[derive(Default)]
@@ -14,6 +25,31 @@ pub struct EventsBuilder {
     sinks: Vec<Box<dyn IntoOutlet>>,
     #[cfg(feature = "http")]
     http: steeple_export::ClientBuilder,
+    #[cfg(feature = "outbox")]
+    outbox: OutboxOptions,
+    sampled: Sampled,
+}
+
+/// Where and how events are kept.
+#[cfg(feature = "outbox")]
+#[derive(Clone, Debug)]
+struct OutboxOptions {
+    directory: Option<std::path::PathBuf>,
+    max_bytes: u64,
+    max_age: Duration,
+    receipt_timeout: Duration,
+}
+
+#[cfg(feature = "outbox")]
+impl Default for OutboxOptions {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            max_bytes: 1 << 30,
+            max_age: Duration::from_secs(14 * 86_400),
+            receipt_timeout: Duration::from_millis(250),
+        }
+    }
 }
 
 /// What every sink is built with.
@@ -26,6 +62,82 @@ pub struct SinkContext {
     pub service: Arc<Service>,
     #[cfg(feature = "http")]
     http: steeple_export::ClientBuilder,
+    #[cfg(feature = "outbox")]
+    pub(crate) outbox: Option<crate::outbox::Outbox>,
+    /// By name: what the context knows of the pipelines that were built with it.
+    registered: Arc<Mutex<HashMap<String, Registered>>>,
+}
+
+impl SinkContext {
+    /// Starts the pipeline of a sink, fed by the store where there is one. `batch_items` is how many events go into one
+    /// batch.
+    ///
+    /// A pipeline that was not built here gets its events from memory.
+    ///
+    /// # Errors
+    /// When the exporter cannot be made, no thread starts, or the store cannot be written.
+    pub fn pipeline<E, F>(
+        &self,
+        name: &'static str,
+        pipeline: PipelineBuilder,
+        batch_items: usize,
+        make: F,
+    ) -> Result<Pipeline<Tracked>, BuildError>
+    where
+        E: Exporter<Item = Tracked, Ready = Outgoing>,
+        F: FnMut() -> Result<E, Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
+        self.pipeline_with(name, pipeline, batch_items, Feeding::default(), make)
+    }
+
+    #[cfg_attr(not(feature = "outbox"), expect(unused_variables, reason = "for the store"))]
+    pub(crate) fn pipeline_with<E, F>(
+        &self,
+        name: &'static str,
+        pipeline: PipelineBuilder,
+        batch_items: usize,
+        feeding: Feeding,
+        mut make: F,
+    ) -> Result<Pipeline<Tracked>, BuildError>
+    where
+        E: Exporter<Item = Tracked, Ready = Outgoing>,
+        F: FnMut() -> Result<E, Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    {
+        #[cfg(feature = "outbox")]
+        let outbox = match &self.outbox {
+            Some(outbox) => {
+                let options = crate::outbox::options(E::IN_FLIGHT, batch_items, feeding);
+                let id = outbox.spool.register(name, options).map_err(|error| BuildError::sink(name, error))?;
+                Some((outbox.clone(), id))
+            }
+            None => None,
+        };
+        let registered = Registered {
+            #[cfg(feature = "outbox")]
+            outbox,
+            feeding,
+            counts: Arc::default(),
+        };
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), registered.clone());
+        pipeline
+            .batch_items(batch_items)
+            .in_doubt(feeding.in_doubt)
+            .build(move || Ok(Settling::new(make()?, &registered)))
+            .map_err(|error| BuildError::sink(name, error))
+    }
+
+    pub(crate) fn registered(&self, name: &str) -> Option<Registered> {
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Whether events are kept on disk.
+    pub fn is_durable(&self) -> bool {
+        #[cfg(feature = "outbox")]
+        let is_durable = self.outbox.is_some();
+        #[cfg(not(feature = "outbox"))]
+        let is_durable = false;
+        is_durable
+    }
 }
 
 #[cfg(feature = "http")]
@@ -77,6 +189,51 @@ impl EventsBuilder {
         self
     }
 
+    /// Tracks a page view for so many of all pages that are looked at: 1.0 for each. A page is an answer in `text/html` with
+    /// 2xx to a GET of a browser, not fetched ahead, whose visitor did not refuse. Default: 0.0, none.
+    pub fn page_views(mut self, ratio: f64) -> Self {
+        self.sampled.page_views = ratio;
+        self
+    }
+
+    /// Tracks an [`ApiResponse`](crate::preset::ApiResponse) for so many of all exchanges: 0.01 for each hundredth. Default:
+    /// 0.0, none.
+    pub fn api_responses(mut self, ratio: f64) -> Self {
+        self.sampled.api_responses = ratio;
+        self
+    }
+
+    /// Keeps events in this directory until every sink has them. It is made if it is not there, for its owner alone; several
+    /// processes may share it. Default: events are kept in memory alone.
+    ///
+    /// The directory has to be on a local file system. Without a sink, nothing is made.
+    #[cfg(feature = "outbox")]
+    pub fn directory(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
+        self.outbox.directory = Some(directory.into());
+        self
+    }
+
+    /// How many bytes of events are kept. What exceeds them: the newest of the lowest class goes first. Default: 1 GiB.
+    #[cfg(feature = "outbox")]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.outbox.max_bytes = bytes;
+        self
+    }
+
+    /// How old an event may become. Default: 14 days.
+    #[cfg(feature = "outbox")]
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.outbox.max_age = age;
+        self
+    }
+
+    /// How long [`Receipt::stored`](crate::Receipt::stored) waits at most. Default: 250 milliseconds.
+    #[cfg(feature = "outbox")]
+    pub fn receipt_timeout(mut self, timeout: Duration) -> Self {
+        self.outbox.receipt_timeout = timeout;
+        self
+    }
+
     /// Whether there is a sink.
     pub fn has_sinks(&self) -> bool {
         !self.sinks.is_empty()
@@ -87,6 +244,8 @@ impl EventsBuilder {
     /// # Errors
     /// When a sink cannot start as configured. The error names the setting, what it was and what it may be.
     pub fn build(self) -> Result<Events, BuildError> {
+        #[cfg(feature = "outbox")]
+        let outbox = if self.sinks.is_empty() { None } else { self.outbox.open()? };
         let context =
             SinkContext {
                 scrubber: self.scrubber,
@@ -94,9 +253,35 @@ impl EventsBuilder {
                 #[cfg(feature = "http")]
                 http: self.http.or(&steeple_export::Client::builder()
                     .user_agent(concat!("steeple-events/", env!("CARGO_PKG_VERSION")))),
+                #[cfg(feature = "outbox")]
+                outbox,
+                registered: Arc::default(),
             };
-        let outlets = self.sinks.into_iter().map(|sink| sink.into_outlet(&context)).collect::<Result<_, _>>()?;
-        Ok(Events::new(outlets, self.meter))
+        let outlets = self.sinks.into_iter().map(|sink| sink.into_outlet(&context)).collect::<Result<Vec<_>, _>>()?;
+        let outlets = outlets.into_iter().flat_map(Outlet::flatten).collect();
+        Events::new(
+            outlets,
+            self.meter,
+            &context,
+            self.sampled,
+            #[cfg(feature = "outbox")]
+            self.outbox.receipt_timeout,
+        )
+    }
+}
+
+#[cfg(feature = "outbox")]
+impl OutboxOptions {
+    fn open(&self) -> Result<Option<crate::outbox::Outbox>, BuildError> {
+        let Some(directory) = &self.directory else { return Ok(None) };
+        let spool = steeple_export::store::spool::Spool::builder(directory)
+            .max_bytes(self.max_bytes)
+            .max_age(self.max_age)
+            .open()
+            .map_err(|error| BuildError::sink("outbox", error))?;
+        let key = crate::secret::key(directory).map_err(|error| BuildError::sink("outbox", error))?;
+        let outbox = crate::outbox::Outbox::new(spool, key).map_err(|error| BuildError::sink("outbox", error))?;
+        Ok(Some(outbox))
     }
 }
 

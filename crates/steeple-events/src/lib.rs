@@ -7,24 +7,41 @@ mod event;
 mod events;
 #[cfg(feature = "axum")]
 mod extract;
+mod hold_response;
 pub mod name;
 mod observer;
+#[cfg(feature = "outbox")]
+mod outbox;
 mod outlet;
+mod page_view;
 mod pending;
+mod person;
 pub mod preset;
+mod receipt;
 mod record;
+#[cfg(feature = "outbox")]
+mod secret;
 mod service;
+mod settling;
 pub mod sink;
 mod stats;
+#[cfg(feature = "outbox")]
+mod stored;
 mod visitor;
 
+#[cfg(feature = "outbox")]
+pub use self::outbox::erase_key;
 pub use self::{
     builder::{EventsBuilder, IntoOutlet, SinkContext},
     error::BuildError,
     event::{Class, Counter, Event, Labels, Meter, Role},
-    events::{Events, MAX_NAMED, Receipt},
+    events::{Events, MAX_NAMED},
+    hold_response::{AtTimeout, HoldResponse, HoldResponseLayer},
     observer::{EventsObserver, set_consent},
-    outlet::{Outlet, Takes},
+    outlet::{Outlet, OutletStats, Takes},
+    page_view::PageRequest,
+    person::Person,
+    receipt::{NotStored, Receipt},
     record::{MAX_KEY_BYTES, MAX_PROPERTIES, MAX_PROPERTIES_BYTES, MAX_TEXT_BYTES, Outgoing, Tracked},
     service::Service,
     stats::{EventStats, Rejected},

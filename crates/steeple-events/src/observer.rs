@@ -1,7 +1,12 @@
-use http::request;
+use http::{request, response};
 use steeple_core::{End, Exchange, GrpcStatus, Identity, Observer, Outcome};
 
-use crate::{Consent, Events, Visitor, pending};
+use crate::{
+    Consent, Events, Visitor,
+    page_view::{self, PageRequest},
+    pending,
+    preset::{ApiResponse, PageView},
+};
 
 /// Reads consent and Google Analytics' cookies from requests, and releases what waits for the success of an exchange.
 ///
@@ -17,23 +22,49 @@ impl Events {
 }
 
 impl Observer for EventsObserver {
-    type State = ();
+    type State = Option<Box<PageRequest>>;
 
     fn identity(&self) -> Option<Identity> {
         Some(self.0.identity())
     }
 
-    fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<()> {
-        if self.0.has_sinks()
-            && let Some(visitor) = Visitor::of(&request.headers, self.0.reads_ga())
-        {
+    fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<Self::State> {
+        let visitor = if self.0.has_sinks() { Visitor::of(&request.headers, self.0.reads_ga()) } else { None };
+        let sampled = self.0.sampled();
+        let refuses = visitor.as_ref().is_some_and(|visitor| !visitor.consent.allows_analytics());
+        let page = (sampled.takes_page_view() && !refuses).then(|| PageRequest::of(request).map(Box::new)).flatten();
+        if let Some(visitor) = visitor {
             let _none = exchange.insert(visitor);
         }
-        Some(())
+        Some(page)
     }
 
-    fn on_end(&self, (): (), exchange: &Exchange, end: &End) {
+    fn on_response(&self, state: &mut Self::State, _exchange: &Exchange, response: &mut response::Parts) {
+        if state.is_some() && !page_view::is_page(response) {
+            *state = None;
+        }
+    }
+
+    fn on_end(&self, state: Self::State, exchange: &Exchange, end: &End) {
         pending::end(exchange, &self.0, succeeded(end));
+        if let Some(page) = state
+            && succeeded(end)
+            && let Some(location) = page.location(exchange)
+        {
+            let _receipt = self.0.track_of(exchange, &PageView { location: &location, title: None });
+        }
+        if self.0.sampled().takes_api_response()
+            && let Some(status) = end.status
+        {
+            let route = exchange.route().map(|route| route.as_str().to_owned());
+            let event = ApiResponse {
+                method: exchange.method(),
+                path: route.as_deref(),
+                status: status.as_u16(),
+                duration_ms: end.duration.as_secs_f64() * 1_000.0,
+            };
+            let _receipt = self.0.track_of(exchange, &event);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use steeple_export::{Pipeline, Sink};
 
-use crate::Tracked;
+use crate::{Tracked, record::Record, settling::Counts};
 
 /// One sink with its queue, and which events it takes.
 #[derive(Clone)]
@@ -18,6 +18,7 @@ struct Inner {
     pipeline: Pipeline<Tracked>,
     takes: Takes,
     skipped: AtomicU64,
+    beside: Option<Outlet>,
 }
 
 /// Which events a sink takes.
@@ -30,44 +31,122 @@ pub enum Takes {
     Analytics,
     /// Those whose visitor did not refuse and has a client id of Google Analytics.
     GoogleAnalytics,
+    /// No events, but what is known of users: [`Events::person`](crate::Events::person).
+    People,
+}
+
+/// What became of the events of one sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutletStats {
+    /// The sink's name.
+    pub sink: String,
+    /// Events that the receiver has.
+    pub delivered: u64,
+    /// Events that became dead letters.
+    pub dead: u64,
+    /// Events that were sent without an answer.
+    pub in_doubt: u64,
+    /// Events that it did not get: the visitor refused, or nothing identifies the visitor.
+    pub skipped: u64,
+    /// Events that wait, and the bytes of these.
+    pub backlog: (u64, u64),
+    /// When the oldest of them was tracked, since the Unix epoch.
+    pub oldest: Option<std::time::Duration>,
+    /// Dead letters that are kept.
+    pub dead_letters: u64,
 }
 
 impl Outlet {
     /// A pipeline as a sink of events. What `takes` leaves out is counted as skipped.
     pub fn new(pipeline: Pipeline<Tracked>, takes: Takes) -> Self {
-        Self(Arc::new(Inner { pipeline, takes, skipped: AtomicU64::new(0) }))
+        Self(Arc::new(Inner { pipeline, takes, skipped: AtomicU64::new(0), beside: None }))
+    }
+
+    /// The same sink with a second pipeline: another address of the same system.
+    #[must_use]
+    pub fn beside(self, other: Self) -> Self {
+        Self(Arc::new(Inner {
+            pipeline: self.0.pipeline.clone(),
+            takes: self.0.takes,
+            skipped: AtomicU64::new(0),
+            beside: Some(other),
+        }))
+    }
+
+    pub(crate) fn flatten(self) -> Vec<Self> {
+        let beside = self.0.beside.clone();
+        std::iter::once(self).chain(beside.into_iter().flat_map(Self::flatten)).collect()
     }
 
     pub(crate) fn needs_client_id(&self) -> bool {
         self.0.takes == Takes::GoogleAnalytics
     }
 
-    pub(crate) fn offer(&self, tracked: &Tracked) {
-        let visitor = tracked.0.context.visitor.as_deref();
+    pub(crate) fn is_analytics(&self) -> bool {
+        self.0.takes != Takes::All
+    }
+
+    pub(crate) fn takes_people(&self) -> bool {
+        self.0.takes == Takes::People
+    }
+
+    /// Whether the sink takes it.
+    pub(crate) fn admits(&self, record: &Record) -> bool {
+        let visitor = record.context.visitor.as_deref();
         let allowed = visitor.is_none_or(|visitor| visitor.consent.allows_analytics());
-        let takes = match self.0.takes {
-            Takes::All => true,
-            Takes::Analytics => allowed,
-            Takes::GoogleAnalytics => allowed && visitor.is_some_and(|visitor| visitor.client_id.is_some()),
-        };
-        if takes {
-            self.0.pipeline.push(tracked.clone());
-        } else {
-            self.0.skipped.fetch_add(1, Ordering::Relaxed);
+        let is_event = record.kind.is_event();
+        match self.0.takes {
+            Takes::All => is_event,
+            Takes::Analytics => is_event && allowed,
+            Takes::GoogleAnalytics => is_event && allowed && visitor.is_some_and(|visitor| visitor.client_id.is_some()),
+            // To be forgotten needs no consent.
+            Takes::People => !is_event && (allowed || record.kind == crate::record::Kind::PersonDelete),
         }
     }
 
-    pub(crate) fn sink(&self) -> Arc<dyn Sink> {
-        Arc::new(self.0.pipeline.clone())
+    pub(crate) fn offer(&self, tracked: &Tracked) {
+        if self.admits(&tracked.0) {
+            self.0.pipeline.push(tracked.clone());
+        } else if tracked.0.kind.is_event() != self.takes_people() {
+            self.skip();
+        }
+    }
+
+    pub(crate) fn skip(&self) {
+        self.0.skipped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn pipeline(&self) -> &Pipeline<Tracked> {
+        &self.0.pipeline
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.0.pipeline.name()
     }
 
     pub(crate) fn skipped(&self) -> (String, u64) {
-        (self.0.pipeline.name().to_owned(), self.0.skipped.load(Ordering::Relaxed))
+        (self.name().to_owned(), self.0.skipped.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn stats(&self, counts: Option<&Counts>) -> OutletStats {
+        let queue = self.0.pipeline.stats();
+        let read = |count: fn(&Counts) -> &AtomicU64| counts.map_or(0, |counts| count(counts).load(Ordering::Relaxed));
+        OutletStats {
+            sink: self.name().to_owned(),
+            delivered: queue.exported,
+            dead: read(|counts| &counts.dead),
+            in_doubt: read(|counts| &counts.in_doubt),
+            skipped: self.0.skipped.load(Ordering::Relaxed),
+            backlog: (queue.queued_items, queue.queued_bytes),
+            oldest: None,
+            dead_letters: 0,
+        }
     }
 }
 
 impl fmt::Debug for Outlet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outlet").field("sink", &self.0.pipeline.name()).field("takes", &self.0.takes).finish()
+        f.debug_struct("Outlet").field("sink", &self.name()).field("takes", &self.0.takes).finish()
     }
 }

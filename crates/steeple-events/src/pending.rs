@@ -32,7 +32,7 @@ struct List(Vec<Held>);
 #[derive(Debug)]
 struct Held {
     events: Events,
-    record: Arc<Record>,
+    record: Record,
     measured: Option<Measurement>,
 }
 
@@ -107,7 +107,7 @@ impl OwnedRole {
 }
 
 /// Keeps an event until its exchange is over.
-pub(crate) fn hold(exchange: &Exchange, events: &Events, record: Arc<Record>, measured: Option<Measurement>) {
+pub(crate) fn hold(exchange: &Exchange, events: &Events, record: Record, measured: Option<Measurement>) {
     let held = Held { events: events.clone(), record, measured };
     loop {
         let pending = exchange.get::<Pending>().unwrap_or_else(|| begin(exchange));
@@ -150,7 +150,7 @@ pub(crate) fn end(exchange: &Exchange, events: &Events, succeeded: bool) {
             if let Some(measured) = &held.measured {
                 measured.apply();
             }
-            held.events.deliver(held.record);
+            let _receipt = held.events.hand_over(held.record);
         } else {
             held.reject();
         }

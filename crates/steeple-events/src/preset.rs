@@ -13,6 +13,9 @@
 //! | [`Payment`] | `payment` | `Payment` | `payment` | `payments_total{result}` |
 //! | [`PageView`] | `page_view` | `PageViewed` | `page_view` | `page_views_total` |
 //! | [`Generic`] | `generic` | `GenericEvent` | `generic` | `generic_events_total{category,action}` |
+//! | [`ApiResponse`] | `api_response` | `ApiResponse` | `api_response` | |
+//! | [`DatabaseQuery`] | `database_query` | `DatabaseQuery` | `database_query` | |
+//! | [`CacheOperation`] | `cache_operation` | `CacheOperation` | `cache_operation` | |
 
 use std::time::Duration;
 
@@ -250,6 +253,63 @@ event!(
     new_relic = "GenericEvent",
     mixpanel = "Generic",
     counter = |event| (&GENERIC, [event.category, event.action]),
+);
+
+/// An answer of an API: made by [`EventsBuilder::api_responses`](crate::EventsBuilder::api_responses), sampled.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ApiResponse<'a> {
+    /// The request's method.
+    pub method: &'a str,
+    /// The route's template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<&'a str>,
+    /// The status.
+    pub status: u16,
+    /// From the request head to the last byte of the answer, in milliseconds.
+    pub duration_ms: f64,
+}
+
+event!(
+    ApiResponse<'_>: "api_response",
+    class = PageView,
+    new_relic = "ApiResponse",
+    mixpanel = "API Response",
+);
+
+/// A query of a database. Track it with [`Events::track_sampled`](crate::Events::track_sampled): there are many.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct DatabaseQuery<'a> {
+    /// What it does: `select`.
+    pub operation: &'a str,
+    /// To which table.
+    pub table: &'a str,
+    /// How long it took, in milliseconds.
+    pub duration_ms: f64,
+    /// Whether it failed.
+    pub failed: bool,
+}
+
+event!(
+    DatabaseQuery<'_>: "database_query",
+    class = PageView,
+    new_relic = "DatabaseQuery",
+    mixpanel = "Database Query",
+);
+
+/// An operation on a cache. Track it with [`Events::track_sampled`](crate::Events::track_sampled): there are many.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct CacheOperation<'a> {
+    /// What it does: `get`.
+    pub operation: &'a str,
+    /// What came of it: `hit`, `miss`, `stored`.
+    pub result: &'a str,
+}
+
+event!(
+    CacheOperation<'_>: "cache_operation",
+    class = PageView,
+    new_relic = "CacheOperation",
+    mixpanel = "Cache Operation",
 );
 
 #[expect(clippy::ref_option, reason = "serde hands a field over like this")]

@@ -32,6 +32,13 @@ pub(crate) struct Record {
     pub(crate) names: Names,
     pub(crate) class: Class,
     pub(crate) context: Context,
+    pub(crate) kind: Kind,
+    /// The row that it was read from, at one sink.
+    #[cfg(feature = "outbox")]
+    pub(crate) hold: Option<crate::outbox::Hold>,
+    /// What makes a row of it.
+    #[cfg(feature = "outbox")]
+    pub(crate) storing: Option<Arc<crate::outbox::Storing>>,
     /// A JSON object, as the application wrote it. No sink sees it before it has been scrubbed.
     raw: Box<[u8]>,
     /// What of it may leave. Made by the first sink that needs it.
@@ -40,9 +47,9 @@ pub(crate) struct Record {
 
 /// What of an event has been scrubbed.
 #[derive(Debug)]
-struct Content {
-    properties: Map<String, Value>,
-    user: Option<String>,
+pub(crate) struct Content {
+    pub(crate) properties: Map<String, Value>,
+    pub(crate) user: Option<String>,
 }
 
 /// What an event is called in each system.
@@ -56,6 +63,32 @@ pub(crate) enum Names {
     },
     /// A name that was made while the program runs: the same one everywhere.
     Dynamic(Arc<str>),
+    /// As they were when the event was stored.
+    Stored {
+        name: Arc<str>,
+        new_relic: Arc<str>,
+        ga4: Arc<str>,
+        mixpanel: Arc<str>,
+    },
+}
+
+/// What a record is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Kind {
+    /// Something that a user did.
+    #[default]
+    Event,
+    /// What is known of a user.
+    PersonSet,
+    /// A user is to be forgotten.
+    PersonDelete,
+}
+
+impl Kind {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks like this")]
+    pub(crate) fn is_event(&self) -> bool {
+        *self == Self::Event
+    }
 }
 
 impl Names {
@@ -66,28 +99,28 @@ impl Names {
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Fixed { name, .. } => name,
-            Self::Dynamic(name) => name,
+            Self::Dynamic(name) | Self::Stored { name, .. } => name,
         }
     }
 
     pub(crate) fn new_relic(&self) -> &str {
         match self {
             Self::Fixed { new_relic, .. } => new_relic,
-            Self::Dynamic(name) => name,
+            Self::Dynamic(new_relic) | Self::Stored { new_relic, .. } => new_relic,
         }
     }
 
     pub(crate) fn ga4(&self) -> &str {
         match self {
             Self::Fixed { ga4, .. } => ga4,
-            Self::Dynamic(name) => name,
+            Self::Dynamic(ga4) | Self::Stored { ga4, .. } => ga4,
         }
     }
 
     pub(crate) fn mixpanel(&self) -> &str {
         match self {
             Self::Fixed { mixpanel, .. } => mixpanel,
-            Self::Dynamic(name) => name,
+            Self::Dynamic(mixpanel) | Self::Stored { mixpanel, .. } => mixpanel,
         }
     }
 }
@@ -135,7 +168,11 @@ pub struct Tracked(pub(crate) Arc<Record>);
 impl Tracked {
     /// How many bytes of memory it takes, about. For [`Protocol::size`](steeple_export::Protocol::size).
     pub fn size(&self) -> usize {
-        size_of::<Record>().saturating_add(self.0.raw.len())
+        // What was stored has its properties as values, which take more room than their text.
+        let content = self.0.content.get().filter(|_| self.0.raw.is_empty()).map_or(0, |content| {
+            content.properties.iter().map(|(key, value)| key.len().saturating_add(weight(value))).sum()
+        });
+        size_of::<Record>().saturating_add(self.0.raw.len()).saturating_add(content)
     }
 
     /// What of it may leave. The properties are scrubbed once for all sinks.
@@ -219,6 +256,11 @@ impl Outgoing {
         self.record.context.trace.as_ref()
     }
 
+    #[cfg(feature = "mixpanel")]
+    pub(crate) fn kind(&self) -> Kind {
+        self.record.kind
+    }
+
     /// Whether it may go to analytics systems.
     pub fn consent(&self) -> Consent {
         self.visitor().map_or_else(Consent::default, |visitor| visitor.consent)
@@ -231,7 +273,7 @@ impl Outgoing {
 }
 
 impl Content {
-    fn of(record: &Record, scrubber: &Scrubber) -> Self {
+    pub(crate) fn of(record: &Record, scrubber: &Scrubber) -> Self {
         let mut value = serde_json::from_slice(&record.raw).unwrap_or_default();
         scrubber.json(&mut value);
         let properties = match value {
@@ -245,24 +287,78 @@ impl Content {
     }
 }
 
+/// What a stored event consists of.
+#[cfg(feature = "outbox")]
+pub(crate) struct Restored {
+    pub(crate) id: RequestId,
+    pub(crate) at: Duration,
+    pub(crate) names: Names,
+    pub(crate) kind: Kind,
+    pub(crate) class: Class,
+    pub(crate) context: Context,
+    pub(crate) properties: Map<String, Value>,
+    pub(crate) user: Option<String>,
+}
+
 thread_local! {
     /// Where properties are written before their length is known.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Record {
-    /// # Errors
-    /// When the properties cannot be written as JSON or take too much room.
+    #[cfg(test)]
     pub(crate) fn new<P: Serialize + ?Sized>(
         names: Names,
         class: Class,
         properties: &P,
         context: Context,
     ) -> Result<Arc<Self>, Rejected> {
+        Ok(Arc::new(Self::begin(names, class, properties, context)?))
+    }
+
+    /// # Errors
+    /// When the properties cannot be written as JSON or take too much room.
+    pub(crate) fn begin<P: Serialize + ?Sized>(
+        names: Names,
+        class: Class,
+        properties: &P,
+        context: Context,
+    ) -> Result<Self, Rejected> {
         let raw = write(properties)?;
         let at = clock::unix_at(clock::now());
-        Ok(Arc::new(Self { id: RequestId::new(), at, names, class, context, raw, content: OnceLock::new() }))
+        Ok(Self {
+            id: RequestId::new(),
+            at,
+            names,
+            class,
+            context,
+            kind: Kind::Event,
+            #[cfg(feature = "outbox")]
+            hold: None,
+            #[cfg(feature = "outbox")]
+            storing: None,
+            raw,
+            content: OnceLock::new(),
+        })
     }
+
+    /// One that was stored, with what of it was scrubbed then.
+    #[cfg(feature = "outbox")]
+    pub(crate) fn restored(stored: Restored) -> Self {
+        let Restored { id, at, names, kind, class, context, properties, user } = stored;
+        let content = OnceLock::from(Arc::new(Content { properties, user }));
+        Self { id, at, names, class, context, kind, hold: None, storing: None, raw: Box::default(), content }
+    }
+}
+
+/// About how many bytes a value takes.
+fn weight(value: &Value) -> usize {
+    64_usize.saturating_add(match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(fields) => fields.iter().map(|(key, value)| key.len().saturating_add(weight(value))).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    })
 }
 
 fn bounded(properties: Map<String, Value>) -> Map<String, Value> {

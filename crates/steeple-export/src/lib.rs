@@ -29,6 +29,6 @@ pub use self::{
     exporter::Exporter,
     pipeline::{InDoubt, Pipeline, PipelineBuilder, Unauthorized},
     retry::Retry,
-    runtime::{Panicked, loop_delay, offload, on_export_thread, run_on_helper},
+    runtime::{Panicked, Task, loop_delay, offload, on_export_thread, run_on_helper, sleep, spawn},
     sink::{Flush, FlushReport, Health, Sink, Stats, flush_all, shutdown_all},
 };

@@ -99,6 +99,41 @@ pub(crate) async fn catch_async<F: Future>(future: F) -> Result<F::Output, Panic
     .await
 }
 
+/// Runs a thread's work as one of ours: what it logs about itself becomes nothing to export.
+#[cfg(feature = "spool")]
+pub(crate) fn as_export_thread<T>(run: impl FnOnce() -> T) -> T {
+    enter_export_thread();
+    run()
+}
+
+/// Work that goes on on the export thread until it ends or this is dropped.
+#[derive(Debug)]
+pub struct Task(tokio::task::JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs a future on the export thread. Nothing in it may block or take more than a millisecond at once.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn spawn(future: impl Future<Output = ()> + Send + 'static) -> io::Result<Task> {
+    Ok(Task(shared()?.spawn(future)))
+}
+
+/// Waits, in any runtime or none: the export thread's has the clock.
+pub async fn sleep(duration: Duration) {
+    let sleep = {
+        let Ok(runtime) = shared() else { return std::future::pending().await };
+        let _entered = runtime.enter();
+        tokio::time::sleep(duration)
+    };
+    sleep.await;
+}
+
 fn build() -> io::Result<Runtime> {
     runtime::Builder::new_current_thread()
         .enable_all()

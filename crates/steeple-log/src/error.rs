@@ -12,8 +12,19 @@ pub struct BuildError(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Directory { directory: PathBuf, reason: io::Error },
-    Filter { text: String, reason: String },
+    Directory {
+        directory: PathBuf,
+        reason: io::Error,
+    },
+    Filter {
+        text: String,
+        reason: String,
+    },
+    #[cfg_attr(not(feature = "elasticsearch"), expect(dead_code, reason = "outputs to servers are features"))]
+    Output {
+        output: &'static str,
+        reason: Box<dyn Error + Send + Sync>,
+    },
     Ratio(f64),
     Status(u16),
     Thread(io::Error),
@@ -27,6 +38,11 @@ impl BuildError {
 
     pub(crate) fn filter(text: &str, reason: impl Into<String>) -> Self {
         Self(Kind::Filter { text: text.to_owned(), reason: reason.into() })
+    }
+
+    #[cfg(feature = "elasticsearch")]
+    pub(crate) fn output(output: &'static str, reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Kind::Output { output, reason: reason.into() })
     }
 
     pub(crate) fn ratio(ratio: f64) -> Self {
@@ -53,6 +69,11 @@ impl BuildError {
     /// The level or filter is invalid. Retrying does not help.
     pub fn is_filter(&self) -> bool {
         matches!(self.0, Kind::Filter { .. })
+    }
+
+    /// An output to a server cannot be built as configured.
+    pub fn is_output(&self) -> bool {
+        matches!(self.0, Kind::Output { .. })
     }
 
     /// A sample ratio is not within 0 to 1. Retrying does not help.
@@ -84,6 +105,7 @@ impl fmt::Display for BuildError {
                 "invalid log level {text:?}: {reason}; use off, error, warn, info, debug or trace, \
                  with exceptions by target: info,hyper=warn"
             ),
+            Kind::Output { output, .. } => write!(f, "cannot build the log's output to {output}"),
             Kind::Ratio(ratio) => write!(f, "invalid sample ratio {ratio}: use 0 to 1"),
             Kind::Status(status) => write!(f, "invalid status to warn on {status}: use 400 to 499"),
             Kind::Thread(_) => f.write_str("cannot start the thread that writes the log"),
@@ -97,6 +119,7 @@ impl Error for BuildError {
         match &self.0 {
             // The directory's reason is in the message.
             Kind::Directory { .. } | Kind::Filter { .. } | Kind::Ratio(_) | Kind::Status(_) => None,
+            Kind::Output { reason, .. } => Some(&**reason),
             Kind::Thread(reason) => Some(reason),
             Kind::Taken(reason) => Some(reason),
         }

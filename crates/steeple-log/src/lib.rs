@@ -64,6 +64,9 @@
 
 mod builder;
 mod custom;
+#[cfg(feature = "elasticsearch")]
+#[cfg_attr(docsrs, doc(cfg(feature = "elasticsearch")))]
+pub mod elasticsearch;
 mod encode;
 mod error;
 mod event;

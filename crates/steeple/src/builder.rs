@@ -1,4 +1,4 @@
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use steeple_core::RequestIds;
 use steeple_log::{Format, Log, LogBuilder, LogGuard, PanicHook, Rotation};
@@ -350,8 +350,9 @@ impl SteepleBuilder {
         let mut setup = Setup::new(&service, &self.scrubber, &metrics);
         (setup.state, setup.shutdown) = (state.clone(), shutdown.clone());
         let (running, integrations) = self.integrations.start(&mut setup)?;
-        let Setup { mut own, sinks, counted, mut warnings, lines_as_events, started, .. } = setup;
-        let set_up = self.log_setup.set_up(&service, &self.scrubber, &running, &metrics)?;
+        let Setup { mut own, sinks, counted, mut warnings, lines_as_events, started, log_outputs, .. } = setup;
+        let log_sinks = log_outputs.iter().map(|output| Arc::clone(&output.sink)).collect();
+        let set_up = self.log_setup.set_up(&service, &self.scrubber, &running, &metrics, log_outputs)?;
         warnings.extend(set_up.warnings);
         let handle = set_up.guard.as_ref().map(LogGuard::handle);
         let mut log = self.log.scrubber(self.scrubber.clone());
@@ -387,6 +388,7 @@ impl SteepleBuilder {
             started,
             guard: set_up.guard,
             sinks: Sinks(sinks),
+            log_sinks: Sinks(log_sinks),
             summary,
             checks: self.checks,
             shutdown,

@@ -35,6 +35,10 @@ pub use steeple_core::{
 #[cfg(feature = "axum")]
 pub use steeple_user::{ClientAddress, CurrentUser};
 
+#[cfg(feature = "cloudwatch")]
+pub use self::integrations::CloudWatchOptions;
+#[cfg(feature = "elasticsearch")]
+pub use self::integrations::ElasticsearchOptions;
 pub use self::{
     builder::SteepleBuilder,
     client::{CallObservers, ClientLayer},

@@ -11,7 +11,7 @@ use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
 use crate::{
     ConfigError,
     env::{self, Lookup, Service},
-    integrations::Running,
+    integrations::{LogOutputs, Running},
 };
 
 /// The log as it was set up, or left alone.
@@ -97,11 +97,14 @@ impl LogSetup {
         scrubber: &Scrubber,
         running: &Running,
         metrics: &Metrics,
+        outputs: Vec<LogOutputs>,
     ) -> Result<SetUp, ConfigError> {
+        let variables: Vec<_> = outputs.iter().map(|output| output.variable).collect();
         if !self.is_on || has_subscriber() {
-            return Ok(self.left_alone());
+            return Ok(self.left_alone(&variables));
         }
-        let guard = self.logging(service).scrubber(scrubber.clone()).build().map_err(|error| self.refusal(&error))?;
+        let logging = outputs.into_iter().fold(self.logging(service), |log, output| (output.add)(log));
+        let guard = logging.scrubber(scrubber.clone()).build().map_err(|error| self.refusal(&error))?;
         let filter = self.level.as_ref().map_or("info", |level| &level.text);
         let subscriber = running.subscribe(Registry::default().with(guard.layer()), filter);
         #[cfg(feature = "sqlx")]
@@ -117,13 +120,13 @@ impl LogSetup {
         #[cfg(not(feature = "sqlx"))]
         let _ = metrics;
         if guard.install(subscriber).is_err() {
-            return Ok(self.left_alone());
+            return Ok(self.left_alone(&variables));
         }
         Ok(SetUp { guard: Some(guard), summary: self.summary(), warnings: Vec::new() })
     }
 
     /// Settings that have no effect without Steeple's subscriber are warnings.
-    fn left_alone(&self) -> SetUp {
+    fn left_alone(&self, outputs: &[&'static str]) -> SetUp {
         let level = self.level.as_ref().and_then(|level| level.from);
         let format = self.format.map(|_| env::LOG_FORMAT);
         let directory = self.directory.as_ref().and(self.directory_from);
@@ -132,7 +135,8 @@ impl LogSetup {
                 "{variable} has no effect: the process has a `tracing` subscriber, and Steeple does not set up the log"
             )
         };
-        let warnings = [level, format, directory].into_iter().flatten().map(warning).collect();
+        let settings = [level, format, directory].into_iter().flatten().chain(outputs.iter().copied());
+        let warnings = settings.map(warning).collect();
         SetUp {
             guard: None,
             summary: "not set up by Steeple, events go to the process's subscriber".to_owned(),

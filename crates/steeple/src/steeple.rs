@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) started: Extensions,
     pub(crate) guard: Option<LogGuard>,
     pub(crate) sinks: Sinks,
+    /// What outputs of the log send with: they end after the log.
+    pub(crate) log_sinks: Sinks,
     pub(crate) summary: Summary,
     pub(crate) checks: Checks,
     pub(crate) shutdown: Shutdown,
@@ -149,6 +151,10 @@ impl Steeple {
         let of_log = timeout.div_f64(5.0).min(Duration::from_secs(1));
         let now = clock::now();
         let deadline = now.checked_add(timeout).unwrap_or(now);
+        if let Some(guard) = &self.0.guard {
+            // Their outputs' receivers get what is queued meanwhile.
+            guard.handle().begin_flush();
+        }
         let sent_until = deadline.checked_sub(of_log).unwrap_or(now);
         let mut sinks = all(&self.0.sinks.0, sent_until);
         if let Some(state) = &self.0.state {
@@ -168,6 +174,7 @@ impl Steeple {
             // It hangs: it is not waited for again when the guard is dropped.
             let _hangs = guard.shutdown(clock::now());
         }
+        sinks.extend(all(&self.0.log_sinks.0, deadline).into_iter().filter(|report| !report.is_complete()));
         FlushReport { sinks, interrupted: false }
     }
 
@@ -177,7 +184,8 @@ impl Steeple {
             let left = sink.stats().queued_items;
             SinkReport::new(sink.name().to_owned().into(), 0, 0, left)
         };
-        let sinks = self.0.sinks.0.iter().map(queued).filter(|report| report.left > 0).collect();
+        let sinks =
+            self.0.sinks.0.iter().chain(&self.0.log_sinks.0).map(queued).filter(|report| report.left > 0).collect();
         if let Some(guard) = &self.0.guard {
             let _hangs = guard.shutdown(clock::now());
         }

@@ -114,3 +114,29 @@ fn handler_extractors_ask_and_tell() {
     assert_eq!((&line["level"], &line["error.message"]), (&"error".into(), &"an order of nothing".into()));
     assert_eq!(line.get("user.id"), None);
 }
+
+#[test]
+fn rules_are_printed_as_alarms_of_cloudwatch() {
+    let mut command = example("cloudwatch-alarms");
+    command.env("CLOUDWATCH_NAMESPACE", "shop").env("CLOUDWATCH_EMF", "1").env("SERVICE_NAME", "api");
+    let output = crate::process::run(&mut command);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let alarms: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<_> = alarms.iter().filter_map(|alarm| alarm["AlarmName"].as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "api-high_cpu_usage",
+            "api-high_memory_usage",
+            "api-high_error_rate",
+            "api-slow_response_time",
+            "api-low_user_activity",
+            "api-payment_failures"
+        ]
+    );
+    // What it cannot send, it says.
+    let output = crate::process::run(command.arg("--apply"));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && error.contains("AWS_REGION"), "{error}");
+}

@@ -1,6 +1,14 @@
 //! CloudWatch, as others see it: moto, botocore, and a receiver that is as strict as AWS.
-#![expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unchecked_time_subtraction,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
 
 mod moto;
 mod peer;
 mod signatures;
+mod storms;
+mod strict;

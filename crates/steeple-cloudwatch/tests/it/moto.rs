@@ -50,14 +50,17 @@ fn scraped(metrics: &Metrics, name: &str) -> f64 {
     page.lines().filter_map(value).sum()
 }
 
-/// A statistic of the metric that has exactly these dimensions: moto's other operation adds up all that have them.
-fn statistic(moto: &Moto, name: &str, dimensions: &str, of: &str) -> f64 {
+/// Statistics of metrics that have exactly these dimensions: moto's other operation adds up all that have them.
+fn statistics(moto: &Moto, wanted: &[(&str, &str, &str)]) -> Vec<f64> {
+    let wanted: Vec<_> =
+        wanted.iter().map(|(name, of, dimensions)| format!("('{name}','{of}',{dimensions})")).collect();
     let values = moto.read(&format!(
-        "cloudwatch.get_metric_data(MetricDataQueries=[{{'Id': 'm', 'MetricStat': {{'Metric': {{'Namespace': 'shop', \
-         'MetricName': '{name}', 'Dimensions': {dimensions}}}, 'Period': 7200, 'Stat': '{of}'}}}}], \
-         StartTime=now-hour, EndTime=now+hour)['MetricDataResults'][0]['Values']"
+        "[sum(cloudwatch.get_metric_data(MetricDataQueries=[{{'Id': 'm', 'MetricStat': {{'Metric': {{'Namespace': 'shop', \
+         'MetricName': n, 'Dimensions': d}}, 'Period': 7200, 'Stat': s}}}}], StartTime=now-hour, EndTime=now+hour)\
+         ['MetricDataResults'][0]['Values']) for (n, s, d) in [{}]]",
+        wanted.join(",")
     ));
-    values.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).sum()
+    values.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,34 +94,37 @@ async fn statistics_are_those_that_prometheus_sees() {
     assert_eq!(cloudwatch.dropped()[0], ("not_finite", 2));
     let base = "[{'Name':'Service','Value':'api'},{'Name':'Environment','Value':'test'}]";
     let with = |name: &str, value: &str| format!("{base}+[{{'Name':'{name}','Value':'{value}'}}]");
-    let read = |name: &str, dimensions: &str, of: &str| statistic(&moto, name, dimensions, of);
     let count = scraped(&metrics, "http_request_duration_seconds_count");
     assert!((count - 180.0).abs() < 0.1, "{count}");
     let duration = scraped(&metrics, "http_request_duration_seconds_sum");
-    let close = |what: &str, got: f64, want: f64| {
-        assert!((got - want).abs() <= want.abs() * 1e-5 + 1e-9, "{what}: {got}, not {want}");
-    };
-    close("requests", read("Requests", base, "Sum"), count);
-    close("errors", read("Errors", base, "Sum"), 45.0);
-    close("samples", read("Latency", base, "SampleCount"), count);
-    close("latency", read("Latency", base, "Sum"), duration);
-    close("route", read("Latency", &with("Route", "GET unmatched"), "Sum"), duration);
-    close("5xx", read("Requests", &with("StatusClass", "5xx"), "Sum"), 45.0);
-    close("2xx", read("Requests", &with("StatusClass", "2xx"), "Sum"), 135.0);
-    close("failed", read("payments_total", &with("result", "failed"), "Sum"), 6.0);
-    close("succeeded", read("payments_total", &with("result", "succeeded"), "Sum"), 80.0);
-    close("uploads", read("upload_size_bytes", base, "Sum"), 2.0 * 3_002_500.0);
-    close("uploads", read("upload_size_bytes", base, "SampleCount"), 6.0);
-    close("orders", read("Orders", &with("Kind", "web"), "Sum"), 4.0);
-    close("logins", read("UserActivity", &with("Activity", "login"), "Sum"), 2.0);
-    close("job", read("Latency", &with("Route", "job"), "Average"), 0.25);
-    close("error rate", read("ErrorRate", &with("Operation", "checkout"), "Average"), 25.0);
-    close("connections", read("DatabaseConnections", &with("Pool", "main"), "Maximum"), 7.0);
-    close("cache", read("CacheHitRate", &with("Cache", "users"), "Average"), 90.0);
-    assert!(read("MemoryUtilization", base, "Maximum") > 0.0);
+    let wanted = [
+        ("Requests", "Sum", base.to_owned(), count),
+        ("Errors", "Sum", base.to_owned(), 45.0),
+        ("Latency", "SampleCount", base.to_owned(), count),
+        ("Latency", "Sum", base.to_owned(), duration),
+        ("Latency", "Sum", with("Route", "GET unmatched"), duration),
+        ("Requests", "Sum", with("StatusClass", "5xx"), 45.0),
+        ("Requests", "Sum", with("StatusClass", "2xx"), 135.0),
+        ("payments_total", "Sum", with("result", "failed"), 6.0),
+        ("payments_total", "Sum", with("result", "succeeded"), 80.0),
+        ("upload_size_bytes", "Sum", base.to_owned(), 2.0 * 3_002_500.0),
+        ("upload_size_bytes", "SampleCount", base.to_owned(), 6.0),
+        ("Orders", "Sum", with("Kind", "web"), 4.0),
+        ("UserActivity", "Sum", with("Activity", "login"), 2.0),
+        ("Latency", "Average", with("Route", "job"), 0.25),
+        ("ErrorRate", "Average", with("Operation", "checkout"), 25.0),
+        ("DatabaseConnections", "Maximum", with("Pool", "main"), 7.0),
+        ("CacheHitRate", "Average", with("Cache", "users"), 90.0),
+    ];
+    let asked: Vec<_> = wanted.iter().map(|(name, of, dimensions, _)| (*name, *of, &**dimensions)).collect();
+    for ((name, of, dimensions, want), got) in wanted.iter().zip(statistics(&moto, &asked)) {
+        assert!((got - want).abs() <= want.abs() * 1e-5, "{name} {of} {dimensions}: {got}, not {want}");
+    }
+    assert!(statistics(&moto, &[("MemoryUtilization", "Maximum", base)])[0] > 0.0);
     let report = cloudwatch.sink().shutdown(deadline());
     assert!(report.is_complete(), "{report:?}");
-    close("after the end", read("Requests", base, "Sum"), count);
+    let after_the_end = statistics(&moto, &[("Requests", "Sum", base)])[0];
+    assert!((after_the_end - count).abs() < 0.1, "{after_the_end}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 use http::StatusCode;
 use serde_json::{Map, Value, json};
-use steeple_export::{Answer, DropReason, Endpoint, HttpOptions, Protocol, Reason, Request, Response};
+use steeple_export::{Answer, DropReason, Endpoint, HttpOptions, InDoubt, Protocol, Reason, Request, Response};
 use steeple_scrub::{Scrubbed, Scrubber};
 
-use super::http::{endpoint, reached, start};
-use crate::{BuildError, Consent, IntoOutlet, Outgoing, Outlet, SinkContext, Takes, Tracked};
+use super::http::{endpoint, reached, start_with};
+use crate::{BuildError, Consent, IntoOutlet, Outgoing, Outlet, SinkContext, Takes, Tracked, settling::Feeding};
 
 /// Sends events to Google Analytics 4 by the Measurement Protocol.
 ///
@@ -23,6 +23,7 @@ pub struct Ga4 {
     api_secret: String,
     endpoint: String,
     validate: bool,
+    in_doubt: InDoubt,
     http: HttpOptions,
 }
 
@@ -47,6 +48,7 @@ impl Ga4 {
             api_secret: api_secret.into(),
             endpoint: "https://www.google-analytics.com".to_owned(),
             validate: false,
+            in_doubt: InDoubt::Drop,
             http: HttpOptions::new(),
         }
     }
@@ -63,6 +65,21 @@ impl Ga4 {
     pub fn validate(mut self, validate: bool) -> Self {
         self.validate = validate;
         self
+    }
+}
+
+impl Ga4 {
+    /// What becomes of an event that was sent without an answer: GA4 counts one that comes twice as two. Purchases are sent
+    /// again in any case, since GA4 knows them by their transaction. Default: [`InDoubt::Drop`].
+    pub fn in_doubt(mut self, in_doubt: InDoubt) -> Self {
+        self.in_doubt = in_doubt;
+        self
+    }
+
+    fn feeding(&self) -> Feeding {
+        let is_idempotent =
+            |event: &Outgoing| event.ga4_name() == "purchase" && event.properties().contains_key("transaction_id");
+        Feeding { in_doubt: self.in_doubt, is_idempotent }
     }
 }
 
@@ -86,9 +103,10 @@ impl IntoOutlet for Ga4 {
             self.api_secret,
         );
         let collect = endpoint("ga4.endpoint", &url)?;
+        let feeding = self.feeding();
         let (scrubber, url, validate) = (context.scrubber.clone(), collect.clone(), self.validate);
         // One client's events make one request, and nothing says that the next event is of the same client.
-        let pipeline = start(self.http, context, "ga4", &collect, (1, 130_000), move || Collect {
+        let pipeline = start_with(self.http, context, "ga4", &collect, (1, 130_000), feeding, move || Collect {
             scrubber: scrubber.clone(),
             endpoint: url.clone(),
             validate,
@@ -133,7 +151,7 @@ impl Protocol for Collect {
     }
 }
 
-fn document(event: &Outgoing, validate: bool) -> Option<Value> {
+pub(super) fn document(event: &Outgoing, validate: bool) -> Option<Value> {
     let visitor = event.visitor()?;
     let mut params = Map::new();
     for (key, value) in event.properties() {

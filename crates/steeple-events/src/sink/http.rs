@@ -1,7 +1,7 @@
 use http::HeaderValue;
-use steeple_export::{Endpoint, HttpOptions, Pipeline, Protocol};
+use steeple_export::{Endpoint, Http, HttpOptions, Pipeline, Protocol};
 
-use crate::{BuildError, SinkContext, Tracked};
+use crate::{BuildError, Outgoing, SinkContext, Tracked, settling::Feeding};
 
 /// Starts the pipeline of a sink over HTTP. `batch` is the most events and bytes of one request.
 ///
@@ -16,10 +16,32 @@ pub fn start<P, F>(
     make: F,
 ) -> Result<Pipeline<Tracked>, BuildError>
 where
-    P: Protocol<Item = Tracked>,
+    P: Protocol<Item = Tracked, Ready = Outgoing>,
     F: FnMut() -> P + Send + 'static,
 {
-    http.http_or(context.http()).start(name, endpoint, batch, make).map_err(|error| BuildError::sink(name, error))
+    start_with(http, context, name, endpoint, batch, Feeding::default(), make)
+}
+
+pub(super) fn start_with<P, F>(
+    http: HttpOptions,
+    context: &SinkContext,
+    name: &'static str,
+    endpoint: &Endpoint,
+    batch: (usize, usize),
+    feeding: Feeding,
+    mut make: F,
+) -> Result<Pipeline<Tracked>, BuildError>
+where
+    P: Protocol<Item = Tracked, Ready = Outgoing>,
+    F: FnMut() -> P + Send + 'static,
+{
+    let http = http.http_or(context.http());
+    // What is kept on disk is tried for as long as the receiver takes it.
+    let http = if context.is_durable() { http.patient() } else { http };
+    let client = http.client_for(endpoint).map_err(|error| BuildError::sink(name, error))?;
+    let (items, bytes) = batch;
+    let pipeline = http.pipeline(name).batch_bytes(bytes);
+    context.pipeline_with(name, pipeline, items, feeding, move || Ok(Http::new(client.clone(), make())))
 }
 
 /// An endpoint from a URL that was configured.

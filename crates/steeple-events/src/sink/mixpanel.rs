@@ -5,11 +5,15 @@ use serde_json::{Map, Value, json};
 use steeple_export::{Answer, Endpoint, HttpOptions, Protocol, Reason, Request, Response, Verdict};
 use steeple_scrub::{Scrubbed, Scrubber};
 
-use super::http::{endpoint, start, vendor};
+use super::{
+    http::{endpoint, start, vendor},
+    people,
+};
 use crate::{BuildError, IntoOutlet, Outgoing, Outlet, Service, SinkContext, Takes, Tracked};
 
 /// Sends events to Mixpanel: `POST /import?strict=1`, which reports each event that it refuses, takes events of any age
-/// and keeps one of those that come twice.
+/// and keeps one of those that come twice. What is known of users ([`Events::person`](crate::Events::person)) goes to
+/// `POST /engage`.
 ///
 /// # Source
 /// Mixpanel, "Import events", "Event deduplication" and "Ingestion API authentication".
@@ -81,13 +85,18 @@ impl IntoOutlet for Mixpanel {
         let (scheme, host) = host.split_once("://").unwrap_or(("https", host));
         // The token is the user of Basic authentication, and the password is empty.
         let import = endpoint("mixpanel.endpoint", &format!("{scheme}://{}:@{host}/import?strict=1", self.token.0))?;
+        let engage = endpoint("mixpanel.endpoint", &format!("{scheme}://{host}/engage?verbose=1"))?;
+        let (sink, url, token) = (context.clone(), engage.clone(), self.token.0);
+        let people = start(self.http.clone(), context, "mixpanel_people", &engage, people::BATCH, move || {
+            people::Engage { scrubber: sink.scrubber.clone(), endpoint: url.clone(), token: token.clone() }
+        })?;
         let (sink, url) = (context.clone(), import.clone());
         let pipeline = start(self.http, context, "mixpanel", &import, BATCH, move || Import {
             scrubber: sink.scrubber.clone(),
             service: Arc::clone(&sink.service),
             endpoint: url.clone(),
         })?;
-        Ok(Outlet::new(pipeline, Takes::Analytics))
+        Ok(Outlet::new(pipeline, Takes::Analytics).beside(Outlet::new(people, Takes::People)))
     }
 }
 
@@ -140,7 +149,7 @@ const REFUSED_IDS: [&str; 16] = [
     "[]",
 ];
 
-fn document(event: &Outgoing, service: &Service) -> Value {
+pub(super) fn document(event: &Outgoing, service: &Service) -> Value {
     let mut properties = Map::new();
     for (key, value) in event.properties() {
         properties.insert(own_key(key), value.clone());

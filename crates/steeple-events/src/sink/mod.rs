@@ -13,6 +13,8 @@
 mod elasticsearch;
 #[cfg(any(feature = "webhook", feature = "ndjson"))]
 mod envelope;
+#[cfg(test)]
+mod fixtures;
 #[cfg(feature = "ga4")]
 mod ga4;
 #[cfg(feature = "http")]
@@ -23,6 +25,8 @@ mod mixpanel;
 mod ndjson;
 #[cfg(feature = "newrelic")]
 mod newrelic;
+#[cfg(feature = "mixpanel")]
+mod people;
 #[cfg(feature = "webhook")]
 mod webhook;
 
@@ -76,5 +80,12 @@ pub(crate) mod test_support {
     fn with_context(name: &str, properties: &Value, context: Context) -> Outgoing {
         let record = Record::new(Names::Dynamic(Arc::from(name)), Class::Product, properties, context).unwrap();
         Tracked(record).scrub(&Scrubber::default()).into_inner()
+    }
+
+    pub(crate) fn person(user: &str, properties: &Value) -> Outgoing {
+        let context = Context { user: Some(User::new(user)), ..Context::default() };
+        let mut record = Record::begin(Names::Dynamic("person".into()), Class::Identity, properties, context).unwrap();
+        record.kind = crate::record::Kind::PersonSet;
+        Tracked(Arc::new(record)).scrub(&Scrubber::default()).into_inner()
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use steeple_export::{Answer, DropReason, Exporter, Pipeline, Reason};
+use steeple_export::{Answer, DropReason, Exporter, Pipeline, Reason, Retry};
 use steeple_scrub::{Scrubbed, Scrubber};
 
 use super::envelope::envelope;
@@ -40,22 +40,19 @@ impl IntoOutlet for Ndjson {
         // A path that cannot be written is found now and not with the first event.
         open(&self.path).map_err(|error| BuildError::sink("ndjson", error))?;
         let (context, path) = (context.clone(), self.path);
+        let (lines, own) = (context.clone(), path);
         let pipeline = Pipeline::builder("ndjson")
             .max_items(10_000)
             .max_bytes(16 << 20)
-            .batch_items(1_000)
             .batch_bytes(1 << 20)
             .batch_delay(self.batch_delay)
             // A disk may block.
-            .own_thread()
-            .build(move || {
-                Ok(Lines {
-                    scrubber: context.scrubber.clone(),
-                    service: Arc::clone(&context.service),
-                    path: path.clone(),
-                })
-            })
-            .map_err(|error| BuildError::sink("ndjson", error))?;
+            .own_thread();
+        let pipeline =
+            if context.is_durable() { pipeline.retry(Retry::new().max_age(Duration::MAX)) } else { pipeline };
+        let pipeline = context.pipeline("ndjson", pipeline, 1_000, move || {
+            Ok(Lines { scrubber: lines.scrubber.clone(), service: Arc::clone(&lines.service), path: own.clone() })
+        })?;
         Ok(Outlet::new(pipeline, Takes::All))
     }
 }

@@ -142,7 +142,7 @@ impl Protocol for EventApi {
     }
 }
 
-fn document(event: &Outgoing, service: &Service) -> Value {
+pub(super) fn document(event: &Outgoing, service: &Service) -> Value {
     let mut out = Map::new();
     out.insert("eventType".to_owned(), event.new_relic_name().into());
     out.insert("timestamp".to_owned(), event.unix_millis().into());

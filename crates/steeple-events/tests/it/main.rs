@@ -8,6 +8,9 @@
 )]
 
 mod cost;
+mod docs;
+mod hold;
 mod joined;
+mod outbox;
 mod receiver;
 mod secrets;

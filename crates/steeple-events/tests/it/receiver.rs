@@ -63,24 +63,35 @@ impl Receiver {
     }
 }
 
+/// A body as it was before it was compressed.
+pub(crate) fn plain(headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
+    if headers.get(header::CONTENT_ENCODING).is_some_and(|value| value == "gzip") {
+        inflate(body)
+    } else {
+        body.to_vec()
+    }
+}
+
+pub(crate) fn inflate(body: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(body).read_to_end(&mut plain).unwrap();
+    plain
+}
+
 async fn receive(
     State(got): State<Arc<Mutex<Vec<Got>>>>,
     OriginalUri(uri): OriginalUri,
     headers: HeaderMap,
     body: Bytes,
 ) -> (StatusCode, String) {
-    let body = if headers.get(header::CONTENT_ENCODING).is_some_and(|value| value == "gzip") {
-        let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(&*body).read_to_end(&mut plain).unwrap();
-        plain
-    } else {
-        body.to_vec()
-    };
+    let body = plain(&headers, &body);
     // Elasticsearch says what became of each document.
     let documents = body.split(|byte| *byte == b'\n').count() / 2;
     let answer = if uri.path() == "/_bulk" {
         let items: Vec<_> = (0..documents).map(|_| serde_json::json!({"create": {"status": 201}})).collect();
         serde_json::json!({"errors": false, "items": items}).to_string()
+    } else if uri.path() == "/engage" {
+        "1".to_owned()
     } else {
         String::new()
     };

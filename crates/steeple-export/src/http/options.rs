@@ -105,6 +105,14 @@ impl HttpOptions {
         self
     }
 
+    /// Tries as often and as long as it takes, and keeps items whose key was not accepted: for items that are kept elsewhere
+    /// until they have arrived.
+    pub fn patient(mut self) -> Self {
+        self.retry = self.retry.max_attempts(u32::MAX).max_age(Duration::MAX);
+        self.unauthorized = Unauthorized::Keep;
+        self
+    }
+
     /// What happens to items whose key was not accepted. Default: [`Unauthorized::default`].
     pub fn unauthorized(mut self, unauthorized: Unauthorized) -> Self {
         self.unauthorized = unauthorized;

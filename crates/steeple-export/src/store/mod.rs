@@ -4,6 +4,8 @@
 //! and a body that was scrubbed before it came. [`MemoryStore`] keeps them in memory.
 
 mod memory;
+#[cfg(feature = "spool")]
+pub mod spool;
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 

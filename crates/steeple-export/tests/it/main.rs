@@ -1,6 +1,10 @@
-//! Pipelines against real receivers on loopback.
+//! Pipelines against real receivers on loopback, and the store on disk.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod first;
 mod network;
+#[cfg(unix)]
+mod spool;
+#[cfg(unix)]
+mod spool_crash;

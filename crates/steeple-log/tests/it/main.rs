@@ -11,6 +11,8 @@
 mod support;
 
 mod access;
+#[cfg(unix)]
+mod elasticsearch;
 mod fields;
 mod files;
 mod formats;

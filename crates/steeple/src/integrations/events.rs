@@ -6,7 +6,7 @@ use std::{
 };
 
 use steeple_events::{
-    Class, Counter, Events, EventsBuilder, EventsObserver, Meter, Rejected, Role, Service,
+    Class, Counter, Events, EventsBuilder, EventsObserver, Meter, OutletStats, Rejected, Role, Service,
     sink::{Elasticsearch, Ga4, Mixpanel, MixpanelRegion, Ndjson, NewRelic, NewRelicRegion, Webhook},
 };
 use steeple_metrics::{Buckets, CounterFamily, DurationFamily, Metrics};
@@ -103,6 +103,10 @@ impl Integration for EventsBuilder {
             options = options.sink(Ndjson::new(path));
             variable.get_or_insert("EVENTS_NDJSON");
         }
+        // It turns nothing on: without a sink there is nothing to keep.
+        if let Some(directory) = env.text("EVENTS_DIR")? {
+            options = options.directory(directory);
+        }
         Ok(Setting { options, variable })
     }
 
@@ -176,6 +180,9 @@ fn service(of: &crate::env::Service) -> Service {
     service
 }
 
+/// A number of what one sink counts.
+type Read = fn(OutletStats) -> u64;
+
 fn count(own: &mut OwnMetrics, events: &Events) {
     let counts = events.clone();
     own.add_by("steeple_events_tracked_total", "Events that were accepted.", "class", move || {
@@ -194,6 +201,30 @@ fn count(own: &mut OwnMetrics, events: &Events) {
         "sink",
         move || counts.skipped(),
     );
+    let by_sink = |read: Read| {
+        let events = events.clone();
+        move || events.sink_stats().into_iter().map(|stats| (stats.sink.clone(), read(stats))).collect()
+    };
+    let counters: [(_, _, Read); 3] = [
+        ("steeple_events_delivered_total", "Events that a receiver took.", |stats| stats.delivered),
+        ("steeple_events_dead_total", "Events that a receiver will never take: dead letters.", |stats| stats.dead),
+        ("steeple_events_in_doubt_total", "Events that were sent without an answer.", |stats| stats.in_doubt),
+    ];
+    for (name, help, read) in counters {
+        own.add_by(name, help, "sink", by_sink(read));
+    }
+    let gauges: [(_, _, Read); 4] = [
+        ("steeple_events_backlog_items", "Events that wait for a sink.", |stats| stats.backlog.0),
+        ("steeple_events_backlog_bytes", "Bytes of events that wait for a sink.", |stats| stats.backlog.1),
+        ("steeple_events_backlog_age_seconds", "The age of the oldest event that waits for a sink.", |stats| {
+            let now = steeple_core::clock::unix_now();
+            stats.oldest.map_or(0, |oldest| now.saturating_sub(oldest).as_secs())
+        }),
+        ("steeple_events_dead_letters", "Dead letters that are kept.", |stats| stats.dead_letters),
+    ];
+    for (name, help, read) in gauges {
+        own.add_gauge_by(name, help, "sink", by_sink(read));
+    }
 }
 
 /// Counts events in the metrics. Families appear with their first event; payments at once, so that the first failure is an

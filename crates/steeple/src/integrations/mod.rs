@@ -6,8 +6,12 @@
 
 #[cfg(feature = "alerts")]
 mod alerts;
+#[cfg(feature = "cloudwatch")]
+mod cloudwatch;
 #[cfg(feature = "dashboard")]
 mod dashboard;
+#[cfg(feature = "elasticsearch")]
+mod elasticsearch;
 #[cfg(feature = "events")]
 mod events;
 mod off;
@@ -23,7 +27,7 @@ use std::{cell::RefCell, fmt, sync::Arc};
 use http::Extensions;
 use steeple_core::{Observer, RequestIds, call::CallObserver};
 use steeple_export::Sink;
-use steeple_log::Log;
+use steeple_log::{Log, LogBuilder};
 use steeple_metrics::{Metrics, state::State};
 use steeple_scrub::Scrubber;
 use steeple_transaction::Naming;
@@ -116,6 +120,25 @@ pub(crate) fn lookups<T>(
     failed.into_inner().map_or(Ok(found), Err)
 }
 
+/// An output that an integration adds to the log.
+pub(crate) struct LogOutputs {
+    /// For the warning where the log is not Steeple's.
+    pub(crate) variable: &'static str,
+    /// What the output sends with.
+    pub(crate) sink: Arc<dyn Sink>,
+    pub(crate) add: Box<dyn FnOnce(LogBuilder) -> LogBuilder>,
+}
+
+impl LogOutputs {
+    pub(crate) fn new(
+        variable: &'static str,
+        sink: Arc<dyn Sink>,
+        add: impl FnOnce(LogBuilder) -> LogBuilder + 'static,
+    ) -> Self {
+        Self { variable, sink, add: Box::new(add) }
+    }
+}
+
 /// What an integration finds when it starts, and what it adds.
 pub(crate) struct Setup<'a> {
     pub(crate) service: &'a Service,
@@ -127,6 +150,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
     /// Those of them that count in `steeple_export_…`.
     pub(crate) counted: Vec<Arc<dyn Sink>>,
+    /// What lines go to besides the console and files: see [`add_log_output`](Self::add_log_output).
+    pub(crate) log_outputs: Vec<LogOutputs>,
     /// Settings without effect go here: one warning each in the start summary.
     pub(crate) warnings: Vec<String>,
     /// Whether exchanges' lines have to be `tracing` events as well.
@@ -150,6 +175,7 @@ impl<'a> Setup<'a> {
             own: OwnMetrics::default(),
             sinks: Vec::new(),
             counted: Vec::new(),
+            log_outputs: Vec::new(),
             warnings: Vec::new(),
             lines_as_events: false,
             state: None,
@@ -163,6 +189,22 @@ impl<'a> Setup<'a> {
     pub(crate) fn add_sink(&mut self, sink: Arc<dyn Sink>) {
         self.counted.push(Arc::clone(&sink));
         self.sinks.push(sink);
+    }
+
+    /// Adds an output to the log, where Steeple sets it up. Its sink is flushed and shut down after the log, and counted as all
+    /// others.
+    pub(crate) fn add_log_output(&mut self, output: LogOutputs) {
+        self.counted.push(Arc::clone(&output.sink));
+        self.log_outputs.push(output);
+    }
+}
+
+/// A variable that is `true` or `false`, `1` or `0`. Unset: `false`.
+pub(crate) fn switch(env: &dyn Lookup, name: &str) -> Result<bool, ConfigError> {
+    match env.text(name)?.map(|value| value.to_ascii_lowercase()).as_deref() {
+        None | Some("false" | "0") => Ok(false),
+        Some("true" | "1") => Ok(true),
+        Some(other) => Err(ConfigError::variable_value(name, other, "`true` or `false`")),
     }
 }
 
@@ -189,7 +231,7 @@ fn start<I: Integration>(
 }
 
 macro_rules! integrations {
-    ($($name:ident: $feature:literal, $krate:ident, [$($variable:literal),* $(,)?];)+) => {
+    ($($name:ident: $feature:literal, $krate:path, [$($variable:literal),* $(,)?];)+) => {
         /// The crates that Steeple is made of, by short names.
         #[expect(unreachable_pub, reason = "exported by the root of the crate, with all that is in it")]
         pub mod crates {
@@ -296,6 +338,10 @@ macro_rules! integrations {
     };
 }
 
+#[cfg(feature = "cloudwatch")]
+pub use cloudwatch::CloudWatchOptions;
+#[cfg(feature = "elasticsearch")]
+pub use elasticsearch::ElasticsearchOptions;
 pub(crate) use trace::CallObserver as Calls;
 
 impl Running {
@@ -322,6 +368,8 @@ integrations! {
         "EVENTS_WEBHOOK_URL",
         "EVENTS_NDJSON",
     ];
+    cloudwatch: "cloudwatch", steeple_cloudwatch, ["CLOUDWATCH_NAMESPACE", "CLOUDWATCH_LOG_GROUP"];
+    elasticsearch: "elasticsearch", steeple_log::elasticsearch, ["ELASTICSEARCH_LOGS_STREAM"];
     alerts: "alerts", steeple_alerts, ["ALERTS_SLACK_WEBHOOK_URL", "ALERTS_WEBHOOK_URL"];
     dashboard: "dashboard", steeple_dashboard, ["DASHBOARD_TOKEN", "DASHBOARD_USER"];
 }

@@ -2,7 +2,7 @@
 
 use steeple_export::{Client, ClientBuilder, ProxyOptions, tls};
 
-use super::lookups;
+use super::{lookups, switch};
 use crate::{ConfigError, SteepleBuilder, env::Lookup};
 
 /// What an integration starts its client from.
@@ -72,14 +72,5 @@ impl Reach {
     /// Gives the process its TLS provider. The text is for the start summary.
     pub(crate) fn install(&self) -> &'static str {
         tls::install_default_provider(self.provider).as_str()
-    }
-}
-
-/// A variable that is `true` or `false`, `1` or `0`. Unset: `false`.
-fn switch(env: &dyn Lookup, name: &str) -> Result<bool, ConfigError> {
-    match env.text(name)?.map(|value| value.to_ascii_lowercase()).as_deref() {
-        None | Some("false" | "0") => Ok(false),
-        Some("true" | "1") => Ok(true),
-        Some(other) => Err(ConfigError::variable_value(name, other, "`true` or `false`")),
     }
 }

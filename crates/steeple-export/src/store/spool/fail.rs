@@ -1,0 +1,27 @@
+//! Where a test may end the process, to see what is left.
+
+/// Ends the process here if a test asks for it: `STEEPLE_SPOOL_ABORT=commit:37` at the 37th time.
+#[cfg(feature = "test-util")]
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+pub(super) fn point(name: &str) {
+    use std::sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    };
+    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static TIMES: AtomicU64 = AtomicU64::new(0);
+    let wanted = WANTED.get_or_init(|| {
+        let text = std::env::var("STEEPLE_SPOOL_ABORT").ok()?;
+        let (name, times) = text.split_once(':')?;
+        Some((name.to_owned(), times.parse().ok()?))
+    });
+    if let Some((wanted, times)) = wanted
+        && wanted == name
+        && TIMES.fetch_add(1, Ordering::Relaxed).saturating_add(1) == *times
+    {
+        std::process::abort();
+    }
+}
+
+#[cfg(not(feature = "test-util"))]
+pub(super) const fn point(_name: &str) {}

@@ -1,0 +1,524 @@
+//! A store on disk: what was stored survives the end of the process, however it ends.
+//!
+//! One SQLite database a process, in a directory of its own below the one that is configured; one thread owns it. It commits
+//! whenever there is something to commit, so that a commit takes whatever came during the last one. Each sink has a cursor;
+//! only what is out of the ordinary (rows that are tried again, dead letters) has a row besides.
+
+mod cursor;
+mod db;
+mod fail;
+mod inbox;
+mod intake;
+pub mod offline;
+mod options;
+mod place;
+mod room;
+mod writer;
+
+use std::{
+    fmt, io,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Transaction, TransactionBehavior, params};
+use steeple_core::clock;
+use tokio::sync::oneshot;
+
+use self::options::Limits;
+pub use self::options::{OpenError, SinkOptions, SpoolBuilder, SpoolStats};
+use self::{
+    db::{DEAD, ERASED, RETRY, REVOKED},
+    inbox::{QueueLimits, Shared},
+    room::failed,
+    writer::Writer,
+};
+use super::{Backlog, DeadLetter, NewRow, Row, Settled, Store, StoreError, StoreFuture};
+use crate::{DropReason, Flush, FlushReport, Reason, Sink, Stats, runtime};
+
+/// A row that becomes one on the thread that writes: scrubbing and encoding cost nothing where it is appended.
+pub trait ToRow: Send + Sync {
+    /// The row. `None`: there is none to be kept.
+    fn row(&self) -> Option<NewRow>;
+}
+
+impl ToRow for NewRow {
+    fn row(&self) -> Option<NewRow> {
+        Some(self.clone())
+    }
+}
+
+/// A row that was appended, by its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// Why a row is not known to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotStored {
+    /// It was dropped.
+    Dropped(DropReason),
+    /// Time is up; it may be stored later.
+    Timeout,
+}
+
+/// A sink of a store, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkId(u16);
+
+/// A [`Store`] on disk. A cheap clone; the last one to be dropped ends the thread, which writes what waits before.
+///
+/// # Examples
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+/// use steeple_export::store::{NewRow, spool::{SinkOptions, Spool}};
+/// use steeple_scrub::Scrubbed;
+///
+/// # let directory = tempfile::tempdir()?;
+/// # let directory = directory.path();
+/// let spool = Spool::builder(directory).open()?;
+/// let sink = spool.register("webhook", SinkOptions::default())?;
+/// let row = NewRow {
+///     id: "1".into(),
+///     at: std::time::Duration::from_secs(1_790_000_000),
+///     key: None,
+///     class: 1,
+///     body: Scrubbed::from_application("{}".into()),
+/// };
+/// let ticket = spool.append(Arc::new(row), 1, 128);
+/// assert_eq!(spool.wait_blocking(ticket, false, std::time::Duration::from_secs(10)), Ok(()));
+/// # let _unused = sink;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Spool(Arc<Handle>);
+
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+/// The name of the store among the sinks.
+const NAME: &str = "outbox";
+
+impl Spool {
+    /// Options for a store below a directory, which is made if it is not there.
+    pub fn builder(directory: impl Into<PathBuf>) -> SpoolBuilder {
+        SpoolBuilder {
+            directory: directory.into(),
+            limits: Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(14 * 86_400), min_free_bytes: 64 << 20 },
+            queue: QueueLimits { max_items: 10_000, max_bytes: 16 << 20 },
+        }
+    }
+
+    /// Keeps a row. Never blocks: full, the newest row of the lowest class is dropped and counted.
+    ///
+    /// `size` is what it weighs in memory, in bytes.
+    pub fn append(&self, row: Arc<dyn ToRow>, class: u8, size: usize) -> Ticket {
+        Ticket(self.0.shared.append(row, class, size))
+    }
+
+    /// Adds a sink, or finds it again: it reads what is appended from now on, and whatever it has left from before. Blocks for
+    /// a moment.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn register(&self, sink: &str, options: SinkOptions) -> Result<SinkId, StoreError> {
+        let name = sink.to_owned();
+        self.call_blocking(move |writer| writer.register(&name, options).map(SinkId))
+    }
+
+    /// All sinks are registered: one that was here before and is not any more holds nothing back from now on.
+    ///
+    /// # Errors
+    /// When the store has ended.
+    pub fn registered_all(&self) -> Result<(), StoreError> {
+        self.call_blocking(|writer| {
+            writer.release_others();
+            Ok(())
+        })
+    }
+
+    /// Reads the next rows of a sink, the oldest first, and holds them back until they are settled.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn read(&self, sink: SinkId, max_items: usize, max_bytes: usize) -> StoreFuture<'static, Vec<Row>> {
+        self.call(move |writer| writer.read(sink.0, max_items, max_bytes))
+    }
+
+    /// Waits until there may be something to read for a sink.
+    ///
+    /// # Errors
+    /// When the store has ended.
+    pub async fn readable(&self, sink: SinkId) -> Result<(), StoreError> {
+        loop {
+            let mut changed = std::pin::pin!(self.0.shared.readable.notified());
+            changed.as_mut().enable();
+            match self.call(move |writer| Ok(writer.is_readable(sink.0))).await? {
+                Ok(()) => return Ok(()),
+                Err(Some(until)) => {
+                    let _either = tokio::time::timeout_at(until.into(), changed).await;
+                }
+                Err(None) => changed.await,
+            }
+        }
+    }
+
+    /// Settles a row that was read. Never blocks.
+    pub fn settle(&self, sink: SinkId, seq: u64, outcome: Settled) {
+        self.0.shared.settle(sink.0, seq, outcome);
+        self.0.shared.readable.notify_waiters();
+    }
+
+    /// Notes that rows are about to be sent. If the process ends before they are settled, they are in doubt.
+    ///
+    /// # Errors
+    /// When that cannot be written: then they must not be sent.
+    pub fn attempt(&self, sink: SinkId, seqs: Vec<u64>) -> StoreFuture<'static, ()> {
+        self.call(move |writer| {
+            if let Some(cursor) = writer.cursors.get_mut(usize::from(sink.0)) {
+                cursor.attempt(&seqs);
+            }
+            let tx = Transaction::new_unchecked(&writer.db, TransactionBehavior::Immediate).map_err(failed)?;
+            if let Some(cursor) = writer.cursors.get(usize::from(sink.0)) {
+                cursor.save(&tx).map_err(failed)?;
+            }
+            tx.commit().map_err(failed)?;
+            if let Some(cursor) = writer.cursors.get_mut(usize::from(sink.0)) {
+                let released = std::mem::take(&mut cursor.released);
+                cursor.saved();
+                // Still to be looked at when rows are removed.
+                cursor.released = released;
+            }
+            Ok(())
+        })
+    }
+
+    /// Waits until a row is stored, so that the end of the process does not lose it; with `synced` until it is on the disk,
+    /// so that the end of the machine does not either.
+    ///
+    /// Runs in any runtime, or none.
+    ///
+    /// # Errors
+    /// What became of it, or that time is up.
+    pub async fn wait(&self, ticket: Ticket, synced: bool, timeout: Duration) -> Result<(), NotStored> {
+        if synced {
+            self.0.shared.sync(ticket.0);
+        }
+        let mut sleep = std::pin::pin!(runtime::sleep(timeout));
+        loop {
+            let mut moved = std::pin::pin!(self.0.shared.moved.notified());
+            moved.as_mut().enable();
+            if let Some(outcome) = self.0.shared.look(ticket.0, synced) {
+                return outcome.map_err(NotStored::Dropped);
+            }
+            let time_is_up = std::future::poll_fn(|context| {
+                if moved.as_mut().poll(context).is_ready() {
+                    return std::task::Poll::Ready(false);
+                }
+                sleep.as_mut().poll(context).map(|()| true)
+            });
+            if time_is_up.await {
+                return Err(NotStored::Timeout);
+            }
+        }
+    }
+
+    /// As [`wait`](Self::wait), and blocks the thread.
+    ///
+    /// # Errors
+    /// What became of it, or that time is up.
+    pub fn wait_blocking(&self, ticket: Ticket, synced: bool, timeout: Duration) -> Result<(), NotStored> {
+        let until = clock::now().checked_add(timeout);
+        if synced {
+            self.0.shared.sync(ticket.0);
+        }
+        loop {
+            if let Some(outcome) = self.0.shared.look(ticket.0, synced) {
+                return outcome.map_err(NotStored::Dropped);
+            }
+            if until.is_some_and(|until| until <= clock::now()) {
+                return Err(NotStored::Timeout);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// The dead letters of a sink, the oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn dead_letters(&self, sink: &str, max_items: usize) -> StoreFuture<'static, Vec<DeadLetter>> {
+        let sink = sink.to_owned();
+        self.call(move |writer| offline::dead_letters(&writer.db, &sink, max_items).map_err(failed))
+    }
+
+    /// Has dead letters read again. Returns how many that are.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn requeue(&self, sink: &str, seqs: &[u64]) -> StoreFuture<'static, u64> {
+        let (sink, seqs) = (sink.to_owned(), seqs.to_vec());
+        self.call(move |writer| {
+            let mut requeued = 0_u64;
+            for seq in seqs {
+                let changed = writer
+                    .db
+                    .execute(
+                        "UPDATE exc SET kind = ?1, tries = 0, why = NULL WHERE seq = ?2 AND sink = ?3 AND kind = ?4",
+                        params![RETRY, seq.cast_signed(), sink, DEAD],
+                    )
+                    .map_err(failed)?;
+                requeued = requeued.saturating_add(changed as u64);
+            }
+            for cursor in &mut writer.cursors {
+                cursor.reload(&writer.db).map_err(failed)?;
+            }
+            writer.publish();
+            writer.shared.readable.notify_waiters();
+            Ok(requeued)
+        })
+    }
+
+    /// Removes every row and dead letter with a key, also from the file's free pages and its log. Returns how many rows there
+    /// were.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn erase(&self, key: &[u8]) -> StoreFuture<'static, u64> {
+        let key = key.to_vec();
+        self.call(move |writer| {
+            let mut seqs = Vec::new();
+            {
+                let mut statement = writer.db.prepare_cached("SELECT seq FROM ev WHERE key = ?1").map_err(failed)?;
+                let mut rows = statement.query([&key]).map_err(failed)?;
+                while let Some(row) = rows.next().map_err(failed)? {
+                    seqs.push(row.get::<_, i64>(0).map_err(failed)?.cast_unsigned());
+                }
+            }
+            offline::mark(&writer.db, &key, ERASED).map_err(failed)?;
+            writer.remove(&seqs).map_err(failed)?;
+            let _busy = writer.db.execute_batch("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)");
+            Ok(seqs.len() as u64)
+        })
+    }
+
+    /// Notes that whoever is behind a key has taken consent back, or given it again.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn set_revoked(&self, key: &[u8], revoked: bool) -> StoreFuture<'static, ()> {
+        let key = key.to_vec();
+        self.call(move |writer| {
+            if revoked {
+                offline::mark(&writer.db, &key, REVOKED).map_err(failed)
+            } else {
+                writer
+                    .db
+                    .execute("DELETE FROM mark WHERE key = ?1 AND kind = ?2", params![key, REVOKED])
+                    .map(drop)
+                    .map_err(failed)
+            }
+        })
+    }
+
+    /// The keys of those who have taken consent back.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn revoked(&self) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.call_blocking(|writer| {
+            let mut statement = writer.db.prepare("SELECT key FROM mark WHERE kind = ?1").map_err(failed)?;
+            let keys = statement.query_map([REVOKED], |row| row.get(0)).map_err(failed)?;
+            keys.collect::<rusqlite::Result<_>>().map_err(failed)
+        })
+    }
+
+    /// What waits for a sink: as of a moment ago.
+    pub fn backlog(&self, sink: &str) -> Backlog {
+        let waiting = self.0.shared.waiting();
+        let mut backlog = self.0.shared.seen().backlogs.get(sink).copied().unwrap_or_default();
+        backlog.items = backlog.items.saturating_add(waiting.0 as u64);
+        backlog.bytes = backlog.bytes.saturating_add(waiting.1 as u64);
+        backlog
+    }
+
+    /// What waits for a sink, counted now.
+    ///
+    /// # Errors
+    /// When the store has ended.
+    pub fn backlog_now(&self, sink: &str) -> Result<Backlog, StoreError> {
+        self.call_blocking(|writer| {
+            writer.publish();
+            Ok(())
+        })?;
+        Ok(self.backlog(sink))
+    }
+
+    /// What became of the rows so far.
+    pub fn spool_stats(&self) -> SpoolStats {
+        self.0.shared.seen().stats.clone()
+    }
+
+    /// Waits until what was settled before is written. Blocks.
+    pub fn settled(&self) {
+        // What a thread does between two commits comes after the first of them.
+        let _ended = self.call_blocking(|_writer| Ok(()));
+    }
+
+    /// Nothing more is taken in. What waits in memory is still written.
+    pub fn close(&self) {
+        self.0.shared.close();
+    }
+
+    fn call<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Writer) -> Result<T, StoreError> + Send + 'static,
+    ) -> StoreFuture<'static, T> {
+        let (sender, receiver) = oneshot::channel();
+        let submitted = self.0.shared.submit(Box::new(move |writer| {
+            let _gone = sender.send(f(writer));
+        }));
+        drop(submitted);
+        Box::pin(async move { receiver.await.unwrap_or_else(|_ended| Err(StoreError::new("the store has ended"))) })
+    }
+
+    fn call_blocking<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Writer) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let submitted = self.0.shared.submit(Box::new(move |writer| {
+            let _gone = sender.send(f(writer));
+        }));
+        drop(submitted);
+        receiver.recv().unwrap_or_else(|_ended| Err(StoreError::new("the store has ended")))
+    }
+}
+
+impl Store for Spool {
+    fn register<'a>(&'a self, sink: &'a str) -> StoreFuture<'a, ()> {
+        let name = sink.to_owned();
+        self.call(move |writer| writer.register(&name, SinkOptions::default()).map(drop))
+    }
+
+    fn append(&self, row: NewRow) -> Result<u64, DropReason> {
+        let (class, size) = (row.class, row.size());
+        let ticket = self.0.shared.append(Arc::new(row), class, size);
+        match self.0.shared.look(ticket, false) {
+            Some(Err(reason)) => Err(reason),
+            Some(Ok(())) | None => Ok(ticket),
+        }
+    }
+
+    fn read<'a>(&'a self, sink: &'a str, max_items: usize, max_bytes: usize) -> StoreFuture<'a, Vec<Row>> {
+        let name = sink.to_owned();
+        self.call(move |writer| {
+            let id = writer.register(&name, SinkOptions::default())?;
+            writer.read(id, max_items, max_bytes)
+        })
+    }
+
+    fn settle(&self, sink: &str, seq: u64, outcome: Settled) {
+        let name = sink.to_owned();
+        let job = self.call(move |writer| {
+            if let Some(cursor) = writer.cursors.iter_mut().find(|cursor| *cursor.name == *name) {
+                cursor.settle(seq, outcome, clock::now());
+            }
+            writer.shared.readable.notify_waiters();
+            Ok(())
+        });
+        drop(job);
+    }
+
+    fn readable<'a>(&'a self, sink: &'a str) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let name = sink.to_owned();
+            let id = self.call(move |writer| writer.register(&name, SinkOptions::default())).await?;
+            self.readable(SinkId(id)).await
+        })
+    }
+
+    fn dead_letters<'a>(&'a self, sink: &'a str, max_items: usize) -> StoreFuture<'a, Vec<DeadLetter>> {
+        Self::dead_letters(self, sink, max_items)
+    }
+
+    fn requeue<'a>(&'a self, sink: &'a str, seqs: &'a [u64]) -> StoreFuture<'a, u64> {
+        Self::requeue(self, sink, seqs)
+    }
+
+    fn erase<'a>(&'a self, key: &'a [u8]) -> StoreFuture<'a, u64> {
+        Self::erase(self, key)
+    }
+
+    fn backlog(&self, sink: &str) -> Backlog {
+        self.backlog_now(sink).unwrap_or_else(|_ended| Self::backlog(self, sink))
+    }
+}
+
+/// As a sink, a store is what stands between those who append and the disk.
+impl Sink for Spool {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn stats(&self) -> Stats {
+        let (items, bytes) = self.0.shared.waiting();
+        let seen = self.0.shared.seen();
+        let mut stats = Stats::new();
+        (stats.queued_items, stats.queued_bytes) = (items as u64, bytes as u64);
+        (stats.accepted, stats.health) = (seen.stats.appended, seen.stats.health.clone());
+        // What came later, out of the disk, counts as dropped by the store: `SpoolStats::dropped`.
+        let reasons = [DropReason::QueueFull, DropReason::TooLarge, DropReason::Shutdown, DropReason::NoConsent];
+        for reason in reasons {
+            stats.add_dropped(reason, seen.stats.dropped(reason));
+        }
+        drop(seen);
+        stats.exported = stats.accepted.saturating_sub(stats.queued_items).saturating_sub(stats.dropped_total());
+        stats
+    }
+
+    fn begin_flush(&self, deadline: Instant) -> Flush {
+        Flush::new(deadline, [self.0.shared.newest(), self.stats().exported, 0, 0])
+    }
+
+    fn begin_shutdown(&self, deadline: Instant) -> Flush {
+        self.begin_flush(deadline)
+    }
+
+    fn wait(&self, flush: &Flush) -> FlushReport {
+        let [newest, exported, ..] = flush.marks();
+        let rest = flush.deadline().saturating_duration_since(clock::now());
+        let outcome = self.wait_blocking(Ticket(newest), false, rest);
+        let left = if outcome == Err(NotStored::Timeout) { self.0.shared.waiting().0 as u64 } else { 0 };
+        FlushReport::new(NAME.into(), self.stats().exported.saturating_sub(exported), 0, left)
+    }
+}
+
+impl fmt::Debug for Spool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spool").field("stats", &self.spool_stats()).finish_non_exhaustive()
+    }
+}
+
+impl From<OpenError> for io::Error {
+    fn from(error: OpenError) -> Self {
+        Self::other(error)
+    }
+}
+
+impl From<Reason> for StoreError {
+    fn from(reason: Reason) -> Self {
+        Self::new(reason)
+    }
+}

@@ -1,0 +1,184 @@
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use super::{
+    Handle, Spool,
+    inbox::{QueueLimits, Shared},
+    place::Place,
+    writer::Writer,
+};
+use crate::{DropReason, Health, InDoubt, runtime};
+
+/// How a sink reads.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "options do nothing until a sink is registered with them"]
+pub struct SinkOptions {
+    pub(super) window: usize,
+    pub(super) per_key: bool,
+    pub(super) in_doubt: InDoubt,
+}
+
+impl Default for SinkOptions {
+    fn default() -> Self {
+        Self { window: 1_000, per_key: false, in_doubt: InDoubt::Resend }
+    }
+}
+
+impl SinkOptions {
+    /// How many rows are out at once: read, and not settled. Default: 1,000.
+    pub fn window(mut self, rows: usize) -> Self {
+        self.window = rows.max(1);
+        self
+    }
+
+    /// Whether a row waits until the one before with the same key is settled. For sinks that send several requests at once.
+    /// Default: no.
+    pub fn per_key(mut self, per_key: bool) -> Self {
+        self.per_key = per_key;
+        self
+    }
+
+    /// What becomes of rows whose sending was under way when the process ended. With [`InDoubt::Drop`], call
+    /// [`Spool::attempt`] before each attempt. Default: they are sent again.
+    pub fn in_doubt(mut self, in_doubt: InDoubt) -> Self {
+        self.in_doubt = in_doubt;
+        self
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) max_bytes: u64,
+    pub(super) max_age: Duration,
+    pub(super) min_free_bytes: u64,
+}
+
+/// Options for a [`Spool`].
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until the store is opened"]
+pub struct SpoolBuilder {
+    pub(super) directory: PathBuf,
+    pub(super) limits: Limits,
+    pub(super) queue: QueueLimits,
+}
+
+impl SpoolBuilder {
+    /// How many bytes of rows are kept. What exceeds them: the newest of the lowest class goes first. Default: 1 GiB.
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.limits.max_bytes = bytes;
+        self
+    }
+
+    /// How old a row may become, by its own time. Default: 14 days.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.limits.max_age = age;
+        self
+    }
+
+    /// How many bytes of the disk stay free: with fewer, the store does not grow. Default: 64 MiB.
+    pub fn min_free_bytes(mut self, bytes: u64) -> Self {
+        self.limits.min_free_bytes = bytes;
+        self
+    }
+
+    /// How much waits in memory for the thread that writes. Default: 10,000 rows and 16 MiB.
+    pub fn max_queue(mut self, items: usize, bytes: usize) -> Self {
+        self.queue = QueueLimits { max_items: items.max(1), max_bytes: bytes };
+        self
+    }
+
+    /// Opens the store, and starts its thread. A directory that a process left that has ended is taken over.
+    ///
+    /// # Errors
+    /// When the directory cannot be used: it is on a file system over a network, it is not writable, the disk is full.
+    pub fn open(self) -> Result<Spool, OpenError> {
+        let place = Place::claim(&self.directory).map_err(|error| OpenError::new(&self.directory, Box::new(error)))?;
+        let shared = Arc::new(Shared::new(self.queue));
+        let root = self.directory.clone();
+        let writer = Writer::open(root, place, self.limits, Arc::clone(&shared))
+            .map_err(|error| OpenError::new(&self.directory, Box::new(error)))?;
+        thread::Builder::new()
+            .name("steeple-spool".to_owned())
+            .spawn(move || runtime::as_export_thread(move || writer.run()))
+            .map_err(|error| OpenError::new(&self.directory, Box::new(error)))?;
+        Ok(Spool(Arc::new(Handle { shared })))
+    }
+}
+
+/// A store that cannot be opened.
+#[derive(Debug)]
+pub struct OpenError {
+    directory: PathBuf,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl OpenError {
+    fn new(directory: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self { directory: directory.to_owned(), source }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot keep a store in `{}`", self.directory.display())
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+/// What became of the rows of a store, since the start of the process.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SpoolStats {
+    /// Rows that were handed over.
+    pub appended: u64,
+    /// Rows that are kept.
+    pub items: u64,
+    /// What they weigh, in bytes.
+    pub bytes: u64,
+    /// Damaged rows that were found. They are lost.
+    pub damaged: u64,
+    /// Damaged databases that were set aside.
+    pub quarantined: u64,
+    /// Stores of processes that have ended which were taken over.
+    pub adopted: u64,
+    /// Rows of each sink whose sending was under way when a process ended.
+    pub in_doubt: BTreeMap<Arc<str>, u64>,
+    /// How the disk does.
+    pub health: Health,
+    pub(super) dropped: [u64; DropReason::ALL.len()],
+}
+
+impl Default for SpoolStats {
+    fn default() -> Self {
+        Self {
+            appended: 0,
+            items: 0,
+            bytes: 0,
+            damaged: 0,
+            quarantined: 0,
+            adopted: 0,
+            in_doubt: BTreeMap::new(),
+            health: Health::Ok,
+            dropped: [0; DropReason::ALL.len()],
+        }
+    }
+}
+
+impl SpoolStats {
+    /// Rows that were dropped for a reason: `queue_full` where there was no room, in memory or on disk; `expired` by age;
+    /// `internal` where they were damaged.
+    pub fn dropped(&self, reason: DropReason) -> u64 {
+        self.dropped.get(reason as usize).copied().unwrap_or_default()
+    }
+}

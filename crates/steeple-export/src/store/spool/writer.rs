@@ -1,0 +1,597 @@
+//! The thread that owns the database: it writes what waits, reads what sinks ask for, and makes room.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use steeple_core::clock;
+
+use super::{
+    Limits, SinkOptions,
+    cursor::Cursor,
+    db::{self, COLUMNS, SIZE, Usage},
+    fail,
+    inbox::{Shared, Work},
+    intake::{self, Intake},
+    place::{self, Place},
+    room::{begin_anew, data_version, failed, first, hash, make_room, newest, reason, recount},
+};
+use crate::{
+    DropReason, Health, Reason,
+    store::{Backlog, NewRow, Row, StoreError},
+};
+
+/// After a failure, writing is tried again so much later.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often the thread looks around when there is nothing to do.
+const IDLE: Duration = Duration::from_millis(500);
+/// Rows that are looked at for removal in one transaction.
+const SWEEP: u64 = 5_000;
+/// How long the free space of the disk is taken for known.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+pub(super) struct Writer {
+    pub(super) db: Connection,
+    pub(super) root: PathBuf,
+    pub(super) place: Place,
+    pub(super) shared: Arc<Shared>,
+    pub(super) cursors: Vec<Cursor>,
+    /// Sinks that the database knows and that are not registered: how far they had come.
+    others: BTreeMap<String, u64>,
+    pub(super) usage: Usage,
+    limits: Limits,
+    /// Taken from the inbox, and not written yet.
+    pending: Vec<(u64, NewRow, u64)>,
+    /// The last ticket that was taken.
+    taken: u64,
+    /// No row up to here is to be removed any more, but for those that are exceptions.
+    swept: u64,
+    again_at: Option<Instant>,
+    pub(super) intakes: Vec<Intake>,
+    adopt_at: Instant,
+    expire_at: Instant,
+    published: Option<Instant>,
+    free: Option<(Instant, Option<u64>)>,
+    data_version: i64,
+}
+
+impl Writer {
+    pub(super) fn open(
+        root: PathBuf,
+        place: Place,
+        limits: Limits,
+        shared: Arc<Shared>,
+    ) -> Result<Self, rusqlite::Error> {
+        let mut intakes = Vec::new();
+        let opened = db::open(&place.database()).and_then(|db| Ok((Usage::load(&db)?, first(&db)?, db)));
+        let (usage, swept, db) = match opened {
+            Ok(opened) => opened,
+            Err(error) if db::is_damage(&error) => {
+                let (db, intake) = begin_anew(&place)?;
+                shared.seen().stats.quarantined = 1;
+                intakes.extend(intake);
+                (Usage::default(), 0, db)
+            }
+            Err(error) => return Err(error),
+        };
+        let now = clock::now();
+        let data_version = data_version(&db)?;
+        let others = intake::cursors(&db)?;
+        Ok(Self {
+            db,
+            root,
+            place,
+            shared,
+            cursors: Vec::new(),
+            others,
+            usage,
+            limits,
+            pending: Vec::new(),
+            taken: 0,
+            swept: swept.saturating_sub(1),
+            again_at: None,
+            intakes,
+            adopt_at: now,
+            expire_at: now,
+            published: None,
+            free: None,
+            data_version,
+        })
+    }
+
+    /// Adds a sink, or finds it again.
+    pub(super) fn register(&mut self, name: &str, options: SinkOptions) -> Result<u16, StoreError> {
+        if let Some(place) = self.cursors.iter().position(|cursor| &*cursor.name == name) {
+            return u16::try_from(place).map_err(|_error| StoreError::new("too many sinks"));
+        }
+        let place = u16::try_from(self.cursors.len()).map_err(|_error| StoreError::new("too many sinks"))?;
+        let cursor = match self.load(name, options) {
+            Err(error) if db::is_damage(&error) => {
+                self.quarantine().map_err(failed)?;
+                self.load(name, options)
+            }
+            loaded => loaded,
+        };
+        let cursor = cursor.map_err(failed)?;
+        self.others.remove(name);
+        self.cursors.push(cursor);
+        self.publish();
+        self.shared.readable.notify_waiters();
+        Ok(place)
+    }
+
+    fn load(&self, name: &str, options: SinkOptions) -> rusqlite::Result<Cursor> {
+        let newest = newest(&self.db)?;
+        let mut cursor = Cursor::load(&self.db, name, options, newest)?;
+        // What is done is removed: to count it is cheaper than to count what is not.
+        let done: i64 =
+            self.db
+                .query_row("SELECT count(*) FROM ev WHERE seq < ?1", [cursor.next.cast_signed()], |row| row.get(0))?;
+        cursor.fresh = self.usage.total_items().saturating_sub(done.max(0).cast_unsigned());
+        Ok(cursor)
+    }
+
+    /// Until nothing more comes, and for what waits then.
+    pub(super) fn run(mut self) {
+        loop {
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
+            match turn {
+                Ok(true) => {}
+                Ok(false) => break,
+                // A fault of ours must not end the store: what it was about stays pending.
+                Err(_panic) => self.later(&"the thread that writes panicked".into()),
+            }
+        }
+        let _closing = self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        let Self { db, place, shared, intakes, .. } = self;
+        drop((intakes, db, place));
+        // Whoever waits for the end may open the store again.
+        shared.end();
+    }
+
+    fn turn(&mut self) -> bool {
+        let now = clock::now();
+        let may_write = self.pending.is_empty() && self.again_at.is_none_or(|at| at <= now);
+        let Work { rows, settled, jobs, sync, is_last } = self.shared.take(may_write, self.wake_at(now));
+        let now = clock::now();
+        for (ticket, row) in rows {
+            self.taken = self.taken.max(ticket);
+            match catch_unwind(AssertUnwindSafe(|| row.row())) {
+                Ok(Some(row)) => {
+                    let size = row.size() as u64;
+                    self.pending.push((ticket, row, size));
+                }
+                Ok(None) => self.shared.lose(ticket, DropReason::NoConsent),
+                Err(_panic) => self.shared.lose(ticket, DropReason::Internal),
+            }
+        }
+        for (sink, seq, outcome) in settled {
+            if let Some(cursor) = self.cursors.get_mut(usize::from(sink)) {
+                cursor.settle(seq, outcome, now);
+            }
+        }
+        let may_write = self.again_at.is_none_or(|at| at <= now);
+        if may_write && (sync || self.has_changes()) {
+            self.write(sync);
+        } else if may_write {
+            self.shared.decide(self.taken, false);
+        }
+        for job in jobs {
+            job(self);
+        }
+        self.look_around(now);
+        if is_last && (self.pending.is_empty() || self.again_at.is_some()) {
+            for (ticket, _row, _size) in std::mem::take(&mut self.pending) {
+                self.shared.lose(ticket, DropReason::Shutdown);
+            }
+            return false;
+        }
+        true
+    }
+
+    fn wake_at(&self, now: Instant) -> Instant {
+        if !self.intakes.is_empty() || self.needs_sweep() {
+            return now;
+        }
+        let idle = now.checked_add(IDLE).unwrap_or(now);
+        self.again_at.map_or(idle, |at| at.min(idle))
+    }
+
+    fn has_changes(&self) -> bool {
+        !self.pending.is_empty() || self.needs_sweep() || self.cursors.iter().any(Cursor::is_dirty)
+    }
+
+    fn needs_sweep(&self) -> bool {
+        self.done_to() > self.swept
+    }
+
+    /// Every sink has settled everything up to here.
+    fn done_to(&self) -> u64 {
+        let done = self.cursors.iter().map(|cursor| cursor.acked).min().unwrap_or_default();
+        self.others.values().copied().min().map_or(done, |others| done.min(others))
+    }
+
+    /// Sinks that are not registered hold nothing back any more.
+    pub(super) fn release_others(&mut self) {
+        self.others.clear();
+    }
+
+    /// Writes what is pending. What cannot be written now stays.
+    fn write(&mut self, sync: bool) {
+        match self.commit(sync) {
+            Ok(()) => {
+                self.again_at = None;
+                if self.shared.set_health(Health::Ok) {
+                    crate::runtime::aloud(|| tracing::info!(target: "steeple::export", "the store is written again"));
+                }
+                self.shared.decide(self.taken, sync);
+                self.shared.readable.notify_waiters();
+            }
+            Err(error) if db::is_damage(&error) => {
+                if let Err(error) = self.quarantine() {
+                    self.later(&reason(&error));
+                }
+            }
+            Err(error) => self.later(&reason(&error)),
+        }
+    }
+
+    /// Tries again a moment later; rows gather in the queue, which has its own bounds.
+    fn later(&mut self, why: &Reason) {
+        self.again_at = clock::now().checked_add(AGAIN);
+        if self.shared.set_health(Health::Failing(why.clone())) {
+            crate::runtime::aloud(
+                || tracing::error!(target: "steeple::export", %why, "the store cannot be written: rows wait in memory"),
+            );
+        }
+    }
+
+    fn commit(&mut self, sync: bool) -> rusqlite::Result<()> {
+        let budget = self.budget();
+        self.db.execute_batch(if sync { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })?;
+        let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+        let mut usage = self.usage;
+        let (mut inserted, mut gone, mut refused) = (0_u64, Vec::new(), Vec::new());
+        let is_wanted = !self.cursors.is_empty();
+        for (ticket, row, size) in &self.pending {
+            if !is_wanted {
+                break;
+            }
+            if !make_room(&tx, &mut usage, row.class, *size, budget, &mut gone)? {
+                refused.push(*ticket);
+            } else if db::insert(&tx, row)?.is_some() {
+                usage.add(row.class, *size);
+                inserted = inserted.saturating_add(1);
+            }
+        }
+        for cursor in &self.cursors {
+            cursor.save(&tx)?;
+        }
+        let swept = self.sweep(&tx, &mut usage)?;
+        usage.save(&tx)?;
+        if sync {
+            // There is something to put onto the disk, whatever was committed before.
+            tx.execute("INSERT OR REPLACE INTO meta VALUES ('synced', ?1)", [self.taken.to_string()])?;
+        }
+        fail::point("commit");
+        tx.commit()?;
+        fail::point("committed");
+        (self.usage, self.swept) = (usage, swept);
+        self.pending.clear();
+        for cursor in &mut self.cursors {
+            cursor.saved();
+            cursor.fresh = cursor.fresh.saturating_add(inserted);
+            for seq in &gone {
+                cursor.forget(*seq);
+            }
+        }
+        self.shared.drop_rows(DropReason::QueueFull, gone.len() as u64);
+        for ticket in refused {
+            self.shared.lose(ticket, DropReason::QueueFull);
+        }
+        Ok(())
+    }
+
+    /// How many bytes rows may take: no more than now where the disk is nearly full.
+    fn budget(&mut self) -> u64 {
+        let now = clock::now();
+        let known = self.free.filter(|(at, _)| now.saturating_duration_since(*at) < LOOK_EVERY);
+        let (_, free) = *self.free.insert(known.unwrap_or_else(|| (now, place::free_bytes(self.place.directory()))));
+        if free.is_some_and(|free| free < self.limits.min_free_bytes) {
+            self.limits.max_bytes.min(self.usage.total_bytes())
+        } else {
+            self.limits.max_bytes
+        }
+    }
+
+    /// Removes what every sink has settled. Returns how far that is done.
+    fn sweep(&self, tx: &Transaction<'_>, usage: &mut Usage) -> rusqlite::Result<u64> {
+        let to = self.done_to().min(self.swept.saturating_add(SWEEP)).max(self.swept);
+        let mut remove = tx.prepare_cached(&format!(
+            "DELETE FROM ev WHERE seq > ?1 AND seq <= ?2
+             AND NOT EXISTS (SELECT 1 FROM exc WHERE exc.seq = ev.seq AND exc.kind < 2) RETURNING class, {SIZE}"
+        ))?;
+        let mut between = |from: u64, to: u64| -> rusqlite::Result<()> {
+            let mut rows = remove.query(params![from.cast_signed(), to.cast_signed()])?;
+            while let Some(row) = rows.next()? {
+                let class: i64 = row.get(0)?;
+                usage.remove(u8::try_from(class).unwrap_or_default(), row.get::<_, i64>(1)?.max(0).cast_unsigned());
+            }
+            Ok(())
+        };
+        if to > self.swept {
+            between(self.swept, to)?;
+        }
+        for seq in self.cursors.iter().flat_map(|cursor| &cursor.released) {
+            if *seq <= to {
+                between(seq.saturating_sub(1), *seq)?;
+            }
+        }
+        // Rows are removed in the order of their places, and a gap may be long.
+        if to < self.done_to() {
+            let next: Option<i64> =
+                tx.query_row("SELECT min(seq) FROM ev WHERE seq > ?1", [to.cast_signed()], |row| row.get(0))?;
+            let next = next.map_or(self.done_to(), |next| next.cast_unsigned().saturating_sub(1));
+            return Ok(to.max(next.min(self.done_to())));
+        }
+        Ok(to)
+    }
+
+    /// Reads the next rows of a sink.
+    pub(super) fn read(&mut self, sink: u16, max_items: usize, max_bytes: usize) -> Result<Vec<Row>, StoreError> {
+        match self.read_rows(usize::from(sink), max_items, max_bytes) {
+            Ok(rows) => Ok(rows),
+            Err(error) => {
+                if db::is_damage(&error)
+                    && let Err(error) = self.quarantine()
+                {
+                    self.later(&reason(&error));
+                }
+                Err(failed(error))
+            }
+        }
+    }
+
+    fn read_rows(&mut self, sink: usize, max_items: usize, max_bytes: usize) -> rusqlite::Result<Vec<Row>> {
+        let Self { db, cursors, shared, usage, .. } = self;
+        let Some(cursor) = cursors.get_mut(sink) else { return Ok(Vec::new()) };
+        let now = clock::now();
+        let max_items = max_items.min(cursor.room());
+        let (mut out, mut bytes, mut damaged) = (Vec::new(), 0_usize, Vec::new());
+        let mut busy = cursor.busy();
+        let due = cursor.due(now, max_items, &mut busy);
+        if !due.is_empty() {
+            let mut one = db.prepare_cached(&format!("SELECT {COLUMNS} FROM ev WHERE seq = ?1"))?;
+            for seq in due {
+                match one.query_row([seq.cast_signed()], db::row).optional()? {
+                    Some((_, Some(row))) if bytes.saturating_add(row.size()) > max_bytes && !out.is_empty() => break,
+                    Some((_, Some(row))) => {
+                        bytes = bytes.saturating_add(row.size());
+                        let tries = cursor.go(seq, hash(&row));
+                        out.push(Row { seq, tries, row: Arc::new(row) });
+                    }
+                    Some((_, None)) => damaged.push(seq),
+                    None => cursor.forget(seq),
+                }
+            }
+        }
+        if out.len() < max_items && bytes < max_bytes && !cursor.is_stuffed() {
+            let mut fresh = db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM ev WHERE seq >= ?1
+                 AND NOT EXISTS (SELECT 1 FROM exc WHERE exc.seq = ev.seq AND exc.sink = ?2) ORDER BY seq LIMIT ?3"
+            ))?;
+            let max = i64::try_from(max_items.saturating_sub(out.len())).unwrap_or(i64::MAX);
+            let mut rows = fresh.query(params![cursor.next.cast_signed(), &*cursor.name, max])?;
+            let mut is_empty = true;
+            while let Some(row) = rows.next()? {
+                is_empty = false;
+                let (seq, row) = db::row(row)?;
+                let Some(row) = row else {
+                    damaged.push(seq);
+                    cursor.advance(seq);
+                    continue;
+                };
+                if bytes.saturating_add(row.size()) > max_bytes && !out.is_empty() {
+                    break;
+                }
+                cursor.advance(seq);
+                let key = hash(&row);
+                if cursor.options.per_key && key != 0 && !busy.insert(key) {
+                    cursor.hold(seq, key, now);
+                    continue;
+                }
+                bytes = bytes.saturating_add(row.size());
+                let tries = cursor.go(seq, key);
+                out.push(Row { seq, tries, row: Arc::new(row) });
+            }
+            if is_empty {
+                // Exceptions alone are left, or nothing.
+                cursor.next = cursor.next.max(newest(db)?.saturating_add(1));
+                cursor.fresh = 0;
+            }
+        }
+        if !damaged.is_empty() {
+            {
+                let mut seen = shared.seen();
+                seen.stats.damaged = seen.stats.damaged.saturating_add(damaged.len() as u64);
+            }
+            shared.drop_rows(DropReason::Internal, damaged.len() as u64);
+            for seq in damaged {
+                db.execute("DELETE FROM ev WHERE seq = ?1", [seq.cast_signed()])?;
+                db.execute("DELETE FROM exc WHERE seq = ?1", [seq.cast_signed()])?;
+                for cursor in cursors.iter_mut() {
+                    cursor.forget(seq);
+                }
+            }
+            *usage = recount(db)?;
+        }
+        Ok(out)
+    }
+
+    /// Whether there may be something to read for a sink; `Err`: not before then.
+    pub(super) fn is_readable(&self, sink: u16) -> Result<(), Option<Instant>> {
+        let Some(cursor) = self.cursors.get(usize::from(sink)) else { return Err(None) };
+        if cursor.room() == 0 {
+            return Err(None);
+        }
+        let now = clock::now();
+        let has_fresh = cursor.fresh > 0 && !cursor.is_stuffed();
+        if has_fresh || !cursor.due(now, 1, &mut cursor.busy()).is_empty() {
+            return Ok(());
+        }
+        Err(cursor.next_due(now))
+    }
+
+    /// What there is to do between two commits.
+    fn look_around(&mut self, now: Instant) {
+        if self.again_at.is_some_and(|at| at > now) {
+            return;
+        }
+        if self.adopt_at <= now {
+            self.adopt_at = now.checked_add(place::ADOPT_EVERY).unwrap_or(now);
+            self.adopt();
+        }
+        if let Err(error) = self.take_in() {
+            self.later(&reason(&error));
+        }
+        if self.expire_at <= now {
+            self.expire_at = now.checked_add(Duration::from_secs(60)).unwrap_or(now);
+            if let Err(error) = self.expire() {
+                self.later(&reason(&error));
+            }
+        }
+        if let Err(error) = self.shrink() {
+            self.later(&reason(&error));
+        }
+        if self.published.is_none_or(|at| now.saturating_duration_since(at) >= Duration::from_millis(200)) {
+            self.notice_others();
+            self.publish();
+        }
+    }
+
+    /// Removes rows that are older than they may become.
+    fn expire(&mut self) -> rusqlite::Result<()> {
+        let Some(before) = clock::unix_now().checked_sub(self.limits.max_age) else { return Ok(()) };
+        let before = i64::try_from(before.as_micros()).unwrap_or(i64::MAX);
+        let mut expired = Vec::new();
+        {
+            let mut statement = self.db.prepare_cached("SELECT seq, at FROM ev ORDER BY seq LIMIT 5000")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                if row.get::<_, i64>(1)? >= before {
+                    break;
+                }
+                expired.push(row.get::<_, i64>(0)?.cast_unsigned());
+            }
+        }
+        if expired.len() >= 5_000 {
+            self.expire_at = clock::now();
+        }
+        self.remove(&expired)?;
+        self.shared.drop_rows(DropReason::Expired, expired.len() as u64);
+        Ok(())
+    }
+
+    /// Removes rows, and whatever is known of them.
+    pub(super) fn remove(&mut self, seqs: &[u64]) -> rusqlite::Result<()> {
+        if seqs.is_empty() {
+            return Ok(());
+        }
+        let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+        for seq in seqs {
+            tx.prepare_cached("DELETE FROM ev WHERE seq = ?1")?.execute([seq.cast_signed()])?;
+            tx.prepare_cached("DELETE FROM exc WHERE seq = ?1")?.execute([seq.cast_signed()])?;
+        }
+        let usage = recount(&tx)?;
+        usage.save(&tx)?;
+        tx.commit()?;
+        self.usage = usage;
+        for cursor in &mut self.cursors {
+            for seq in seqs {
+                cursor.forget(*seq);
+            }
+            cursor.reload(&self.db)?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Gives pages that are free back to the file system, a part at a time.
+    fn shrink(&self) -> rusqlite::Result<()> {
+        let free: i64 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        if free > 256 {
+            let mut statement = self.db.prepare_cached("PRAGMA incremental_vacuum(1024)")?;
+            let mut rows = statement.query([])?;
+            // It does a page a step.
+            while rows.next()?.is_some() {}
+        }
+        Ok(())
+    }
+
+    /// Another process (`steeple-outbox`) may have changed the database.
+    fn notice_others(&mut self) {
+        let Ok(version) = data_version(&self.db) else { return };
+        if self.data_version != version {
+            for cursor in &mut self.cursors {
+                let _next_time = cursor.reload(&self.db);
+            }
+            if let Ok(usage) = recount(&self.db) {
+                self.usage = usage;
+            }
+            self.shared.readable.notify_waiters();
+        }
+        self.data_version = version;
+    }
+
+    /// Sets the database aside and begins anew; what can be read of the old one is taken in.
+    pub(super) fn quarantine(&mut self) -> rusqlite::Result<()> {
+        self.db = Connection::open_in_memory()?;
+        let (db, intake) = begin_anew(&self.place)?;
+        self.db = db;
+        (self.usage, self.swept, self.data_version) = (Usage::default(), 0, data_version(&self.db)?);
+        self.others.clear();
+        self.intakes.retain(Intake::is_adoption);
+        self.intakes.extend(intake);
+        for cursor in &mut self.cursors {
+            cursor.reset(0);
+            self.db.execute("INSERT OR IGNORE INTO sink(name, acked) VALUES (?1, 0)", [&*cursor.name])?;
+        }
+        {
+            let mut seen = self.shared.seen();
+            seen.stats.quarantined = seen.stats.quarantined.saturating_add(1);
+        }
+        crate::runtime::aloud(
+            || tracing::error!(target: "steeple::export", "the store was damaged: it is set aside, and a new one begun"),
+        );
+        Ok(())
+    }
+
+    /// Shows others what waits.
+    pub(super) fn publish(&mut self) {
+        self.published = Some(clock::now());
+        let average = self.usage.total_bytes().checked_div(self.usage.total_items()).unwrap_or_default();
+        let mut backlogs = BTreeMap::new();
+        for cursor in &self.cursors {
+            let items = cursor.fresh.saturating_add(cursor.open_rows());
+            let oldest = (items > 0).then(|| cursor.oldest_open().unwrap_or(cursor.next));
+            let oldest = oldest.and_then(|seq| {
+                let mut statement =
+                    self.db.prepare_cached("SELECT at FROM ev WHERE seq >= ?1 ORDER BY seq LIMIT 1").ok()?;
+                let at: i64 = statement.query_row([seq.cast_signed()], |row| row.get(0)).ok()?;
+                Some(Duration::from_micros(at.max(0).cast_unsigned()))
+            });
+            let backlog = Backlog { items, bytes: items.saturating_mul(average), dead: cursor.dead, oldest };
+            backlogs.insert(Arc::clone(&cursor.name), backlog);
+        }
+        let mut seen = self.shared.seen();
+        seen.backlogs = backlogs;
+        seen.stats.items = self.usage.total_items();
+        seen.stats.bytes = self.usage.total_bytes();
+        seen.stats.in_doubt = self.cursors.iter().map(|cursor| (Arc::clone(&cursor.name), cursor.in_doubt)).collect();
+    }
+}

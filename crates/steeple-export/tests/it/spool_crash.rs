@@ -1,0 +1,122 @@
+//! What was stored survives the end of the process, wherever it comes.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use steeple_export::store::{
+    Settled,
+    spool::{SinkOptions, Spool},
+};
+
+use crate::spool::{append, read, stored, until};
+
+const DIRECTORY: &str = "STEEPLE_TEST_SPOOL";
+
+fn kills() -> u64 {
+    if env::var_os("STEEPLE_SOAK").is_some() { 1_000 } else { 16 }
+}
+
+/// Not a test by itself: the process that is killed. It stores rows and says which, and delivers to a file.
+#[test]
+fn child() {
+    let Some(directory) = env::var_os(DIRECTORY) else { return };
+    let directory = Path::new(&directory);
+    let spool = Spool::builder(directory.join("spool")).open().unwrap();
+    let sink = spool.register("file", SinkOptions::default().window(64)).unwrap();
+    let mut delivered = fs::OpenOptions::new().create(true).append(true).open(directory.join("delivered")).unwrap();
+    let mut n = 0_u64;
+    loop {
+        let id = format!("{}-{n}", std::process::id());
+        n += 1;
+        stored(&spool, append(&spool, &id));
+        // On a line of its own, whatever the harness has written.
+        writeln!(std::io::stdout(), "\nstored {id}").unwrap();
+        if n.is_multiple_of(3) {
+            for row in read(&spool, sink, 16) {
+                delivered.write_all(format!("{}\n", row.row.id).as_bytes()).unwrap();
+                spool.settle(sink, row.seq, Settled::Stored);
+            }
+        }
+    }
+}
+
+fn spawn(directory: &Path, abort: Option<String>) -> Child {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args(["--exact", "spool_crash::child", "--nocapture", "--test-threads=1"]);
+    command.env(DIRECTORY, directory).stdout(Stdio::piped()).stderr(Stdio::null());
+    if let Some(abort) = abort {
+        command.env("STEEPLE_SPOOL_ABORT", abort);
+    }
+    command.spawn().unwrap()
+}
+
+#[test]
+fn what_was_stored_is_delivered_whenever_the_process_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut stored_ids = BTreeSet::new();
+    for round in 0..kills() {
+        let mut random = fastrand::Rng::with_seed(round);
+        // Half of them end inside of a commit or an adoption, the others anywhere.
+        let abort = match round % 4 {
+            0 => Some(format!("commit:{}", random.u64(1..60))),
+            1 => Some(format!("committed:{}", random.u64(1..60))),
+            _ => None,
+        };
+        let is_killed = abort.is_none();
+        let mut child = spawn(directory.path(), abort);
+        // Two at once now and then, so that one adopts what the other left.
+        let mut second = (round % 5 == 4).then(|| spawn(directory.path(), Some(format!("adopt:{}", random.u64(1..3)))));
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let limit = random.usize(1..200);
+        let reader = second.as_mut().and_then(|second| second.stdout.take()).map(|stdout| {
+            std::thread::spawn(move || {
+                BufReader::new(stdout)
+                    .lines()
+                    .map_while(Result::ok)
+                    .filter(|line| line.starts_with("stored "))
+                    .collect::<Vec<_>>()
+            })
+        });
+        let mut count = 0;
+        for line in lines.map_while(Result::ok) {
+            if let Some(id) = line.strip_prefix("stored ") {
+                stored_ids.insert(id.to_owned());
+                count += 1;
+            }
+            if is_killed && count >= limit {
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        if let (Some(mut second), Some(reader)) = (second, reader) {
+            std::thread::sleep(Duration::from_millis(random.u64(1..30)));
+            second.kill().unwrap();
+            second.wait().unwrap();
+            stored_ids.extend(
+                reader.join().unwrap().iter().filter_map(|line| Some(line.strip_prefix("stored ")?.to_owned())),
+            );
+        }
+    }
+    assert!(stored_ids.len() > 50, "{}", stored_ids.len());
+    // The last one delivers what is left.
+    let spool = Spool::builder(directory.path().join("spool")).open().unwrap();
+    let sink = spool.register("file", SinkOptions::default().window(10_000)).unwrap();
+    let mut seen: BTreeSet<String> =
+        fs::read_to_string(directory.path().join("delivered")).unwrap_or_default().lines().map(str::to_owned).collect();
+    until(|| {
+        for row in read(&spool, sink, 1_000) {
+            seen.insert(row.row.id.to_string());
+            spool.settle(sink, row.seq, Settled::Stored);
+        }
+        fs::read_dir(directory.path().join("spool")).unwrap().count() == 1
+            && spool.backlog_now("file").unwrap().items == 0
+    });
+    let lost: Vec<_> = stored_ids.difference(&seen).collect();
+    assert!(lost.is_empty(), "{} of {} lost: {:?}", lost.len(), stored_ids.len(), lost.first());
+}

@@ -1,0 +1,452 @@
+//! Lines to Elasticsearch and `OpenSearch`.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Method, header::AUTHORIZATION};
+use serde_json::{Map, Value, json};
+use steeple_core::{clock, date::rfc3339_millis};
+use steeple_export::{
+    Answer, DropReason, Endpoint, HttpOptions, Pipeline, Protocol, Reason, Request, Response, Retry, Sink,
+    Unauthorized,
+    protocol::bulk::{self, Body},
+};
+use steeple_scrub::{Scrubbed, Scrubber};
+
+use crate::{BuildError, LogLine, LogOutput};
+
+/// Lines to Elasticsearch or `OpenSearch`: `_bulk` with `create` into a data stream, each with an id of its own, so that one
+/// that is sent twice is stored once. An output for lines in [`Format::Ecs`](crate::Format::Ecs).
+///
+/// What the server takes is decided line by line: one that does not fit the mapping is dropped and counted, the others are
+/// stored; one that the server has no room for now is sent again.
+///
+/// # Examples
+/// ```no_run
+/// use steeple_log::{Format, Log, elasticsearch::Elasticsearch};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let lines = Elasticsearch::new("https://logs.example.com:9200", "logs-shop-production").api_key("…").build()?;
+/// let sink = lines.sink(); // shut it down after the log
+/// let guard = Log::builder().service_name("shop").output(lines, Format::Ecs).init()?;
+/// # drop((guard, sink));
+/// # Ok(()) }
+/// ```
+///
+/// # Source
+/// Elasticsearch, "Bulk API" and "Data streams"; Elastic Common Schema 8.
+#[derive(Clone)]
+#[must_use = "options do nothing until they are built"]
+pub struct Elasticsearch {
+    url: String,
+    stream: String,
+    api_key: Option<String>,
+    http: HttpOptions,
+}
+
+/// Elasticsearch advises 5 to 15 MB a request.
+const BATCH: (usize, usize) = (5_000, 5_000_000);
+
+impl Elasticsearch {
+    /// A server, and the data stream that gets the lines: `logs-shop-production`.
+    pub fn new(url: impl Into<String>, stream: impl Into<String>) -> Self {
+        let http = HttpOptions::new().max_queue(100_000, 64 << 20).retry(Retry::new().max_age(DAY));
+        // A key that is being replaced takes minutes.
+        let http = http.unauthorized(Unauthorized::Keep);
+        Self { url: url.into(), stream: stream.into(), api_key: None, http }
+    }
+
+    /// The data stream.
+    pub fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// The API key, as Elasticsearch shows it encoded. It needs the privileges `auto_configure` and `create_doc` for the stream.
+    /// Default: none.
+    pub fn api_key(mut self, key: impl Into<String>) -> Self {
+        self.api_key = Some(key.into());
+        self
+    }
+
+    /// Changes how the server is reached, and how much may wait for it. Default: 100,000 lines and 64 MiB; a line is tried for a
+    /// day.
+    pub fn http(mut self, change: impl FnOnce(HttpOptions) -> HttpOptions) -> Self {
+        self.http = change(self.http);
+        self
+    }
+
+    /// Starts the pipeline.
+    ///
+    /// # Errors
+    /// [`BuildError::is_output`] for a URL, stream or key that is not usable, plain HTTP to another machine, `https` without a TLS
+    /// feature, or when no thread starts.
+    pub fn build(self) -> Result<ElasticsearchLines, BuildError> {
+        let Server { endpoint, api_key } = self.server()?;
+        let endpoint = bulk::endpoint(&endpoint).map_err(|error| BuildError::output(NAME, error))?;
+        let (to, stream) = (endpoint.clone(), Stream::new(&self.stream));
+        let pipeline = self.http.start("elasticsearch_logs", &endpoint, BATCH, move || Documents {
+            endpoint: to.clone(),
+            stream: stream.clone(),
+            api_key: api_key.clone(),
+        });
+        let pipeline = pipeline.map_err(|error| BuildError::output(NAME, error))?;
+        Ok(ElasticsearchLines { pipeline, process: fastrand::u64(..), lines: 0 })
+    }
+
+    /// The index template for the data stream, as JSON: the types of the fields, so that the first line does not decide on them.
+    ///
+    /// # Errors
+    /// [`BuildError::is_output`] for a stream that is not usable.
+    pub fn template(&self) -> Result<Value, BuildError> {
+        self.check()?;
+        let mut template: Value = serde_json::from_str(include_str!("../elasticsearch/template.json"))
+            .map_err(|error| BuildError::output(NAME, error))?;
+        if let Some(fields) = template.as_object_mut() {
+            fields.insert("index_patterns".to_owned(), json!([self.stream]));
+        }
+        Ok(template)
+    }
+
+    /// Installs the [`template`](Self::template), under the name `steeple-<stream>`; it replaces the one of that name. Blocks
+    /// the thread, for `timeout` at most. The key needs the privilege `manage_index_templates`.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), and when the server refuses it or does not answer in time.
+    pub fn install_template(self, timeout: Duration) -> Result<(), BuildError> {
+        let template = self.template()?.to_string();
+        let Server { endpoint, api_key } = self.server()?;
+        let endpoint = endpoint.join(&format!("_index_template/steeple-{}", self.stream));
+        let endpoint = endpoint.map_err(|error| BuildError::output(NAME, error))?;
+        let to = endpoint.clone();
+        let options = self.http.retry(Retry::new().max_age(timeout)).unauthorized(Unauthorized::Drop);
+        let why = Arc::new(std::sync::Mutex::new(None));
+        let refused = Arc::clone(&why);
+        let pipeline = options.start("elasticsearch_template", &endpoint, (1, usize::MAX), move || Template {
+            endpoint: to.clone(),
+            api_key: api_key.clone(),
+            refused: Arc::clone(&refused),
+        });
+        let pipeline = pipeline.map_err(|error| BuildError::output(NAME, error))?;
+        pipeline.push(template);
+        let deadline = clock::now().checked_add(timeout).unwrap_or_else(clock::now);
+        if pipeline.shutdown(deadline).is_complete() {
+            return Ok(());
+        }
+        let why = why.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let why = why.unwrap_or_else(|| "the server did not answer in time".to_owned());
+        Err(BuildError::output(NAME, io::Error::other(why)))
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        if bulk::is_stream_name(&self.stream) {
+            return Ok(());
+        }
+        let expected = "the stream has a name in lower case, such as `logs-shop-production`";
+        Err(BuildError::output(NAME, io::Error::other(expected)))
+    }
+
+    fn server(&self) -> Result<Server, BuildError> {
+        self.check()?;
+        let endpoint = Endpoint::parse(&self.url).map_err(|error| BuildError::output(NAME, error))?;
+        let api_key = match &self.api_key {
+            Some(key) => {
+                let value = HeaderValue::try_from(format!("ApiKey {key}"));
+                let expected = "the key is one line without control characters";
+                let mut value = value.map_err(|_invalid| BuildError::output(NAME, io::Error::other(expected)))?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+            None => None,
+        };
+        Ok(Server { endpoint, api_key })
+    }
+}
+
+/// The output's name.
+const NAME: &str = "elasticsearch";
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+struct Server {
+    endpoint: Endpoint,
+    api_key: Option<HeaderValue>,
+}
+
+impl fmt::Debug for Elasticsearch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Elasticsearch").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+/// The output. Made by [`Elasticsearch::build`].
+pub struct ElasticsearchLines {
+    pipeline: Pipeline<Waiting>,
+    /// Which no other process has.
+    process: u64,
+    lines: u64,
+}
+
+impl ElasticsearchLines {
+    /// The pipeline, to be flushed and shut down after the log. Its stats have the lines that the server refused.
+    pub fn sink(&self) -> Arc<dyn Sink> {
+        Arc::new(self.pipeline.clone())
+    }
+}
+
+impl LogOutput for ElasticsearchLines {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn write(&mut self, line: &LogLine<'_>) -> io::Result<()> {
+        let id = format!("{:016x}-{:x}", self.process, self.lines);
+        self.lines = self.lines.wrapping_add(1);
+        self.pipeline.push(Waiting { id: id.into(), at: line.timestamp(), text: line.as_str().into() });
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ElasticsearchLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ElasticsearchLines").finish_non_exhaustive()
+    }
+}
+
+/// A line that is to be stored.
+struct Waiting {
+    id: Box<str>,
+    at: Duration,
+    text: Box<str>,
+}
+
+/// A data stream: `logs-shop-production` is of type `logs`, dataset `shop`, namespace `production`.
+#[derive(Clone)]
+struct Stream {
+    name: String,
+    parts: Option<[String; 3]>,
+}
+
+impl Stream {
+    fn new(name: &str) -> Self {
+        let mut parts = name.splitn(3, '-').map(str::to_owned);
+        let parts = parts.next().zip(parts.next()).zip(parts.next());
+        let parts = parts.map(|((kind, dataset), namespace)| [kind, dataset, namespace]);
+        Self { name: name.to_owned(), parts }
+    }
+}
+
+struct Documents {
+    endpoint: Endpoint,
+    stream: Stream,
+    api_key: Option<HeaderValue>,
+}
+
+impl Protocol for Documents {
+    type Item = Waiting;
+    type Ready = Waiting;
+
+    // A line is read and written again.
+    const OFFLOAD_BYTES: usize = 8 * 1024;
+
+    fn size(item: &Waiting) -> usize {
+        // With the action before it.
+        item.text.len().saturating_add(128)
+    }
+
+    fn scrub(&mut self, item: Waiting) -> Scrubbed<Waiting> {
+        // Lines are scrubbed when they are rendered.
+        Scrubber::default().scrub_with(item, |_, _| ())
+    }
+
+    fn encode(&mut self, batch: &[Scrubbed<Waiting>]) -> Result<Request, Reason> {
+        let mut body = Body::new();
+        for line in batch {
+            body.create(Some(&self.stream.name), Some(&line.id), &document(line, &self.stream))?;
+        }
+        let request = body.into_request(&self.endpoint).gzip();
+        Ok(match &self.api_key {
+            Some(key) => request.header(AUTHORIZATION, key.clone()),
+            None => request,
+        })
+    }
+
+    fn judge(&mut self, response: &Response, _batch: &[Scrubbed<Waiting>]) -> Answer {
+        bulk::judge(response)
+    }
+}
+
+/// A line as a document: nested objects in place of dotted names, and what a data stream asks for.
+///
+/// # Source
+/// Elastic Common Schema, guidelines; Elasticsearch, "Data stream naming scheme".
+fn document(line: &Waiting, stream: &Stream) -> Value {
+    let fields = match serde_json::from_str(&line.text) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::from_iter([("message".to_owned(), Value::from(&*line.text))]),
+    };
+    let mut document = Map::new();
+    for (name, value) in fields {
+        nest(&mut document, &name, value);
+    }
+    document.entry("@timestamp").or_insert_with(|| rfc3339_millis(line.at).into());
+    if let Some([kind, dataset, namespace]) = &stream.parts {
+        let named = json!({"type": kind, "dataset": dataset, "namespace": namespace});
+        document.insert("data_stream".to_owned(), named);
+        if let Some(event) = document.entry("event").or_insert_with(|| json!({})).as_object_mut() {
+            event.insert("dataset".to_owned(), dataset.as_str().into());
+        }
+    }
+    Value::Object(document)
+}
+
+/// Puts a value under a dotted name. Where a part of the name has a value already, the name stays as it is.
+fn nest(document: &mut Map<String, Value>, name: &str, value: Value) {
+    let Some((first, rest)) = name.split_once('.').filter(|(first, rest)| !first.is_empty() && !rest.is_empty()) else {
+        document.insert(name.to_owned(), value);
+        return;
+    };
+    match document.entry(first).or_insert_with(|| Value::Object(Map::new())) {
+        // A label's name has no dots, and what follows is flat.
+        Value::Object(inner) if first == "labels" => {
+            inner.insert(rest.to_owned(), value);
+        }
+        Value::Object(inner) => nest(inner, rest, value),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            document.insert(name.to_owned(), value);
+        }
+    }
+}
+
+/// Puts an index template.
+struct Template {
+    endpoint: Endpoint,
+    api_key: Option<HeaderValue>,
+    refused: Arc<std::sync::Mutex<Option<String>>>,
+}
+
+impl Protocol for Template {
+    type Item = String;
+    type Ready = String;
+
+    fn size(item: &String) -> usize {
+        item.len()
+    }
+
+    fn scrub(&mut self, item: String) -> Scrubbed<String> {
+        // It is ours.
+        Scrubber::default().scrub_with(item, |_, _| ())
+    }
+
+    fn encode(&mut self, batch: &[Scrubbed<String>]) -> Result<Request, Reason> {
+        let [template] = batch else { return Err("one template a request".into()) };
+        let request = Request::new(Method::PUT, &self.endpoint).content_type("application/json");
+        let request = request.body(String::clone(template));
+        Ok(match &self.api_key {
+            Some(key) => request.header(AUTHORIZATION, key.clone()),
+            None => request,
+        })
+    }
+
+    fn dropped(&mut self, _ready: &String, _reason: DropReason, why: &Reason) {
+        *self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(why.to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use steeple_export::test_util::{Partial, Reply, Subject, check_all};
+
+    use super::*;
+
+    struct Lines;
+
+    impl Subject for Lines {
+        type Protocol = Documents;
+
+        fn protocol(&self, endpoint: Endpoint) -> Documents {
+            Documents { endpoint, stream: Stream::new("logs-shop-production"), api_key: None }
+        }
+
+        fn item(&self, number: usize) -> Waiting {
+            let text = format!(r#"{{"@timestamp":"2026-11-29T20:51:24.007Z","message":"line {number:06}"}}"#).into();
+            Waiting { id: format!("{number:06}").into(), at: Duration::ZERO, text }
+        }
+
+        fn accepts(&self) -> Reply {
+            Reply::ok(r#"{"errors":false}"#)
+        }
+
+        fn partial(&self) -> Option<Partial> {
+            let items = [201, 409, 429, 400].map(|status| json!({"create": {"status": status}}));
+            let reply = Reply::ok(json!({"errors": true, "items": items}).to_string());
+            Some(Partial { reply, stored: 2, poisoned: 1 })
+        }
+    }
+
+    #[test]
+    fn lines_pass_every_check_of_a_pipeline() {
+        check_all(Lines);
+    }
+
+    #[track_caller]
+    fn check(text: &str, stream: &str, want: &Value) {
+        let line = Waiting { id: "a".into(), at: Duration::from_millis(1_795_985_484_007), text: text.into() };
+        assert_eq!(document(&line, &Stream::new(stream)), *want);
+    }
+
+    #[test]
+    fn a_line_becomes_nested_and_has_what_a_data_stream_asks_for() {
+        check(
+            r#"{"@timestamp":"2026-11-29T20:51:24.007123Z","log.level":"info","log.logger":"a","labels.a_b":"c","event.dataset":"x","tags":["t"]}"#,
+            "logs-shop-eu-1",
+            &json!({
+                "@timestamp": "2026-11-29T20:51:24.007123Z",
+                "log": {"level": "info", "logger": "a"},
+                "labels": {"a_b": "c"},
+                "tags": ["t"],
+                "event": {"dataset": "shop"},
+                "data_stream": {"type": "logs", "dataset": "shop", "namespace": "eu-1"},
+            }),
+        );
+        check("plain", "lines", &json!({"@timestamp": "2026-11-29T20:51:24.007Z", "message": "plain"}));
+        check(
+            r#"{"error":"text","error.type":"x",".a":1,"b.":2}"#,
+            "lines",
+            &json!({"@timestamp": "2026-11-29T20:51:24.007Z", "error": "text", "error.type": "x", ".a": 1, "b.": 2}),
+        );
+    }
+
+    #[test]
+    fn a_document_is_as_the_documentation_shows_it() {
+        let page = include_str!("../tests/data/elasticsearch.md");
+        let mut shown = page.lines().filter(|line| line.starts_with("{\"@timestamp\""));
+        let (line, want) = (shown.next().unwrap(), shown.next().unwrap());
+        check(line, "logs-shop-production", &serde_json::from_str(want).unwrap());
+        for of_the_template in ["ecs.version", "http.response.status_code", "trace.id"] {
+            let path = format!("/template/mappings/properties/{}", of_the_template.replace('.', "/properties/"));
+            let template = Elasticsearch::new("http://127.0.0.1:9200", "logs").template().unwrap();
+            assert!(template.pointer(&path).is_some(), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_and_no_key_is_shown() {
+        for bad in [
+            Elasticsearch::new("nonsense", "logs"),
+            Elasticsearch::new("http://127.0.0.1:9200", "Logs"),
+            Elasticsearch::new("http://10.0.0.1:9200", "logs"),
+            Elasticsearch::new("http://127.0.0.1:9200", "logs").api_key("hunter2\n"),
+            Elasticsearch::new("http://u:hunter2@10.0.0.1:9200", "logs"),
+        ] {
+            let shown = format!("{bad:?}");
+            let error = bad.build().unwrap_err();
+            assert!(error.is_output(), "{error}");
+            assert!(!format!("{shown} {error} {error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_template_is_for_the_stream() {
+        let template = Elasticsearch::new("http://127.0.0.1:9200", "logs-shop-production").template().unwrap();
+        assert_eq!(template["index_patterns"], json!(["logs-shop-production"]));
+        assert_eq!(template["data_stream"], json!({}));
+    }
+}

@@ -1,0 +1,87 @@
+//! The log's lines to Elasticsearch or `OpenSearch`.
+
+use steeple_log::{
+    Format,
+    elasticsearch::{Elasticsearch, ElasticsearchLines},
+};
+
+use super::{Integration, LogOutputs, NoCalls, Setting, Setup, Started};
+use crate::{ConfigError, SteepleBuilder, env::Lookup};
+
+pub(crate) type Options = ElasticsearchOptions;
+pub(crate) type Observer = ();
+
+/// Where lines go at Elasticsearch or `OpenSearch`. Changed by [`SteepleBuilder::elasticsearch`].
+#[derive(Clone, Debug, Default)]
+#[must_use = "options do nothing until Steeple is built with them"]
+pub struct ElasticsearchOptions {
+    lines: Option<Elasticsearch>,
+}
+
+impl ElasticsearchOptions {
+    /// Sends lines to this data stream.
+    pub fn lines(mut self, lines: Elasticsearch) -> Self {
+        self.lines = Some(lines);
+        self
+    }
+
+    /// Changes what the environment has set, if it has turned it on.
+    pub fn change(mut self, change: impl FnOnce(Elasticsearch) -> Elasticsearch) -> Self {
+        self.lines = self.lines.map(change);
+        self
+    }
+}
+
+impl SteepleBuilder {
+    /// Changes the options for lines to Elasticsearch or `OpenSearch`, where Steeple sets up the log.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), steeple::ConfigError> {
+    /// use steeple::elasticsearch::Elasticsearch;
+    ///
+    /// let lines = Elasticsearch::new("http://127.0.0.1:9200", "logs-shop-production");
+    /// let builder = steeple::Steeple::builder_from_env()?.elasticsearch(|options| options.lines(lines));
+    /// # let _unused = builder;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn elasticsearch(mut self, change: impl FnOnce(ElasticsearchOptions) -> ElasticsearchOptions) -> Self {
+        self.integrations.elasticsearch.change(change);
+        self
+    }
+}
+
+const STREAM: &str = "ELASTICSEARCH_LOGS_STREAM";
+
+impl Integration for ElasticsearchOptions {
+    type Handle = ();
+    type Observer = Observer;
+    type CallObserver = NoCalls;
+
+    fn from_env(env: &dyn Lookup) -> Result<Setting<Self>, ConfigError> {
+        let Some(stream) = env.text(STREAM)? else { return Ok(Setting::default()) };
+        let Some(url) = env.secret("ELASTICSEARCH_URL")? else {
+            return Err(ConfigError::secret_value(
+                "ELASTICSEARCH_URL",
+                "a URL, since ELASTICSEARCH_LOGS_STREAM is set",
+            ));
+        };
+        let mut lines = Elasticsearch::new(url, stream);
+        if let Some(key) = env.secret("ELASTICSEARCH_API_KEY")? {
+            lines = lines.api_key(key);
+        }
+        Ok(Setting { options: Self { lines: Some(lines) }, variable: Some(STREAM) })
+    }
+
+    fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<()>>, ConfigError> {
+        let Some(lines) = self.lines else { return Ok(None) };
+        let to = format!("data stream {}", lines.stream());
+        let http = setup.http.clone();
+        let lines: ElasticsearchLines = lines
+            .http(|options| options.http_or(&http))
+            .build()
+            .map_err(|error| ConfigError::part("the log's lines to Elasticsearch", &error))?;
+        setup.add_log_output(LogOutputs::new(STREAM, lines.sink(), |log| log.output(lines, Format::Ecs)));
+        Ok(Some(Started { handle: (), to }))
+    }
+}
