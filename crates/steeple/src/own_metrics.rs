@@ -45,7 +45,7 @@ impl OwnMetrics {
     }
 
     /// Adds a family of counters with one label.
-    #[cfg(any(feature = "alerts", feature = "events", feature = "sentry", feature = "trace"))]
+    #[cfg(any(feature = "alerts", feature = "cloudwatch", feature = "events", feature = "sentry", feature = "trace"))]
     pub(crate) fn add_by<R>(&mut self, name: &str, help: &str, label: &str, read: R)
     where
         R: Fn() -> Vec<(String, u64)> + Send + Sync + 'static,
