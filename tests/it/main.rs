@@ -45,6 +45,8 @@ mod endings;
 mod examples;
 mod grpc;
 mod mixed;
+mod otlp_metrics;
+mod protocols;
 mod receivers;
 mod scrape;
 mod secrets;
