@@ -194,10 +194,10 @@ impl Observer for Sentry {
 
     fn on_end(&self, Watched(cell): Watched, exchange: &Exchange, end: &End) {
         if event::may_have_failed(exchange, end) {
-            return self.report(cell, exchange, end);
+            return self.report(cell, exchange, end, true);
         }
         match cell.give_back_unseen(&self.0.context) {
-            Some(cell) => self.report(cell, exchange, end),
+            Some(cell) => self.report(cell, exchange, end, true),
             None => self.count_session(end, false),
         }
     }
@@ -205,11 +205,13 @@ impl Observer for Sentry {
 
 impl Sentry {
     /// Reports what an exchange that is over failed with.
-    fn report(&self, cell: Cell, exchange: &Exchange, end: &End) {
+    pub(crate) fn report(&self, cell: Cell, exchange: &Exchange, end: &End, is_session: bool) {
         let (mut seen, running) = cell.end();
         let finding = event::find(&self.0.context, exchange, end, seen.panic.take());
         let failed = matches!(finding, Finding::Failed(_)) || seen.reported;
-        self.count_session(end, failed);
+        if is_session {
+            self.count_session(end, failed);
+        }
         match finding {
             Finding::Failed(failure) => {
                 // A panic is a failure of its own, whatever else was captured before it.

@@ -13,10 +13,13 @@ mod health;
 #[expect(clippy::allow_attributes, reason = "which parts are used depends on the features")]
 #[allow(dead_code, reason = "what one integration uses, another does not")]
 mod integrations;
+mod jobs;
 mod layer;
 mod logging;
 mod options;
 mod own_metrics;
+#[cfg(feature = "push")]
+mod pushes;
 #[cfg(feature = "axum")]
 mod routes;
 #[cfg(feature = "serve")]
@@ -28,6 +31,7 @@ mod sink;
 mod state;
 mod steeple;
 mod summary;
+pub mod testing;
 
 pub use steeple_core::{
     Exchange, ObserveLayer, Observer, Outcome, RecordedError, RequestId, Signal, TransactionName, User,
@@ -44,6 +48,7 @@ pub use self::{
     client::{CallObservers, ClientLayer},
     error::ConfigError,
     integrations::{Observers, crates::*},
+    jobs::{Consumer, ConsumerLayer, Job, JobObservers},
     layer::SteepleLayer,
     shutdown::Shutdown,
     steeple::{FlushReport, Steeple},

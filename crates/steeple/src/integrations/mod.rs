@@ -31,7 +31,7 @@ use steeple_log::{Log, LogBuilder};
 use steeple_metrics::{Metrics, state::State};
 use steeple_scrub::Scrubber;
 use steeple_transaction::Naming;
-use steeple_user::Users;
+use steeple_user::{TrustedProxies, Users};
 use tracing::Subscriber;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -42,6 +42,7 @@ use crate::{
     own_metrics::OwnMetrics,
     shutdown::Shutdown,
     summary::Integrations,
+    testing::{Capture, Recording},
 };
 
 /// The options of one integration, and how they become something that runs.
@@ -164,10 +165,19 @@ pub(crate) struct Setup<'a> {
     pub(crate) started: Extensions,
     /// How the integration that starts reaches receivers, where its options do not set it.
     pub(crate) http: Http,
+    /// The proxies in front of the service, where the one setting for all has them.
+    pub(crate) proxies: Option<TrustedProxies>,
+    /// Where everything is kept in a test.
+    pub(crate) recording: Option<Recording>,
 }
 
 impl<'a> Setup<'a> {
-    pub(crate) fn new(service: &'a Service, scrubber: &'a Scrubber, metrics: &'a Metrics) -> Self {
+    pub(crate) fn new(
+        service: &'a Service,
+        scrubber: &'a Scrubber,
+        metrics: &'a Metrics,
+        recording: Option<Recording>,
+    ) -> Self {
         Self {
             service,
             scrubber,
@@ -182,6 +192,8 @@ impl<'a> Setup<'a> {
             shutdown: Shutdown::default(),
             started: Extensions::new(),
             http: Http::default(),
+            proxies: None,
+            recording,
         }
     }
 
@@ -311,8 +323,10 @@ macro_rules! integrations {
                 users: Users,
                 log: Log,
                 metrics: Metrics,
+                recorder: Option<Capture>,
             ) -> Observers {
                 Observers {
+                    recorder,
                     ids,
                     naming,
                     users,
@@ -327,6 +341,7 @@ macro_rules! integrations {
             /// What [`SteepleLayer`](crate::SteepleLayer) observes exchanges with. Opaque: its contents depend on Cargo features.
             #[derive(Debug)]
             pub struct Observers {
+                recorder: Option<Capture>,
                 ids: RequestIds,
                 naming: Naming,
                 users: Users,
@@ -343,6 +358,21 @@ pub use cloudwatch::CloudWatchOptions;
 #[cfg(feature = "elasticsearch")]
 pub use elasticsearch::ElasticsearchOptions;
 pub(crate) use trace::CallObserver as Calls;
+
+/// What observes jobs, of the integrations that do.
+pub(crate) type JobParts = (trace::JobObserver, sentry::JobObserver, events::JobObserver);
+
+impl Running {
+    #[expect(clippy::allow_attributes, reason = "which parts are units depends on the features")]
+    #[allow(clippy::unit_arg, reason = "an integration that is off observes nothing")]
+    pub(crate) fn job_parts(&self) -> JobParts {
+        (
+            trace::job_observer(self.trace.as_ref()),
+            sentry::job_observer(self.sentry.as_ref()),
+            events::job_observer(self.events.as_ref()),
+        )
+    }
+}
 
 impl Running {
     pub(crate) fn call_observer(&self) -> Calls {

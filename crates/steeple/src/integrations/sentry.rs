@@ -1,6 +1,6 @@
 //! Failures as Sentry events.
 
-use steeple_sentry::{DropReason, Sentry, SentryBuilder};
+use steeple_sentry::{DropReason, JobFailures, Sentry, SentryBuilder};
 
 use super::{Integration, NoCalls, Setting, Setup, Started};
 use crate::{
@@ -11,6 +11,14 @@ use crate::{
 
 pub(crate) type Options = SentryBuilder;
 pub(crate) type Observer = Option<Sentry>;
+
+/// What reports failures of jobs.
+pub(crate) type JobObserver = Option<JobFailures>;
+
+/// The observer of jobs.
+pub(crate) fn job_observer(handle: Option<&Sentry>) -> JobObserver {
+    handle.map(Sentry::jobs)
+}
 
 const DSN: &str = "SENTRY_DSN";
 
