@@ -17,6 +17,7 @@ use crate::{
     options::{Connections, Ending},
     own_metrics,
     shutdown::{Shutdown, Tasks},
+    request_span::RequestSpans,
     sink::Sinks,
     state,
     steeple::Inner,
@@ -65,6 +66,7 @@ pub struct SteepleBuilder {
     checks: Checks,
     panic_hook: PanicHook,
     state_directory: Option<PathBuf>,
+    request_spans: Option<bool>,
     recording: Option<Recording>,
     pub(crate) integrations: Settings,
 }
@@ -93,6 +95,7 @@ impl Default for SteepleBuilder {
             checks: Checks::default(),
             panic_hook: PanicHook::default(),
             state_directory: None,
+            request_spans: None,
             recording: None,
             integrations: Settings::default(),
         }
@@ -203,6 +206,14 @@ impl SteepleBuilder {
     /// was installed before.
     pub fn panic_hook(mut self, hook: PanicHook) -> Self {
         self.panic_hook = hook;
+        self
+    }
+
+    /// Whether each exchange has a `tracing` span, `request` of the target `steeple::request`, with `request_id`, `trace_id` and
+    /// `span_id`: any formatter shows them on the lines that handlers log. Default: where the process has a subscriber that is
+    /// not Steeple's. Steeple's own lines have the ids without it.
+    pub fn request_spans(mut self, on: bool) -> Self {
+        self.request_spans = Some(on);
         self
     }
 
@@ -419,6 +430,8 @@ impl SteepleBuilder {
         own.register(metrics.registry());
         own_metrics::count_sinks(metrics.registry(), counted);
         let recorder = self.recording.map(Capture::new);
+        let wants_spans = self.request_spans.unwrap_or(set_up.is_left_alone);
+        let request_spans = wants_spans.then_some(RequestSpans);
         let summary = Summary::new(service, set_up.summary, trust, integrations, warnings);
         if let Some(directory) = state_directory {
             summary.listens("state", directory);
@@ -426,7 +439,7 @@ impl SteepleBuilder {
         let jobs = JobObservers::new(&running, request_ids.clone(), &log, &metrics, recorder.clone());
         Ok(Steeple::new(Inner {
             jobs,
-            layer: SteepleLayer::new(running.observe(request_ids, naming, users, log, metrics, recorder)),
+            layer: SteepleLayer::new(running.observe(request_ids, naming, users, log, metrics, recorder, request_spans)),
             running,
             started,
             guard: set_up.guard,

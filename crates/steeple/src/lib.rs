@@ -18,8 +18,10 @@ mod layer;
 mod logging;
 mod options;
 mod own_metrics;
+mod probes;
 #[cfg(feature = "push")]
 mod pushes;
+mod request_span;
 #[cfg(feature = "axum")]
 mod routes;
 #[cfg(feature = "serve")]

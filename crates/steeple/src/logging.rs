@@ -19,6 +19,8 @@ use crate::{
 pub(crate) struct SetUp {
     /// `None`: the process's log is not Steeple's.
     pub(crate) guard: Option<LogGuard>,
+    /// Whether the process has a subscriber that is not Steeple's.
+    pub(crate) is_left_alone: bool,
     /// For the start summary.
     pub(crate) summary: String,
     /// Settings without effect.
@@ -129,7 +131,7 @@ impl LogSetup {
         } else if guard.install(subscriber).is_err() {
             return Ok(self.left_alone(&variables));
         }
-        Ok(SetUp { guard: Some(guard), summary: self.summary(), warnings: Vec::new() })
+        Ok(SetUp { guard: Some(guard), is_left_alone: false, summary: self.summary(), warnings: Vec::new() })
     }
 
     /// Settings that have no effect without Steeple's subscriber are warnings.
@@ -146,6 +148,7 @@ impl LogSetup {
         let warnings = settings.map(warning).collect();
         SetUp {
             guard: None,
+            is_left_alone: has_subscriber(),
             summary: "not set up by Steeple, events go to the process's subscriber".to_owned(),
             warnings,
         }

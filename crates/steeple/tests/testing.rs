@@ -268,3 +268,57 @@ mod tracked {
         assert!(other.events().is_empty());
     }
 }
+
+#[tokio::test]
+async fn probes_of_grpc_that_go_well_are_left_out_and_those_that_fail_are_not() {
+    let recorder = Recorder::new();
+    for (status, path) in [("0", "/grpc.health.v1.Health/Check"), ("14", "/grpc.health.v1.Health/Check")] {
+        let service = tower::service_fn(async |_: Request<Body>| {
+            let answer = axum::http::Response::builder().header("content-type", "application/grpc");
+            Ok::<_, std::convert::Infallible>(answer.header("grpc-status", status).body(Body::empty()).unwrap())
+        });
+        let request = Request::post(path).header("content-type", "application/grpc").body(Body::empty()).unwrap();
+        let answer = ServiceBuilder::new().layer(recorder.layer()).service(service).oneshot(request).await.unwrap();
+        to_bytes(Body::new(answer.into_body()), 1024).await.unwrap();
+    }
+    let line = recorder.line("grpc.health.v1.Health/Check");
+    assert_eq!(line.text("rpc.status_code"), Some("UNAVAILABLE"), "the other has no line");
+    let handled = |code| recorder.metric("grpc_server_handled_total", &[("grpc_code", code)]);
+    assert_eq!((handled("OK"), handled("Unavailable")), (None, Some(1.0)));
+}
+
+#[tokio::test]
+async fn any_formatter_shows_the_ids_on_lines_of_handlers_where_the_subscriber_is_the_teams_own() {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let written = Written::default();
+    let writer = written.clone();
+    let own = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _own = tracing::subscriber::set_default(own);
+    // As `Steeple::from_env` finds it in a process with a subscriber of the team's own.
+    let steeple = Steeple::builder().build().unwrap();
+    assert_eq!(ask(&steeple, "/users/7").await, 200);
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let line = text.lines().find(|line| line.contains("looked up")).unwrap();
+    let id = line.split_once("request{request_id=\"").unwrap().1.split('"').next().unwrap();
+    assert!(line.contains(" trace_id=") && !id.is_empty(), "{line}");
+    let end = text.lines().find(|line| line.contains("steeple::access")).unwrap();
+    assert!(end.contains(id) && end.contains("GET /users/{id} 200"), "{end}");
+}

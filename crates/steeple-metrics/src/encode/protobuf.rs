@@ -42,6 +42,7 @@ impl Message {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
+    #[cfg(feature = "push")]
     pub(crate) fn fixed64(&mut self, field: u32, value: u64) {
         self.tag(field, 1);
         self.0.extend_from_slice(&value.to_le_bytes());

@@ -42,6 +42,8 @@ use crate::{
     own_metrics::OwnMetrics,
     shutdown::Shutdown,
     summary::Integrations,
+    probes::Probes,
+    request_span::RequestSpans,
     testing::{Capture, Recording},
 };
 
@@ -324,13 +326,16 @@ macro_rules! integrations {
                 log: Log,
                 metrics: Metrics,
                 recorder: Option<Capture>,
+                request_spans: Option<RequestSpans>,
             ) -> Observers {
                 Observers {
                     recorder,
+                    probes: Probes,
                     ids,
                     naming,
                     users,
                     $($name: <$name::Options as Integration>::observer(self.$name.as_ref()),)+
+                    request_spans,
                     log,
                     metrics,
                 }
@@ -342,10 +347,12 @@ macro_rules! integrations {
             #[derive(Debug)]
             pub struct Observers {
                 recorder: Option<Capture>,
+                probes: Probes,
                 ids: RequestIds,
                 naming: Naming,
                 users: Users,
                 $($name: $name::Observer,)+
+                request_spans: Option<RequestSpans>,
                 pub(crate) log: Log,
                 pub(crate) metrics: Metrics,
             }
