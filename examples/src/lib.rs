@@ -13,3 +13,12 @@ pub mod taskboard;
 pub mod greeter {
     include!("generated/greeter.v1.rs");
 }
+
+/// The code on the pages of `docs/`, compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/start.md")]
+#[doc = include_str!("../../docs/own-subscriber.md")]
+#[doc = include_str!("../../docs/jobs.md")]
+#[doc = include_str!("../../docs/testing.md")]
+#[doc = include_str!("../../docs/errors.md")]
+pub struct Docs;

@@ -40,6 +40,7 @@ mod bytes;
 mod calls;
 mod cut_off;
 mod defects;
+mod docs_site;
 mod ecosystem;
 mod endings;
 mod examples;

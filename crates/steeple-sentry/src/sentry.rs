@@ -1,4 +1,10 @@
-use std::{borrow::Cow, fmt, panic::RefUnwindSafe, sync::{Arc, Mutex, PoisonError, Weak}, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    panic::RefUnwindSafe,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use http::request;
 use sentry_core::{Client, Hub, protocol::EnvelopeItem};

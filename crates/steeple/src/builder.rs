@@ -16,8 +16,8 @@ use crate::{
     logging::{Level, LogSetup},
     options::{Connections, Ending},
     own_metrics,
-    shutdown::{Shutdown, Tasks},
     request_span::RequestSpans,
+    shutdown::{Shutdown, Tasks},
     sink::Sinks,
     state,
     steeple::Inner,
@@ -439,7 +439,15 @@ impl SteepleBuilder {
         let jobs = JobObservers::new(&running, request_ids.clone(), &log, &metrics, recorder.clone());
         Ok(Steeple::new(Inner {
             jobs,
-            layer: SteepleLayer::new(running.observe(request_ids, naming, users, log, metrics, recorder, request_spans)),
+            layer: SteepleLayer::new(running.observe(
+                request_ids,
+                naming,
+                users,
+                log,
+                metrics,
+                recorder,
+                request_spans,
+            )),
             running,
             started,
             guard: set_up.guard,

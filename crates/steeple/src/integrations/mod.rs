@@ -40,10 +40,10 @@ use crate::{
     ConfigError,
     env::{self, Lookup, Service},
     own_metrics::OwnMetrics,
-    shutdown::Shutdown,
-    summary::Integrations,
     probes::Probes,
     request_span::RequestSpans,
+    shutdown::Shutdown,
+    summary::Integrations,
     testing::{Capture, Recording},
 };
 

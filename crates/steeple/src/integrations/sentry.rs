@@ -75,7 +75,8 @@ impl Integration for SentryBuilder {
         }
         if own.is_some() && self.has_dsn() {
             setup.warnings.push(
-                "the DSN for Steeple has no effect: the process has called `sentry::init`, and its client is used".to_owned(),
+                "the DSN for Steeple has no effect: the process has called `sentry::init`, and its client is used"
+                    .to_owned(),
             );
         }
         let is_own = own.is_some();
