@@ -401,8 +401,7 @@ impl SteepleBuilder {
         let Setup { mut own, sinks, counted, mut warnings, lines_as_events, started, log_outputs, .. } = setup;
         let log_sinks = log_outputs.iter().map(|output| Arc::clone(&output.sink)).collect();
         let recording = self.recording.as_ref();
-        let set_up =
-            self.log_setup.set_up(&service, &self.scrubber, &running, &metrics, log_outputs, recording)?;
+        let set_up = self.log_setup.set_up(&service, &self.scrubber, &running, &metrics, log_outputs, recording)?;
         warnings.extend(set_up.warnings);
         let handle = set_up.guard.as_ref().map(LogGuard::handle);
         let mut log = self.log.scrubber(self.scrubber.clone());
