@@ -2,7 +2,7 @@
 
 pub mod taskboard;
 
-/// What the protocol's compiler made of `proto/greeter.proto`.
+/// What the compiler of protocols made of `proto/greeter.proto`. A test makes it again and compares.
 #[expect(
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
@@ -11,5 +11,14 @@ pub mod taskboard;
     reason = "nobody wrote it"
 )]
 pub mod greeter {
-    tonic::include_proto!("greeter.v1");
+    include!("generated/greeter.v1.rs");
 }
+
+/// The code on the pages of `docs/`, compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/start.md")]
+#[doc = include_str!("../../docs/own-subscriber.md")]
+#[doc = include_str!("../../docs/jobs.md")]
+#[doc = include_str!("../../docs/testing.md")]
+#[doc = include_str!("../../docs/errors.md")]
+pub struct Docs;

@@ -1,4 +1,4 @@
-//! The task board as a program: `cargo run --release --example taskboard -- --traffic 50`.
+//! The task board as a program: `cargo run -p steeple-examples --example taskboard -- --traffic 50`.
 //!
 //! What it serves is at [`steeple_examples::taskboard`]; what it takes, at [`cli::USAGE`].
 

@@ -111,6 +111,27 @@ impl Otlp {
         records
     }
 
+    /// The metrics of each request so far, by name, as protobuf's own JSON has them.
+    ///
+    /// # Panics
+    /// When the receiver said something else than JSON, or a metric comes twice in a request.
+    pub fn metrics(&self) -> Vec<BTreeMap<String, Value>> {
+        let mut requests = Vec::new();
+        for message in self.messages() {
+            let resources = list(&message["resourceMetrics"]);
+            let scopes = resources.iter().flat_map(|resource| list(&resource["scopeMetrics"]));
+            let mut metrics = BTreeMap::new();
+            for metric in scopes.flat_map(|scope| list(&scope["metrics"])) {
+                let before = metrics.insert(text(&metric["name"]), metric.clone());
+                assert!(before.is_none(), "twice: {metric}");
+            }
+            if !resources.is_empty() {
+                requests.push(metrics);
+            }
+        }
+        requests
+    }
+
     /// What was sent, request by request.
     fn messages(&self) -> Vec<Value> {
         let log = self.receiver.log();

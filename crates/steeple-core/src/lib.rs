@@ -37,7 +37,8 @@ pub use self::{
     hex::Hex,
     name::{NameSource, Text, TransactionName, known_method, known_methods, set_known_methods},
     observe::{
-        CountRequestBody, CountRequestBodyLayer, CountedBody, Observe, ObserveLayer, ObservedBody, count_request_body,
+        CountRequestBody, CountRequestBodyLayer, CountedBody, Job, JobFuture, JobKind, JobOutput, MessagingSystem,
+        Observe, ObserveLayer, ObservedBody, Operation, count_request_body,
     },
     observer::{Identity, Observer, observer_panics},
     observers::__observers,

@@ -106,17 +106,17 @@ pub struct End {
 }
 
 impl End {
-    /// The status for places that need one: what was answered, else `499` (cancelled) or `500` (failed).
+    /// The status for places that need one: what was answered, else `499` (cancelled), `500` (failed), or `200` for a job
+    /// that went well.
     ///
     /// The 499 of a client that went away is nginx's; no response carries it.
     pub fn status_code(&self) -> u16 {
         match (self.status, self.outcome) {
             (Some(status), _) => status.as_u16(),
             (None, Outcome::Cancelled | Outcome::CancelledInBody) => 499,
-            (
-                None,
-                Outcome::Completed | Outcome::Upgraded | Outcome::ServiceError | Outcome::BodyError | Outcome::Panicked,
-            ) => 500,
+            // Work that is not a request: a request that completes has a response head.
+            (None, Outcome::Completed | Outcome::Upgraded) => 200,
+            (None, Outcome::ServiceError | Outcome::BodyError | Outcome::Panicked) => 500,
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     sync::LazyLock,
 };
 
-use steeple_core::{AttributeValue, GrpcStatus, RecordedError, Text};
+use steeple_core::{AttributeValue, Exchange, GrpcStatus, RecordedError, Text};
 use steeple_scrub::{Scrubbed, Scrubber};
 use tracing::Level;
 
@@ -46,6 +46,11 @@ pub(crate) fn is_written() -> bool {
 
 /// The same as [`access`], for a line that is in the outputs already.
 pub(crate) fn written_access(line: &Access<'_>) {
+    written(|| access(line));
+}
+
+/// Hands a line to the current subscriber that is in the outputs already.
+pub(crate) fn written(hand_over: impl FnOnce()) {
     struct Reset;
 
     impl Drop for Reset {
@@ -57,7 +62,7 @@ pub(crate) fn written_access(line: &Access<'_>) {
     let _ending = IS_WRITTEN.try_with(|is_written| is_written.set(true));
     // Also when a layer of the user's panics.
     let _reset = Reset;
-    access(line);
+    hand_over();
 }
 
 /// Hands an exchange's line to the current subscriber. What is unknown is not recorded.
@@ -96,6 +101,47 @@ pub(crate) fn access(access: &Access<'_>) {
         };
     }
     match access.level {
+        Level::ERROR => at!(Level::ERROR),
+        Level::WARN => at!(Level::WARN),
+        _ => at!(Level::INFO),
+    }
+}
+
+/// Hands the line of a job to the current subscriber.
+pub(crate) fn job(
+    exchange: &Exchange,
+    level: Level,
+    message: &str,
+    outcome: &'static str,
+    duration_ms: f64,
+    error: Option<&Shown<'_>>,
+) {
+    let name = exchange.name().to_string();
+    let (name, message) = (visible(SCRUBBER.text(&name)), visible(SCRUBBER.text(message)));
+    let trace = exchange.trace();
+    let attributes: Vec<_> = exchange.attributes();
+    let attributes: Vec<_> =
+        attributes.iter().map(|(key, value)| Field::of_attribute(&SCRUBBER, key.as_str(), value)).collect();
+    let kind = exchange.error().map(|error| error.type_name());
+    macro_rules! at {
+        ($level:expr) => {
+            tracing::event!(
+                target: ACCESS,
+                $level,
+                request_id = exchange.get_request_id().map(|id| id.as_str()),
+                trace_id = trace.map(|trace| tracing::field::display(trace.trace_id())),
+                span_id = trace.map(|trace| tracing::field::display(trace.span_id())),
+                "transaction.name" = &*name,
+                outcome,
+                duration_ms,
+                "error.type" = kind,
+                "error.message" = shown(error).as_deref(),
+                attributes = (!attributes.is_empty()).then(|| as_object(&attributes)).as_deref(),
+                "{message}"
+            )
+        };
+    }
+    match level {
         Level::ERROR => at!(Level::ERROR),
         Level::WARN => at!(Level::WARN),
         _ => at!(Level::INFO),

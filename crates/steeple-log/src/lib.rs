@@ -74,6 +74,7 @@ mod event;
 mod export;
 mod filter;
 mod guard;
+mod job;
 mod layer;
 mod observer;
 mod os;
@@ -89,6 +90,7 @@ pub use self::{
     error::BuildError,
     event::{log_error, log_event},
     guard::LogGuard,
+    job::JobLog,
     observer::{Log, LogState},
     output::{Dropped, LogHandle},
     panic::PanicHook,

@@ -77,15 +77,25 @@ impl Log {
     }
 
     /// Whether a line of this level would be written. Asked before anything is formatted.
-    fn wants(&self, level: Level) -> bool {
+    pub(crate) fn wants(&self, level: Level) -> bool {
         match &self.0.writer {
             Some(writer) => writer.wants_access(level),
             None => level <= LevelFilter::current() && event::wants_access(level),
         }
     }
 
+    /// Where lines go, and what removes secrets from them. `None`: to the current subscriber.
+    pub(crate) fn outputs(&self) -> (Option<&LogHandle>, &Scrubber) {
+        (self.0.writer.as_ref(), &self.0.scrubber)
+    }
+
+    /// Whether lines are events as well.
+    pub(crate) fn also_events(&self) -> bool {
+        self.0.also_events
+    }
+
     /// Whether an exchange that begins now may have a line.
-    fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         match &self.0.writer {
             Some(writer) => writer.wants_access(Level::ERROR),
             None => Level::ERROR <= LevelFilter::current(),

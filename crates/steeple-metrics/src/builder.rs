@@ -4,7 +4,7 @@ use std::{
 };
 
 use prometheus::Registry;
-use steeple_core::clock;
+use steeple_core::{Exchange, clock};
 use steeple_scrub::Scrubber;
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     indicator::{Grid, ResourceFamilies, ResourceOptions},
     layout::{Layout, Scale},
     metrics::Inner,
+    own_labels::OwnLabels,
     registry,
     series::Name,
 };
@@ -39,6 +40,7 @@ pub struct MetricsBuilder {
     max_grpc_methods: usize,
     known_routes: Vec<Name>,
     grpc_methods: Vec<(Name, GrpcType)>,
+    own_labels: OwnLabels,
     max_family_series: usize,
     calls: CallOptions,
     active_users: Option<Duration>,
@@ -65,6 +67,7 @@ impl Default for MetricsBuilder {
             max_grpc_methods: 500,
             known_routes: Vec::new(),
             grpc_methods: Vec::new(),
+            own_labels: OwnLabels::default(),
             max_family_series: 200,
             calls: CallOptions::default(),
             active_users: Some(Duration::from_secs(300)),
@@ -94,6 +97,14 @@ impl MetricsBuilder {
     /// Which names the request metrics have. Default: the classic ones.
     pub fn names(mut self, names: Names) -> Self {
         self.names = names;
+        self
+    }
+
+    /// OpenTelemetry's names as well, beside the classic ones where these are on.
+    pub fn with_otel_names(mut self) -> Self {
+        if self.names == Names::Classic {
+            self.names = Names::Both;
+        }
         self
     }
 
@@ -151,6 +162,45 @@ impl MetricsBuilder {
     /// Routes that have their place from the start, whatever comes.
     pub fn known_routes<R: Into<String>>(mut self, routes: impl IntoIterator<Item = R>) -> Self {
         self.known_routes.extend(routes.into_iter().map(|route| Name::from(route.into())));
+        self
+    }
+
+    /// Adds a label to the request metrics. The value is read at the end of each exchange: an attribute, a part of the user, a
+    /// header that the handler noted. `None` is an empty value, which Prometheus shows as no label.
+    ///
+    /// - At most 8 labels. A request that is gRPC has none of them.
+    /// - Values are scrubbed, cut to 128 bytes and capped with the route: what finds no room within
+    ///   [`max_label_series`](Self::max_label_series) counts with its route under the value `_OTHER`, whose room is reserved, and
+    ///   in `steeple_metrics_series_folded_total{label="own"}`.
+    /// - Each request then pays for reading the values and for a second look-up.
+    /// - A function that panics reads no value.
+    ///
+    /// ```
+    /// use steeple_core::AttributeValue;
+    /// use steeple_metrics::Metrics;
+    ///
+    /// let metrics = Metrics::builder().label("plan", |exchange| {
+    ///     exchange.attributes().into_iter().find_map(|(key, value)| match value {
+    ///         AttributeValue::Text(text) if key.as_str() == "plan" => Some(text.to_string()),
+    ///         _ => None,
+    ///     })
+    /// });
+    /// # metrics.build()?;
+    /// # Ok::<(), steeple_metrics::BuildError>(())
+    /// ```
+    #[doc(alias = "tag")]
+    #[doc(alias = "dimension")]
+    pub fn label<F>(mut self, name: impl Into<String>, value: F) -> Self
+    where
+        F: Fn(&Exchange) -> Option<String> + Send + Sync + 'static,
+    {
+        self.own_labels.add(name.into(), value);
+        self
+    }
+
+    /// Most combinations of a route and the values of [labels of one's own](Self::label). Default: 1,000.
+    pub fn max_label_series(mut self, combinations: usize) -> Self {
+        self.own_labels.set_max(combinations);
         self
     }
 
@@ -228,13 +278,14 @@ impl MetricsBuilder {
     /// Checks everything and registers the families.
     ///
     /// # Errors
-    /// [`BuildError::is_bounds`] for unusable buckets; [`BuildError::is_name_taken`] when the registry has a family of
+    /// [`BuildError::is_name`] for a label that cannot be one or is there already, [`BuildError::is_too_many`] for a ninth one; [`BuildError::is_bounds`] for unusable buckets; [`BuildError::is_name_taken`] when the registry has a family of
     /// one of these names already.
     pub fn build(mut self) -> Result<Metrics, BuildError> {
         let latency = Arc::new(Layout::new(&self.buckets, Scale::Seconds, self.native)?);
         let sizes = Arc::new(Layout::new(&self.size_buckets, Scale::Bytes, self.native)?);
         let folded = Arc::new(Folded::new(self.scrubber));
         let http = Arc::new(Http::new(HttpOptions {
+            own: self.own_labels.check()?,
             names: self.names,
             scheme: self.scheme,
             limits: self.limits,

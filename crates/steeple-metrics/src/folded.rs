@@ -22,14 +22,17 @@ pub(crate) enum Label {
     /// The labels of every other family.
     Other = 3,
     ServerAddress = 4,
+    /// Labels of the application's own on request metrics.
+    Own = 5,
 }
 
-const LABELS: [(Label, &str); 5] = [
+const LABELS: [(Label, &str); 6] = [
     (Label::Route, "route"),
     (Label::StatusCode, "status_code"),
     (Label::GrpcMethod, "grpc_method"),
     (Label::Other, "other"),
     (Label::ServerAddress, "server_address"),
+    (Label::Own, "own"),
 ];
 
 /// The longest label value, in bytes.

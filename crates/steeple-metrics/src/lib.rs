@@ -23,6 +23,7 @@ mod objective;
 mod observer;
 #[cfg(feature = "otel")]
 mod otel;
+mod own_labels;
 #[cfg(feature = "push")]
 pub mod push;
 mod registry;

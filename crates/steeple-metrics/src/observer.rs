@@ -113,6 +113,7 @@ impl Observer for Metrics {
             timed: !state.sse && end.outcome != Outcome::Upgraded,
             options,
             trace,
+            exchange,
             end,
         };
         #[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "only the SDK is told"))]

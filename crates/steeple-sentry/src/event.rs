@@ -10,7 +10,8 @@ use sentry_core::{
     },
 };
 use steeple_core::{
-    AttributeValue, End, ErrorClass, Exchange, GrpcStatus, Outcome, RecordedError, Signal, VisibleAddress,
+    AttributeValue, End, ErrorClass, Exchange, GrpcStatus, JobKind, Operation, Outcome, RecordedError, Signal,
+    VisibleAddress,
 };
 
 use crate::{
@@ -192,7 +193,7 @@ pub(crate) fn fill(
         Some(_) | None => false,
     };
     if !claimed {
-        event.contexts.insert("trace".to_owned(), trace_context(&head.trace(exchange)).into());
+        event.contexts.insert("trace".to_owned(), trace_context(&head.trace(exchange), operation(exchange)).into());
     }
     if event.request.is_none() {
         event.request = head.to_request(exchange.method(), &settings.headers);
@@ -244,12 +245,24 @@ pub(crate) fn exchange_context(exchange: &Exchange) -> Context {
     Context::Other(exchange_map)
 }
 
-fn trace_context(trace: &steeple_core::TraceContext) -> TraceContext {
+/// What kind of work it is, in Sentry's words.
+pub(crate) fn operation(exchange: &Exchange) -> &'static str {
+    if let Some(Operation(operation)) = exchange.get() {
+        return operation;
+    }
+    match exchange.get::<JobKind>() {
+        None => "http.server",
+        Some(JobKind::Consumer) => "queue.process",
+        Some(_) => "job",
+    }
+}
+
+fn trace_context(trace: &steeple_core::TraceContext, operation: &'static str) -> TraceContext {
     TraceContext {
         trace_id: TraceId::from(trace.trace_id().to_bytes()),
         span_id: SpanId::from(trace.span_id().to_bytes()),
         parent_span_id: trace.parent_id().map(|id| SpanId::from(id.to_bytes())),
-        op: Some("http.server".to_owned()),
+        op: Some(operation.to_owned()),
         ..TraceContext::default()
     }
 }

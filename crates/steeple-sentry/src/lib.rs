@@ -5,6 +5,7 @@ mod api;
 mod bound;
 mod builder;
 mod carried;
+mod check_in;
 mod context;
 mod counts;
 mod dedup;
@@ -37,6 +38,7 @@ pub use self::{
     api::{breadcrumb, capture_error, capture_message, in_span, set_extra, set_tag, set_transaction, set_user},
     builder::SentryBuilder,
     carried::{Carried, InExchange},
+    check_in::{CheckIn, JobFailures, JobState},
     counts::Counts,
     error::BuildError,
     flush::FlushGuard,

@@ -1,4 +1,10 @@
-use std::{borrow::Cow, fmt, panic::RefUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    panic::RefUnwindSafe,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use http::request;
 use sentry_core::{Client, Hub, protocol::EnvelopeItem};
@@ -40,6 +46,9 @@ use crate::{
 #[derive(Clone)]
 pub struct Sentry(pub(crate) Arc<Shared>);
 
+/// The client that was installed last.
+static INSTALLED: Mutex<Weak<Client>> = Mutex::new(Weak::new());
+
 /// What all clones share.
 pub(crate) struct Shared {
     client: Arc<Client>,
@@ -61,6 +70,15 @@ impl Sentry {
         // `Exchange::scope` takes the hub along. Where it cannot, `Carried` still does.
         let _carried = steeple_core::carry_with(crate::carried::capture);
         Self(Arc::new(Shared { client, context, gate }))
+    }
+
+    /// The client that the process has already, as after `sentry::init`. `None`: it has none, one without a DSN, or one that
+    /// [`install`](Self::install) put there.
+    pub fn client_of_process() -> Option<Arc<Client>> {
+        let client = Hub::main().client().filter(|client| client.is_enabled())?;
+        let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_ours = std::ptr::eq(installed.as_ptr(), Arc::as_ptr(&client));
+        (!is_ours).then_some(client)
     }
 
     /// Watches with a client that the team made itself: `sentry::init` keeps its say over transport, integrations and hooks.
@@ -86,6 +104,7 @@ impl Sentry {
     /// Hooks that were set for panics still run.
     #[must_use = "an observer does nothing until a layer gets it"]
     pub fn install(self) -> Self {
+        *INSTALLED.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&self.0.client);
         Hub::main().bind_client(Some(Arc::clone(&self.0.client)));
         Hub::current().bind_client(Some(Arc::clone(&self.0.client)));
         self.renew_scope();
@@ -194,10 +213,10 @@ impl Observer for Sentry {
 
     fn on_end(&self, Watched(cell): Watched, exchange: &Exchange, end: &End) {
         if event::may_have_failed(exchange, end) {
-            return self.report(cell, exchange, end);
+            return self.report(cell, exchange, end, true);
         }
         match cell.give_back_unseen(&self.0.context) {
-            Some(cell) => self.report(cell, exchange, end),
+            Some(cell) => self.report(cell, exchange, end, true),
             None => self.count_session(end, false),
         }
     }
@@ -205,11 +224,13 @@ impl Observer for Sentry {
 
 impl Sentry {
     /// Reports what an exchange that is over failed with.
-    fn report(&self, cell: Cell, exchange: &Exchange, end: &End) {
+    pub(crate) fn report(&self, cell: Cell, exchange: &Exchange, end: &End, is_session: bool) {
         let (mut seen, running) = cell.end();
         let finding = event::find(&self.0.context, exchange, end, seen.panic.take());
         let failed = matches!(finding, Finding::Failed(_)) || seen.reported;
-        self.count_session(end, failed);
+        if is_session {
+            self.count_session(end, failed);
+        }
         match finding {
             Finding::Failed(failure) => {
                 // A panic is a failure of its own, whatever else was captured before it.

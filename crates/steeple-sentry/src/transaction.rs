@@ -6,7 +6,7 @@ use sentry_core::{
     Client, Hub, Transaction, TransactionContext,
     protocol::{DynamicSamplingContext, SampleRand, SpanId, TraceId},
 };
-use steeple_core::{End, Exchange, Signal};
+use steeple_core::{End, Exchange, JobKind, Signal};
 
 use crate::{
     bound,
@@ -31,7 +31,7 @@ pub(crate) fn start(sampler: &Sampler, exchange: &Exchange, cell: &Cell) {
     drop(slot);
     let mut context = TransactionContext::new_with_details(
         &exchange.name().to_string(),
-        "http.server",
+        event::operation(exchange),
         TraceId::from(trace.trace_id().to_bytes()),
         Some(SpanId::from(trace.span_id().to_bytes())),
         trace.parent_id().map(|id| SpanId::from(id.to_bytes())),
@@ -65,9 +65,12 @@ pub(crate) fn finish(
     let name = exchange.name().to_string();
     transaction.set_name(&name);
     transaction.set_status(event::span_status(end));
-    transaction.set_origin("auto.http.steeple");
+    let is_job = exchange.get::<JobKind>().is_some();
+    transaction.set_origin(if is_job { "auto.job.steeple" } else { "auto.http.steeple" });
     let set = |key: &str, value: serde_json::Value| transaction.set_data(key, value);
-    set("http.request.method", exchange.method().into());
+    if !is_job {
+        set("http.request.method", exchange.method().into());
+    }
     if let Some(route) = exchange.route() {
         set("http.route", route.as_str().into());
     }

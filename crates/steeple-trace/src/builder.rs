@@ -6,6 +6,7 @@ use opentelemetry_sdk::{
     Resource,
     trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExporter},
 };
+use steeple_core::Peer;
 use steeple_export::{Pipeline, Retry};
 use steeple_scrub::Scrubber;
 
@@ -16,7 +17,7 @@ use crate::{
     export::{OfSdk, Processor, Settings},
     ids::{ExchangeIds, Owner},
     newrelic,
-    observer::{Inner, PeerOf},
+    observer::{Inner, PeerOf, TrustsPeer},
     recorded::{Recording, Tracer},
     sampling::Decided,
     scrub::Bounds,
@@ -73,6 +74,7 @@ pub struct TraceBuilder {
     behind_proxy: bool,
     https: bool,
     peer_of: Option<PeerOf>,
+    proxies_of: Option<TrustsPeer>,
     show_unsampled: bool,
 }
 
@@ -110,6 +112,7 @@ impl Default for TraceBuilder {
             behind_proxy: false,
             https: false,
             peer_of: None,
+            proxies_of: None,
             show_unsampled: false,
         }
     }
@@ -159,6 +162,17 @@ impl TraceBuilder {
     /// [`peer`](Self::peer).
     pub fn trust_from(mut self, network: impl Into<String>, trust: Trust) -> Self {
         self.trust.network(network.into(), trust);
+        self
+    }
+
+    /// Believes the peers for which this returns true, and no others: what they say of the trace and, in forwarding headers, of
+    /// the request. All others are strangers, as with [`Trust::Nothing`]: their context becomes a link, their sampled flag is
+    /// ignored. Overrides [`trust`](Self::trust), [`trust_from`](Self::trust_from) and [`behind_proxy`](Self::behind_proxy).
+    ///
+    /// The same predicate as for the client's address, such as `TrustedProxies::trusts_peer` of `steeple-user`, makes one
+    /// setting of the three.
+    pub fn trust_peers(mut self, trusts: impl Fn(Option<Peer>) -> bool + Send + Sync + 'static) -> Self {
+        self.proxies_of = Some(Arc::new(trusts));
         self
     }
 
@@ -477,6 +491,7 @@ impl TraceBuilder {
             capture: self.capture,
             response_header: self.response_header,
             behind_proxy: self.behind_proxy,
+            trusts_peer: self.proxies_of,
             default_scheme: if self.https { "https" } else { "http" },
             peer_of: self.peer_of,
             show_unsampled: self.show_unsampled,

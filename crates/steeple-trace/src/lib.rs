@@ -9,6 +9,7 @@ mod env;
 mod error;
 mod export;
 mod ids;
+mod jobs;
 #[cfg(feature = "otlp")]
 mod logs;
 mod newrelic;
@@ -44,6 +45,7 @@ pub use self::{
     diagnose::{Diagnostic, DiagnosticKind},
     error::BuildError,
     export::{LogStats, TraceStats},
+    jobs::{JobSpans, JobState},
     newrelic::NewRelic,
     observer::State,
     otlp::{Otlp, Protocol},

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, request, response};
 use opentelemetry::{
     Context,
     baggage::BaggageExt,
-    trace::{SpanContext, Status, TraceContextExt},
+    trace::{SpanContext, SpanKind, Status, TraceContextExt},
 };
 use opentelemetry_sdk::trace::SpanData;
 use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, Peer, Signal, TraceContext, clock};
@@ -32,6 +32,9 @@ use crate::{
 
 pub(crate) type PeerOf = Arc<dyn Fn(&request::Parts) -> Option<SocketAddr> + Send + Sync>;
 
+/// Whether a peer is one of the proxies.
+pub(crate) type TrustsPeer = Arc<dyn Fn(Option<Peer>) -> bool + Send + Sync>;
+
 /// What all clones of a [`Trace`] share.
 pub(crate) struct Inner {
     pub(crate) tracer: Tracer,
@@ -48,6 +51,8 @@ pub(crate) struct Inner {
     pub(crate) capture: Capture,
     pub(crate) response_header: Option<ResponseHeader>,
     pub(crate) behind_proxy: bool,
+    /// Decides in place of `trust` and `behind_proxy`.
+    pub(crate) trusts_peer: Option<TrustsPeer>,
     pub(crate) default_scheme: &'static str,
     pub(crate) peer_of: Option<PeerOf>,
     /// Whether exchanges without a span are visible to other libraries' propagation.
@@ -229,6 +234,10 @@ impl Trace {
         self.0.diagnosis.examine(self)
     }
 
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
     pub(crate) fn tracer(&self) -> &Tracer {
         &self.0.tracer
     }
@@ -286,6 +295,13 @@ impl Trace {
         Status::error(bounds.formatted(format_args!("{error}")).into_inner())
     }
 
+    /// Whether the peer is one of the proxies. `None`: that is not how peers are told apart.
+    fn believes(&self, request: &request::Parts) -> Option<bool> {
+        let trusts = self.0.trusts_peer.as_ref()?;
+        let own = || self.0.peer_of.as_ref().and_then(|peer_of| peer_of(request)).map(Peer::Address);
+        Some(trusts(own().or_else(|| Peer::of(&request.extensions))))
+    }
+
     fn peer(&self, request: &request::Parts) -> Option<SocketAddr> {
         match &self.0.peer_of {
             Some(peer_of) => peer_of(request),
@@ -308,7 +324,11 @@ impl Trace {
             let trace = trace.unwrap_or_else(TraceContext::new_root);
             return Decision { trace, parent: context, link: None, carried: Carried::default() };
         }
-        let trust = inner.trust.of(peer.map(|peer| peer.ip()));
+        let trust = match self.believes(request) {
+            Some(true) => Trust::Full,
+            Some(false) => Trust::Nothing,
+            None => inner.trust.of(peer.map(|peer| peer.ip())),
+        };
         let incoming = inner.propagators.read(&request.headers);
         let continued = incoming.context.filter(|_| trust != Trust::Nothing);
         // Something before us may have looked for a trace already: its ids are on log lines by now.
@@ -346,7 +366,8 @@ impl Trace {
         if let Some(slot) = slot {
             parent = parent.with_value(slot);
         }
-        let target = Target::of(request, inner.behind_proxy, inner.default_scheme);
+        let behind_proxy = self.believes(request).unwrap_or(inner.behind_proxy);
+        let target = Target::of(request, behind_proxy, inner.default_scheme);
         let mut attributes = attributes::at_start(exchange, request, target, &inner.scrubber);
         let captured = &inner.capture.request;
         let kind = (exchange.is_grpc(), false);
@@ -354,7 +375,15 @@ impl Trace {
         let name = if exchange.is_grpc() { "grpc" } else { exchange.method() };
         let preset = self.preset(trace);
         let mirrored = inner.diagnosis.may_mirror();
-        let span = OpenSpan::start(Start { parent, link, name, attributes, tracer: &inner.tracer, mirrored });
+        let span = OpenSpan::start(Start {
+            parent,
+            link,
+            kind: SpanKind::Server,
+            name,
+            attributes,
+            tracer: &inner.tracer,
+            mirrored,
+        });
         drop(preset);
         let found = propagation::trace_context(span.context.span().span_context());
         inner.diagnosis.saw(&span, found.is_some_and(|found| found.span_id() == trace.span_id()));

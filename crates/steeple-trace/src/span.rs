@@ -36,6 +36,7 @@ pub(crate) struct OpenSpan {
 pub(crate) struct Start<'t> {
     pub(crate) parent: Context,
     pub(crate) link: Option<SpanContext>,
+    pub(crate) kind: SpanKind,
     pub(crate) name: &'static str,
     pub(crate) attributes: Attributes,
     pub(crate) tracer: &'t Tracer,
@@ -58,11 +59,8 @@ impl OpenSpan {
         {
             return Self::mirrored(start, mirror);
         }
-        let mut builder = start
-            .tracer
-            .span_builder(start.name)
-            .with_kind(SpanKind::Server)
-            .with_attributes(start.attributes.into_vec());
+        let mut builder =
+            start.tracer.span_builder(start.name).with_kind(start.kind).with_attributes(start.attributes.into_vec());
         if let Some(link) = start.link {
             builder = builder.with_links(vec![Link::with_context(link)]);
         }
@@ -128,7 +126,11 @@ impl OpenSpan {
 
 /// The span as `tracing` makes it, if its OpenTelemetry layer takes part.
 fn mirror(start: &Start<'_>) -> Option<Span> {
-    let span = server_span(start.name);
+    let span = match start.kind {
+        SpanKind::Consumer => job_span("consumer"),
+        SpanKind::Internal => job_span("internal"),
+        SpanKind::Server | SpanKind::Client | SpanKind::Producer => server_span(start.name),
+    };
     let mirrors = !span.is_disabled() && span.set_parent(start.parent.clone()).is_ok();
     mirrors.then_some(span)
 }
@@ -136,6 +138,11 @@ fn mirror(start: &Start<'_>) -> Option<Span> {
 /// The one callsite of server spans: `steeple_trace` at `info`.
 pub(crate) fn server_span(name: &'static str) -> Span {
     tracing::info_span!(target: "steeple_trace", "request", otel.kind = "server", otel.name = name)
+}
+
+/// The one callsite of the spans of jobs.
+fn job_span(kind: &'static str) -> Span {
+    tracing::info_span!(target: "steeple_trace", "job", otel.kind = kind)
 }
 
 pub(crate) fn attach(context: &Context) {

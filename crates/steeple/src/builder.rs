@@ -12,14 +12,17 @@ use crate::{
     env::{self, Lookup, Service},
     health::Checks,
     integrations::{Settings, Setup},
+    jobs::JobObservers,
     logging::{Level, LogSetup},
     options::{Connections, Ending},
     own_metrics,
+    request_span::RequestSpans,
     shutdown::{Shutdown, Tasks},
     sink::Sinks,
     state,
     steeple::Inner,
     summary::Summary,
+    testing::{Capture, Recording},
 };
 
 /// Options for [`Steeple`], all with a default.
@@ -45,12 +48,16 @@ pub struct SteepleBuilder {
     log: LogBuilder,
     slow_after: Option<Duration>,
     log_sample_ratio: Option<f64>,
+    #[cfg(feature = "push")]
+    pub(crate) pushes: crate::pushes::Pushes,
     metrics: MetricsBuilder,
     default_registry: bool,
     naming: NamingBuilder,
     users: UsersBuilder,
     /// What the environment sets for proxies; it stays when the code sets other options for users.
     proxies: Option<TrustedProxies>,
+    /// The variable that set them.
+    proxies_from: Option<&'static str>,
     known_methods: Option<Vec<String>>,
     request_ids: RequestIds,
     scrubber: Scrubber,
@@ -59,6 +66,8 @@ pub struct SteepleBuilder {
     checks: Checks,
     panic_hook: PanicHook,
     state_directory: Option<PathBuf>,
+    request_spans: Option<bool>,
+    recording: Option<Recording>,
     pub(crate) integrations: Settings,
 }
 
@@ -70,11 +79,14 @@ impl Default for SteepleBuilder {
             log: Log::builder(),
             slow_after: None,
             log_sample_ratio: None,
+            #[cfg(feature = "push")]
+            pushes: crate::pushes::Pushes::default(),
             metrics: Metrics::builder(),
             default_registry: true,
             naming: Naming::builder(),
             users: Users::builder(),
             proxies: None,
+            proxies_from: None,
             known_methods: None,
             request_ids: RequestIds::new(),
             scrubber: Scrubber::default(),
@@ -83,6 +95,8 @@ impl Default for SteepleBuilder {
             checks: Checks::default(),
             panic_hook: PanicHook::default(),
             state_directory: None,
+            request_spans: None,
+            recording: None,
             integrations: Settings::default(),
         }
     }
@@ -96,9 +110,12 @@ impl SteepleBuilder {
             slow_after: env::slow_after(env)?,
             log_sample_ratio: env::log_sample_ratio(env)?,
             proxies: env::trusted_proxies(env)?,
+            proxies_from: env.text(env::TRUSTED_PROXIES)?.map(|_| env::TRUSTED_PROXIES),
             known_methods: env::known_methods(env)?,
             ending: Ending::from_env(env)?,
             state_directory: env.text(state::DIRECTORY)?.map(PathBuf::from),
+            #[cfg(feature = "push")]
+            pushes: crate::pushes::Pushes::from_env(env)?,
             integrations: Settings::from_env(env)?,
             ..Self::default()
         })
@@ -192,6 +209,14 @@ impl SteepleBuilder {
         self
     }
 
+    /// Whether each exchange has a `tracing` span, `request` of the target `steeple::request`, with `request_id`, `trace_id` and
+    /// `span_id`: any formatter shows them on the lines that handlers log. Default: where the process has a subscriber that is
+    /// not Steeple's. Steeple's own lines have the ids without it.
+    pub fn request_spans(mut self, on: bool) -> Self {
+        self.request_spans = Some(on);
+        self
+    }
+
     /// Does not set up the process's log: exchanges' lines are `tracing` events for the process's subscriber.
     ///
     /// The same happens automatically when the process has a subscriber already.
@@ -246,6 +271,16 @@ impl SteepleBuilder {
     /// that are set here.
     pub fn users(mut self, change: impl FnOnce(UsersBuilder) -> UsersBuilder) -> Self {
         self.users = change(self.users);
+        self
+    }
+
+    /// The proxies in front of the service: one setting for the client's address, the headers of a gateway, and trace context.
+    /// `TRUSTED_PROXIES` sets the same. Default: none for addresses and headers; trace context is believed.
+    ///
+    /// Where it is set, the trace of a caller that is not one of them becomes a link, and its sampled flag is ignored.
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.proxies = Some(proxies);
+        self.proxies_from = None;
         self
     }
 
@@ -319,6 +354,12 @@ impl SteepleBuilder {
         self
     }
 
+    /// Keeps everything in memory, and sets up nothing for the whole process.
+    pub(crate) fn record(mut self, recording: Recording) -> Self {
+        self.recording = Some(recording);
+        self
+    }
+
     /// Checks everything, starts the integrations that are on, and sets up the log of this process.
     ///
     /// # Errors
@@ -328,7 +369,8 @@ impl SteepleBuilder {
         let ending = self.ending.check()?;
         env::set_known_methods(self.known_methods)?;
         let naming = self.naming.build().map_err(|error| ConfigError::part("the naming rules", &error))?;
-        let trust = if self.proxies.is_some() { env::TRUSTED_PROXIES } else { "as set in code, else none" };
+        let trust = self.proxies_from.unwrap_or("as set in code, else none");
+        let trusted = self.proxies.clone();
         let users = match self.proxies {
             Some(proxies) => self.users.trusted_proxies(proxies),
             None => self.users,
@@ -339,6 +381,8 @@ impl SteepleBuilder {
         } else {
             self.metrics
         };
+        #[cfg(feature = "push")]
+        let metrics = if self.pushes.have_otlp() { metrics.with_otel_names() } else { metrics };
         let metrics = metrics.scrubber(self.scrubber.clone()).build();
         let metrics = metrics.map_err(|error| ConfigError::part("the metrics", &error))?;
         let id_scrubber = self.scrubber.clone();
@@ -347,12 +391,17 @@ impl SteepleBuilder {
         let state_directory = self.state_directory.as_ref().map(|directory| directory.display().to_string());
         let state = self.state_directory.map(|directory| state::open(directory, &service, &metrics)).transpose()?;
         let shutdown = Shutdown::default();
-        let mut setup = Setup::new(&service, &self.scrubber, &metrics);
+        let mut setup = Setup::new(&service, &self.scrubber, &metrics, self.recording.clone());
         (setup.state, setup.shutdown) = (state.clone(), shutdown.clone());
-        let (running, integrations) = self.integrations.start(&mut setup)?;
+        setup.proxies = trusted;
+        #[cfg_attr(not(feature = "push"), expect(unused_mut, reason = "nothing is pushed"))]
+        let (running, mut integrations) = self.integrations.start(&mut setup)?;
+        #[cfg(feature = "push")]
+        self.pushes.start(&service, &metrics, &mut setup, &mut integrations)?;
         let Setup { mut own, sinks, counted, mut warnings, lines_as_events, started, log_outputs, .. } = setup;
         let log_sinks = log_outputs.iter().map(|output| Arc::clone(&output.sink)).collect();
-        let set_up = self.log_setup.set_up(&service, &self.scrubber, &running, &metrics, log_outputs)?;
+        let recording = self.recording.as_ref();
+        let set_up = self.log_setup.set_up(&service, &self.scrubber, &running, &metrics, log_outputs, recording)?;
         warnings.extend(set_up.warnings);
         let handle = set_up.guard.as_ref().map(LogGuard::handle);
         let mut log = self.log.scrubber(self.scrubber.clone());
@@ -371,19 +420,33 @@ impl SteepleBuilder {
         };
         let log = log.map_err(|error| ConfigError::part("the log", &error))?;
         match &set_up.guard {
-            Some(guard) => guard.report_panics(self.panic_hook),
-            None => steeple_core::record_panics(),
+            // The hook is the process's: it is not a recorder's to replace.
+            Some(guard) if self.recording.is_none() => guard.report_panics(self.panic_hook),
+            Some(_) | None => steeple_core::record_panics(),
         }
         own_metrics::add(&mut own, handle, log.clone());
         let state = state.map(|state| state::Kept::start(state, &mut own)).transpose()?;
         own.register(metrics.registry());
         own_metrics::count_sinks(metrics.registry(), counted);
+        let recorder = self.recording.map(Capture::new);
+        let wants_spans = self.request_spans.unwrap_or(set_up.is_left_alone);
+        let request_spans = wants_spans.then_some(RequestSpans);
         let summary = Summary::new(service, set_up.summary, trust, integrations, warnings);
         if let Some(directory) = state_directory {
             summary.listens("state", directory);
         }
+        let jobs = JobObservers::new(&running, request_ids.clone(), &log, &metrics, recorder.clone());
         Ok(Steeple::new(Inner {
-            layer: SteepleLayer::new(running.observe(request_ids, naming, users, log, metrics)),
+            jobs,
+            layer: SteepleLayer::new(running.observe(
+                request_ids,
+                naming,
+                users,
+                log,
+                metrics,
+                recorder,
+                request_spans,
+            )),
             running,
             started,
             guard: set_up.guard,

@@ -13,10 +13,15 @@ mod health;
 #[expect(clippy::allow_attributes, reason = "which parts are used depends on the features")]
 #[allow(dead_code, reason = "what one integration uses, another does not")]
 mod integrations;
+mod jobs;
 mod layer;
 mod logging;
 mod options;
 mod own_metrics;
+mod probes;
+#[cfg(feature = "push")]
+mod pushes;
+mod request_span;
 #[cfg(feature = "axum")]
 mod routes;
 #[cfg(feature = "serve")]
@@ -28,6 +33,7 @@ mod sink;
 mod state;
 mod steeple;
 mod summary;
+pub mod testing;
 
 pub use steeple_core::{
     Exchange, ObserveLayer, Observer, Outcome, RecordedError, RequestId, Signal, TransactionName, User,
@@ -44,6 +50,7 @@ pub use self::{
     client::{CallObservers, ClientLayer},
     error::ConfigError,
     integrations::{Observers, crates::*},
+    jobs::{Consumer, ConsumerLayer, Job, JobObservers},
     layer::SteepleLayer,
     shutdown::Shutdown,
     steeple::{FlushReport, Steeple},

@@ -12,12 +12,15 @@ use crate::{
     ConfigError,
     env::{self, Lookup, Service},
     integrations::{LogOutputs, Running},
+    testing::Recording,
 };
 
 /// The log as it was set up, or left alone.
 pub(crate) struct SetUp {
     /// `None`: the process's log is not Steeple's.
     pub(crate) guard: Option<LogGuard>,
+    /// Whether the process has a subscriber that is not Steeple's.
+    pub(crate) is_left_alone: bool,
     /// For the start summary.
     pub(crate) summary: String,
     /// Settings without effect.
@@ -98,12 +101,16 @@ impl LogSetup {
         running: &Running,
         metrics: &Metrics,
         outputs: Vec<LogOutputs>,
+        recording: Option<&Recording>,
     ) -> Result<SetUp, ConfigError> {
         let variables: Vec<_> = outputs.iter().map(|output| output.variable).collect();
-        if !self.is_on || has_subscriber() {
+        if recording.is_none() && (!self.is_on || has_subscriber()) {
             return Ok(self.left_alone(&variables));
         }
-        let logging = outputs.into_iter().fold(self.logging(service), |log, output| (output.add)(log));
+        let mut logging = outputs.into_iter().fold(self.logging(service), |log, output| (output.add)(log));
+        if let Some(recording) = recording {
+            logging = logging.without_console().writer(recording.writer(), Format::Json);
+        }
         let guard = logging.scrubber(scrubber.clone()).build().map_err(|error| self.refusal(&error))?;
         let filter = self.level.as_ref().map_or("info", |level| &level.text);
         let subscriber = running.subscribe(Registry::default().with(guard.layer()), filter);
@@ -119,10 +126,12 @@ impl LogSetup {
         };
         #[cfg(not(feature = "sqlx"))]
         let _ = metrics;
-        if guard.install(subscriber).is_err() {
+        if let Some(recording) = recording {
+            recording.set_dispatch(tracing::Dispatch::new(subscriber));
+        } else if guard.install(subscriber).is_err() {
             return Ok(self.left_alone(&variables));
         }
-        Ok(SetUp { guard: Some(guard), summary: self.summary(), warnings: Vec::new() })
+        Ok(SetUp { guard: Some(guard), is_left_alone: false, summary: self.summary(), warnings: Vec::new() })
     }
 
     /// Settings that have no effect without Steeple's subscriber are warnings.
@@ -139,6 +148,7 @@ impl LogSetup {
         let warnings = settings.map(warning).collect();
         SetUp {
             guard: None,
+            is_left_alone: has_subscriber(),
             summary: "not set up by Steeple, events go to the process's subscriber".to_owned(),
             warnings,
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::Extensions;
-use steeple_core::clock;
+use steeple_core::{ObserveLayer, clock};
 use steeple_export::{FlushReport as SinkReport, Sink};
 use steeple_log::{Log, LogGuard, LogHandle};
 use steeple_metrics::Metrics;
@@ -17,6 +17,7 @@ use crate::{
     env::ProcessEnv,
     health::Checks,
     integrations::Running,
+    jobs::JobObservers,
     options::{Connections, Ending},
     shutdown::{Shutdown, Tasks},
     sink::Sinks,
@@ -38,6 +39,7 @@ pub(crate) struct Inner {
     /// What survives a deploy: the first field, so that it is saved before what is saved in it goes.
     pub(crate) state: Option<Kept>,
     pub(crate) layer: SteepleLayer,
+    pub(crate) jobs: ObserveLayer<JobObservers>,
     pub(crate) running: Running,
     /// Handles of integrations by type, and what they add for others, such as routes.
     pub(crate) started: Extensions,

@@ -37,6 +37,20 @@ fn documented(page: &str) -> Families {
     page.lines().filter(|line| line.starts_with("| `")).map(row).collect()
 }
 
+#[tokio::test]
+async fn what_jobs_count_is_documented_as_it_is_printed() {
+    let recorder = steeple::testing::Recorder::new();
+    recorder.steeple().job("import").run(async {}).await;
+    let mut printed = printed(str::from_utf8(&recorder.steeple().metrics().render(None, None).body).unwrap());
+    printed.retain(|name, _| name.starts_with("job_"));
+    // The samples of a histogram.
+    printed.retain(|_, (kind, _, _)| !kind.is_empty());
+    printed.get_mut("job_duration_seconds").unwrap().1.insert("job".to_owned());
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/metrics.md")).unwrap();
+    let section = page.split_once("\n## Jobs\n").unwrap().1.split_once("\n## ").unwrap().0;
+    assert_eq!(printed, documented(section));
+}
+
 #[test]
 fn what_the_facade_counts_of_its_own_work_is_documented_as_it_is_printed() {
     let directory = tempfile::tempdir().unwrap();

@@ -18,7 +18,7 @@ use proto::{
     watch_tasks_response::Kind,
 };
 
-/// What the protocol's compiler made: messages, client, server.
+/// What the compiler of protocols made: messages, client, server. A test makes it again and compares.
 #[expect(
     clippy::allow_attributes,
     clippy::allow_attributes_without_reason,
@@ -27,7 +27,7 @@ use proto::{
     reason = "nobody wrote it"
 )]
 pub mod proto {
-    tonic::include_proto!("taskboard.v1");
+    include!("../generated/taskboard.v1.rs");
 }
 
 /// Where the service is.

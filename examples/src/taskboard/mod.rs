@@ -6,7 +6,7 @@
 //!
 //! What users do is tracked as events: every preset of `steeple::events` is tracked by the handler that does it.
 //!
-//! With `SENTRY_DSN` in the environment its failures are events in Sentry; with `OTEL_EXPORTER_OTLP_ENDPOINT` its requests
+//! With the feature `full` and `SENTRY_DSN` in the environment its failures are events in Sentry; with `OTEL_EXPORTER_OTLP_ENDPOINT` its requests
 //! are traces, and the database's queries are spans below them.
 //!
 //! ```no_run

@@ -137,7 +137,7 @@ fn examples_of_crates() -> Vec<(String, PathBuf)> {
 fn the_commands_are_the_ones_that_work() {
     let commands = blocks(&readme(), "sh").concat();
     let [run, test] = *commands.lines().collect::<Vec<_>>() else { panic!("two commands: {commands}") };
-    let flags = run.strip_prefix("cargo run --release --example taskboard -- ").unwrap();
+    let flags = run.strip_prefix("cargo run -p steeple-examples --example taskboard -- ").unwrap();
     assert!(matches!(cli::parse(flags.split(' ').map(OsString::from)), Ok(cli::Command::Run(_))), "{flags}");
     let ci = fs::read_to_string(root().join(".ci/test")).unwrap();
     assert!(ci.lines().any(|line| line.starts_with(test)), "{test} is what .ci/test runs");

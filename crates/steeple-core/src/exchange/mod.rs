@@ -502,6 +502,11 @@ impl Exchange {
         self.note(Note::Rare).rare.get_or_insert_default().extensions.insert(value)
     }
 
+    /// Replaces the values beside the exchange.
+    pub(crate) fn set_extensions(&self, extensions: http::Extensions) {
+        self.note(Note::Rare).rare.get_or_insert_default().extensions = extensions;
+    }
+
     /// A value that was put beside the exchange.
     pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
         self.rare(|rare| rare.extensions.get().cloned()).flatten()

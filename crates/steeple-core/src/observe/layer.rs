@@ -25,7 +25,7 @@ use crate::Observer;
 #[derive(Debug)]
 #[must_use = "a layer does nothing until a service is wrapped in it"]
 pub struct ObserveLayer<O> {
-    observer: Arc<Apart<O>>,
+    pub(super) observer: Arc<Apart<O>>,
 }
 
 impl<O: Observer> ObserveLayer<O> {

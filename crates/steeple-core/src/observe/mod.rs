@@ -23,6 +23,7 @@
 mod body;
 mod count;
 pub mod future;
+mod job;
 mod layer;
 mod service;
 mod watch;
@@ -30,6 +31,7 @@ mod watch;
 pub use self::{
     body::ObservedBody,
     count::{CountRequestBody, CountRequestBodyLayer, CountedBody, count_request_body},
+    job::{Job, JobFuture, JobKind, JobOutput, MessagingSystem, Operation},
     layer::ObserveLayer,
     service::Observe,
 };

@@ -81,6 +81,14 @@ impl<O: Observer> Watch<O> {
         self.finish(outcome);
     }
 
+    /// Work that is not a request returned an error.
+    pub(super) fn fail(&mut self, error: RecordedError) {
+        if let (Some(_), Some(exchange)) = (&self.live, &self.exchange) {
+            exchange.record(error);
+        }
+        self.finish(Outcome::ServiceError);
+    }
+
     /// The server dropped the body: the end if nothing was left to send, else somebody went away.
     pub(super) fn on_body_dropped(&mut self, is_end_stream: bool) {
         let Some(live) = &self.live else { return };

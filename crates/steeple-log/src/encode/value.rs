@@ -49,6 +49,12 @@ impl<'a> Field<'a> {
         let key = clamp(key, MAX_KEY);
         Field { key: scrubber.text(key).into_owned().into(), value: scrubbed(scrubber, key, value) }
     }
+
+    /// The same field, named as an exchange's attribute is on its line.
+    pub(crate) fn into_attribute(self) -> Field<'static> {
+        let key = self.key.map(|key| Cow::Owned(format!("attributes.{key}")));
+        Field { key, value: self.value }
+    }
 }
 
 fn scrubbed(scrubber: &Scrubber, key: &str, value: Value<Cow<'_, str>>) -> Value {

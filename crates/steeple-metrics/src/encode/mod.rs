@@ -49,6 +49,12 @@ impl Meta {
         bare(self) == bare(other)
     }
 
+    /// With one more label.
+    pub(crate) fn and_label(mut self, label: Name) -> Self {
+        self.labels.push(label);
+        self
+    }
+
     pub(crate) fn with_unit_of_name(mut self) -> Self {
         let base = self.name.strip_suffix("_total").unwrap_or(&self.name);
         self.unit = ["seconds", "bytes", "ratio"]

@@ -42,6 +42,12 @@ impl Message {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
+    #[cfg(feature = "push")]
+    pub(crate) fn fixed64(&mut self, field: u32, value: u64) {
+        self.tag(field, 1);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
     pub(crate) fn bytes(&mut self, field: u32, value: &[u8]) {
         self.tag(field, 2);
         self.varint(value.len() as u64);

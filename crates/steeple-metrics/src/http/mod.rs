@@ -3,12 +3,15 @@
 mod verb;
 mod write;
 
-use std::sync::{
-    Arc, Mutex, OnceLock, PoisonError,
-    atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
+    },
 };
 
-use steeple_core::{End, ErrorClass, Outcome, Text, TraceContext, clock::nanos};
+use steeple_core::{End, ErrorClass, Exchange, Outcome, Text, TraceContext, clock::nanos};
 
 use self::verb::{METHODS, Verbs};
 pub(crate) use self::{verb::Verb, write::Scratch};
@@ -18,6 +21,7 @@ use crate::{
     indicator::{Counts, RouteReading, Sum},
     layout::Layout,
     names::Names,
+    own_labels::OwnLabels,
     route::RouteMetrics,
     series::{Exemplars, HistogramPlace, Labels, Name, OVERFLOW},
     shard::Cells,
@@ -50,6 +54,10 @@ pub(crate) struct Limits {
 }
 
 pub(crate) struct Http {
+    /// Labels of the application's own; none in most processes.
+    own: OwnLabels,
+    /// Routes with values of those labels.
+    labelled: Table<Route>,
     names: Names,
     scheme: Name,
     limits: Limits,
@@ -78,6 +86,8 @@ pub(crate) enum Open {
 
 pub(crate) struct Route {
     name: Name,
+    /// The application's own labels, with their values.
+    extra: Box<[(Name, Name)]>,
     /// How many series it has.
     series: AtomicU32,
     methods: [OnceLock<Box<Method>>; METHODS.len()],
@@ -141,6 +151,7 @@ pub(crate) struct Ended<'a> {
     pub(crate) timed: bool,
     pub(crate) options: Option<RouteMetrics>,
     pub(crate) trace: Option<&'a TraceContext>,
+    pub(crate) exchange: &'a Exchange,
     pub(crate) end: &'a End,
 }
 
@@ -148,6 +159,7 @@ pub(crate) struct Ended<'a> {
 pub(crate) type EachRoute<'a> = dyn FnMut(&'static str, &Name, &Counts, &dyn Fn(&mut Sum<'_>)) + 'a;
 
 pub(crate) struct HttpOptions {
+    pub(crate) own: OwnLabels,
     pub(crate) names: Names,
     pub(crate) scheme: Name,
     pub(crate) limits: Limits,
@@ -159,18 +171,22 @@ pub(crate) struct HttpOptions {
 
 impl Http {
     pub(crate) fn new(options: HttpOptions) -> Self {
-        let HttpOptions { names, scheme, limits, latency, sizes, known_routes, folded } = options;
+        let HttpOptions { own, names, scheme, limits, latency, sizes, known_routes, folded } = options;
         let room = limits.routes.max(known_routes.len());
         let verbs = Verbs::of_process();
+        let labelled = Table::new(if own.is_empty() { 0 } else { own.max() });
+        let others = own.others();
         let http = Self {
+            own,
+            labelled,
             names,
             scheme,
             limits: Limits { routes: room, series: limits.series },
             latency,
             sizes,
             routes: Table::new(room),
-            unmatched: Route::new(UNMATCHED.into()),
-            overflow: Route::new(OVERFLOW.into()),
+            unmatched: Route::new(UNMATCHED.into(), others.clone()),
+            overflow: Route::new(OVERFLOW.into(), others.clone()),
             made_routes: AtomicUsize::new(0),
             series: AtomicUsize::new(0),
             making: Mutex::new(()),
@@ -183,7 +199,7 @@ impl Http {
             http.routes.get_or_insert(
                 hash([&*route]),
                 |other| other.name == route,
-                |_| Some(Route::new(route.clone())),
+                |_| Some(Route::new(route.clone(), others.clone())),
             );
         }
         http
@@ -217,7 +233,8 @@ impl Http {
 
     /// Counts an exchange. Returns the route that it was counted under; `None` where none matched.
     pub(crate) fn ended(&self, ended: &Ended<'_>) -> Option<&str> {
-        let route = self.route(ended);
+        let plain = self.route(ended);
+        let route = if self.own.is_empty() { plain } else { self.labelled(plain, ended.exchange) };
         let method = self.method(route, ended.verb);
         if let Some(options) = &ended.options
             && method.options.get().is_none()
@@ -234,7 +251,7 @@ impl Http {
         if let Some(abort) = ABORTS.iter().position(|abort| *abort == end.outcome) {
             row.add(abort, 1);
             if let Some(labels) = method.aborts.get(abort) {
-                labels.get_or_init(|| method.abort_labels(&route.name, end.outcome));
+                labels.get_or_init(|| method.abort_labels(route, end.outcome));
             }
         }
         if failed {
@@ -313,7 +330,7 @@ impl Http {
                     if !fixed && self.made_routes.fetch_add(1, Relaxed) >= made_up_to {
                         return None;
                     }
-                    Some(Route::new(name.to_owned().into()))
+                    Some(Route::new(name.to_owned().into(), self.own.others()))
                 },
             );
             if let Some(route) = made {
@@ -322,6 +339,24 @@ impl Http {
         }
         self.folded.fold(Label::Route);
         &self.overflow
+    }
+
+    /// The route with the values that this exchange has of the application's own labels. Where there is no room for them, the
+    /// route itself, whose values are `_OTHER`: its room is reserved.
+    #[cold]
+    fn labelled<'a>(&'a self, route: &'a Route, exchange: &Exchange) -> &'a Route {
+        let values = self.own.values(exchange, &self.folded);
+        let key = || hash([&*route.name].into_iter().chain(values.iter().map(|(_, value)| &**value)));
+        let is = |other: &Route| other.name == route.name && *other.extra == *values;
+        if let Some(found) = self.labelled.get(key(), is) {
+            return found;
+        }
+        let make = |_| Some(Route::new(route.name.clone(), values.clone()));
+        if let Some(made) = self.labelled.get_or_insert(key(), is, make) {
+            return made;
+        }
+        self.folded.fold(Label::Own);
+        route
     }
 
     fn method<'a>(&self, route: &'a Route, verb: Verb) -> &'a Method {
@@ -373,7 +408,8 @@ impl Http {
     }
 
     fn methods(&self) -> impl Iterator<Item = (&Route, &Method)> {
-        let routes = [&self.unmatched].into_iter().chain(self.routes.iter()).chain([&self.overflow]);
+        let plain = [&self.unmatched].into_iter().chain(self.routes.iter()).chain([&self.overflow]);
+        let routes = plain.chain(self.labelled.iter());
         routes.flat_map(|route| {
             let own = route.own_methods.get().into_iter().flatten();
             route.methods.iter().chain(own).filter_map(move |method| Some((route, &**method.get()?)))
@@ -388,8 +424,32 @@ impl Http {
         }
     }
 
+    /// Methods of routes, each with all that differ in the application's own labels alone.
+    fn by_route(&self) -> Vec<(&Route, Vec<&Method>)> {
+        let mut all: Vec<(&Route, Vec<&Method>)> = Vec::new();
+        let mut places = HashMap::new();
+        for (route, method) in self.methods() {
+            let place = *places.entry((&route.name, method.verb)).or_insert(all.len());
+            match all.get_mut(place) {
+                Some((_, methods)) => methods.push(method),
+                None => all.push((route, vec![method])),
+            }
+        }
+        all
+    }
+
     /// One route: its counts, with its durations in `sum`. `None`: it has had no request.
     pub(crate) fn read_route(&self, method: &str, route: &str, sum: &mut Sum<'_>) -> Option<Counts> {
+        if !self.own.is_empty() {
+            let mut found = self.methods().filter(|(of, made)| *of.name == *route && made.verb == method).peekable();
+            found.peek()?;
+            let mut counts = Counts::default();
+            for (_, method) in found {
+                method.durations(sum);
+                counts.add(&method.counts());
+            }
+            return Some(counts);
+        }
         let route = match route {
             UNMATCHED => &self.unmatched,
             OVERFLOW => &self.overflow,
@@ -403,28 +463,44 @@ impl Http {
 
     /// Calls `each` with every route: its method, its name, its counts, and what adds its durations up.
     pub(crate) fn each_route(&self, each: &mut EachRoute<'_>) {
-        for (route, method) in self.methods() {
-            each(method.verb, &route.name, &method.counts(), &|sum| method.durations(sum));
+        if self.own.is_empty() {
+            for (route, method) in self.methods() {
+                each(method.verb, &route.name, &method.counts(), &|sum| method.durations(sum));
+            }
+            return;
+        }
+        for (route, methods) in self.by_route() {
+            let Some(first) = methods.first() else { continue };
+            let durations = |sum: &mut Sum<'_>| {
+                for method in &methods {
+                    method.durations(sum);
+                }
+            };
+            each(first.verb, &route.name, &total(&methods), &durations);
         }
     }
 
     /// What there is now, by method and route.
     pub(crate) fn read_routes(&self, sum: &mut Sum<'_>, out: &mut Vec<RouteReading>) {
-        for (route, method) in self.methods() {
+        for (route, methods) in self.by_route() {
+            let Some(first) = methods.first() else { continue };
             sum.clear();
-            method.durations(sum);
-            let counts = Counts { latency: sum.latency(), ..method.counts() };
-            let exemplars = method.statuses().flat_map(|(_, status)| status.exemplars.read(status.key.status));
-            let objective = method.options.get().and_then(RouteMetrics::objective);
-            out.push(RouteReading::new(method.verb, route.name.clone(), counts, exemplars.collect(), objective));
+            for method in &methods {
+                method.durations(sum);
+            }
+            let counts = Counts { latency: sum.latency(), ..total(&methods) };
+            let statuses = methods.iter().flat_map(|method| method.statuses());
+            let exemplars = statuses.flat_map(|(_, status)| status.exemplars.read(status.key.status));
+            let objective = methods.iter().find_map(|method| method.options.get()?.objective());
+            out.push(RouteReading::new(first.verb, route.name.clone(), counts, exemplars.collect(), objective));
         }
     }
 
     /// The objectives of routes that have said theirs.
     pub(crate) fn objectives(&self) -> impl Iterator<Item = (&'static str, &str, &Objective)> {
-        self.methods().filter_map(|(route, method)| {
-            let objective = method.options.get()?.objective()?;
-            Some((method.verb, &*route.name, objective))
+        self.by_route().into_iter().filter_map(|(route, methods)| {
+            let objective = methods.iter().find_map(|method| method.options.get()?.objective())?;
+            Some((methods.first()?.verb, &*route.name, objective))
         })
     }
 
@@ -439,10 +515,24 @@ fn not_negative(value: u64) -> u64 {
     if value > u64::MAX / 2 { 0 } else { value }
 }
 
+/// Counts of several, added up.
+fn total(methods: &[&Method]) -> Counts {
+    let mut counts = Counts::default();
+    for method in methods {
+        counts.add(&method.counts());
+    }
+    counts
+}
+
 impl Route {
-    fn new(name: Name) -> Self {
+    fn new(name: Name, extra: Box<[(Name, Name)]>) -> Self {
         let methods = [const { OnceLock::new() }; METHODS.len()];
-        Self { name, series: AtomicU32::new(0), methods, own_methods: OnceLock::new() }
+        Self { extra, name, series: AtomicU32::new(0), methods, own_methods: OnceLock::new() }
+    }
+
+    /// These labels, and the application's own.
+    fn labels<const N: usize>(&self, labels: [(Name, Name); N]) -> Labels {
+        Labels::new(labels.into_iter().chain(self.extra.iter().cloned()))
     }
 
     #[cold]
@@ -458,7 +548,7 @@ impl Method {
         let response_size = HistogramPlace::new(Arc::clone(&http.sizes), request_size.end());
         Self {
             verb: method,
-            labels: Labels::new([("method".into(), method.into()), ("route".into(), route.name.clone())]),
+            labels: route.labels([("method".into(), method.into()), ("route".into(), route.name.clone())]),
             otel_sizes: OnceLock::new(),
             aborts: [const { OnceLock::new() }; ABORTS.len()],
             options: OnceLock::new(),
@@ -471,10 +561,10 @@ impl Method {
         }
     }
 
-    fn abort_labels(&self, route: &Name, outcome: Outcome) -> Labels {
-        Labels::new([
+    fn abort_labels(&self, route: &Route, outcome: Outcome) -> Labels {
+        route.labels([
             ("method".into(), self.verb.into()),
-            ("route".into(), route.clone()),
+            ("route".into(), route.name.clone()),
             ("outcome".into(), outcome.as_str().into()),
         ])
     }
@@ -516,7 +606,7 @@ impl Status {
     fn new(route: &Route, method: &Method, key: StatusKey, layout: Arc<Layout>, http: &Http) -> Self {
         let duration = HistogramPlace::new(layout, 1);
         let code: Name = if key.status == 0 { OVERFLOW.into() } else { key.status.to_string().into() };
-        let labels = Labels::new([
+        let labels = route.labels([
             ("method".into(), method.verb.into()),
             ("route".into(), route.name.clone()),
             ("status_code".into(), code.clone()),
@@ -549,5 +639,6 @@ fn otel_pairs(route: &Route, method: &Method, http: &Http) -> Vec<(Name, Name)> 
     if route.name != UNMATCHED {
         pairs.push(("http_route".into(), route.name.clone()));
     }
+    pairs.extend(route.extra.iter().cloned());
     pairs
 }

@@ -109,10 +109,12 @@ impl Source for Http {
     fn families(&self) -> Vec<Meta> {
         let mut families = Vec::from(gauge_families());
         if self.names.has_classic() {
-            families.extend(classic_families());
+            families.extend(classic_families().map(|meta| self.own.label(meta)));
         }
         if self.names.has_otel() {
-            families.extend(otel_families());
+            let [duration, request, response, active] = otel_families();
+            families.extend([duration, request, response].map(|meta| self.own.label(meta)));
+            families.push(active);
         }
         families
     }
@@ -137,7 +139,8 @@ impl Source for Http {
 
 impl Http {
     fn write_classic(&self, to: &mut dyn Encoder) {
-        let [requests, duration, head, request_size, response_size, aborted] = classic_families();
+        let [requests, duration, head, request_size, response_size, aborted] =
+            classic_families().map(|meta| self.own.label(meta));
         let mut scratch = Scratch::default();
         to.begin(&requests);
         for (_, method) in self.methods() {
@@ -180,6 +183,8 @@ impl Http {
 
     fn write_otel(&self, to: &mut dyn Encoder) {
         let [duration, request_size, response_size, active] = otel_families();
+        let [duration, request_size, response_size] =
+            [duration, request_size, response_size].map(|meta| self.own.label(meta));
         let mut scratch = Scratch::default();
         to.begin(&duration);
         for (_, method) in self.methods() {

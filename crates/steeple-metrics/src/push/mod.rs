@@ -1,10 +1,12 @@
-//! Metrics for where nobody scrapes: pushed to a Pushgateway, or written to Prometheus.
+//! Metrics for where nobody scrapes: pushed to a Pushgateway, written to Prometheus, or sent by OTLP.
 //!
-//! A push carries everything, and everything is cumulative: the next push carries what one that failed would have. So nothing
+//! A push carries everything, and everything is cumulative (or, with [`Temporality::Delta`], counted from the last push that
+//! arrived): the next push carries what one that failed would have. So nothing
 //! is tried twice, nothing piles up, and a receiver that is down costs only its own samples.
 //!
 //! Pushes go out through `steeple-export`: `https` needs the feature `tls-ring` or `tls-aws-lc`.
 
+mod otlp;
 mod protocol;
 mod remote_write;
 
@@ -14,7 +16,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::Poll,
@@ -28,7 +30,11 @@ use steeple_export::{
     Sink, Stats,
 };
 
-use self::protocol::{Body, PushProtocol, Target};
+pub use self::otlp::{HistogramKind, Temporality};
+use self::{
+    otlp::OtlpStyle,
+    protocol::{Body, PushProtocol, Target},
+};
 use crate::{
     BuildError, Metrics,
     encode::{Kind, Meta},
@@ -40,6 +46,7 @@ use crate::{
 #[must_use = "options do nothing until they are built"]
 pub struct PushOptions {
     kind: PushKind,
+    otlp: OtlpStyle,
     endpoint: String,
     labels: Vec<(String, String)>,
     headers: HeaderMap,
@@ -52,6 +59,7 @@ pub struct PushOptions {
 enum PushKind {
     Pushgateway,
     RemoteWrite,
+    Otlp,
 }
 
 impl PushKind {
@@ -59,6 +67,7 @@ impl PushKind {
         match self {
             Self::Pushgateway => "pushgateway",
             Self::RemoteWrite => "remote_write",
+            Self::Otlp => "otlp",
         }
     }
 }
@@ -76,9 +85,65 @@ impl PushOptions {
         Self::new(PushKind::RemoteWrite, url.into(), job.into())
     }
 
+    /// OTLP over HTTP with protobuf, such as `http://127.0.0.1:4318/v1/metrics`: to a collector and to what speaks its
+    /// protocol. `service` is the `service.name` of the resource.
+    ///
+    /// The families of OpenTelemetry's conventions have their names there ([`Names::Both`](crate::Names::Both) and
+    /// [`Names::OpenTelemetry`](crate::Names::OpenTelemetry)): `http.server.request.duration` with `http.route`. All others have the
+    /// names of `/metrics`. Exemplars go along.
+    #[doc(alias = "opentelemetry")]
+    pub fn otlp(url: impl Into<String>, service: impl Into<String>) -> Self {
+        let mut options = Self::new(PushKind::Otlp, url.into(), "otlp".to_owned());
+        options.otlp.resource.push(("service.name".to_owned(), service.into()));
+        options.interval = Duration::from_secs(60);
+        options
+    }
+
+    /// Adds an attribute of the resource, for [`otlp`](Self::otlp): `deployment.environment.name`.
+    pub fn resource(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.otlp.resource.push((key.into(), value.into()));
+        self
+    }
+
+    /// [`resource`](Self::resource), unless the attribute is set to something already.
+    pub fn resource_or(mut self, key: &str, value: &str) -> Self {
+        match self.otlp.resource.iter_mut().find(|(known, _)| known == key) {
+            Some((_, known)) if known.is_empty() => value.clone_into(known),
+            Some(_) => (),
+            None => self.otlp.resource.push((key.to_owned(), value.to_owned())),
+        }
+        self
+    }
+
+    /// Whether this is [`otlp`](Self::otlp).
+    pub fn is_otlp(&self) -> bool {
+        self.kind == PushKind::Otlp
+    }
+
+    /// Host and port of the receiver, without credentials.
+    pub fn host(&self) -> &str {
+        let url = self.endpoint.split_once("://").map_or(&*self.endpoint, |(_, rest)| rest);
+        let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
+        authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+    }
+
+    /// Whether counters and histograms count from the start or from the push before, for [`otlp`](Self::otlp). Default:
+    /// cumulative.
+    pub fn temporality(mut self, temporality: Temporality) -> Self {
+        self.otlp.temporality = temporality;
+        self
+    }
+
+    /// How histograms are sent, for [`otlp`](Self::otlp). Default: with explicit bounds.
+    pub fn histograms(mut self, kind: HistogramKind) -> Self {
+        self.otlp.histograms = kind;
+        self
+    }
+
     fn new(kind: PushKind, endpoint: String, job: String) -> Self {
         Self {
             kind,
+            otlp: OtlpStyle::default(),
             endpoint,
             labels: vec![("job".to_owned(), job)],
             headers: HeaderMap::new(),
@@ -101,7 +166,7 @@ impl PushOptions {
         self
     }
 
-    /// How often a [spawned](Pusher::spawn) pusher pushes. Default: 15 s.
+    /// How often a [spawned](Pusher::spawn) pusher pushes. Default: 15 s, by OTLP 60 s.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
@@ -168,6 +233,8 @@ impl PushOptions {
             endpoint,
             headers: self.headers,
             labels: self.labels,
+            otlp: self.otlp,
+            sent: Mutex::default(),
             pushes: metrics.pushes(),
             waiting: AtomicUsize::new(0),
             is_ending: AtomicBool::new(false),
@@ -275,8 +342,9 @@ impl Pusher {
         let mut result =
             if bodies.is_complete { Ok(()) } else { Err(PushError::new(DropReason::Panicked, "a collector panicked")) };
         for body in bodies.bodies {
+            let sent = body.sent.clone();
             match self.send(body).await {
-                Ok(()) => (),
+                Ok(()) => self.target.arrived(sent),
                 // These series are refused; others may be taken.
                 Err(error) if error.cause == DropReason::Rejected => result = result.and(Err(error)),
                 Err(error) => return Err(error),

@@ -3,9 +3,10 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use steeple_scrub::{Scrubbed, Scrubber};
 
 use super::{
     PushKind,
+    otlp::{OtlpEncoder, OtlpStyle, Sent},
     remote_write::{RemoteWriteEncoder, Samples},
 };
 use crate::{Metrics, family::Family, registry::Naming, render::Others, series::Labels};
@@ -27,6 +29,9 @@ pub(super) struct Target {
     pub(super) endpoint: Endpoint,
     pub(super) headers: HeaderMap,
     pub(super) labels: Vec<(String, String)>,
+    pub(super) otlp: OtlpStyle,
+    /// What the receiver has, where points count from the push before.
+    pub(super) sent: Mutex<Arc<Sent>>,
     pub(super) pushes: Arc<Family>,
     /// Requests of the push before that have no answer yet.
     pub(super) waiting: AtomicUsize,
@@ -38,6 +43,8 @@ pub(super) struct Target {
 pub(super) struct Body {
     bytes: Bytes,
     content_type: &'static str,
+    /// What the receiver has once it takes this.
+    pub(super) sent: Option<Arc<Sent>>,
 }
 
 impl fmt::Debug for Body {
@@ -66,15 +73,39 @@ impl Target {
             self.count(DropReason::Panicked.as_str());
         }
         let bodies = match self.kind {
-            // A page replaces the one before: what a panic leaves out of it would be gone.
-            PushKind::Pushgateway if !is_complete => Vec::new(),
+            // A page replaces the one before, and a series that is missing looks as if it had ended: what a panic leaves out
+            // would be gone.
+            PushKind::Pushgateway | PushKind::Otlp if !is_complete => Vec::new(),
             PushKind::Pushgateway => {
                 let page = self.metrics.render_with(others, Some("text/plain;version=0.0.4"), None);
-                vec![Body { bytes: page.body, content_type: page.content_type }]
+                vec![Body { bytes: page.body, content_type: page.content_type, sent: None }]
             }
             PushKind::RemoteWrite => self.writes(others, Samples::Values),
+            PushKind::Otlp => vec![self.points(others)],
         };
         Bodies { bodies, is_complete }
+    }
+
+    /// The request of OTLP.
+    fn points(&self, mut others: Others) -> Body {
+        let Naming { prefix, common } = std::mem::take(&mut others.naming);
+        let common = Labels::new(common.into_iter().map(|(name, value)| (name.into(), value.into())));
+        let (now, unix_now) = (clock::now(), clock::unix_now());
+        let up = now.saturating_duration_since(self.metrics.0.core.started);
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let times = (nanos(unix_now.saturating_sub(up)), nanos(unix_now));
+        let before = Arc::clone(&*self.sent.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut encoder = OtlpEncoder::new(&self.otlp, &common.pairs, times, &before);
+        self.metrics.write(&mut others, &prefix, &common, &mut encoder);
+        let (bytes, sent) = encoder.finish();
+        Body { bytes, content_type: "application/x-protobuf", sent: Some(Arc::new(sent)) }
+    }
+
+    /// The receiver took a body.
+    pub(super) fn arrived(&self, sent: Option<Arc<Sent>>) {
+        if let Some(sent) = sent {
+            *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = sent;
+        }
     }
 
     /// The bodies of a remote write. Made in one go, so that all samples are of one moment.
@@ -84,7 +115,7 @@ impl Target {
         let now_ms = i64::try_from(clock::unix_now().as_millis()).unwrap_or(i64::MAX);
         let mut encoder = RemoteWriteEncoder::new(&common.pairs, &self.labels, now_ms, samples);
         self.metrics.write(&mut others, &prefix, &common, &mut encoder);
-        let body = |bytes| Body { bytes, content_type: "application/x-protobuf" };
+        let body = |bytes| Body { bytes, content_type: "application/x-protobuf", sent: None };
         encoder.finish().into_iter().map(body).collect()
     }
 }
@@ -120,6 +151,7 @@ impl Protocol for PushProtocol {
         let [body] = batch else { return Err("a push has one body".into()) };
         let request = match target.kind {
             PushKind::Pushgateway => Request::new(Method::PUT, &target.endpoint),
+            PushKind::Otlp => Request::post(&target.endpoint),
             PushKind::RemoteWrite => Request::post(&target.endpoint)
                 .header(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"))
                 .header(
@@ -147,7 +179,8 @@ impl Protocol for PushProtocol {
         bodies
     }
 
-    fn stored(&mut self, _ready: &Body) {
+    fn stored(&mut self, ready: &Body) {
+        self.0.arrived(ready.sent.clone());
         self.is_over();
         self.0.count("ok");
     }

@@ -108,7 +108,7 @@ async fn every_family_is_documented_as_it_is_printed() {
     let page =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/metrics.md")).unwrap_or_default();
     // What only the facade counts, its own test looks at.
-    let facade = ["What Steeple loses\n", "What sinks count\n"];
+    let facade = ["What Steeple loses\n", "What sinks count\n", "Jobs\n"];
     let parts: Vec<_> =
         page.split("\n## ").filter(|part| !facade.iter().any(|heading| part.starts_with(heading))).collect();
     let documented = documented(&parts.join("\n## "));

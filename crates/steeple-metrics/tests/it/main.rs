@@ -21,6 +21,7 @@ mod exactly_once;
 mod formats;
 mod history;
 mod indicator;
+mod labels;
 mod messages;
 #[cfg(feature = "otel")]
 mod otel;

@@ -6,7 +6,7 @@ mod target;
 
 pub(crate) use self::{
     list::Attributes,
-    request::{Capture, Noted, at_end, at_start, exceptions, headers},
+    request::{Capture, Noted, at_end, at_start, exceptions, headers, of_work},
     target::Target,
 };
 
@@ -24,6 +24,10 @@ pub(crate) mod key {
     pub(crate) const HTTP_METHOD_ORIGINAL: &str = "http.request.method_original";
     pub(crate) const HTTP_ROUTE: &str = "http.route";
     pub(crate) const HTTP_STATUS: &str = "http.response.status_code";
+    pub(crate) const MESSAGING_DESTINATION: &str = "messaging.destination.name";
+    pub(crate) const MESSAGING_OPERATION_NAME: &str = "messaging.operation.name";
+    pub(crate) const MESSAGING_OPERATION_TYPE: &str = "messaging.operation.type";
+    pub(crate) const MESSAGING_SYSTEM: &str = "messaging.system";
     pub(crate) const PEER_ADDRESS: &str = "network.peer.address";
     pub(crate) const PEER_PORT: &str = "network.peer.port";
     pub(crate) const PROTOCOL_VERSION: &str = "network.protocol.version";

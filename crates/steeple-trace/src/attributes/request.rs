@@ -128,6 +128,24 @@ pub(crate) fn at_end(exchange: &Exchange, end: &End, noted: &Noted, scrubber: &S
     if let Some(class) = end.error_class() {
         attributes.class(key::ERROR_TYPE, class);
     }
+    with_whose(&mut attributes, exchange, scrubber);
+    Ending { name: span_name(exchange, scrubber), failure: failure(exchange, end, scrubber), attributes }
+}
+
+/// The same of work that is not a request. Where an error was recorded, its type is the class.
+pub(crate) fn of_work(exchange: &Exchange, end: &End, scrubber: &Scrubber) -> Ending {
+    let mut attributes = Attributes::default();
+    match (exchange.error(), end.error_class()) {
+        (Some(error), Some(_)) if !end.outcome.is_cancelled() => attributes.word(key::ERROR_TYPE, error.type_name()),
+        (_, Some(class)) => attributes.class(key::ERROR_TYPE, class),
+        (_, None) => (),
+    }
+    with_whose(&mut attributes, exchange, scrubber);
+    Ending { name: span_name(exchange, scrubber), failure: failure(exchange, end, scrubber), attributes }
+}
+
+/// The user and what the application sets.
+fn with_whose(attributes: &mut Attributes, exchange: &Exchange, scrubber: &Scrubber) {
     if let Some(user) = exchange.visible_user()
         && let Some(id) = user.id()
     {
@@ -139,7 +157,6 @@ pub(crate) fn at_end(exchange: &Exchange, end: &End, noted: &Noted, scrubber: &S
             attributes.own(scrubber, name, &value);
         }
     }
-    Ending { name: span_name(exchange, scrubber), failure: failure(exchange, end, scrubber), attributes }
 }
 
 /// A name. One that was there before any request is as the application wrote it.

@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_pb
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as logs_rpc
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics_pb
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as pb
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as rpc
 
@@ -67,11 +68,15 @@ class Http(http.server.BaseHTTPRequestHandler):
         if self.headers.get("Content-Encoding") == "gzip":
             body = gzip.decompress(body)
         logs = self.path == "/v1/logs"
+        metrics = self.path == "/v1/metrics"
         request = logs_pb.ExportLogsServiceRequest() if logs else pb.ExportTraceServiceRequest()
+        if metrics:
+            request = metrics_pb.ExportMetricsServiceRequest()
         request.ParseFromString(body)
         headers = {key.lower(): value for key, value in self.headers.items()}
         say("http " + self.path, headers, request)
-        answer = (accepted_logs() if logs else accepted_spans()).SerializeToString()
+        answer = accepted_logs() if logs else accepted_spans()
+        answer = (metrics_pb.ExportMetricsServiceResponse() if metrics else answer).SerializeToString()
         self.send_response(200)
         self.send_header("Content-Type", "application/x-protobuf")
         self.send_header("Content-Length", str(len(answer)))

@@ -109,12 +109,16 @@ pub(crate) fn disabled(env: &dyn Lookup, names: &[&str]) -> Result<Vec<String>, 
 
 /// `SLOW_REQUEST_MS`: from how long on a request counts as slow.
 pub(crate) fn slow_after(env: &dyn Lookup) -> Result<Option<Duration>, ConfigError> {
-    const NAME: &str = "SLOW_REQUEST_MS";
+    milliseconds(env, "SLOW_REQUEST_MS")
+}
+
+/// A time in milliseconds.
+pub(crate) fn milliseconds(env: &dyn Lookup, name: &str) -> Result<Option<Duration>, ConfigError> {
     const MAX: u64 = 86_400_000;
-    let Some(value) = env.text(NAME)? else { return Ok(None) };
+    let Some(value) = env.text(name)? else { return Ok(None) };
     match value.parse() {
         Ok(millis) if (1..=MAX).contains(&millis) => Ok(Some(Duration::from_millis(millis))),
-        _ => Err(ConfigError::variable_value(NAME, value, "a whole number of milliseconds from 1 to 86400000 (a day)")),
+        _ => Err(ConfigError::variable_value(name, value, "a whole number of milliseconds from 1 to 86400000 (a day)")),
     }
 }
 

@@ -17,6 +17,14 @@ use crate::{ConfigError, Steeple, SteepleBuilder, env::Lookup, own_metrics::OwnM
 pub(crate) type Options = EventsBuilder;
 pub(crate) type Observer = Option<EventsObserver>;
 
+/// What releases events that wait for the success of a job.
+pub(crate) type JobObserver = Option<EventsObserver>;
+
+/// The observer of jobs.
+pub(crate) fn job_observer(handle: Option<&Events>) -> JobObserver {
+    handle.map(Events::observer)
+}
+
 impl SteepleBuilder {
     /// Changes the options for events. What the environment has set stays, unless this sets the same.
     ///
@@ -111,14 +119,22 @@ impl Integration for EventsBuilder {
     }
 
     fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<Events>>, ConfigError> {
-        let events = self
+        let recording = setup.recording.clone();
+        let options = match recording.clone() {
+            Some(recording) => self.sink(crate::testing::KeptEvents(recording)),
+            None => self,
+        };
+        let events = options
             .service(service(setup.service))
             .scrubber(setup.scrubber.clone())
             .http(|http| http.or(&setup.http))
             .meter(Arc::new(Counters::new(setup.metrics.clone())))
             .build()
             .map_err(|error| ConfigError::part("events", &error))?;
-        events.install();
+        match recording {
+            Some(recording) => recording.set_tracker(events.clone()),
+            None => events.install(),
+        }
         count(&mut setup.own, &events);
         let mut names = Vec::new();
         for sink in events.sinks() {

@@ -31,7 +31,7 @@ use steeple_log::{Log, LogBuilder};
 use steeple_metrics::{Metrics, state::State};
 use steeple_scrub::Scrubber;
 use steeple_transaction::Naming;
-use steeple_user::Users;
+use steeple_user::{TrustedProxies, Users};
 use tracing::Subscriber;
 use tracing_subscriber::registry::LookupSpan;
 
@@ -40,8 +40,11 @@ use crate::{
     ConfigError,
     env::{self, Lookup, Service},
     own_metrics::OwnMetrics,
+    probes::Probes,
+    request_span::RequestSpans,
     shutdown::Shutdown,
     summary::Integrations,
+    testing::{Capture, Recording},
 };
 
 /// The options of one integration, and how they become something that runs.
@@ -164,10 +167,19 @@ pub(crate) struct Setup<'a> {
     pub(crate) started: Extensions,
     /// How the integration that starts reaches receivers, where its options do not set it.
     pub(crate) http: Http,
+    /// The proxies in front of the service, where the one setting for all has them.
+    pub(crate) proxies: Option<TrustedProxies>,
+    /// Where everything is kept in a test.
+    pub(crate) recording: Option<Recording>,
 }
 
 impl<'a> Setup<'a> {
-    pub(crate) fn new(service: &'a Service, scrubber: &'a Scrubber, metrics: &'a Metrics) -> Self {
+    pub(crate) fn new(
+        service: &'a Service,
+        scrubber: &'a Scrubber,
+        metrics: &'a Metrics,
+        recording: Option<Recording>,
+    ) -> Self {
         Self {
             service,
             scrubber,
@@ -182,6 +194,8 @@ impl<'a> Setup<'a> {
             shutdown: Shutdown::default(),
             started: Extensions::new(),
             http: Http::default(),
+            proxies: None,
+            recording,
         }
     }
 
@@ -311,12 +325,17 @@ macro_rules! integrations {
                 users: Users,
                 log: Log,
                 metrics: Metrics,
+                recorder: Option<Capture>,
+                request_spans: Option<RequestSpans>,
             ) -> Observers {
                 Observers {
+                    recorder,
+                    probes: Probes,
                     ids,
                     naming,
                     users,
                     $($name: <$name::Options as Integration>::observer(self.$name.as_ref()),)+
+                    request_spans,
                     log,
                     metrics,
                 }
@@ -327,10 +346,13 @@ macro_rules! integrations {
             /// What [`SteepleLayer`](crate::SteepleLayer) observes exchanges with. Opaque: its contents depend on Cargo features.
             #[derive(Debug)]
             pub struct Observers {
+                recorder: Option<Capture>,
+                probes: Probes,
                 ids: RequestIds,
                 naming: Naming,
                 users: Users,
                 $($name: $name::Observer,)+
+                request_spans: Option<RequestSpans>,
                 pub(crate) log: Log,
                 pub(crate) metrics: Metrics,
             }
@@ -343,6 +365,21 @@ pub use cloudwatch::CloudWatchOptions;
 #[cfg(feature = "elasticsearch")]
 pub use elasticsearch::ElasticsearchOptions;
 pub(crate) use trace::CallObserver as Calls;
+
+/// What observes jobs, of the integrations that do.
+pub(crate) type JobParts = (trace::JobObserver, sentry::JobObserver, events::JobObserver);
+
+impl Running {
+    #[expect(clippy::allow_attributes, reason = "which parts are units depends on the features")]
+    #[allow(clippy::unit_arg, reason = "an integration that is off observes nothing")]
+    pub(crate) fn job_parts(&self) -> JobParts {
+        (
+            trace::job_observer(self.trace.as_ref()),
+            sentry::job_observer(self.sentry.as_ref()),
+            events::job_observer(self.events.as_ref()),
+        )
+    }
+}
 
 impl Running {
     pub(crate) fn call_observer(&self) -> Calls {

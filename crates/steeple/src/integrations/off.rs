@@ -11,6 +11,12 @@ pub(crate) use super::NoCalls as CallObserver;
 #[derive(Debug, Default)]
 pub(crate) struct Options;
 
+/// Observes no jobs.
+pub(crate) type JobObserver = ();
+
+/// The observer of jobs.
+pub(crate) const fn job_observer(_off: Option<&Infallible>) -> JobObserver {}
+
 /// Observes nothing.
 pub(crate) type Observer = ();
 

@@ -1,6 +1,6 @@
 //! Failures as Sentry events.
 
-use steeple_sentry::{DropReason, Sentry, SentryBuilder};
+use steeple_sentry::{DropReason, JobFailures, Sentry, SentryBuilder};
 
 use super::{Integration, NoCalls, Setting, Setup, Started};
 use crate::{
@@ -12,12 +12,21 @@ use crate::{
 pub(crate) type Options = SentryBuilder;
 pub(crate) type Observer = Option<Sentry>;
 
+/// What reports failures of jobs.
+pub(crate) type JobObserver = Option<JobFailures>;
+
+/// The observer of jobs.
+pub(crate) fn job_observer(handle: Option<&Sentry>) -> JobObserver {
+    handle.map(Sentry::jobs)
+}
+
 const DSN: &str = "SENTRY_DSN";
 
 impl SteepleBuilder {
     /// Changes the options for Sentry. What the environment has set stays, unless this sets the same.
     ///
-    /// Off without a DSN, which `SENTRY_DSN` or [`SentryBuilder::dsn`] sets. Where the options have no environment or no
+    /// Off without a DSN, which `SENTRY_DSN` or [`SentryBuilder::dsn`] sets. Where the process has called `sentry::init` before,
+    /// that client is used, with its hooks, release and options. Where the options have no environment or no
     /// release, those of the service are used: `production`, `shop@1.2.3`.
     ///
     /// ```
@@ -59,17 +68,33 @@ impl Integration for SentryBuilder {
     }
 
     fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<Sentry>>, ConfigError> {
-        if !self.has_dsn() {
+        // A recorder is one of many in its process.
+        let own = if setup.recording.is_some() { None } else { Sentry::client_of_process() };
+        if own.is_none() && !self.has_dsn() {
             return Ok(None);
         }
+        if own.is_some() && self.has_dsn() {
+            setup.warnings.push(
+                "the DSN for Steeple has no effect: the process has called `sentry::init`, and its client is used"
+                    .to_owned(),
+            );
+        }
+        let is_own = own.is_some();
         let options =
             with_service(self, setup.service).scrubber(setup.scrubber.clone()).http(|http| http.or(&setup.http));
-        let sentry = options.build().map_err(|error| ConfigError::part("Sentry", &error))?.install();
+        let sentry = match own {
+            Some(client) => Sentry::with_client(client, options),
+            None => options.build().map(Sentry::install),
+        };
+        let sentry = sentry.map_err(|error| ConfigError::part("Sentry", &error))?;
         count(&mut setup.own, &sentry);
         if let Some(sink) = sentry.sink() {
             setup.add_sink(sink);
         }
-        let to = sentry.client().options().dsn.as_ref().map_or_else(String::new, |dsn| dsn.host().to_owned());
+        let mut to = sentry.client().options().dsn.as_ref().map_or_else(String::new, |dsn| dsn.host().to_owned());
+        if is_own {
+            to.push_str(" by the process's own client");
+        }
         Ok(Some(Started { handle: sentry, to }))
     }
 

@@ -1,12 +1,16 @@
 //! Spans and log records by OTLP.
 
-use steeple_trace::{ClientSpans, Diagnostic, DropReason, PassThrough, Stats, Trace, TraceBuilder};
+use std::time::Duration;
+
+use steeple_trace::{
+    ClientSpans, Diagnostic, DropReason, JobSpans, PassThrough, Stats, TailSampling, Trace, TraceBuilder,
+};
 use tracing_subscriber::{EnvFilter, Layer, filter::LevelFilter, layer::SubscriberExt};
 
 use super::{InProcess, Integration, Setting, Setup, Started};
 use crate::{
     ClientLayer, ConfigError, Steeple, SteepleBuilder,
-    env::{Lookup, Service},
+    env::{self, Lookup, Service},
     own_metrics::OwnMetrics,
 };
 
@@ -14,6 +18,14 @@ pub(crate) type Options = TraceBuilder;
 /// Without a receiver, what callers want passed on is kept for the service's own calls.
 pub(crate) type Observer = (Option<Trace>, Option<PassThrough>);
 pub(crate) type CallObserver = Option<ClientSpans>;
+
+/// What traces jobs.
+pub(crate) type JobObserver = Option<JobSpans>;
+
+/// The observer of jobs.
+pub(crate) fn job_observer(handle: Option<&Trace>) -> JobObserver {
+    handle.map(Trace::jobs)
+}
 
 impl SteepleBuilder {
     /// Changes the options for spans and log records. What the environment has set stays, unless this sets the same.
@@ -82,23 +94,34 @@ impl Integration for TraceBuilder {
         ];
         let options = super::lookups(env, |lookup| Self::from_env(lookup))?
             .map_err(|error| ConfigError::part("traces", &error))?;
+        let options = match tail(env)? {
+            Some(tail) => options.tail_sampling(tail),
+            None => options,
+        };
         let variable = env.first(&RECEIVERS)?.map(|(name, _)| name).filter(|_| options.has_receiver());
         Ok(Setting { options, variable })
     }
 
     fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<Trace>>, ConfigError> {
-        if !self.has_receiver() {
+        if !self.has_receiver() && setup.recording.is_none() {
             return Ok(None);
         }
-        let options =
+        let mut options =
             with_service(self, setup.service).scrubber(setup.scrubber.clone()).http(|http| http.or(&setup.http));
-        let trace = options.build().map_err(|error| ConfigError::part("traces", &error))?;
+        if let Some(proxies) = setup.proxies.clone() {
+            options = options.trust_peers(move |peer| proxies.trusts_peer(peer));
+        }
+        let built = match setup.recording.clone() {
+            Some(recording) => options.build_with_exporter(crate::testing::KeptSpans(recording)),
+            None => options.build(),
+        };
+        let trace = built.map_err(|error| ConfigError::part("traces", &error))?;
         count(&mut setup.own, &trace);
         for sink in trace.sinks() {
             setup.add_sink(sink);
         }
         setup.lines_as_events |= trace.logs_layer().is_some();
-        let to = trace.receivers().join(", ");
+        let to = if setup.recording.is_some() { "memory".to_owned() } else { trace.receivers().join(", ") };
         Ok(Some(Started { handle: trace, to }))
     }
 
@@ -127,6 +150,24 @@ impl Integration for TraceBuilder {
         let filter = EnvFilter::builder().parse(plain).unwrap_or_default();
         subscriber.with(spans).with(records.with_filter(filter))
     }
+}
+
+/// `TRACE_TAIL_ERRORS`, `TRACE_TAIL_SLOW_MS`: which exchanges are kept beside those that sampling takes.
+fn tail(env: &dyn Lookup) -> Result<Option<TailSampling>, ConfigError> {
+    const SLOW: &str = "TRACE_TAIL_SLOW_MS";
+    const ERRORS: &str = "TRACE_TAIL_ERRORS";
+    let errors = match env.text(ERRORS)?.map(|text| text.to_ascii_lowercase()).as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => return Err(ConfigError::variable_value(ERRORS, other, "`true` or `false`")),
+    };
+    let slow = env::milliseconds(env, SLOW)?;
+    Ok(match slow {
+        Some(slow) => Some(TailSampling::new().slow(slow)),
+        // No exchange is slow.
+        None if errors => Some(TailSampling::new().slow(Duration::MAX)),
+        None => None,
+    })
 }
 
 /// Sets what the service is. The log's lines have the same.

@@ -1,0 +1,25 @@
+//! The code that is generated from the examples' protocols is committed: whoever runs an example does not build a compiler
+//! of protocols first. `STEEPLE_REGENERATE=1` writes it.
+
+use std::{env, fs, path::Path};
+
+#[test]
+fn the_committed_code_of_the_protocols_is_what_their_files_make() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let files = ["greeter", "taskboard"];
+    let protocols = files.map(|name| examples.join(format!("proto/{name}.proto")));
+    let descriptors = protox::compile(protocols, [examples.join("proto")]).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let config = tonic_prost_build::configure().build_transport(false).out_dir(directory.path());
+    config.emit_rerun_if_changed(false).compile_fds(descriptors).unwrap();
+    for name in files {
+        let name = format!("{name}.v1.rs");
+        let made = fs::read_to_string(directory.path().join(&name)).unwrap();
+        let committed = examples.join("src/generated").join(&name);
+        if env::var_os("STEEPLE_REGENERATE").is_some() {
+            fs::write(&committed, &made).unwrap();
+        }
+        let committed = fs::read_to_string(committed).unwrap();
+        assert!(made == committed, "{name} is not what its protocol makes: run this test with STEEPLE_REGENERATE=1");
+    }
+}
