@@ -28,18 +28,22 @@ pub struct Board {
 
 impl Board {
     /// Serves, watched with these options.
-    pub async fn start(options: SteepleBuilder) -> Self {
-        Self::start_with(options, |_, router| router).await
+    pub fn start(options: SteepleBuilder) -> impl Future<Output = Self> {
+        Self::start_with(options, |_, router| router)
     }
 
     /// The same, with more routes.
-    pub async fn start_with(options: SteepleBuilder, more: impl FnOnce(&Steeple, Router) -> Router) -> Self {
-        Self::start_app(App::open(None).unwrap(), options, more).await
+    pub fn start_with(
+        options: SteepleBuilder,
+        more: impl FnOnce(&Steeple, Router) -> Router,
+    ) -> impl Future<Output = Self> {
+        // All options together are too large for the stack of each test.
+        Box::pin(Self::start_app(App::open(None).unwrap(), options, more))
     }
 
     /// Serves what is kept in this database.
-    pub async fn start_on(database: &Path, options: SteepleBuilder) -> Self {
-        Self::start_app(App::open(Some(database)).unwrap(), options, |_, router| router).await
+    pub fn start_on(database: &Path, options: SteepleBuilder) -> impl Future<Output = Self> {
+        Box::pin(Self::start_app(App::open(Some(database)).unwrap(), options, |_, router| router))
     }
 
     async fn start_app(app: App, options: SteepleBuilder, more: impl FnOnce(&Steeple, Router) -> Router) -> Self {
