@@ -2,15 +2,18 @@
 
 use std::{sync::Arc, time::Instant};
 
+use steeple_core::RouteSettings;
+
 use crate::{
+    GrpcType, Names, RouteMetrics,
     app::users::ActiveUsers,
-    client::CallOptions,
     collectors::CollectorPanics,
     folded::Folded,
     grpc::Grpc,
     http::Http,
     indicator::{Grid, ResourceOptions},
     layout::Layout,
+    series::Name,
 };
 
 /// What a request's path touches.
@@ -18,6 +21,7 @@ pub(crate) struct Core {
     pub(crate) http: Arc<Http>,
     pub(crate) grpc: Arc<Grpc>,
     pub(crate) measure: Measure,
+    pub(crate) routes: RouteSettings<RouteMetrics>,
     pub(crate) folded: Arc<Folded>,
     pub(crate) collector_panics: Arc<CollectorPanics>,
     pub(crate) users: Option<Arc<ActiveUsers>>,
@@ -32,6 +36,30 @@ pub(crate) struct Core {
     pub(crate) started: Instant,
     pub(crate) max_family_series: usize,
     pub(crate) calls: CallOptions,
+}
+
+/// What the builder sets for outgoing calls.
+#[derive(Clone, Debug)]
+pub(crate) struct CallOptions {
+    pub(crate) names: Names,
+    pub(crate) sizes: Option<Arc<Layout>>,
+    pub(crate) max_servers: usize,
+    pub(crate) known_servers: Vec<Arc<str>>,
+    pub(crate) max_grpc_methods: usize,
+    pub(crate) grpc_methods: Vec<(Name, GrpcType)>,
+}
+
+impl Default for CallOptions {
+    fn default() -> Self {
+        Self {
+            names: Names::Classic,
+            sizes: None,
+            max_servers: 100,
+            known_servers: Vec::new(),
+            max_grpc_methods: 0,
+            grpc_methods: Vec::new(),
+        }
+    }
 }
 
 impl Core {

@@ -20,7 +20,7 @@ use steeple_core::{Exchange, User};
 /// use steeple_user::CurrentUser;
 ///
 /// async fn profile(user: CurrentUser) -> String {
-///     format!("you are {}", user.id().unwrap_or("nobody in particular"))
+///     format!("you are {}", user.id().unwrap_or("unknown"))
 /// }
 ///
 /// async fn home(user: Option<CurrentUser>) -> &'static str {

@@ -29,6 +29,9 @@ pub trait Subject: Send + Sync + 'static {
     /// Whether a batch that the receiver answers with 429 is tried again. Default: yes.
     const RETRIES_LIMITED: bool = true;
 
+    /// The most items of one request. Default: any number.
+    const BATCH: usize = usize::MAX;
+
     /// Makes it, for a receiver.
     fn protocol(&self, endpoint: Endpoint) -> Self::Protocol;
 
@@ -90,9 +93,19 @@ fn quick(name: &'static str) -> PipelineBuilder {
         .retry(Retry::new().max_age(HANG).base(Duration::from_millis(1)).cap(Duration::from_millis(5)))
 }
 
+/// At most this many items, and no more than one request takes.
+const fn up_to<S: Subject>(items: usize) -> usize {
+    if S::BATCH < items { S::BATCH } else { items }
+}
+
+fn within<S: Subject>(builder: PipelineBuilder, items: usize) -> PipelineBuilder {
+    builder.batch_items(up_to::<S>(items))
+}
+
 fn start<S: Subject>(subject: &Arc<S>, builder: PipelineBuilder, receiver: &Receiver) -> Pipeline<Item<S>> {
     let (subject, endpoint) = (Arc::clone(subject), receiver.endpoint());
     let client = Client::builder().build().unwrap();
+    let builder = if S::BATCH < usize::MAX { within::<S>(builder, S::BATCH) } else { builder };
     builder.build(move || Ok(Http::new(client.clone(), subject.protocol(endpoint.clone())))).unwrap()
 }
 
@@ -134,27 +147,17 @@ fn expect(stats: &Stats, exported: u64, dropped: &[(DropReason, u64)]) {
     }
 }
 
-/// Waits for something that another thread does.
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let until = later();
-    while !is_so() {
-        assert!(clock::now() < until, "{what}");
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 fn full_in_items<S: Subject>(subject: &Arc<S>) {
-    let receiver = scripted(subject, vec![Reply::Hang]);
-    let pipeline =
-        start(subject, quick("full in items").max_items(8).batch_items(4).in_doubt(InDoubt::Resend), &receiver);
+    let held = Reply::Held(Box::new(subject.accepts()));
+    let receiver = scripted(subject, vec![held; 8]);
+    let builder = within::<S>(quick("full in items").max_items(8).in_doubt(InDoubt::Resend), 4);
+    let pipeline = start(subject, builder, &receiver);
     push(subject, &pipeline, 20);
     receiver.wait_for(1);
     push(subject, &pipeline, 5);
     let stats = exact(&pipeline);
     assert_eq!((stats.queued_items, stats.dropped(DropReason::QueueFull)), (8, 17), "those being sent count as well");
     receiver.release();
-    // A protocol may not take what the hung request was answered with.
-    wait_until("room", || pipeline.stats().queued_items == 0 || pipeline.stats().exported > 0);
     expect(&settled(&pipeline), 8, &[(DropReason::QueueFull, 17)]);
 }
 
@@ -196,8 +199,9 @@ fn reset_and_back<S: Subject>(subject: &Arc<S>) {
     let bad = StatusCode::BAD_GATEWAY;
     let receiver = scripted(subject, vec![Reply::Reset, Reply::Half, Reply::status(bad), Reply::Reset]);
     let pipeline = start(subject, quick("reset"), &receiver);
-    push(subject, &pipeline, 3);
-    expect(&settled(&pipeline), 3, &[]);
+    let items = up_to::<S>(3);
+    push(subject, &pipeline, items);
+    expect(&settled(&pipeline), items as u64, &[]);
     let requests = receiver.wait_for(5);
     assert!(requests.iter().all(|request| request.body == requests[0].body), "each attempt sends the same");
     assert_eq!(pipeline.stats().health, Health::Ok);
@@ -207,6 +211,7 @@ fn reset_and_back<S: Subject>(subject: &Arc<S>) {
     drop(free);
     let (made, client) = (Arc::clone(subject), Client::builder().build().unwrap());
     let gone = quick("gone").retry(Retry::new().max_attempts(3).base(Duration::from_millis(1)));
+    let gone = within::<S>(gone, 512);
     let gone = gone.build(move || Ok(Http::new(client.clone(), made.protocol(endpoint.clone())))).unwrap();
     push(subject, &gone, 2);
     expect(&settled(&gone), 0, &[(DropReason::Network, 2)]);
@@ -214,11 +219,12 @@ fn reset_and_back<S: Subject>(subject: &Arc<S>) {
 
 fn retry_after_in_both_forms<S: Subject>(subject: &Arc<S>) {
     const AT_MOST: Duration = Duration::from_millis(60);
+    let items = up_to::<S>(2);
     if !S::RETRIES_LIMITED {
         let always = Receiver::start(|_, _| Reply::status(StatusCode::TOO_MANY_REQUESTS).with("retry-after", "0"));
         let pipeline = start(subject, quick("limited"), &always);
-        push(subject, &pipeline, 2);
-        return expect(&settled(&pipeline), 0, &[(DropReason::RateLimited, 2)]);
+        push(subject, &pipeline, items);
+        return expect(&settled(&pipeline), 0, &[(DropReason::RateLimited, items as u64)]);
     }
     let tomorrow = SystemTime::now().checked_add(Duration::from_secs(24 * 3600)).unwrap();
     for value in ["30".to_owned(), httpdate::fmt_http_date(tomorrow), "99999999999999999999".to_owned()] {
@@ -226,24 +232,32 @@ fn retry_after_in_both_forms<S: Subject>(subject: &Arc<S>) {
         let receiver = scripted(subject, vec![limited]);
         let retry = Retry::new().base(Duration::ZERO).max_retry_after(AT_MOST);
         let pipeline = start(subject, quick("limited").retry(retry), &receiver);
-        push(subject, &pipeline, 2);
+        push(subject, &pipeline, items);
         let _begun = pipeline.begin_flush(later());
         receiver.wait_for(1);
-        // Nobody's hurry shortens it.
-        expect(&settled(&pipeline), 2, &[]);
+        // A flush does not shorten it.
+        expect(&settled(&pipeline), items as u64, &[]);
         let requests = receiver.wait_for(2);
         let waited = requests[1].at.saturating_duration_since(requests[0].at);
         assert!(waited >= AT_MOST, "{waited:?}");
     }
     let always = Receiver::start(|_, _| Reply::status(StatusCode::TOO_MANY_REQUESTS).with("retry-after", "0"));
     let pipeline = start(subject, quick("limited").retry(Retry::new().max_attempts(3).base(Duration::ZERO)), &always);
-    push(subject, &pipeline, 2);
-    expect(&settled(&pipeline), 0, &[(DropReason::RateLimited, 2)]);
+    push(subject, &pipeline, items);
+    expect(&settled(&pipeline), 0, &[(DropReason::RateLimited, items as u64)]);
     assert_eq!(always.received().len(), 3);
 }
 
 fn split_down_to_one<S: Subject>(subject: &Arc<S>) {
     let too_large = || Reply::status(StatusCode::PAYLOAD_TOO_LARGE);
+    if S::BATCH == 1 {
+        let receiver = scripted(subject, vec![too_large()]);
+        let pipeline = start(subject, quick("too large"), &receiver);
+        push(subject, &pipeline, 1);
+        expect(&settled(&pipeline), 0, &[(DropReason::TooLarge, 1)]);
+        assert_eq!(receiver.received().len(), 1);
+        return;
+    }
     let ok = || subject.accepts();
     let receiver = scripted(subject, vec![too_large(), too_large(), ok(), ok(), too_large(), ok(), too_large()]);
     let pipeline = start(subject, quick("split"), &receiver);
@@ -269,8 +283,8 @@ fn redirects<S: Subject>(subject: &Arc<S>) {
         let reply = Reply::status(status).with("location", elsewhere.endpoint().uri().to_string());
         let receiver = Receiver::start(move |_, _| reply.clone());
         let pipeline = start(subject, quick("redirected"), &receiver);
-        push(subject, &pipeline, 2);
-        expect(&settled(&pipeline), 0, &[(DropReason::Rejected, 2)]);
+        push(subject, &pipeline, up_to::<S>(2));
+        expect(&settled(&pipeline), 0, &[(DropReason::Rejected, up_to::<S>(2) as u64)]);
         assert_eq!(receiver.received().len(), 1);
     }
     assert!(elsewhere.received().is_empty());
@@ -279,15 +293,15 @@ fn redirects<S: Subject>(subject: &Arc<S>) {
 fn unauthorized<S: Subject>(subject: &Arc<S>) {
     let receiver = scripted(subject, vec![Reply::status(StatusCode::UNAUTHORIZED)]);
     let pipeline = start(subject, quick("unauthorized"), &receiver);
-    push(subject, &pipeline, 2);
+    push(subject, &pipeline, up_to::<S>(2));
     let stats = settled(&pipeline);
     // A protocol may know better what such an answer means.
     if matches!(stats.health, Health::Paused(_)) {
-        expect(&stats, 0, &[(DropReason::Unauthorized, 2)]);
+        expect(&stats, 0, &[(DropReason::Unauthorized, up_to::<S>(2) as u64)]);
         let receiver = scripted(subject, vec![Reply::status(StatusCode::UNAUTHORIZED); 3]);
         let kept = start(subject, quick("kept").unauthorized(Unauthorized::Keep), &receiver);
-        push(subject, &kept, 2);
-        expect(&settled(&kept), 2, &[]);
+        push(subject, &kept, up_to::<S>(2));
+        expect(&settled(&kept), up_to::<S>(2) as u64, &[]);
         assert_eq!((receiver.received().len(), kept.stats().health), (4, Health::Ok));
     }
 }
@@ -304,14 +318,14 @@ fn panics_in_each_hook<S: Subject>(subject: &Arc<S>) {
             let inner = subject.protocol(endpoint.clone());
             Ok(Http::new(client.clone(), Sabotaged { inner, hook, left: Arc::clone(&left) }))
         };
-        (builder.build(factory).unwrap(), made)
+        (within::<S>(builder, 512).build(factory).unwrap(), made)
     };
     for hook in Hook::COSTLY {
         let receiver = scripted(subject, vec![]);
         let (pipeline, made) = sabotage(hook, &receiver, quick("sabotaged"));
         push(subject, &pipeline, 3);
         let stats = settled(&pipeline);
-        let lost = if hook == Hook::Scrub { 1 } else { 3 };
+        let lost = if hook == Hook::Scrub { 1 } else { up_to::<S>(3) as u64 };
         expect(&stats, 3 - lost, &[(DropReason::Panicked, lost)]);
         push(subject, &pipeline, 3);
         expect(&settled(&pipeline), 6 - lost, &[(DropReason::Panicked, lost)]);
@@ -351,7 +365,7 @@ fn panics_in_the_factory<S: Subject>(subject: &Arc<S>) {
         1 => panic!("sabotage of the factory"),
         2 => Err("the factory is closed".into()),
     };
-    let pipeline = quick("factory").build(factory).unwrap();
+    let pipeline = within::<S>(quick("factory"), 512).build(factory).unwrap();
     push(subject, &pipeline, 1);
     expect(&settled(&pipeline), 0, &[(DropReason::Panicked, 1)]);
     for _ in 0..3 {
@@ -468,7 +482,7 @@ fn many_threads<S: Subject>(subject: &Arc<S>) {
             _ => Reply::status(StatusCode::PAYLOAD_TOO_LARGE),
         })
     };
-    let builder = quick("many").batch_delay(Duration::ZERO).batch_items(64).max_items(256);
+    let builder = within::<S>(quick("many").batch_delay(Duration::ZERO).max_items(256), 64);
     let pipeline = start(subject, builder, &receiver);
     thread::scope(|scope| {
         for _ in 0..THREADS {

@@ -169,7 +169,7 @@ fn a_reading_has_connections_caches_users_and_resources() {
     assert_eq!((connections, connections.used_ratio()), (Connections::new(8, 3, 25), 0.32));
     assert_eq!(reading.cache.hit_ratio(), Some(0.75));
     assert_eq!(reading.active_users, Some(0.0));
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(steeple_os_other)))]
     {
         let (cpu, memory, disk) =
             (reading.resources.cpu.unwrap(), reading.resources.memory.unwrap(), reading.resources.disk.unwrap());

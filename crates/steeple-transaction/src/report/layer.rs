@@ -1,7 +1,7 @@
 use steeple_core::Text;
 use tower_layer::Layer;
 
-use super::ReportRoute;
+use super::{ReportRoute, template::Template};
 use crate::rules::configured;
 
 /// Reports the template of a route upward, to the layer that watches. See the [module docs](crate::report).
@@ -11,13 +11,6 @@ use crate::rules::configured;
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until a service is wrapped in it"]
 pub struct ReportRouteLayer(pub(super) Template);
-
-#[derive(Clone, Debug)]
-pub(super) enum Template {
-    Fixed(Text),
-    #[cfg(feature = "axum")]
-    Matched,
-}
 
 impl ReportRouteLayer {
     /// Reports this template: for a service that is nobody's route, on any stack.

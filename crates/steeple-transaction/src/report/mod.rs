@@ -18,5 +18,6 @@
 
 mod layer;
 mod service;
+mod template;
 
 pub use self::{layer::ReportRouteLayer, service::ReportRoute};

@@ -2,6 +2,7 @@
 
 mod clock;
 mod frame;
+mod mean;
 mod now;
 mod routes;
 mod rule;
