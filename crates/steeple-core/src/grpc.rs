@@ -25,7 +25,7 @@ impl GrpcStatus {
     pub const DEADLINE_EXCEEDED: Self = Self(4);
     /// There is no such method.
     pub const UNIMPLEMENTED: Self = Self(12);
-    /// Nobody could be reached that would answer.
+    /// No one could be reached that would answer.
     pub const UNAVAILABLE: Self = Self(14);
 
     /// Every status that the protocol knows.

@@ -23,6 +23,7 @@ mod peer;
 mod request_id;
 mod route;
 mod route_settings;
+mod service;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 pub mod text;

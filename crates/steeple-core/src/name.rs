@@ -165,7 +165,7 @@ impl fmt::Display for TransactionName {
     }
 }
 
-/// The methods that count as known in this process, where somebody has said so.
+/// The methods that count as known in this process, where someone has said so.
 static KNOWN_METHODS: OnceLock<Vec<Box<str>>> = OnceLock::new();
 
 /// Most methods that may be known.

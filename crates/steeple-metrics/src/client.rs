@@ -35,7 +35,7 @@ struct Calls {
     servers: Table<Arc<str>>,
     /// Stands for servers that found no room.
     other: Arc<str>,
-    /// Stands where nobody says who is called.
+    /// Stands where no one says who is called.
     unknown: Arc<str>,
     in_flight: GaugeFamily<1>,
     duration: Duration,
@@ -324,8 +324,8 @@ impl CallObserver for ClientCalls {
     }
 }
 
-/// What the call is counted under where nobody answered: as other clients of gRPC have it, one that its caller gave up
-/// was cancelled, and one that never got through found nobody available.
+/// What the call is counted under where no one answered: as other clients of gRPC have it, one that its caller gave up
+/// was cancelled, and one that never got through found no one available.
 fn grpc_status(end: &CallEnd<'_>) -> GrpcStatus {
     end.grpc_status.unwrap_or(match end.outcome {
         Outcome::Cancelled | Outcome::CancelledInBody => GrpcStatus::CANCELLED,

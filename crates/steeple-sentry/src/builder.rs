@@ -466,7 +466,7 @@ fn is_release(text: &str) -> bool {
         && !matches!(text, "." | "..")
 }
 
-/// The rate of a transaction that somebody starts: as its exchange decided, else as its caller did, else the general one.
+/// The rate of a transaction that someone starts: as its exchange decided, else as its caller did, else the general one.
 fn client_rate(sampler: &Sampler, context: &TransactionContext) -> f32 {
     let decided = bound::decision().or_else(|| context.sampled().filter(|_| sampler.parent == Parent::Decides));
     #[expect(clippy::cast_possible_truncation, reason = "a rate; the SDK keeps rates in single precision")]

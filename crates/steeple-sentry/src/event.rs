@@ -32,7 +32,7 @@ pub(crate) enum Failure {
     Panic(Box<Panicked>),
     /// The first says what failed, the others followed.
     Errors(Vec<Arc<RecordedError>>),
-    /// Nobody said why.
+    /// No one said why.
     Class(ErrorClass),
 }
 

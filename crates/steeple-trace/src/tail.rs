@@ -149,7 +149,7 @@ struct Usual {
 
 #[derive(Debug, Default)]
 struct UsualOfRoute {
-    /// The hash of its name; 0: nobody's yet.
+    /// The hash of its name; 0: no one's yet.
     name: AtomicU64,
     nanos: AtomicU64,
     seen: AtomicU64,

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::Exchange;
 
-/// The length of a request body that declares none and that nobody counts.
+/// The length of a request body that declares none and that is not counted.
 pub(super) const UNKNOWN_LENGTH: u64 = u64::MAX;
 
 impl Exchange {
@@ -14,7 +14,7 @@ impl Exchange {
         Some(self.0.request_body_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes != UNKNOWN_LENGTH)
     }
 
-    /// Begins to count. Returns `false` when somebody counts already.
+    /// Begins to count. Returns `false` when someone counts already.
     pub(crate) fn count_request_body(&self) -> bool {
         let first = !self.0.counts_request_body.swap(true, Ordering::Relaxed);
         if first {
@@ -23,7 +23,7 @@ impl Exchange {
         first
     }
 
-    /// The length that the request declares, which stands where nobody counts.
+    /// The length that the request declares, which stands where no one counts.
     #[inline]
     pub(crate) fn declare_request_body(&self, length: Option<u64>) {
         if let Some(bytes) = length

@@ -3,7 +3,7 @@ use std::{any, error::Error, fmt, sync::Arc};
 use super::{Exchange, Note};
 use crate::text::Bounded;
 
-/// An error that was noticed during an exchange: its type and what it and its sources say.
+/// An error that was recorded during an exchange: its type and what it and its sources say.
 ///
 /// The messages are as the errors wrote them. Sinks scrub them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,12 +117,12 @@ impl Exchange {
         }
     }
 
-    /// The first error that was noticed: what the others followed from.
+    /// The first error that was recorded: what the others followed from.
     pub fn error(&self) -> Option<Arc<RecordedError>> {
         self.rare(|rare| rare.errors.first().cloned()).flatten()
     }
 
-    /// The errors that were noticed, first to last.
+    /// The errors that were recorded, first to last.
     pub fn errors(&self) -> Vec<Arc<RecordedError>> {
         self.rare(|rare| rare.errors.clone()).unwrap_or_default()
     }

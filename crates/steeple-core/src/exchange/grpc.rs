@@ -44,7 +44,7 @@ impl Exchange {
     }
 
     /// The gRPC service and method, `pkg.Service/Method`: `_OTHER` when it has no such shape or the service did not
-    /// know it. `None` when this is no gRPC call.
+    /// know it. `None` when this is not a gRPC call.
     pub fn rpc_method(&self) -> Option<&str> {
         self.0.grpc.map(|_| match &self.0.rpc {
             Some(rpc) if !self.0.rpc_unknown.load(Ordering::Relaxed) => rpc,

@@ -41,8 +41,8 @@ use crate::{
 /// One request and its response, from the request head to the last byte of the response body.
 ///
 /// A cheap clone; all clones are the same exchange. It is in the request's extensions, and
-/// [`Exchange::current`] finds it while the service is being polled. A handler tells it what it knows (a name, a user,
-/// an error, attributes), and every observer sees that. What is told after the end is ignored.
+/// [`Exchange::current`] finds it while the service is being polled. A handler sets what it knows (a name, a user,
+/// an error, attributes), and every observer sees that. Values set after the end are ignored.
 ///
 /// # Examples
 /// ```
@@ -77,9 +77,9 @@ struct Inner {
     privacy: OnceLock<Arc<dyn crate::Privacy>>,
     rule: OnceLock<Text>,
     routes: Routes,
-    /// [`NO_ROUTE_ID`] until somebody asks.
+    /// [`NO_ROUTE_ID`] until it is first asked for.
     route_id: AtomicU32,
-    /// Which of the notes there are: most exchanges have none, and then nobody takes the lock to read them.
+    /// Which of the notes there are: most exchanges have none, and then no one takes the lock to read them.
     noted: AtomicU8,
     notes: Mutex<Notes>,
 }
@@ -120,7 +120,7 @@ const MAX_IDENTITIES: usize = 8;
 pub const ACCESS_TARGET: &str = "steeple::access";
 
 impl Exchange {
-    /// An exchange of its own that nobody watches: for work outside of a request, and for tests.
+    /// An exchange that no layer watches: for work outside of a request, and for tests.
     pub fn detached() -> Self {
         let exchange = Self::new("_OTHER", Version::default(), None, None, None);
         exchange.set_claimed();
@@ -192,12 +192,12 @@ impl Exchange {
         }
     }
 
-    /// Takes the right to end it. Returns `false` when a layer has it already, or nobody is to have it.
+    /// Takes the right to end it. Returns `false` when a layer has it already, or no one is to have it.
     pub(crate) fn claim(&self) -> bool {
         !self.0.claimed.swap(true, Ordering::Relaxed)
     }
 
-    /// The same for one that nobody else can know yet.
+    /// The same for one that no one else can know yet.
     pub(crate) fn set_claimed(&self) {
         self.0.claimed.store(true, Ordering::Relaxed);
     }

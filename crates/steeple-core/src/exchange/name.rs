@@ -9,7 +9,7 @@ use crate::{NameSource, Text, TransactionName, route::RouteId};
 pub(super) const NO_ROUTE_ID: u32 = u32::MAX;
 
 impl Exchange {
-    /// The template of the route that matched: `/users/{id}`. `None` when no router has told.
+    /// The template of the route that matched: `/users/{id}`. `None` when no router has reported one.
     #[inline]
     pub fn route(&self) -> Option<&Text> {
         self.0.routes.get()
@@ -28,10 +28,10 @@ impl Exchange {
         Some(id)
     }
 
-    /// Tells the template of the route that matched, as routers and layers inside of them do.
+    /// Reports the template of the matched route, as routers and layers inside of them do.
     ///
     /// The first one stays, so that an error page routed again does not rename the request; but a template that ends
-    /// in a catch-all (`/admin/{*rest}`) gives way to a more precise one from further in. A gRPC call has none: what a
+    /// in a catch-all (`/admin/{*rest}`) gives way to a more precise one from an inner layer. A gRPC call has none: what a
     /// router has for it is a catch-all of its service, and its method says more.
     pub fn report_route(&self, template: impl Into<Text>) {
         if !self.has_ended() && self.0.grpc.is_none() {
@@ -55,14 +55,14 @@ impl Exchange {
 
     /// Names the exchange. The last name before the end stays.
     ///
-    /// Bounded in number is the caller's promise: use a handful of names, never an id.
+    /// The caller keeps the number of names small: use a handful, never an id.
     pub fn set_name(&self, name: impl Into<Text>) {
         if !self.has_ended() {
             self.note(Note::Custom).custom = Some(name.into());
         }
     }
 
-    /// What the exchange is called: what the handler said, else a rule's name, else the gRPC method, else the route's
+    /// What the exchange is called: the name that the handler set, else a rule's name, else the gRPC method, else the route's
     /// template, else `METHOD unmatched`.
     pub fn name(&self) -> TransactionName {
         self.name_from(self.noted(Note::Custom).and_then(|notes| notes.custom.clone()))

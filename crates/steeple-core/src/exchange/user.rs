@@ -12,7 +12,7 @@ pub(super) struct Known<R, V> {
 }
 
 impl Exchange {
-    /// Says who is behind the exchange. May be called at any time before the end; the last one stays.
+    /// Sets the user. May be called at any time before the end; the last call wins.
     pub fn set_user(&self, user: User) {
         let visible = match self.0.privacy.get() {
             Some(privacy) => privacy.user(&user),
@@ -34,7 +34,7 @@ impl Exchange {
         self.noted(Note::User)?.user.as_ref().and_then(|known| known.visible.clone())
     }
 
-    /// Says where the client is: the address behind trusted proxies, not what a header claims.
+    /// Sets the client's address: the one behind trusted proxies, not what a header claims.
     pub fn set_client_address(&self, address: IpAddr) {
         let visible = match self.0.privacy.get() {
             Some(privacy) => privacy.address(address),

@@ -25,7 +25,7 @@ use std::net::{IpAddr, SocketAddr};
 pub enum Peer {
     /// An address and a port.
     Address(SocketAddr),
-    /// Somebody on this machine, through a Unix socket, which has no address.
+    /// Someone on this machine, through a Unix socket, which has no address.
     Unix,
 }
 
@@ -39,7 +39,7 @@ impl Peer {
     }
 
     /// The address without its port, IPv4 inside IPv6 as IPv4. `None` for a Unix socket, and for the unspecified address
-    /// (`0.0.0.0`, `::`), which is nobody's.
+    /// (`0.0.0.0`, `::`), which is no one's.
     pub fn ip(&self) -> Option<IpAddr> {
         let ip = self.address()?.ip().to_canonical();
         (!ip.is_unspecified()).then_some(ip)

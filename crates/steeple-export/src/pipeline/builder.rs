@@ -111,7 +111,7 @@ impl PipelineBuilder {
         self
     }
 
-    /// Runs on a thread of its own, and everything of it there. For code that may block: all other pipelines share one thread.
+    /// Runs on its own thread, and everything of it there. For code that may block: all other pipelines share one thread.
     pub fn own_thread(mut self) -> Self {
         self.has_own_thread = true;
         self

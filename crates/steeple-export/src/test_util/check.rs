@@ -416,7 +416,7 @@ fn blocked_neighbour<S: Subject>(subject: &Arc<S>) {
     *free.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
     free.1.notify_all();
     assert!(blocking.wait(&flush).is_complete());
-    // With a thread of its own, the protocol does all the same.
+    // With its own thread, the protocol does all the same.
     let own = start(subject, quick("own").own_thread(), &receiver);
     push(subject, &own, 3);
     assert_eq!(own.shutdown(later()).exported, 3);

@@ -32,7 +32,7 @@ use crate::{
 
 pub(crate) const UNMATCHED: &str = "unmatched";
 
-/// Versions of HTTP, as OpenTelemetry writes them. The first is for where nobody asks.
+/// Versions of HTTP, as OpenTelemetry writes them. The first is for where no one asks.
 const VERSIONS: [&str; 6] = ["", "1.0", "1.1", "2", "3", "0.9"];
 
 /// Most series of one method and route; the last is for what does not fit.

@@ -378,7 +378,7 @@ impl Pusher {
         result
     }
 
-    /// Pushes now and then, on a thread of its own, as collectors may block. What it returns is a [`Sink`]: shut down, it pushes
+    /// Pushes now and then, on its own thread, as collectors may block. What it returns is a [`Sink`]: shut down, it pushes
     /// a last time; a remote write then marks every series as stale, so that it ends now and not in five minutes.
     ///
     /// # Errors

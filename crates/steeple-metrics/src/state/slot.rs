@@ -63,7 +63,7 @@ impl Directory {
         self.path.join(format!("{}.{slot}", self.name))
     }
 
-    /// Takes a slot if nobody has it.
+    /// Takes a slot if no one has it.
     fn lock(&self, slot: u32) -> io::Result<Option<Slot>> {
         let base = self.base(slot);
         let lock = os::private().write(true).create(true).truncate(false).open(with(&base, "lock"))?;
@@ -111,7 +111,7 @@ impl Directory {
 
     /// A slot without a file. `None`: there are as many instances as there are slots.
     pub(super) fn free(&self) -> io::Result<Option<Slot>> {
-        // Those with a file that nobody could adopt come last.
+        // Those with a file that no one could adopt come last.
         let (empty, other): (Vec<u32>, Vec<u32>) =
             (1..=SLOTS).partition(|slot| !with(&self.base(*slot), "state").exists());
         for number in empty.into_iter().chain(other) {

@@ -18,20 +18,7 @@ impl<S> ReportRoute<S> {
         Self { inner, template }
     }
 
-    /// The service inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    steeple_core::__inner_service!();
 }
 
 impl<S: Service<Request<B>>, B> Service<Request<B>> for ReportRoute<S> {

@@ -10,7 +10,7 @@ use crate::{BuildError, error::Kind};
 /// Read from text: addresses, networks, `loopback`, `private` and `unix` (whoever connects through a Unix socket), separated
 /// by commas; or, alone, their number. Default: none.
 ///
-/// With a **number**, any peer counts as a proxy: only right if nobody can reach the service but through them, and
+/// With a **number**, any peer counts as a proxy: only right if no one can reach the service but through them, and
 /// if every request passes the same number of them.
 ///
 /// # Examples

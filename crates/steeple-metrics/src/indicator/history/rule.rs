@@ -79,7 +79,7 @@ struct Pair {
 enum CellGrid {
     Unknown,
     Ours(Arc<Layout>),
-    /// Upper bounds of somebody else's buckets.
+    /// Upper bounds of someone else's buckets.
     Theirs(Arc<[f64]>),
 }
 
@@ -253,7 +253,7 @@ impl Rule {
     }
 }
 
-/// A counter that nobody has raised yet has no series: it is 0, so that the first count is seen.
+/// A counter that no one has raised yet has no series: it is 0, so that the first count is seen.
 fn read(counter: &mut Counter, selector: &Selector, now: &Now<'_>) -> f64 {
     let family = now.family(&selector.family);
     let sum = family.map_or(0.0, |family| selector.select(family).map(crate::indicator::SeriesReading::number).sum());
