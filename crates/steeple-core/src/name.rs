@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_nobody_standardised_folds() {
+    fn a_nonstandard_method_becomes_other() {
         assert_eq!(known_method(&Method::GET), "GET");
         assert_eq!(known_method(&Method::from_bytes(b"QUERY").unwrap()), "QUERY");
         assert_eq!(known_method(&Method::from_bytes(b"get").unwrap()), "_OTHER");

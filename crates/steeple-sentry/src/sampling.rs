@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_of_its_own_rate_is_sampled_by_that() {
+    fn a_route_with_its_own_rate_is_sampled_by_it() {
         let sampler = sampler(0.1, &[("/health", 0.0), ("/pay", 1.0)], Parent::Decides);
         check(&sampler, "/health", 0.0, None, false);
         check(&sampler, "/pay", 0.99, None, true);

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_is_the_uris_then_what_the_layer_was_told_then_the_host_headers() {
+    fn the_server_is_from_the_uri_then_the_layer_then_the_host_header() {
         let told = Some("board:50051");
         check(&call("http://ann:pw@API.example/x", Some("other"), told), Some("api.example"), Some(80));
         check(&call("https://[::1]/x", None, told), Some("::1"), Some(443));

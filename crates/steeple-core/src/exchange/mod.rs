@@ -283,7 +283,7 @@ mod tests {
     use crate::NameSource;
 
     #[test]
-    fn what_is_told_after_the_end_is_ignored() {
+    fn values_set_after_the_end_are_ignored() {
         let exchange = Exchange::detached();
         exchange.set_ended();
         exchange.set_name("late");

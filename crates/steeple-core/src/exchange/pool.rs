@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exchange_that_somebody_holds_is_not_used_again() {
+    fn an_exchange_that_is_still_held_is_not_reused() {
         let held = Exchange::detached();
         held.set_user(User::new("u-1"));
         held.clone().recycle();

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sinks_see_the_id_alone_unless_a_policy_says_otherwise() {
+    fn sinks_see_only_the_id_without_a_policy() {
         let exchange = Exchange::detached();
         exchange.set_user(User::new("u-1").with_email("ann@example.org"));
         exchange.set_client_address("192.0.2.77".parse().unwrap());

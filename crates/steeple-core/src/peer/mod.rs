@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unspecified_address_is_nobodys() {
+    fn an_unspecified_address_has_no_ip() {
         for (text, want) in [
             ("192.0.2.1:80", Some("192.0.2.1")),
             ("[::ffff:192.0.2.1]:80", Some("192.0.2.1")),

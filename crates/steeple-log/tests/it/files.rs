@@ -116,7 +116,7 @@ fn wait_until(reached: impl Fn() -> bool) {
 
 #[cfg(all(target_os = "linux", not(steeple_os_other)))]
 #[tokio::test]
-async fn a_full_disk_loses_lines_and_nothing_else_and_says_so_once() {
+async fn a_full_disk_drops_lines_only_and_is_reported_once() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("combined.log");
     // Every write to it fails with ENOSPC, as on a disk that is full.

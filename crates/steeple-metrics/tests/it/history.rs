@@ -76,7 +76,7 @@ async fn a_frame_is_what_came_since_the_one_before() {
 }
 
 #[tokio::test]
-async fn frames_of_a_second_are_there_while_somebody_looks() {
+async fn frames_of_a_second_exist_while_a_viewer_lives() {
     let metrics = Metrics::new().unwrap();
     let (history, clock) = manual(&metrics);
     history.sample();

@@ -167,7 +167,7 @@ fn a_section_that_panics_or_is_too_large_is_left_out_alone() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_is_an_error_that_says_so() {
+fn an_unusable_directory_is_an_error_with_its_name() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = State::open(StateOptions::new(file.path().join("below"), "shop", "production")).unwrap_err();
     assert!(error.is_directory() && std::error::Error::source(&error).is_some(), "{error}");

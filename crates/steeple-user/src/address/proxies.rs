@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_named() {
+    fn invalid_proxies_are_rejected_with_their_name() {
         for bad in
             ["10.0.0.0/33", "10.0.0", "*", "all", "10.0.0.1,", "localhost", "10.0.0.1:80", "fe80::1%eth0", "Private"]
         {

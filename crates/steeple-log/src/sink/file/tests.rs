@@ -280,7 +280,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn closed_files_go_in_the_order_in_which_they_were_closed_whatever_the_clock_said() {
+fn closed_files_are_removed_in_closing_order_whatever_the_clock() {
     let directory = tempfile::tempdir().unwrap();
     set_now(MONDAY);
     // The clock was ahead when the machine started, and was set right after that.
