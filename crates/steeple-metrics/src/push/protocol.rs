@@ -212,7 +212,7 @@ mod tests {
         }
 
         fn item(&self, number: usize) -> Body {
-            Body { bytes: format!("up {number:010}\n").into(), content_type: "text/plain" }
+            Body { bytes: format!("up {number:010}\n").into(), content_type: "text/plain", sent: None }
         }
     }
 
