@@ -235,7 +235,7 @@ async fn d04_credentials_of_headers_and_answers_reach_no_line_and_no_label() {
 }
 
 #[tokio::test]
-async fn d04_what_an_error_says_is_no_label() {
+async fn d04_an_errors_message_is_never_a_label() {
     let fails = |Path(id): Path<u32>| async move {
         Err::<(), _>(Exchange::current().map_or(StatusCode::OK, |exchange| {
             exchange.record_error(&std::io::Error::other(format!("user {id} is unknown")));
@@ -256,7 +256,7 @@ async fn d04_what_an_error_says_is_no_label() {
 }
 
 #[tokio::test]
-async fn d05_the_line_covers_the_body_and_says_how_it_ended() {
+async fn d05_the_line_covers_the_body_and_has_its_outcome() {
     let lab = Lab::new();
     let mut watched = Watched::lab(&lab).await;
     watched.get("/slow?20000").await;
@@ -270,7 +270,7 @@ async fn d05_the_line_covers_the_body_and_says_how_it_ended() {
 }
 
 #[tokio::test]
-async fn d05_the_client_is_who_the_trusted_proxy_says_and_not_who_the_client_says() {
+async fn d05_the_clients_address_is_from_the_trusted_proxy() {
     let app = || Router::new().route("/", get(|| async {}));
     let forwarded = [("x-forwarded-for", "203.0.113.9, 198.51.100.7")];
     let trusting = Users::builder().trusted_proxies("127.0.0.0/8".parse().unwrap());
@@ -333,7 +333,7 @@ async fn d07_a_failure_late_in_a_stream_took_as_long_as_the_stream() {
 }
 
 #[tokio::test]
-async fn d07_a_panic_is_recorded_with_its_route_and_what_it_said() {
+async fn d07_a_panic_is_recorded_with_its_route_and_message() {
     steeple_core::record_panics();
     let panics = || async {
         assert!(Exchange::current().is_none(), "a panic on purpose");
@@ -373,7 +373,7 @@ async fn fails_with_sources() -> Response {
 }
 
 #[tokio::test]
-async fn d09_a_failure_is_told_with_its_request_and_without_its_secrets() {
+async fn d09_a_failure_is_reported_with_its_request_and_without_secrets() {
     let stack = Stack::new();
     let subscriber = {
         use tracing_subscriber::layer::SubscriberExt;

@@ -45,6 +45,7 @@ mod ecosystem;
 mod endings;
 mod examples;
 mod grpc;
+mod house;
 mod mixed;
 mod otlp_metrics;
 mod protocols;

@@ -202,7 +202,7 @@ fn bucket(page: &Page, labels: &[(&str, &str)], at: f64) -> (f64, f64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn prometheus_says_of_the_task_board_what_the_traffic_saw() {
+async fn prometheus_has_the_numbers_that_the_traffic_saw() {
     let Some(binary) = peer::find("prometheus") else { return };
     let board = Board::start().await;
     let old_text = board.old_text().await;

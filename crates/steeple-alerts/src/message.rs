@@ -409,10 +409,10 @@ fn escape_html(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn firing() -> Notification {
+    pub(crate) fn firing() -> Notification {
         Notification {
             summary: "More than 5 % of the requests failed in the last 5 minutes.".to_owned(),
             service: Some("shop".to_owned()),

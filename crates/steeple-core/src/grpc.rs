@@ -25,7 +25,7 @@ impl GrpcStatus {
     pub const DEADLINE_EXCEEDED: Self = Self(4);
     /// There is no such method.
     pub const UNIMPLEMENTED: Self = Self(12);
-    /// Nobody could be reached that would answer.
+    /// No one could be reached that would answer.
     pub const UNAVAILABLE: Self = Self(14);
 
     /// Every status that the protocol knows.
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_and_both_forms_of_grpc_web_are_told_by_their_content_type() {
+    fn grpc_and_both_forms_of_grpc_web_are_recognized_by_their_content_type() {
         let of =
             |value: &'static str| Kind::of(&HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))]));
         for (value, want) in [

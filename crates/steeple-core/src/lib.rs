@@ -22,6 +22,8 @@ mod panic_hook;
 mod peer;
 mod request_id;
 mod route;
+mod route_settings;
+mod service;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 pub mod text;
@@ -47,6 +49,7 @@ pub use self::{
     peer::Peer,
     request_id::{RequestId, RequestIds, X_REQUEST_ID},
     route::{MAX_ROUTES, RouteId, Routes},
+    route_settings::RouteSettings,
     trace_context::{SpanId, TraceContext, TraceId},
     user::{Privacy, User, VisibleAddress, truncate_address},
 };

@@ -165,7 +165,7 @@ impl fmt::Display for TransactionName {
     }
 }
 
-/// The methods that count as known in this process, where somebody has said so.
+/// The methods that count as known in this process, where someone has said so.
 static KNOWN_METHODS: OnceLock<Vec<Box<str>>> = OnceLock::new();
 
 /// Most methods that may be known.
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_nobody_standardised_folds() {
+    fn a_nonstandard_method_becomes_other() {
         assert_eq!(known_method(&Method::GET), "GET");
         assert_eq!(known_method(&Method::from_bytes(b"QUERY").unwrap()), "QUERY");
         assert_eq!(known_method(&Method::from_bytes(b"get").unwrap()), "_OTHER");

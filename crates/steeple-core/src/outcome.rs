@@ -60,7 +60,7 @@ impl Outcome {
         }
     }
 
-    /// Whether somebody went away before the end: before the response head or in the body.
+    /// Whether someone went away before the end: before the response head or in the body.
     pub const fn is_cancelled(self) -> bool {
         match self {
             Self::Cancelled | Self::CancelledInBody => true,
@@ -144,7 +144,7 @@ impl End {
     }
 
     /// The class of the failure, from a bounded set: the outcome's name, the gRPC code's name or the status code.
-    /// `None` when nothing failed on the server's side and nobody went away.
+    /// `None` when nothing failed on the server's side and no one went away.
     ///
     /// # Source
     /// OpenTelemetry semantic conventions, `error.type`.

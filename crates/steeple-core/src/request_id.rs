@@ -33,7 +33,7 @@ impl RequestId {
         Self::uuid_v7(since_epoch, fastrand::u128(..))
     }
 
-    /// Takes an id that somebody else made. `None` unless it has 8 to 64 characters of `A-Z a-z 0-9 . _ -`.
+    /// Takes an id that someone else made. `None` unless it has 8 to 64 characters of `A-Z a-z 0-9 . _ -`.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         if text.len() < Self::MIN_LEN || !text.iter().all(plain) {
@@ -116,8 +116,8 @@ impl fmt::Display for RequestId {
 
 /// Gives every exchange an id: the client's, if it is short and plain, else a new one.
 ///
-/// The id is put into the request, so that what lies further in sees the same one (tower-http's request-id layers
-/// among it), and into the response, unless something further in has put one there. A client's id that is not taken
+/// The id is put into the request, so that what lies in an inner layer sees the same one (tower-http's request-id layers
+/// among it), and into the response, unless something in an inner layer has put one there. A client's id that is not taken
 /// is kept, see [`Exchange::client_request_id`].
 ///
 /// Goes before the observers that write the id: `(RequestIds::new(), log, …)`.

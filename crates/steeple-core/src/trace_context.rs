@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_below_known_ids_has_an_id_of_its_own() {
+    fn a_span_below_known_ids_has_its_own_id() {
         let context = TraceContext::child_of([1; 16], [2; 8], true).unwrap();
         assert_eq!(context.parent_id().unwrap().to_bytes(), [2; 8]);
         assert!(context.is_sampled() && context.span_id().to_bytes() != [2; 8]);

@@ -4,7 +4,7 @@ use http::Method;
 use steeple_core::{known_method, set_known_methods};
 
 #[test]
-fn a_list_of_the_processs_own_replaces_the_default_one_and_is_said_once() {
+fn a_list_of_known_methods_replaces_the_default_and_is_set_once() {
     let known = |method: &str| known_method(&Method::from_bytes(method.as_bytes()).unwrap());
     assert_eq!((known("GET"), known("PURGE")), ("GET", "_OTHER"));
     assert!(!set_known_methods([""; 0]) && !set_known_methods(["not a method"]) && !set_known_methods(["A"; 65]));

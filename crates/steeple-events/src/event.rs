@@ -12,7 +12,7 @@ use serde::Serialize;
 /// use serde::Serialize;
 /// use steeple_events::event;
 ///
-/// /// Somebody exported a report.
+/// /// Someone exported a report.
 /// #[derive(Serialize)]
 /// struct ReportExported<'a> {
 ///     format: &'a str,
@@ -68,7 +68,7 @@ pub enum Class {
     PageView = 0,
     /// A feature was used. The default.
     Product = 1,
-    /// Somebody registered or logged in.
+    /// Someone registered or logged in.
     Identity = 2,
     /// Money moved.
     Revenue = 3,

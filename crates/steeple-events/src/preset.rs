@@ -1,4 +1,4 @@
-//! Events that most products have. Each is counted by its role or by a counter of its own.
+//! Events that most products have. Each is counted by its role or by its own counter.
 //!
 //! | event | name | New Relic | GA4 | counted as |
 //! | --- | --- | --- | --- | --- |
@@ -23,7 +23,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{Counter, Role, event};
 
-/// Somebody registered.
+/// Someone registered.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct UserRegistration<'a> {
     /// Where they came from: `organic`, `ads`. One of a few words.

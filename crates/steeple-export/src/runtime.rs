@@ -159,7 +159,7 @@ pub(crate) fn shared() -> io::Result<Handle> {
     Ok(handle)
 }
 
-/// A thread with a runtime of its own, for one pipeline.
+/// A thread with its own runtime, for one pipeline.
 pub(crate) fn own<F>(name: &str, tasks: F) -> io::Result<()>
 where
     F: Future<Output = ()> + Send + 'static,

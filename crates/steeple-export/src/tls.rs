@@ -1,7 +1,7 @@
 //! Which TLS provider encrypts, and whose certificates are trusted.
 //!
-//! Every configuration of ours names its provider, so that it works whatever else is in the process. The provider is the process's
-//! default if there is one, else aws-lc with the feature `tls-aws-lc`, else ring with `tls-ring`.
+//! Every configuration here names its provider, so that it works with any other crates in the process. The provider is the
+//! process's default if there is one, else aws-lc with the feature `tls-aws-lc`, else ring with `tls-ring`.
 
 use std::{
     error::Error,
@@ -17,29 +17,29 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-/// Whether the process gets a default TLS provider from us.
+/// Whether Steeple installs a default TLS provider for the process.
 ///
 /// With two providers among its dependencies, rustls does not choose one: a program that calls `ClientConfig::builder()` then
-/// panics, unless somebody has installed a default.
+/// panics, unless a default was installed before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CryptoProvider {
-    /// Installs ours if the process has none. A program with a provider of its own installs that first.
+    /// Installs Steeple's if the process has none. A program with another provider installs that first.
     #[default]
     Install,
     /// Installs nothing.
     Keep,
 }
 
-/// Which provider the process has by now.
+/// Which provider the process has after the installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Installed {
-    /// Ours.
+    /// Steeple's.
     Ours,
     /// One that was installed before.
     Theirs,
-    /// None: it was to be kept as it is, or no TLS feature is on.
+    /// None: [`CryptoProvider::Keep`], or no TLS feature is on.
     None,
 }
 
@@ -89,8 +89,8 @@ fn own_provider() -> Option<Provider> {
     None
 }
 
-/// The provider for configurations of one's own: the process's default, else the feature's. `None` without a TLS feature.
-pub fn provider() -> Option<Arc<Provider>> {
+/// The process's default provider, else the feature's. `None` without a TLS feature.
+pub(crate) fn provider() -> Option<Arc<Provider>> {
     Provider::get_default().cloned().or_else(|| own_provider().map(Arc::new))
 }
 

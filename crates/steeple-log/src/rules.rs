@@ -1,9 +1,9 @@
 //! Which exchanges have a line, and how severe it is.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use http::StatusCode;
-use steeple_core::{End, Exchange, NameSource};
+use steeple_core::{End, Exchange, RouteSettings};
 use tracing::Level;
 
 use crate::BuildError;
@@ -61,16 +61,10 @@ impl RouteOptions {
 }
 
 /// What decides whether an exchange has a line, and of which level.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Rules {
     all: Rule,
-    routes: HashMap<Box<str>, Vec<RouteRule>>,
-}
-
-#[derive(Clone, Debug)]
-struct RouteRule {
-    method: Option<Box<str>>,
-    rule: Rule,
+    routes: RouteSettings<Rule>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,50 +103,23 @@ impl RuleSettings {
     pub(crate) fn build(&self) -> Result<Rules, BuildError> {
         let (slow_after, sample_ratio) = (self.slow_after, ratio(self.sample_ratio)?);
         let all = Rule { slow_after, sample_ratio, warn_on: statuses(&self.warn_on)?, skip: false };
-        let mut routes: HashMap<Box<str>, Vec<RouteRule>> = HashMap::new();
-        for (route, options) in &self.routes {
-            let (method, target) = match route.split_once(' ') {
-                Some((method, target)) => (Some(method.into()), target),
-                None => (None, &**route),
-            };
-            let rule = Rule {
+        let rule = |options: &RouteOptions| {
+            Ok(Rule {
                 slow_after: options.slow_after.unwrap_or(all.slow_after),
                 sample_ratio: options.sample_ratio.map_or(Ok(all.sample_ratio), ratio)?,
                 warn_on: all.warn_on | statuses(&options.warn_on)?,
                 skip: options.skip,
-            };
-            let rules = routes.entry(target.into()).or_default();
-            // A rule with a method is more precise and is asked first.
-            let place = if method.is_some() { 0 } else { rules.len() };
-            rules.insert(place, RouteRule { method, rule });
-        }
+            })
+        };
+        let routes = self.routes.iter().map(|(route, options)| Ok((route, rule(options)?)));
+        let routes = RouteSettings::new(routes.collect::<Result<Vec<_>, BuildError>>()?);
         Ok(Rules { all, routes })
     }
 }
 
 impl Rules {
     pub(crate) fn of(&self, exchange: &Exchange) -> Rule {
-        if self.routes.is_empty() {
-            return self.all;
-        }
-        let route = exchange.route();
-        let target = match &route {
-            Some(route) if !exchange.is_grpc() => route.as_str(),
-            _ => exchange.rpc_method().unwrap_or_default(),
-        };
-        let matching = |rule: &&RouteRule| rule.method.as_deref().is_none_or(|method| method == exchange.method());
-        if let Some(found) = self.routes.get(target).and_then(|rules| rules.iter().find(matching)) {
-            return found.rule;
-        }
-        // Stacks without a router have names from rules.
-        let name = exchange.name();
-        match name.source() {
-            NameSource::Custom | NameSource::Rule | NameSource::Unmatched => {
-                let rules = self.routes.get(name.target());
-                rules.and_then(|rules| rules.iter().find(matching)).map_or(self.all, |found| found.rule)
-            }
-            NameSource::Rpc | NameSource::Route => self.all,
-        }
+        self.routes.of(exchange).copied().unwrap_or(self.all)
     }
 }
 

@@ -17,7 +17,7 @@ impl log::Log for Deaf {
 }
 
 #[test]
-fn a_logger_that_is_there_already_is_no_reason_to_have_no_log() {
+fn an_existing_logger_does_not_prevent_the_log() {
     log::set_logger(&Deaf).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let guard = Log::builder().without_console().directory(directory.path()).init().unwrap();

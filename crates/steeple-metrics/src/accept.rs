@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_offers_is_text() {
+    fn unknown_accept_headers_get_text() {
         check("", Format::Text);
         check("text/html, application/json", Format::Text);
         check("*/*", Format::Text);

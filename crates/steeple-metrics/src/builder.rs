@@ -4,14 +4,13 @@ use std::{
 };
 
 use prometheus::Registry;
-use steeple_core::{Exchange, clock};
+use steeple_core::{Exchange, RouteSettings, clock};
 use steeple_scrub::Scrubber;
 
 use crate::{
-    Buckets, BuildError, GrpcType, Measure, Metrics, Names,
+    Buckets, BuildError, GrpcType, Measure, Metrics, Names, RouteMetrics,
     app::{build_info::BuildInfo, process::Process, users::ActiveUsers},
-    client::CallOptions,
-    core::Core,
+    core::{CallOptions, Core},
     encode::Source,
     folded::Folded,
     grpc::Grpc,
@@ -33,6 +32,7 @@ pub struct MetricsBuilder {
     names: Names,
     scheme: Name,
     measure: Measure,
+    routes: Vec<(String, RouteMetrics)>,
     buckets: Buckets,
     size_buckets: Buckets,
     native: bool,
@@ -60,6 +60,7 @@ impl Default for MetricsBuilder {
             names: Names::Classic,
             scheme: "http".into(),
             measure: Measure::Everything,
+            routes: Vec::new(),
             buckets: Buckets::opentelemetry(),
             size_buckets: Buckets::sizes(),
             native: true,
@@ -119,6 +120,24 @@ impl MetricsBuilder {
     /// Which routes are measured. Default: everything.
     pub fn measure(mut self, measure: Measure) -> Self {
         self.measure = measure;
+        self
+    }
+
+    /// How one route is measured: `/exports/{id}`, or `GET /exports/{id}` for one method. What a layer or a handler
+    /// [applies](RouteMetrics::apply) comes first. Its [`skip`](crate::RouteMetricsBuilder::skip) of other signals has no
+    /// effect here: set that where those signals are set up.
+    ///
+    /// ```
+    /// use steeple_metrics::{Buckets, Metrics, RouteMetrics};
+    ///
+    /// # fn main() -> Result<(), steeple_metrics::BuildError> {
+    /// let exports = RouteMetrics::builder().buckets(Buckets::new([1.0, 10.0, 60.0])).build()?;
+    /// let metrics = Metrics::builder().route("/exports/{id}", exports).build()?;
+    /// # let _unused = metrics;
+    /// # Ok(()) }
+    /// ```
+    pub fn route(mut self, route: impl Into<String>, options: RouteMetrics) -> Self {
+        self.routes.push((route.into(), options));
         self
     }
 
@@ -307,6 +326,7 @@ impl MetricsBuilder {
             http: Arc::clone(&http),
             grpc: Arc::clone(&grpc),
             measure: self.measure,
+            routes: RouteSettings::new(self.routes),
             folded,
             collector_panics: Arc::default(),
             #[cfg(feature = "otel")]

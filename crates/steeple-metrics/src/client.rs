@@ -10,43 +10,18 @@ use steeple_core::{
 };
 
 use crate::{
-    GaugeFamily, GaugeGuard, GrpcType, Metrics, Names,
+    GaugeFamily, GaugeGuard, Metrics,
     core::Core,
     encode::{Kind, Meta, Source},
     family::Family,
     folded::{Label, MAX_VALUE},
     grpc::{Grpc, Handled},
-    layout::Layout,
-    series::{Name, OVERFLOW},
+    series::OVERFLOW,
     table::{Table, hash},
 };
 
 /// Most series of a family about calls; more if the application's own families have more.
 const MAX_SERIES: usize = 1000;
-
-/// What the builder says of outgoing calls.
-#[derive(Clone, Debug)]
-pub(crate) struct CallOptions {
-    pub(crate) names: Names,
-    pub(crate) sizes: Option<Arc<Layout>>,
-    pub(crate) max_servers: usize,
-    pub(crate) known_servers: Vec<Arc<str>>,
-    pub(crate) max_grpc_methods: usize,
-    pub(crate) grpc_methods: Vec<(Name, GrpcType)>,
-}
-
-impl Default for CallOptions {
-    fn default() -> Self {
-        Self {
-            names: Names::Classic,
-            sizes: None,
-            max_servers: 100,
-            known_servers: Vec::new(),
-            max_grpc_methods: 0,
-            grpc_methods: Vec::new(),
-        }
-    }
-}
 
 /// Measures outgoing calls: an observer of calls. A cheap clone. Made by [`Metrics::client_calls`].
 ///
@@ -60,7 +35,7 @@ struct Calls {
     servers: Table<Arc<str>>,
     /// Stands for servers that found no room.
     other: Arc<str>,
-    /// Stands where nobody says who is called.
+    /// Stands where no one says who is called.
     unknown: Arc<str>,
     in_flight: GaugeFamily<1>,
     duration: Duration,
@@ -349,8 +324,8 @@ impl CallObserver for ClientCalls {
     }
 }
 
-/// What the call is counted under where nobody answered: as other clients of gRPC have it, one that its caller gave up
-/// was cancelled, and one that never got through found nobody available.
+/// What the call is counted under where no one answered: as other clients of gRPC have it, one that its caller gave up
+/// was cancelled, and one that never got through found no one available.
 fn grpc_status(end: &CallEnd<'_>) -> GrpcStatus {
     end.grpc_status.unwrap_or(match end.outcome {
         Outcome::Cancelled | Outcome::CancelledInBody => GrpcStatus::CANCELLED,

@@ -2,15 +2,18 @@
 
 use std::{sync::Arc, time::Instant};
 
+use steeple_core::RouteSettings;
+
 use crate::{
+    GrpcType, Names, RouteMetrics,
     app::users::ActiveUsers,
-    client::CallOptions,
     collectors::CollectorPanics,
     folded::Folded,
     grpc::Grpc,
     http::Http,
     indicator::{Grid, ResourceOptions},
     layout::Layout,
+    series::Name,
 };
 
 /// What a request's path touches.
@@ -18,12 +21,13 @@ pub(crate) struct Core {
     pub(crate) http: Arc<Http>,
     pub(crate) grpc: Arc<Grpc>,
     pub(crate) measure: Measure,
+    pub(crate) routes: RouteSettings<RouteMetrics>,
     pub(crate) folded: Arc<Folded>,
     pub(crate) collector_panics: Arc<CollectorPanics>,
     pub(crate) users: Option<Arc<ActiveUsers>>,
     #[cfg(feature = "otel")]
     pub(crate) otel: Option<crate::otel::Otel>,
-    /// The buckets of durations that nobody gave buckets of their own.
+    /// The buckets of durations that no one gave buckets of their own.
     pub(crate) latency: Arc<Layout>,
     /// The cells that durations of all requests are added up in.
     pub(crate) grid: Grid,
@@ -32,6 +36,30 @@ pub(crate) struct Core {
     pub(crate) started: Instant,
     pub(crate) max_family_series: usize,
     pub(crate) calls: CallOptions,
+}
+
+/// What the builder sets for outgoing calls.
+#[derive(Clone, Debug)]
+pub(crate) struct CallOptions {
+    pub(crate) names: Names,
+    pub(crate) sizes: Option<Arc<Layout>>,
+    pub(crate) max_servers: usize,
+    pub(crate) known_servers: Vec<Arc<str>>,
+    pub(crate) max_grpc_methods: usize,
+    pub(crate) grpc_methods: Vec<(Name, GrpcType)>,
+}
+
+impl Default for CallOptions {
+    fn default() -> Self {
+        Self {
+            names: Names::Classic,
+            sizes: None,
+            max_servers: 100,
+            known_servers: Vec::new(),
+            max_grpc_methods: 0,
+            grpc_methods: Vec::new(),
+        }
+    }
 }
 
 impl Core {

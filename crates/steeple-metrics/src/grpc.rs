@@ -26,7 +26,7 @@ use crate::{
 /// How many messages a gRPC method takes and gives, which cannot be seen from outside of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GrpcType {
-    /// Nobody has said.
+    /// No one has said.
     #[default]
     Unknown,
     /// One request, one response.
@@ -40,7 +40,7 @@ pub enum GrpcType {
 }
 
 impl GrpcType {
-    /// The value of the label `grpc_type`, as go-grpc-middleware spells it; `unknown` where nobody has said.
+    /// The value of the label `grpc_type`, as go-grpc-middleware spells it; `unknown` where no one has said.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -87,7 +87,7 @@ pub(crate) struct Grpc {
 struct Rpc {
     name: Name,
     kind: GrpcType,
-    /// Whether the service is known to have this method: somebody declared it, or it has answered with a message.
+    /// Whether the service is known to have this method: someone declared it, or it has answered with a message.
     proven: AtomicBool,
     labels: Labels,
     /// Calls that have begun, those that did not complete, by [`ABORTS`], and messages, [received](RECEIVED) and [sent](SENT).

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn native_buckets_hold_what_their_index_says() {
+    fn native_buckets_match_their_index() {
         for scale in [Scale::Seconds, Scale::Bytes] {
             let layout = layout(scale);
             let native = layout.native.as_ref().unwrap();

@@ -21,6 +21,7 @@ mod metrics;
 mod names;
 mod objective;
 mod observer;
+mod os;
 #[cfg(feature = "otel")]
 mod otel;
 mod own_labels;

@@ -1,5 +1,5 @@
 use http::{HeaderMap, HeaderName, request, response};
-use steeple_core::{End, Exchange, Identity, Observer, Outcome, Signal};
+use steeple_core::{End, Exchange, Identity, Observer, Outcome, RouteId, Signal};
 
 use crate::{
     Measure, Metrics,
@@ -34,7 +34,7 @@ impl Observer for Metrics {
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<MetricsState> {
         let core = &*self.0.core;
         let verb = core.http.started(exchange.method());
-        // For exemplars, where nobody before us has looked for the caller's trace.
+        // For exemplars, where no one before us has looked for the caller's trace.
         if exchange.trace().is_none() && may_be_sampled(&request.headers) {
             exchange.trace_or_continue(&request.headers);
         }
@@ -80,7 +80,7 @@ impl Observer for Metrics {
         {
             users.seen(id, at);
         }
-        let options = RouteMetrics::of(exchange);
+        let options = RouteMetrics::of(exchange).or_else(|| core.routes.of(exchange).cloned());
         let measured = match options.as_ref().and_then(RouteMetrics::is_measured) {
             Some(measured) => measured,
             None => core.measure == Measure::Everything,
@@ -105,10 +105,15 @@ impl Observer for Metrics {
             }
             return;
         }
+        // A rule's name, else the route's template. The name that a handler sets is not a label: it may be anything.
+        let (route, route_id) = match exchange.rule_name() {
+            Some(rule) => (Some(rule), RouteId::of(rule)),
+            None => (exchange.route(), exchange.route_id()),
+        };
         let ended = Ended {
             verb: state.verb,
-            // A rule's name, else the route's template. What a handler called the exchange is no label: it may be anything.
-            route: exchange.rule_name().or_else(|| exchange.route()),
+            route,
+            route_id,
             version: exchange.version_str(),
             timed: !state.sse && end.outcome != Outcome::Upgraded,
             options,

@@ -144,7 +144,7 @@ fn slot() -> Option<usize> {
         .map(usize::from)
 }
 
-/// Cells before and after a row that nobody counts in: two cache lines, as processors fetch them in pairs, so that no
+/// Cells before and after a row that no one counts in: two cache lines, as processors fetch them in pairs, so that no
 /// neighbour's counters share one with ours.
 const PADDING: usize = 16;
 
@@ -198,7 +198,7 @@ impl Cells {
         }
     }
 
-    /// Whether nobody has written here.
+    /// Whether no one has written here.
     pub(crate) fn is_untouched(&self) -> bool {
         self.rows.iter().all(|row| row.get().is_none())
     }

@@ -31,7 +31,7 @@ impl HideReason {
 
 /// Whether a header may be shown, and its scrubbed value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "the verdict says whether the header may be shown"]
+#[must_use = "the verdict decides whether the header may be shown"]
 pub enum HeaderVerdict<'v> {
     /// The header may be shown with this value.
     Shown(Scrubbed<Cow<'v, str>>),

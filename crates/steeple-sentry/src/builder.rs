@@ -466,7 +466,7 @@ fn is_release(text: &str) -> bool {
         && !matches!(text, "." | "..")
 }
 
-/// The rate of a transaction that somebody starts: as its exchange decided, else as its caller did, else the general one.
+/// The rate of a transaction that someone starts: as its exchange decided, else as its caller did, else the general one.
 fn client_rate(sampler: &Sampler, context: &TransactionContext) -> f32 {
     let decided = bound::decision().or_else(|| context.sampled().filter(|_| sampler.parent == Parent::Decides));
     #[expect(clippy::cast_possible_truncation, reason = "a rate; the SDK keeps rates in single precision")]
@@ -515,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_ended_up_in_the_wrong_variable_is_not_told() {
+    fn a_key_in_the_wrong_variable_is_not_shown() {
         let error = read(&[("SENTRY_DSN", "postgres://app:hunter2@db/shop")]).unwrap_err();
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_is_known_fills_in_where_nothing_was_said_if_sentry_takes_it() {
+    fn the_service_fills_in_what_sentrys_options_leave_out() {
         let client = |options: SentryBuilder| {
             let sentry = options.transport(sentry_core::test::TestTransport::new()).build().unwrap();
             let options = sentry.client().options();
@@ -557,7 +557,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dsn_that_is_none_is_refused_when_built() {
+    fn an_invalid_dsn_is_rejected_by_build() {
         assert!(Sentry::builder("nonsense").build().unwrap_err().is_dsn());
         assert!(Sentry::builder(DSN).traces_sample_rate(2.0).build().unwrap_err().is_rate());
     }

@@ -35,7 +35,7 @@ pub struct Carried {
 }
 
 impl Carried {
-    /// The exchange that is going on here. Outside of one: a hub of its own that begins like the one here.
+    /// The exchange that is going on here. Outside of one: its own hub that begins like the one here.
     pub fn current() -> Self {
         Self { hub: Arc::new(Hub::new_from_top(Hub::current())), link: bound::current(), exchange: Exchange::current() }
     }

@@ -32,7 +32,7 @@ pub(crate) enum Failure {
     Panic(Box<Panicked>),
     /// The first says what failed, the others followed.
     Errors(Vec<Arc<RecordedError>>),
-    /// Nobody said why.
+    /// No one said why.
     Class(ErrorClass),
 }
 
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chain_is_told_from_its_root_and_the_error_itself_is_last() {
+    fn the_chain_begins_at_its_root_and_ends_with_the_error() {
         let error = RecordedError::of(&std::io::Error::other(std::io::Error::other("disk full")));
         let told = exceptions(&error, true);
         assert_eq!(told.last().unwrap().ty, "Error");

@@ -117,7 +117,7 @@ impl Head {
         })
     }
 
-    /// The exchange's trace: what somebody else set, else the caller's continued, else a new one.
+    /// The exchange's trace: what someone else set, else the caller's continued, else a new one.
     pub(crate) fn trace(&self, exchange: &Exchange) -> TraceContext {
         if let Some(trace) = exchange.trace() {
             return *trace;

@@ -65,7 +65,7 @@ impl Cell {
         Self { hub, link: Some(link), scope, generation }
     }
 
-    /// Gives the hub back if nothing happened in it and nobody kept it.
+    /// Gives the hub back if nothing happened in it and no one kept it.
     pub(crate) fn give_back(self, context: &Context) {
         if let Some(link) = self.untouched(context) {
             link.lock().clear();
@@ -73,7 +73,7 @@ impl Cell {
         }
     }
 
-    /// The same for an exchange that ended well, at less cost. `Some`: something was seen in it, or somebody keeps the hub.
+    /// The same for an exchange that ended well, at less cost. `Some`: something was seen in it, or someone keeps the hub.
     pub(crate) fn give_back_unseen(self, context: &Context) -> Option<Self> {
         let is_cleared = self.untouched(context).is_some_and(|link| link.lock().clear_unseen());
         if !is_cleared {
@@ -83,7 +83,7 @@ impl Cell {
         None
     }
 
-    /// The link, if all is as it was made: then nobody else can come by it.
+    /// The link, if all is as it was made: then no one else can come by it.
     fn untouched(&self, context: &Context) -> Option<&Link> {
         let link = self.link.as_ref()?;
         let is_untouched = self.generation == context.generation()

@@ -35,7 +35,7 @@ impl Panicked {
     }
 }
 
-/// How a failure came to be seen, and whether somebody dealt with it.
+/// How a failure came to be seen, and whether someone dealt with it.
 pub(crate) fn mechanism(ty: &str, handled: bool) -> Mechanism {
     Mechanism { ty: ty.to_owned(), handled: Some(handled), ..Mechanism::default() }
 }

@@ -1,6 +1,6 @@
 //! Which exchanges become transactions: by route, by environment, by what the caller decided.
 
-use steeple_core::Exchange;
+use steeple_core::{Exchange, RouteSettings};
 
 use crate::BuildError;
 
@@ -37,7 +37,8 @@ impl Rates {
         self.routes.retain(|(route, _)| !route.is_empty());
         let max = self.routes.iter().map(|(_, rate)| *rate).fold(default.unwrap_or(0.0), f64::max);
         let off = default.is_none() && self.routes.is_empty();
-        Ok((!off).then_some(Sampler { default: default.unwrap_or(0.0), max, routes: self.routes, parent: self.parent }))
+        let routes = RouteSettings::new(self.routes);
+        Ok((!off).then_some(Sampler { default: default.unwrap_or(0.0), max, routes, parent: self.parent }))
     }
 }
 
@@ -46,7 +47,7 @@ impl Rates {
 pub(crate) struct Sampler {
     default: f64,
     max: f64,
-    routes: Vec<(String, f64)>,
+    routes: RouteSettings<f64>,
     pub(crate) parent: Parent,
 }
 
@@ -67,13 +68,7 @@ impl Sampler {
 
     /// The rate for this name.
     pub(crate) fn rate(&self, exchange: &Exchange) -> f64 {
-        if self.routes.is_empty() {
-            return self.default;
-        }
-        let name = exchange.name();
-        let whole = name.to_string();
-        let named = |(route, _): &&(String, f64)| *route == whole || *route == name.target();
-        self.routes.iter().find(named).map_or(self.default, |(_, rate)| *rate)
+        self.routes.of(exchange).copied().unwrap_or(self.default)
     }
 
     /// Whether to record at all. Where routes have rates of their own the route may not be known yet: then the highest counts.
@@ -124,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_of_its_own_rate_is_sampled_by_that() {
+    fn a_route_with_its_own_rate_is_sampled_by_it() {
         let sampler = sampler(0.1, &[("/health", 0.0), ("/pay", 1.0)], Parent::Decides);
         check(&sampler, "/health", 0.0, None, false);
         check(&sampler, "/pay", 0.99, None, true);

@@ -322,7 +322,7 @@ fn body(scrubber: &Scrubber, data: &mut String) {
     }
 }
 
-/// Whether a header stays. What is on the deny list goes with its name, so that nobody looks for what was in it.
+/// Whether a header stays. What is on the deny list goes with its name, so that no one looks for what was in it.
 fn header(scrubber: &Scrubber, allowed: &[HeaderName], name: &str, value: &mut String) -> bool {
     let (Ok(name), Ok(bytes)) = (HeaderName::try_from(name), HeaderValue::try_from(value.as_str())) else {
         replace(value, |value| scrubber.text(value));
@@ -378,7 +378,7 @@ fn contexts(scrubber: &Scrubber, allowed: &[HeaderName], contexts: &mut Map<Stri
             Context::App(app) => values(scrubber, &mut app.other),
             Context::Browser(browser) => values(scrubber, &mut browser.other),
             Context::Gpu(gpu) => values(scrubber, &mut gpu.other),
-            // A kind that a later SDK has: nobody here knows where its text is.
+            // A kind that a later SDK has: no one here knows where its text is.
             _ => *context = Context::Other(Map::new()),
         }
     }

@@ -132,7 +132,7 @@ impl Sentry {
 
     /// Waits until everything captured so far is sent, at the longest for `timeout`. `false`: something is left.
     ///
-    /// Blocks the calling thread and nothing else: what sends is a thread of its own, so that it works on any runtime, on none,
+    /// Blocks the calling thread and nothing else: what sends is its own thread, so that it works on any runtime, on none,
     /// in a panic hook and before [`std::process::exit`].
     pub fn flush(&self, timeout: Duration) -> bool {
         self.0.client.flush(Some(timeout))

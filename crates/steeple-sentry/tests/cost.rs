@@ -110,7 +110,7 @@ fn an_exchange_that_left_steps_is_not_served_by_a_used_hub_and_one_that_did_not_
 }
 
 #[test]
-fn an_observer_that_is_none_or_off_costs_nothing_at_all() {
+fn an_absent_observer_costs_nothing() {
     let bare = allocations(&ObserveLayer::new(Idle), || StatusCode::OK);
     let none = SentryBuilder::from_lookup(|_| None).unwrap().map(|options| options.build().unwrap());
     assert_eq!(allocations(&ObserveLayer::new(none), || StatusCode::OK), bare);

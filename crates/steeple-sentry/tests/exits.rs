@@ -153,7 +153,7 @@ async fn flushing_before_exit_sends_a_log_line_whose_exchange_is_not_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_outside_of_any_exchange_is_told_at_once() {
+async fn a_panic_outside_of_any_exchange_is_reported_at_once() {
     let sent = run("panic in main").await;
     assert!(sent.contains("main is over") && sent.contains("\"fatal\""), "{sent}");
 }

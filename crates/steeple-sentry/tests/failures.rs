@@ -221,7 +221,7 @@ async fn a_panic_that_a_layer_made_into_a_response_is_still_the_panic() {
 }
 
 #[tokio::test]
-async fn a_5xx_that_nobody_explained_is_an_event_and_a_4xx_never_is() {
+async fn an_unexplained_5xx_is_an_event_and_a_4xx_never_is() {
     let receiver = Receiver::new();
     let address = start(&receiver).await;
     for path in ["/ok", "/status/400", "/status/404", "/status/499", "/carried/404", "/nowhere"] {
@@ -235,7 +235,7 @@ async fn a_5xx_that_nobody_explained_is_an_event_and_a_4xx_never_is() {
 }
 
 #[tokio::test]
-async fn an_error_that_its_response_carries_is_told_with_its_chain() {
+async fn an_error_in_a_responses_extensions_is_reported_with_its_chain() {
     let receiver = Receiver::new();
     let address = start(&receiver).await;
     get(address, "/carried/500").await.unwrap();
@@ -273,7 +273,7 @@ async fn a_service_error_is_an_event() {
 }
 
 #[tokio::test]
-async fn what_is_expected_is_no_event() {
+async fn expected_failures_are_not_events() {
     let receiver = Receiver::with(|options| {
         options
             .expect_status(StatusCode::SERVICE_UNAVAILABLE)
@@ -312,7 +312,7 @@ async fn of_grpc_the_servers_failures_are_events_and_the_callers_are_not() {
 }
 
 #[tokio::test]
-async fn an_error_captured_by_hand_is_not_told_again_at_the_end() {
+async fn an_error_captured_by_hand_is_not_reported_again_at_the_end() {
     let receiver = Receiver::new();
     let address = start(&receiver).await;
     get(address, "/captured-and-noticed").await.unwrap();
@@ -340,7 +340,7 @@ async fn what_a_spawned_task_captures_belongs_to_its_exchange() {
 }
 
 #[tokio::test]
-async fn a_panic_of_a_spawned_task_is_told_at_once_and_its_500_is_not_another() {
+async fn a_panic_of_a_spawned_task_is_reported_at_once_and_its_500_is_not_another() {
     for path in ["/spawned-panic", "/panic-in-scope"] {
         let receiver = Receiver::new();
         let _installed = receiver.sentry.clone().install();

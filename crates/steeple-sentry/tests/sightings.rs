@@ -168,7 +168,7 @@ async fn a_warning_is_no_sighting() {
 }
 
 #[tokio::test]
-async fn a_panic_after_a_capture_is_a_failure_of_its_own() {
+async fn a_panic_after_a_capture_is_another_failure() {
     let receiver = Receiver::new();
     let _installed = receiver.sentry.clone().install();
     let address = serve(app().layer(receiver.sentry.layer())).await;

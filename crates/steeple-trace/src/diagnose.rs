@@ -88,7 +88,7 @@ impl fmt::Display for Diagnostic {
 pub(crate) struct Diagnosis {
     /// Hosts and ports of the receivers of spans and log records, each once.
     receivers: Vec<String>,
-    /// Whether somebody else exports.
+    /// Whether someone else exports.
     foreign: bool,
     checked: AtomicBool,
     other_tracer: AtomicBool,
@@ -133,7 +133,7 @@ impl Diagnosis {
         if trace.exports() || self.foreign {
             log(self.look_around(trace));
         }
-        // A receiver is tried on a thread of its own, because that may take long.
+        // A receiver is tried on its own thread, because that may take long.
         for receiver in self.receivers.clone() {
             let dispatch = tracing::dispatcher::get_default(Clone::clone);
             let report = move || {
@@ -161,7 +161,7 @@ impl Diagnosis {
         if !trace.propagates() {
             problems.push(DiagnosticKind::NoPropagator);
         }
-        // What goes nowhere is not sampled either: that was nobody's choice.
+        // What goes nowhere is not sampled either: that was no one's choice.
         if (trace.exports() || self.foreign) && trace.records_nothing() {
             problems.push(DiagnosticKind::NothingSampled);
         }

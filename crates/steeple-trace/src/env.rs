@@ -304,7 +304,7 @@ mod tests {
 
     #[cfg(feature = "otlp")]
     #[test]
-    fn log_records_have_variables_of_their_own_and_share_the_general_ones() {
+    fn log_records_have_their_own_variables_and_share_the_general_ones() {
         let logs = |pairs: &[(&str, &str)]| from(pairs).unwrap().logs;
         let address = |pairs: &[(&str, &str)]| logs(pairs).otlp.map(|otlp| otlp.url(Signal::Logs));
         let general = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");

@@ -51,6 +51,12 @@ impl NewRelic {
     }
 }
 
+impl Otlp {
+    pub(crate) fn of_new_relic(new_relic: &NewRelic, signal: Signal) -> Self {
+        Self::new().endpoint(new_relic.endpoint_of(signal)).header("api-key", new_relic.license_key()).gzip()
+    }
+}
+
 impl fmt::Debug for NewRelic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewRelic").field("license_key", &"[redacted]").field("endpoint", &self.endpoint).finish()

@@ -1,6 +1,6 @@
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
-use crate::{BuildError, NewRelic};
+use crate::BuildError;
 
 /// Where and how spans, or log records, are sent by OTLP. Needs the feature `otlp`, and `tls-ring` or `tls-aws-lc` for
 /// `https`.
@@ -157,10 +157,6 @@ impl Otlp {
         let uri: http::Uri = self.url(signal).parse().ok()?;
         let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 });
         Some(format!("{}:{port}", uri.host()?))
-    }
-
-    pub(crate) fn of_new_relic(new_relic: &NewRelic, signal: Signal) -> Self {
-        Self::new().endpoint(new_relic.endpoint_of(signal)).header("api-key", new_relic.license_key()).gzip()
     }
 }
 

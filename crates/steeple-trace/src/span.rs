@@ -40,7 +40,7 @@ pub(crate) struct Start<'t> {
     pub(crate) name: &'static str,
     pub(crate) attributes: Attributes,
     pub(crate) tracer: &'t Tracer,
-    /// Whether `tracing` may have it: not where its OpenTelemetry layer is somebody else's, who would export it.
+    /// Whether `tracing` may have it: not where its OpenTelemetry layer is someone else's, who would export it.
     pub(crate) mirrored: bool,
 }
 

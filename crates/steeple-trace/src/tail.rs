@@ -149,7 +149,7 @@ struct Usual {
 
 #[derive(Debug, Default)]
 struct UsualOfRoute {
-    /// The hash of its name; 0: nobody's yet.
+    /// The hash of its name; 0: no one's yet.
     name: AtomicU64,
     nanos: AtomicU64,
     seen: AtomicU64,
@@ -509,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn more_routes_than_there_is_room_for_are_not_told_apart_and_nothing_grows() {
+    fn routes_over_the_limit_share_a_series_and_nothing_grows() {
         let usual = Usual::new(8);
         let known = (0..1_000).filter(|n| usual.place(usual.hasher.hash_one(n).max(1)).is_some()).count();
         assert_eq!(known, 8);

@@ -56,7 +56,7 @@ impl KnownMethods {
                 return true;
             }
             if slot.get().is_some_and(|known| **known == *method) {
-                // Somebody else was quicker.
+                // Someone else was quicker.
                 self.room.fetch_add(1, Ordering::Relaxed);
                 return true;
             }

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_glob_that_cannot_be_read_says_why() {
+    fn an_invalid_glob_is_rejected_with_a_reason() {
         for (glob, why) in [
             ("", "start with `/`"),
             ("v1/*", "start with `/`"),

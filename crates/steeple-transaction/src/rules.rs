@@ -128,7 +128,7 @@ impl NamingBuilder {
     /// like any other call. So a method that was not named is `_OTHER` until a call of it ended as only a real one
     /// does: with a message, a panic, or a status that neither a router nor a layer in front gives (all but
     /// `CANCELLED`, `UNKNOWN`, `DEADLINE_EXCEEDED`, `PERMISSION_DENIED`, `RESOURCE_EXHAUSTED`, `UNIMPLEMENTED`,
-    /// `UNAVAILABLE`, `UNAUTHENTICATED`). A real method that has never been called with success, because nobody
+    /// `UNAVAILABLE`, `UNAUTHENTICATED`). A real method that has never been called with success, because no one
     /// was let in yet, is `_OTHER` as well: name it.
     pub fn learn_grpc_methods(mut self, most: usize) -> Self {
         self.learn_grpc_methods = most.min(MAX_LEARNED_METHODS);

@@ -102,7 +102,7 @@ async fn a_watching_layer_inside_names_nest_service_in_full_as_well() {
 }
 
 #[tokio::test]
-async fn around_the_whole_router_the_inner_layer_tells_the_route() {
+async fn around_the_whole_router_the_inner_layer_reports_the_route() {
     let (seen, layer) = watching();
     let inner = users().layer(ReportRouteLayer::matched_path());
     let router = app(inner).layer(ReportRouteLayer::matched_path());
@@ -117,7 +117,7 @@ async fn around_the_whole_router_the_inner_layer_tells_the_route() {
 }
 
 #[tokio::test]
-async fn a_route_layer_tells_the_route_of_what_is_not_allowed_too() {
+async fn a_route_layer_reports_the_route_of_a_405_too() {
     let (seen, layer) = watching();
     let router = users().route_layer(ReportRouteLayer::matched_path());
     let app = ServiceBuilder::new().layer(layer).service(router);
@@ -138,7 +138,7 @@ async fn fallbacks_are_unmatched_whatever_they_answer() {
 }
 
 #[tokio::test]
-async fn a_fixed_template_names_a_service_that_is_no_router() {
+async fn a_fixed_template_names_a_service_without_a_router() {
     let (seen, layer) = watching();
     let files = tower::service_fn(|_: Request<_>| async { Ok::<_, Infallible>("file".into_response()) });
     let app: Router =

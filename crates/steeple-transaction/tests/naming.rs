@@ -120,7 +120,7 @@ fn the_first_rule_that_matches_wins() {
 }
 
 #[test]
-fn an_ignored_exchange_is_left_out_of_what_the_rule_says() {
+fn a_skipped_exchange_is_left_out_of_the_rules_signals() {
     const ALL: [Signal; 4] = [Signal::Log, Signal::Metrics, Signal::Traces, Signal::Errors];
     let rules = Naming::builder().skip("/internal/**").skip_for("/favicon.ico", [Signal::Log]).skip_probes();
     let stack = Stack::new(rules.build().unwrap());
@@ -229,7 +229,7 @@ fn a_descriptor_set_names_every_method_of_every_service() {
 }
 
 #[test]
-fn ten_thousand_made_up_methods_are_one_name_and_real_ones_are_told_apart() {
+fn ten_thousand_made_up_methods_are_one_name_and_real_ones_stay_apart() {
     let stack = Stack::new(Naming::new());
     let mut names = HashSet::new();
     for number in 0..10_000 {

@@ -20,7 +20,7 @@ use steeple_core::{Exchange, User};
 /// use steeple_user::CurrentUser;
 ///
 /// async fn profile(user: CurrentUser) -> String {
-///     format!("you are {}", user.id().unwrap_or("nobody in particular"))
+///     format!("you are {}", user.id().unwrap_or("unknown"))
 /// }
 ///
 /// async fn home(user: Option<CurrentUser>) -> &'static str {
@@ -40,7 +40,7 @@ impl Deref for CurrentUser {
     }
 }
 
-/// Nobody is known to be behind the request. As a response: 401 with no challenge, as only the authentication knows
+/// No one is known to be behind the request. As a response: 401 with no challenge, as only the authentication knows
 /// which one to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -80,7 +80,7 @@ fn current_user(parts: &Parts) -> Option<CurrentUser> {
     parts.extensions.get::<Exchange>()?.user().map(CurrentUser)
 }
 
-/// The client's address behind trusted proxies, whole. Never rejects: `None` where nobody knows it, or no layer watches.
+/// The client's address behind trusted proxies, whole. Never rejects: `None` where no one knows it, or no layer watches.
 ///
 /// # Examples
 /// ```

@@ -132,9 +132,9 @@ impl UsersBuilder {
     }
 
     /// Takes the user from an extension that an authentication further **out** has put into the request, or one
-    /// further in into its response. `user` returns a [`User`], or an `Option` of one.
+    /// in an inner layer into its response. `user` returns a [`User`], or an `Option` of one.
     ///
-    /// An authentication further in that puts it into the request alone cannot be seen from here: put an
+    /// An authentication in an inner layer that puts it into the request alone cannot be seen from here: put an
     /// [`IdentifyLayer`](crate::IdentifyLayer) inside of it.
     pub fn user_extension<T, R>(mut self, user: impl Fn(&T) -> R + Send + Sync + 'static) -> Self
     where

@@ -46,7 +46,7 @@ fn a_stranger_is_the_client_whatever_he_sends() {
 }
 
 #[test]
-fn the_first_from_the_right_that_is_no_proxy_is_the_client() {
+fn the_first_untrusted_hop_from_the_right_is_the_client() {
     for (lines, want) in [
         (&["203.0.113.9"][..], "203.0.113.9"),
         (&["1.1.1.1, 203.0.113.9"], "203.0.113.9"),
@@ -164,7 +164,7 @@ fn a_header_of_one_address_is_believed_of_a_trusted_peer_and_only_alone() {
 }
 
 #[test]
-fn where_the_peer_is_unknown_nobody_is_believed() {
+fn forwarding_headers_are_ignored_without_a_peer() {
     assert_eq!(resolver("10.0.0.0/8").resolve(None, &headers("x-forwarded-for", &["1.1.1.1"])), None);
     assert_eq!(resolver("").resolve(None, &HeaderMap::new()), None);
 }

@@ -79,7 +79,7 @@ fn the_same_person_is_the_same_pseudonym_however_it_is_written() {
 }
 
 #[test]
-fn fields_and_keys_have_pseudonyms_of_their_own() {
+fn each_field_and_key_has_its_own_pseudonyms() {
     let text = "203.0.113.77";
     let pseudonyms: Vec<String> = [key("k1", 0), key("k1", 1)]
         .into_iter()

@@ -84,7 +84,7 @@ async fn authenticate_in_the_response(request: Request, next: Next) -> Response 
 const AUTHORIZED: [(&str, &str); 1] = [("authorization", "Bearer x")];
 
 #[tokio::test]
-async fn a_layer_inside_of_the_authentication_tells_the_user_before_the_handler_runs() {
+async fn a_layer_inside_the_authentication_sets_the_user_before_the_handler() {
     let (seen, layer) = watching(Users::new());
     let app = Router::new()
         .route("/", get(who))
@@ -126,7 +126,7 @@ async fn an_authentication_further_in_is_heard_in_its_response() {
 }
 
 #[tokio::test]
-async fn what_the_handler_says_beats_every_source() {
+async fn the_handlers_user_beats_every_source() {
     let users = Users::builder().user_from(|_| Some(User::new("guest"))).user_extension(user_of).build().unwrap();
     let (seen, layer) = watching(users);
     let handler = |exchange: Exchange| async move { exchange.set_user(User::new("root")) };
@@ -197,7 +197,7 @@ async fn a_required_user_is_a_401_and_an_optional_one_is_not() {
 }
 
 #[tokio::test]
-async fn without_a_layer_nobody_is_let_in_and_nothing_else_is_rejected() {
+async fn without_a_layer_no_user_is_accepted_and_nothing_else_is_rejected() {
     let app: Router = Router::new()
         .route("/required", get(|_: CurrentUser| async { "in" }))
         .route(
@@ -232,7 +232,7 @@ async fn handlers_see_the_whole_address_and_sinks_what_the_policy_leaves() {
 }
 
 #[tokio::test]
-async fn the_policy_is_in_force_before_anybody_tells_a_user() {
+async fn the_policy_applies_before_a_user_is_set() {
     let privacy = PrivacyPolicy::builder().id(Treatment::Drop).name(Treatment::Truncate).build().unwrap();
     let users = Users::builder().user_from(|_| Some(User::new("ann").with_name("Ann"))).privacy(privacy);
     let (seen, layer) = watching(users.build().unwrap());
@@ -265,7 +265,7 @@ async fn the_peer_is_found_wherever_a_server_puts_it() {
 }
 
 #[tokio::test]
-async fn the_peer_that_tonic_tells_of_a_socket_is_found() {
+async fn the_peer_in_tonics_connect_info_is_found() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (socket, _) = listener.accept().await.unwrap();
@@ -275,7 +275,7 @@ async fn the_peer_that_tonic_tells_of_a_socket_is_found() {
 }
 
 #[tokio::test]
-async fn the_peer_that_axum_tells_of_a_socket_is_found() {
+async fn the_peer_in_axums_connect_info_is_found() {
     async fn ask(address: SocketAddr) -> String {
         let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
         socket

@@ -2,7 +2,7 @@ use std::{error::Error, fmt};
 
 use steeple_scrub::Scrubber;
 
-/// The most bytes of a message. A value that somebody pasted by mistake can have any length.
+/// The most bytes of a message. A value that someone pasted by mistake can have any length.
 const MAX_BYTES: usize = 500;
 
 /// An invalid setting. The message has its name, its value and the allowed values.

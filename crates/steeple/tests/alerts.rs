@@ -28,7 +28,7 @@ fn a_channel_alone_brings_the_six_rules() {
 }
 
 #[tokio::test]
-async fn failed_requests_are_grouped_and_told_once() {
+async fn failed_requests_are_grouped_and_reported_once() {
     let rule = Rule::new("orders", Indicator::counter_increase(Selector::new("orders_total")), Duration::from_secs(60));
     let steeple =
         Steeple::builder().without_log_setup().alerts(|alerts| alerts.rule(rule.above(1_000.0))).build().unwrap();

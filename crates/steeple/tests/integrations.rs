@@ -72,7 +72,7 @@ async fn receivers_that_are_down_harm_no_request_and_are_counted() {
 }
 
 #[test]
-fn sentry_is_told_who_the_service_is_unless_it_was_told_otherwise() {
+fn sentry_gets_the_service_unless_its_options_set_another() {
     let sentry = |options: fn(SentryBuilder) -> SentryBuilder| {
         let shop = Steeple::builder().service_name("shop").service_version("1.2.3").environment("staging");
         let dsn = format!("http://public@{}/1", nobody());

@@ -134,7 +134,7 @@ async fn an_address_that_cannot_be_bound_is_in_the_error() {
     }
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, not(steeple_os_other)))]
 #[tokio::test]
 async fn a_unix_socket_is_served_and_one_that_a_dead_process_left_is_replaced() {
     use tokio::net::UnixStream;
@@ -233,7 +233,7 @@ async fn connections_without_a_request_head_are_closed_and_those_with_one_are_no
     server.serving.await.unwrap().unwrap();
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, not(steeple_os_other)))]
 #[test]
 fn a_signal_that_comes_before_anybody_waits_for_it_is_not_lost() {
     // In a process of its own, which the signal would end if nobody caught it.
@@ -243,7 +243,7 @@ fn a_signal_that_comes_before_anybody_waits_for_it_is_not_lost() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, not(steeple_os_other)))]
 #[tokio::test]
 #[ignore = "the process of the test before"]
 async fn catches_a_signal_that_it_sends_itself() {

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_is_told_with_its_flag_and_what_it_may_be() {
+    fn an_invalid_value_is_rejected_with_its_flag_and_the_allowed_values() {
         refused(&["--listen", "here"], &["--listen", "\"here\"", "127.0.0.1:3000"]);
         refused(&["--traffic", "-1"], &["--traffic", "\"-1\"", "0 to 10000"]);
         refused(&["--traffic", "10001"], &["--traffic", "10001", "0 to 10000"]);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_flag_is_told_with_those_that_exist() {
+    fn an_unknown_flag_is_rejected_with_those_that_exist() {
         refused(&["--trafic", "5"], &["--trafic", "--traffic"]);
         refused(&["-x"], &["-x", "--listen"]);
         refused(&["serve"], &["serve", "--listen"]);

@@ -28,7 +28,7 @@ fn lost(program: &Program, output: &str) -> u64 {
 }
 
 #[test]
-fn a_full_disk_costs_log_lines_which_are_counted_and_said_once() {
+fn a_full_disk_drops_lines_which_are_counted_and_reported_once() {
     let directory = tempfile::tempdir().unwrap();
     let Some(disk) = Disk::mount(directory.path()) else { return };
     let mut command = example("taskboard");

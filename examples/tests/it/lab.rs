@@ -20,7 +20,7 @@ use tokio::{
 use crate::service::{Service, read, text};
 
 #[tokio::test]
-async fn a_failure_tells_the_client_little_and_the_exchange_its_chain() {
+async fn a_failure_shows_the_client_little_and_records_its_chain() {
     let causes = Arc::new(Mutex::new(Vec::new()));
     let keep = {
         let causes = Arc::clone(&causes);

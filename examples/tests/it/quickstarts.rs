@@ -57,7 +57,7 @@ fn an_observer_that_a_team_writes_shares_the_exchange_with_steeple() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tonic_quickstart_tells_calls_by_method_and_status() {
+async fn tonic_quickstart_counts_calls_by_method_and_status() {
     let program = start("tonic-quickstart");
     let client = legacy::Client::builder(TokioExecutor::new()).http2_only(true).build_http();
     let origin = Uri::try_from(format!("http://{}", program.address)).unwrap();

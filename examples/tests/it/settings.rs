@@ -49,7 +49,7 @@ fn a_log_directory_that_cannot_be_written_is_named() {
 
 #[cfg(unix)]
 #[test]
-fn a_key_that_is_no_text_is_named_and_not_told() {
+fn a_non_utf8_key_is_named_and_not_shown() {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
     for variable in ["NEW_RELIC_LICENSE_KEY", "SENTRY_DSN"] {
         let value = OsStr::from_bytes(b"s3cr3t\xff");
@@ -60,7 +60,7 @@ fn a_key_that_is_no_text_is_named_and_not_told() {
 }
 
 #[test]
-fn spans_that_do_not_get_through_at_the_end_are_told_by_the_log() {
+fn undelivered_spans_are_logged_at_the_end() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut command = example("taskboard");
     let receiver = [

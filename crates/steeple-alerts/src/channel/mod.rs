@@ -1,5 +1,7 @@
 //! Where notifications go.
 
+#[cfg(test)]
+mod every_pipeline;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "slack")]

@@ -29,7 +29,7 @@ impl std::fmt::Debug for Slack {
 }
 
 /// More attachments make a message that people do not read and that Slack may refuse.
-const MAX_ALERTS: usize = 20;
+pub(super) const MAX_ALERTS: usize = 20;
 
 impl Slack {
     /// An incoming webhook: `https://hooks.slack.com/services/…`.
@@ -53,9 +53,9 @@ impl IntoChannel for Slack {
     }
 }
 
-struct Messages {
-    endpoint: Endpoint,
-    scrubber: Scrubber,
+pub(super) struct Messages {
+    pub(super) endpoint: Endpoint,
+    pub(super) scrubber: Scrubber,
 }
 
 impl Protocol for Messages {

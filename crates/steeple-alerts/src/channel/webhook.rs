@@ -61,10 +61,10 @@ impl IntoChannel for Webhook {
     }
 }
 
-struct Messages {
-    endpoint: Endpoint,
-    scrubber: Scrubber,
-    keys: Keys,
+pub(super) struct Messages {
+    pub(super) endpoint: Endpoint,
+    pub(super) scrubber: Scrubber,
+    pub(super) keys: Keys,
 }
 
 impl Protocol for Messages {

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_of_the_network_are_told_apart_whatever_they_are_wrapped_in() {
+    fn network_failures_are_classified_inside_any_wrapper() {
         for (kind, class) in [
             (io::ErrorKind::ConnectionRefused, "connect"),
             (io::ErrorKind::HostUnreachable, "connect"),

@@ -42,7 +42,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let inner = this.inner;
-        // The body is asked in here because the answer is somebody else's code, which may panic.
+        // The body is asked in here because the answer is someone else's code, which may panic.
         let result = ready!(this.watch.during_poll(|| {
             inner.poll(cx).map_ok(|response| {
                 let (is_end_stream, size) = (response.body().is_end_stream(), response.body().size_hint().exact());

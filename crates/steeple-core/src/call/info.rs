@@ -105,7 +105,7 @@ impl Call {
         self.method
     }
 
-    /// `pkg.Service/Method` of a gRPC call, `_OTHER` where the path is none. `None`: not a gRPC call.
+    /// `pkg.Service/Method` of a gRPC call, `_OTHER` where the path is not one. `None`: not a gRPC call.
     pub fn rpc_method(&self) -> Option<&str> {
         self.rpc_method.as_deref()
     }
@@ -120,7 +120,7 @@ impl Call {
         self.timeout
     }
 
-    /// The host that is called, in lower case, if the request or the layer says it.
+    /// The host that is called, in lower case, if the request or the layer names it.
     pub fn server_address(&self) -> Option<&str> {
         self.server.as_ref().map(|server| &*server.host)
     }
@@ -170,7 +170,7 @@ pub struct CallEnd<'e> {
     pub status: Option<StatusCode>,
     /// What a gRPC call ended with: the status in the trailers, the head or the last frame of gRPC-Web; of an answer without
     /// one, what its HTTP status stands for. A call that was given up is `CANCELLED`, one that took longer than its deadline
-    /// or a deadline allows `DEADLINE_EXCEEDED`, one that reached nobody `UNAVAILABLE`. `None` when the call is not gRPC.
+    /// or a deadline allows `DEADLINE_EXCEEDED`, one that reached no server `UNAVAILABLE`. `None` when the call is not gRPC.
     pub grpc_status: Option<GrpcStatus>,
     /// The message of the gRPC status, decoded, at most 1,024 bytes. As the server wrote it: sinks scrub it.
     pub grpc_message: Option<&'e str>,
@@ -187,8 +187,8 @@ pub struct CallEnd<'e> {
 impl CallEnd<'_> {
     /// The class of the failure, from a bounded set: the error's type, the gRPC code's name or the status code.
     ///
-    /// A client counts every gRPC status but `OK`, and 4xx as well as 5xx, also where nobody read the body of such an
-    /// answer. `None` when nothing failed, or nobody knows as the caller lost interest before.
+    /// A client counts every gRPC status but `OK`, and 4xx as well as 5xx, also where no one read the body of such an
+    /// answer. `None` when nothing failed, or no one knows as the caller lost interest before.
     ///
     /// # Source
     /// OpenTelemetry semantic conventions, `error.type`.
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_server_is_the_uris_then_what_the_layer_was_told_then_the_host_headers() {
+    fn the_server_is_from_the_uri_then_the_layer_then_the_host_header() {
         let told = Some("board:50051");
         check(&call("http://ann:pw@API.example/x", Some("other"), told), Some("api.example"), Some(80));
         check(&call("https://[::1]/x", None, told), Some("::1"), Some(443));

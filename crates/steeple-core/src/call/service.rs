@@ -24,20 +24,7 @@ impl<S, O> Caller<S, O> {
         Self { inner, observer, server }
     }
 
-    /// The client inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The client inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The client inside.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    crate::__inner_service!();
 }
 
 impl<S: Clone, O> Clone for Caller<S, O> {

@@ -63,7 +63,7 @@ impl<O: CallObserver> Watch<O> {
     pub(super) fn on_error<E: fmt::Display + fmt::Debug + 'static>(&mut self, error: &E) {
         let Some(live) = &self.0 else { return };
         let outcome = if live.response.head_at.is_some() { Outcome::BodyError } else { Outcome::ServiceError };
-        // `Display` and `Debug` are somebody else's code: a panic of theirs is not the caller's.
+        // `Display` and `Debug` are someone else's code: a panic of theirs is not the caller's.
         let failure = quietly(|| Failure::of(error));
         self.finish(outcome, failure.as_ref().map(Failure::as_error));
     }
@@ -71,7 +71,7 @@ impl<O: CallObserver> Watch<O> {
     /// The caller dropped the body: the end if nothing was left to read, else it lost interest.
     pub(super) fn on_body_dropped(&mut self, is_end_stream: impl FnOnce() -> bool) {
         let Some(live) = &self.0 else { return };
-        // The inner body is somebody else's code; as a destructor this must not unwind twice.
+        // The inner body is someone else's code; as a destructor this must not unwind twice.
         if live.response.is_whole() || quietly(is_end_stream).unwrap_or(false) {
             self.complete();
         }

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use super::{Exchange, Note};
 use crate::{Text, text};
 
 /// Most attributes that one exchange keeps.
@@ -102,6 +103,47 @@ impl Attributes {
 
 fn cut(text: Text, max: usize) -> Text {
     if text.as_str().len() <= max { text } else { text::cut(text.as_str(), max).to_owned().into() }
+}
+
+impl Exchange {
+    /// Sets an attribute, for log line, span and event alike. The last value stays.
+    ///
+    /// At most [`MAX_ATTRIBUTES`] per exchange, keys cut to 128 bytes and values to 1,024; more are counted, see
+    /// [`attributes_dropped`](Self::attributes_dropped). Sinks scrub keys and values.
+    #[doc(alias = "tag")]
+    #[doc(alias = "label")]
+    #[doc(alias = "field")]
+    pub fn set_attribute(&self, key: impl Into<Text>, value: impl Into<AttributeValue>) {
+        let (key, value) = (key.into(), value.into());
+        if !self.has_ended() {
+            self.note(Note::Rare).rare.get_or_insert_default().attributes.set(key, value);
+        }
+    }
+
+    /// The attributes, in the order in which they were first set.
+    pub fn attributes(&self) -> Vec<(Text, AttributeValue)> {
+        self.rare(|rare| rare.attributes.to_vec()).unwrap_or_default()
+    }
+
+    /// How many attributes found no room.
+    pub fn attributes_dropped(&self) -> u32 {
+        self.rare(|rare| rare.attributes.dropped()).unwrap_or_default()
+    }
+
+    /// Puts a value of any type beside the exchange, one of each type: for observers that work together.
+    pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
+        self.note(Note::Rare).rare.get_or_insert_default().extensions.insert(value)
+    }
+
+    /// Replaces the values beside the exchange.
+    pub(crate) fn set_extensions(&self, extensions: http::Extensions) {
+        self.note(Note::Rare).rare.get_or_insert_default().extensions = extensions;
+    }
+
+    /// A value that was put beside the exchange.
+    pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        self.rare(|rare| rare.extensions.get().cloned()).flatten()
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
-use std::{any, error::Error, fmt};
+use std::{any, error::Error, fmt, sync::Arc};
 
+use super::{Exchange, Note};
 use crate::text::Bounded;
 
-/// An error that was noticed during an exchange: its type and what it and its sources say.
+/// An error that was recorded during an exchange: its type and what it and its sources say.
 ///
 /// The messages are as the errors wrote them. Sinks scrub them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +88,44 @@ impl fmt::Display for RecordedError {
 
 fn message(error: impl fmt::Display) -> Box<str> {
     Bounded::of(error, MAX_MESSAGE).into_string().into()
+}
+
+/// Errors kept of one exchange; the first ones tell more than the last.
+const MAX_ERRORS: usize = 8;
+
+impl Exchange {
+    /// Records an error with the chain of its sources. The first 8 errors of an exchange are kept.
+    ///
+    /// An error that a handler turns into a 5xx response is lost unless it is recorded. Recording it twice counts once.
+    #[doc(alias = "notice_error")]
+    #[doc(alias = "capture_error")]
+    #[doc(alias = "capture_exception")]
+    pub fn record_error<E: Error + ?Sized>(&self, error: &E) {
+        self.record(RecordedError::of(error));
+    }
+
+    /// Records an error that was made into a [`RecordedError`] before, such as one carried in a response's extensions.
+    pub fn record(&self, error: RecordedError) {
+        if self.has_ended() {
+            return;
+        }
+        let mut notes = self.note(Note::Rare);
+        let errors = &mut notes.rare.get_or_insert_default().errors;
+        let known = errors.iter().any(|other| other.is_same(&error));
+        if !known && errors.len() < MAX_ERRORS {
+            errors.push(Arc::new(error));
+        }
+    }
+
+    /// The first error that was recorded: what the others followed from.
+    pub fn error(&self) -> Option<Arc<RecordedError>> {
+        self.rare(|rare| rare.errors.first().cloned()).flatten()
+    }
+
+    /// The errors that were recorded, first to last.
+    pub fn errors(&self) -> Vec<Arc<RecordedError>> {
+        self.rare(|rare| rare.errors.clone()).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

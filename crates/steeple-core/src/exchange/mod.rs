@@ -1,9 +1,15 @@
 mod attribute;
+mod body;
 mod current;
 mod error;
+mod grpc;
+mod ids;
+mod name;
 mod pool;
 mod routes;
+mod skip;
 mod snapshot;
+mod user;
 
 use std::{
     fmt,
@@ -15,30 +21,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, Method, Version, request};
+use http::{Method, Version, request};
 
 pub(crate) use self::current::swap_current;
-use self::routes::Routes;
 pub use self::{
     attribute::{AttributeValue, MAX_ATTRIBUTES},
     current::{Capture, Carry, Scoped, carry_with},
     error::RecordedError,
+    skip::Signal,
     snapshot::Snapshot,
 };
+use self::{body::UNKNOWN_LENGTH, name::NO_ROUTE_ID, routes::Routes, user::Known};
 use crate::{
-    GrpcStatus, Identity, NameSource, Privacy, RequestId, Text, TraceContext, TransactionName, User, VisibleAddress,
-    clock,
+    Identity, RequestId, Text, TraceContext, User, VisibleAddress, clock,
     grpc::Kind,
     name::{known_method, rpc_from_path},
-    route::RouteId,
-    user::truncate_address,
 };
 
 /// One request and its response, from the request head to the last byte of the response body.
 ///
 /// A cheap clone; all clones are the same exchange. It is in the request's extensions, and
-/// [`Exchange::current`] finds it while the service is being polled. A handler tells it what it knows (a name, a user,
-/// an error, attributes), and every observer sees that. What is told after the end is ignored.
+/// [`Exchange::current`] finds it while the service is being polled. A handler sets what it knows (a name, a user,
+/// an error, attributes), and every observer sees that. Values set after the end are ignored.
 ///
 /// # Examples
 /// ```
@@ -70,12 +74,12 @@ struct Inner {
     watched_by: [AtomicUsize; MAX_IDENTITIES],
     request_id: OnceLock<RequestId>,
     trace: OnceLock<TraceContext>,
-    privacy: OnceLock<Arc<dyn Privacy>>,
+    privacy: OnceLock<Arc<dyn crate::Privacy>>,
     rule: OnceLock<Text>,
     routes: Routes,
-    /// [`NO_ROUTE_ID`] until somebody asks.
+    /// [`NO_ROUTE_ID`] until it is first asked for.
     route_id: AtomicU32,
-    /// Which of the notes there are: most exchanges have none, and then nobody takes the lock to read them.
+    /// Which of the notes there are: most exchanges have none, and then no one takes the lock to read them.
     noted: AtomicU8,
     notes: Mutex<Notes>,
 }
@@ -87,12 +91,6 @@ struct Notes {
     user: Option<Arc<Known<User, User>>>,
     address: Option<Known<IpAddr, VisibleAddress>>,
     rare: Option<Box<Rare>>,
-}
-
-/// What the application knows, and what sinks may see of it.
-struct Known<R, V> {
-    raw: R,
-    visible: Option<V>,
 }
 
 #[derive(Default)]
@@ -114,42 +112,15 @@ enum Note {
     Rare = 8,
 }
 
-/// Above every number of a route.
-const NO_ROUTE_ID: u32 = u32::MAX;
-
-/// The length of a request body that declares none and that nobody counts.
-const UNKNOWN_LENGTH: u64 = u64::MAX;
-
 /// More observers than this on one exchange, and an inner layer can no longer tell that it is a second one.
 const MAX_IDENTITIES: usize = 8;
-
-/// A client's id that was not taken is kept up to this length.
-const MAX_CLIENT_REQUEST_ID: usize = 128;
-
-/// Errors kept of one exchange; the first ones tell more than the last.
-const MAX_ERRORS: usize = 8;
 
 /// The target of the log lines of exchanges: for filters of whatever subscriber writes them.
 #[doc(alias = "access log")]
 pub const ACCESS_TARGET: &str = "steeple::access";
 
-/// A kind of record, which [`Exchange::skip`] leaves an exchange out of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum Signal {
-    /// The log line.
-    Log = 1,
-    /// Counters and histograms. The in-flight gauge stays exact.
-    Metrics = 2,
-    /// Spans.
-    Traces = 4,
-    /// Captured errors.
-    Errors = 8,
-}
-
 impl Exchange {
-    /// An exchange of its own that nobody watches: for work outside of a request, and for tests.
+    /// An exchange that no layer watches: for work outside of a request, and for tests.
     pub fn detached() -> Self {
         let exchange = Self::new("_OTHER", Version::default(), None, None, None);
         exchange.set_claimed();
@@ -221,357 +192,14 @@ impl Exchange {
         }
     }
 
-    /// Whether this is a gRPC call, gRPC-Web included: its content type says so.
-    pub fn is_grpc(&self) -> bool {
-        self.0.grpc.is_some()
-    }
-
-    pub(crate) fn grpc_kind(&self) -> Option<Kind> {
-        self.0.grpc
-    }
-
-    /// The message of the gRPC status, decoded, at most 1,024 bytes. `None` before the end, and when there is none.
-    ///
-    /// As the service wrote it: sinks scrub it. Of a status that counts as the server's error it is also the last of the
-    /// [`errors`](Self::errors).
-    pub fn grpc_message(&self) -> Option<Box<str>> {
-        self.rare(|rare| rare.grpc_message.clone()).flatten()
-    }
-
-    pub(crate) fn set_grpc_message(&self, status: GrpcStatus, message: Box<str>) {
-        if self.has_ended() {
-            return;
-        }
-        if status.is_server_error() {
-            self.record(RecordedError::from_message(status.as_str(), &message));
-        }
-        self.note(Note::Rare).rare.get_or_insert_default().grpc_message = Some(message);
-    }
-
-    /// Messages of a gRPC request that the service has read whole so far. `None` where they are not counted.
-    pub fn request_messages(&self) -> Option<u64> {
-        let counts = self.is_grpc() && self.0.counts_request_body.load(Ordering::Relaxed);
-        counts.then(|| self.0.request_messages.load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn set_request_messages(&self, messages: u64) {
-        self.0.request_messages.store(messages, Ordering::Relaxed);
-    }
-
-    /// The gRPC service and method, `pkg.Service/Method`: `_OTHER` when it has no such shape or the service did not
-    /// know it. `None` when this is no gRPC call.
-    pub fn rpc_method(&self) -> Option<&str> {
-        self.0.grpc.map(|_| match &self.0.rpc {
-            Some(rpc) if !self.0.rpc_unknown.load(Ordering::Relaxed) => rpc,
-            _ => "_OTHER",
-        })
-    }
-
-    /// Folds the gRPC method into `_OTHER`: the service does not know it.
-    pub fn fold_rpc_method(&self) {
-        self.0.rpc_unknown.store(true, Ordering::Relaxed);
-    }
-
-    /// The request's id. Made at the first call, if nothing has set it before.
-    pub fn request_id(&self) -> &RequestId {
-        self.0.request_id.get_or_init(|| RequestId::of_moment(clock::unix_at(self.0.started)))
-    }
-
-    /// The request's id, if it has one.
-    pub fn get_request_id(&self) -> Option<&RequestId> {
-        self.0.request_id.get()
-    }
-
-    /// Sets the request's id. Returns `false` when it has one already, which then stays.
-    pub fn set_request_id(&self, id: RequestId) -> bool {
-        self.0.request_id.set(id).is_ok()
-    }
-
-    /// The id that the client sent and that was not taken: at most 128 characters, not checked otherwise.
-    pub fn client_request_id(&self) -> Option<Box<str>> {
-        self.rare(|rare| rare.client_request_id.clone()).flatten()
-    }
-
-    pub(crate) fn set_client_request_id(&self, value: &HeaderValue) {
-        let text = String::from_utf8_lossy(value.as_bytes());
-        let end = text.char_indices().nth(MAX_CLIENT_REQUEST_ID).map_or(text.len(), |(place, _)| place);
-        let kept = text.get(..end).unwrap_or_default().into();
-        self.note(Note::Rare).rare.get_or_insert_default().client_request_id = Some(kept);
-    }
-
-    /// The trace that this exchange belongs to, if anything has looked for one.
-    pub fn trace(&self) -> Option<&TraceContext> {
-        self.0.trace.get()
-    }
-
-    /// Sets the trace. Returns `false` when there is one already, which then stays.
-    pub fn set_trace(&self, trace: TraceContext) -> bool {
-        self.0.trace.set(trace).is_ok()
-    }
-
-    /// The trace; if there is none yet, the caller's continued from its `traceparent`, else a new one.
-    pub fn trace_or_continue(&self, headers: &HeaderMap) -> &TraceContext {
-        self.0.trace.get_or_init(|| TraceContext::from_headers(headers).unwrap_or_else(TraceContext::new_root))
-    }
-
-    /// The template of the route that matched: `/users/{id}`. `None` when no router has told.
-    #[inline]
-    pub fn route(&self) -> Option<&Text> {
-        self.0.routes.get()
-    }
-
-    /// The number of the route, learned once: for what is kept per route, see [`Routes`](crate::Routes). `None` when no
-    /// router has told, or there are too many routes.
-    #[inline]
-    pub fn route_id(&self) -> Option<RouteId> {
-        let known = self.0.route_id.load(Ordering::Relaxed);
-        if let Ok(index) = u16::try_from(known) {
-            return Some(RouteId::from_index(index));
-        }
-        let id = RouteId::of(self.route()?)?;
-        self.0.route_id.store(id.to_index().into(), Ordering::Relaxed);
-        Some(id)
-    }
-
-    /// Tells the template of the route that matched, as routers and layers inside of them do.
-    ///
-    /// The first one stays, so that an error page routed again does not rename the request; but a template that ends
-    /// in a catch-all (`/admin/{*rest}`) gives way to a more precise one from further in. A gRPC call has none: what a
-    /// router has for it is a catch-all of its service, and its method says more.
-    pub fn report_route(&self, template: impl Into<Text>) {
-        if !self.has_ended() && self.0.grpc.is_none() {
-            self.0.routes.report(template.into());
-            self.0.route_id.store(NO_ROUTE_ID, Ordering::Relaxed);
-        }
-    }
-
-    /// The name that a rule gave.
-    #[inline]
-    pub fn rule_name(&self) -> Option<&Text> {
-        self.0.rule.get()
-    }
-
-    /// Names the exchange after a rule that matched its path. The first one stays.
-    pub fn set_rule_name(&self, name: impl Into<Text>) {
-        if !self.has_ended() && self.0.rule.get().is_none() {
-            let _first = self.0.rule.set(name.into());
-        }
-    }
-
-    /// Names the exchange. The last name before the end stays.
-    ///
-    /// Bounded in number is the caller's promise: use a handful of names, never an id.
-    pub fn set_name(&self, name: impl Into<Text>) {
-        if !self.has_ended() {
-            self.note(Note::Custom).custom = Some(name.into());
-        }
-    }
-
-    /// What the exchange is called: what the handler said, else a rule's name, else the gRPC method, else the route's
-    /// template, else `METHOD unmatched`.
-    pub fn name(&self) -> TransactionName {
-        self.name_from(self.noted(Note::Custom).and_then(|notes| notes.custom.clone()))
-    }
-
-    fn name_from(&self, custom: Option<Text>) -> TransactionName {
-        if let Some(name) = custom {
-            TransactionName::new(None, name, NameSource::Custom)
-        } else if let Some(name) = self.rule_name() {
-            TransactionName::new(Some(self.0.method), name.clone(), NameSource::Rule)
-        } else if self.0.grpc.is_some() {
-            let name = match &self.0.rpc {
-                Some(rpc) if !self.0.rpc_unknown.load(Ordering::Relaxed) => Arc::clone(rpc).into(),
-                _ => Text::from_static("_OTHER"),
-            };
-            TransactionName::new(None, name, NameSource::Rpc)
-        } else if let Some(route) = self.route() {
-            TransactionName::new(Some(self.0.method), route.clone(), NameSource::Route)
-        } else {
-            TransactionName::new(Some(self.0.method), Text::from_static("unmatched"), NameSource::Unmatched)
-        }
-    }
-
-    /// Says who is behind the exchange. May be called at any time before the end; the last one stays.
-    pub fn set_user(&self, user: User) {
-        let visible = match self.0.privacy.get() {
-            Some(privacy) => privacy.user(&user),
-            None => Some(user.only_id()),
-        };
-        let known = Known { raw: user, visible: visible.filter(|user| !user.is_empty()) };
-        if !self.has_ended() {
-            self.note(Note::User).user = Some(Arc::new(known));
-        }
-    }
-
-    /// The user as the application knows them. For the application: sinks ask for [`visible_user`](Self::visible_user).
-    pub fn user(&self) -> Option<User> {
-        self.noted(Note::User)?.user.as_ref().map(|known| known.raw.clone())
-    }
-
-    /// What sinks may see of the user.
-    pub fn visible_user(&self) -> Option<User> {
-        self.noted(Note::User)?.user.as_ref().and_then(|known| known.visible.clone())
-    }
-
-    /// Says where the client is: the address behind trusted proxies, not what a header claims.
-    pub fn set_client_address(&self, address: IpAddr) {
-        let visible = match self.0.privacy.get() {
-            Some(privacy) => privacy.address(address),
-            None => Some(VisibleAddress::Ip(truncate_address(address))),
-        };
-        if !self.has_ended() {
-            self.note(Note::Address).address = Some(Known { raw: address, visible });
-        }
-    }
-
-    /// The client's address. For the application: sinks ask for
-    /// [`visible_client_address`](Self::visible_client_address).
-    pub fn client_address(&self) -> Option<IpAddr> {
-        self.noted(Note::Address)?.address.as_ref().map(|known| known.raw)
-    }
-
-    /// What sinks may see of the client's address.
-    pub fn visible_client_address(&self) -> Option<VisibleAddress> {
-        self.noted(Note::Address)?.address.as_ref().and_then(|known| known.visible.clone())
-    }
-
-    /// Decides what sinks may see of the user and the address that are set from now on. The first decision stays.
-    pub fn set_privacy(&self, privacy: Arc<dyn Privacy>) -> bool {
-        self.0.privacy.set(privacy).is_ok()
-    }
-
-    /// Records an error with the chain of its sources. The first 8 errors of an exchange are kept.
-    ///
-    /// An error that a handler turns into a 5xx response is lost unless it is recorded. Recording it twice counts once.
-    #[doc(alias = "notice_error")]
-    #[doc(alias = "capture_error")]
-    #[doc(alias = "capture_exception")]
-    pub fn record_error<E: std::error::Error + ?Sized>(&self, error: &E) {
-        self.record(RecordedError::of(error));
-    }
-
-    /// Records an error that was made into a [`RecordedError`] before, such as one carried in a response's extensions.
-    pub fn record(&self, error: RecordedError) {
-        if self.has_ended() {
-            return;
-        }
-        let mut notes = self.note(Note::Rare);
-        let errors = &mut notes.rare.get_or_insert_default().errors;
-        let known = errors.iter().any(|other| other.is_same(&error));
-        if !known && errors.len() < MAX_ERRORS {
-            errors.push(Arc::new(error));
-        }
-    }
-
-    /// The first error that was noticed: what the others followed from.
-    pub fn error(&self) -> Option<Arc<RecordedError>> {
-        self.rare(|rare| rare.errors.first().cloned()).flatten()
-    }
-
-    /// The errors that were noticed, first to last.
-    pub fn errors(&self) -> Vec<Arc<RecordedError>> {
-        self.rare(|rare| rare.errors.clone()).unwrap_or_default()
-    }
-
-    /// Sets an attribute, for log line, span and event alike. The last value stays.
-    ///
-    /// At most [`MAX_ATTRIBUTES`] per exchange, keys cut to 128 bytes and values to 1,024; more are counted, see
-    /// [`attributes_dropped`](Self::attributes_dropped). Sinks scrub keys and values.
-    #[doc(alias = "tag")]
-    #[doc(alias = "label")]
-    #[doc(alias = "field")]
-    pub fn set_attribute(&self, key: impl Into<Text>, value: impl Into<AttributeValue>) {
-        let (key, value) = (key.into(), value.into());
-        if !self.has_ended() {
-            self.note(Note::Rare).rare.get_or_insert_default().attributes.set(key, value);
-        }
-    }
-
-    /// The attributes, in the order in which they were first set.
-    pub fn attributes(&self) -> Vec<(Text, AttributeValue)> {
-        self.rare(|rare| rare.attributes.to_vec()).unwrap_or_default()
-    }
-
-    /// How many attributes found no room.
-    pub fn attributes_dropped(&self) -> u32 {
-        self.rare(|rare| rare.attributes.dropped()).unwrap_or_default()
-    }
-
-    /// Puts a value of any type beside the exchange, one of each type: for observers that work together.
-    pub fn insert<T: Clone + Send + Sync + 'static>(&self, value: T) -> Option<T> {
-        self.note(Note::Rare).rare.get_or_insert_default().extensions.insert(value)
-    }
-
-    /// Replaces the values beside the exchange.
-    pub(crate) fn set_extensions(&self, extensions: http::Extensions) {
-        self.note(Note::Rare).rare.get_or_insert_default().extensions = extensions;
-    }
-
-    /// A value that was put beside the exchange.
-    pub fn get<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        self.rare(|rare| rare.extensions.get().cloned()).flatten()
-    }
-
-    /// Leaves this exchange out of one kind of record. The in-flight gauge stays exact, but for event streams, which leave it
-    /// with their response head.
-    #[doc(alias = "ignore")]
-    #[doc(alias = "healthcheck")]
-    pub fn skip(&self, signal: Signal) {
-        self.0.skipped.fetch_or(signal as u8, Ordering::Relaxed);
-    }
-
-    /// Whether the exchange is left out of this kind of record.
-    pub fn is_skipped(&self, signal: Signal) -> bool {
-        self.0.skipped.load(Ordering::Relaxed) & signal as u8 != 0
-    }
-
-    /// Whether the response is a stream of server-sent events without an end of its own: how long it lasts says nothing
-    /// of how fast the service is. Known from [`Observer::on_response`](crate::Observer::on_response) on.
-    pub fn is_event_stream(&self) -> bool {
-        self.0.event_stream.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_event_stream(&self) {
-        self.0.event_stream.store(true, Ordering::Relaxed);
-    }
-
-    /// Takes the right to end it. Returns `false` when a layer has it already, or nobody is to have it.
+    /// Takes the right to end it. Returns `false` when a layer has it already, or no one is to have it.
     pub(crate) fn claim(&self) -> bool {
         !self.0.claimed.swap(true, Ordering::Relaxed)
     }
 
-    /// The same for one that nobody else can know yet.
+    /// The same for one that no one else can know yet.
     pub(crate) fn set_claimed(&self) {
         self.0.claimed.store(true, Ordering::Relaxed);
-    }
-
-    /// Bytes of the request body: as many as it declares, or as the service has read so far where they are
-    /// [counted](crate::CountRequestBodyLayer). `None` for a body of undeclared length that is not counted.
-    pub fn request_body_bytes(&self) -> Option<u64> {
-        Some(self.0.request_body_bytes.load(Ordering::Relaxed)).filter(|bytes| *bytes != UNKNOWN_LENGTH)
-    }
-
-    /// Begins to count. Returns `false` when somebody counts already.
-    pub(crate) fn count_request_body(&self) -> bool {
-        let first = !self.0.counts_request_body.swap(true, Ordering::Relaxed);
-        if first {
-            self.0.request_body_bytes.store(0, Ordering::Relaxed);
-        }
-        first
-    }
-
-    /// The length that the request declares, which stands where nobody counts.
-    #[inline]
-    pub(crate) fn declare_request_body(&self, length: Option<u64>) {
-        if let Some(bytes) = length
-            && !self.0.counts_request_body.load(Ordering::Relaxed)
-        {
-            self.0.request_body_bytes.store(bytes, Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn add_request_body_bytes(&self, bytes: u64) {
-        self.0.request_body_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Whether the end has come.
@@ -652,50 +280,10 @@ const _: () = assert_send_sync::<Exchange>();
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::NameSource;
 
     #[test]
-    fn the_handlers_name_beats_a_rule_and_a_rule_beats_the_route() {
-        let exchange = Exchange::new("GET", Version::HTTP_11, None, None, None);
-        assert_eq!(exchange.name().to_string(), "GET unmatched");
-        exchange.report_route("/a/{b}");
-        assert_eq!(exchange.name().to_string(), "GET /a/{b}");
-        exchange.set_rule_name("/a/*");
-        assert_eq!(exchange.name().to_string(), "GET /a/*");
-        exchange.set_name("mine");
-        assert_eq!((exchange.name().to_string(), exchange.name().source()), ("mine".to_owned(), NameSource::Custom));
-    }
-
-    #[test]
-    fn the_first_route_stays_unless_it_is_a_catch_all() {
-        let exchange = Exchange::detached();
-        exchange.report_route("/admin/{*rest}");
-        exchange.report_route("/admin/users/{id}");
-        exchange.report_route("/error-page");
-        assert_eq!(exchange.route().unwrap().as_str(), "/admin/users/{id}");
-    }
-
-    #[test]
-    fn a_grpc_call_is_named_after_its_method_until_the_service_does_not_know_it() {
-        let exchange = Exchange::new("POST", Version::HTTP_2, Some(Kind::Grpc), Some("pkg.S/M".into()), None);
-        exchange.report_route("/pkg.S/{*rest}");
-        assert_eq!(exchange.route(), None, "a catch-all of the service is no route of the call");
-        assert_eq!(exchange.name().to_string(), "pkg.S/M");
-        exchange.fold_rpc_method();
-        assert_eq!((exchange.name().to_string().as_str(), exchange.rpc_method()), ("_OTHER", Some("_OTHER")));
-    }
-
-    #[test]
-    fn sinks_see_the_id_alone_unless_a_policy_says_otherwise() {
-        let exchange = Exchange::detached();
-        exchange.set_user(User::new("u-1").with_email("ann@example.org"));
-        exchange.set_client_address("192.0.2.77".parse().unwrap());
-        assert_eq!(exchange.visible_user(), Some(User::new("u-1")));
-        assert_eq!(exchange.visible_client_address().unwrap().to_string(), "192.0.2.0");
-        assert_eq!(exchange.user().unwrap().email(), Some("ann@example.org"));
-    }
-
-    #[test]
-    fn what_is_told_after_the_end_is_ignored() {
+    fn values_set_after_the_end_are_ignored() {
         let exchange = Exchange::detached();
         exchange.set_ended();
         exchange.set_name("late");

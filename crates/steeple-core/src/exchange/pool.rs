@@ -23,7 +23,7 @@ thread_local! {
 pub(super) fn take(begin: impl FnOnce(&mut Inner)) -> Arc<Inner> {
     let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
     let mut taken = spare.ok().flatten().unwrap_or_else(|| Arc::new(Inner::blank()));
-    // Nobody else knows it: one that somebody holds does not come back here.
+    // No one else knows it: one that someone holds does not come back here.
     if let Some(inner) = Arc::get_mut(&mut taken) {
         begin(inner);
     }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exchange_that_somebody_holds_is_not_used_again() {
+    fn an_exchange_that_is_still_held_is_not_reused() {
         let held = Exchange::detached();
         held.set_user(User::new("u-1"));
         held.clone().recycle();

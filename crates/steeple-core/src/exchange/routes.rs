@@ -9,7 +9,7 @@ pub(super) struct Routes {
     told: Told,
 }
 
-/// What a router further in has told.
+/// What an inner router has reported.
 #[derive(Default)]
 struct Told {
     first: OnceLock<Text>,

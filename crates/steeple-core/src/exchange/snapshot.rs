@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_says_what_the_exchange_says() {
+    fn a_snapshot_equals_the_exchange() {
         let exchange = Exchange::detached();
         exchange.report_route("/users/{id}");
         exchange.set_name("import");

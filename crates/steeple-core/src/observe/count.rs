@@ -52,20 +52,7 @@ pub struct CountRequestBody<S> {
 }
 
 impl<S> CountRequestBody<S> {
-    /// The service inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    crate::__inner_service!();
 }
 
 impl<S, A> Service<Request<A>> for CountRequestBody<S>

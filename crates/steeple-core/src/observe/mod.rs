@@ -5,7 +5,7 @@
 //! # Where it goes in the stack
 //!
 //! Outermost, so that nothing is missed. In Axum, `Router::layer` is after routing, which is where a route's name is
-//! known from the start. Around the whole router it works too: layers further in report the route upward.
+//! known from the start. Around the whole router it works too: inner layers report the route upward.
 //!
 //! # Endings
 //!

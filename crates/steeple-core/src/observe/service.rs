@@ -23,20 +23,7 @@ impl<S, O> Observe<S, O> {
         Self { inner, observer }
     }
 
-    /// The service inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    crate::__inner_service!();
 }
 
 impl<S: Clone, O> Clone for Observe<S, O> {

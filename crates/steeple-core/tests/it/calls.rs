@@ -129,7 +129,7 @@ async fn a_grpc_call_ends_with_what_its_trailers_its_head_or_its_status_say() {
 }
 
 #[tokio::test]
-async fn what_the_caller_drops_is_no_failure_unless_the_answer_was_one() {
+async fn a_dropped_call_is_a_failure_only_if_its_answer_was_one() {
     let recorder = Recorder::default();
     let layer = CallLayer::new(recorder.clone());
     let never = layer.layer(service_fn(|_: Request<Empty<Bytes>>| {
@@ -238,7 +238,7 @@ impl CallObserver for Reader {
 }
 
 #[tokio::test]
-async fn observers_share_a_call_and_a_panic_of_one_harms_nobody() {
+async fn observers_share_a_call_and_survive_each_others_panics() {
     let (trace, reader) = (TraceContext::new_root(), Reader::default());
     let observers = (Faulty, Tracer(trace), Some(reader.clone()));
     let client = CallLayer::new(observers).layer(service_fn(|request: Request<Empty<Bytes>>| async move {

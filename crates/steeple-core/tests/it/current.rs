@@ -239,7 +239,7 @@ fn a_handlers_scope_of_another_exchange_gives_way_to_its_own_again() {
 }
 
 #[test]
-fn nothing_is_current_outside_and_asking_harms_nobody() {
+fn nothing_is_current_outside_and_asking_does_no_harm() {
     assert!(Exchange::current().is_none());
     assert!(async { Exchange::current() }.now_or_never().unwrap().is_none());
 }

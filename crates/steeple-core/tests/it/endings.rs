@@ -37,7 +37,7 @@ fn a_status_of_500_that_is_delivered_completes() {
 }
 
 #[test]
-fn a_body_that_says_it_is_over_completes_at_its_last_frame() {
+fn a_body_that_reports_its_end_completes_at_its_last_frame() {
     let replay = Replay { admits_end: true, ..Replay::default() };
     let end = replay.check(&[Head(200), Frame(b"ab"), Frame(b"c"), Drop], Outcome::Completed);
     assert_eq!(end.response_body_bytes, 3);
@@ -82,7 +82,7 @@ fn a_body_dropped_once_the_declared_length_was_handed_over_completes() {
 }
 
 #[test]
-fn a_length_that_is_no_number_declares_nothing() {
+fn an_invalid_content_length_is_unknown() {
     for value in ["", "-1", "3, 3", "99999999999999999999999", "0x3"] {
         Replay { response_headers: vec![("content-length", value)], ..Replay::default() }
             .check(&[Head(200), Frame(b"abc"), Drop], Outcome::CancelledInBody);

@@ -24,7 +24,7 @@ async fn ask(app: Router) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn without_a_layer_extractors_hand_out_one_exchange_that_nobody_watches() {
+async fn without_a_layer_extractors_return_one_unobserved_exchange() {
     let said = ask(app()).await;
     assert_eq!(said[0], said[1], "both extractors of a request hand out the same");
     assert_ne!(said[0], "from-client", "nobody decided to trust the client");

@@ -158,7 +158,7 @@ fn a_method_that_the_service_does_not_know_folds() {
 }
 
 #[test]
-fn a_path_that_is_no_grpc_method_folds_from_the_start() {
+fn an_invalid_grpc_path_is_other_from_the_start() {
     for path in ["/", "/only-one", "/a/b/c", "/pkg.Greeter/He%20llo"] {
         let exchange =
             check_status(&Replay::grpc(path), &[Head(200), Trailers("0")], Outcome::Completed, GrpcStatus::OK);

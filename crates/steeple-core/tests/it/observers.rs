@@ -259,7 +259,7 @@ fn an_observer_that_panics_while_a_panic_unwinds_does_not_abort_the_process() {
 }
 
 #[test]
-fn an_observer_whose_panic_panics_again_when_dropped_harms_nobody() {
+fn an_observer_whose_panic_payload_panics_does_no_harm() {
     struct Bomb;
 
     impl std::ops::Drop for Bomb {

@@ -106,12 +106,12 @@ fn a_body_that_panics_when_asked_for_its_end_has_panicked() {
 }
 
 #[test]
-fn a_body_that_panics_when_asked_for_its_end_as_it_is_dropped_harms_nobody() {
+fn a_body_that_panics_in_its_drop_does_no_harm() {
     check_asked(3, 1, Outcome::CancelledInBody);
 }
 
 #[test]
-fn an_error_that_panics_when_it_is_displayed_harms_nobody() {
+fn an_error_that_panics_in_display_does_no_harm() {
     #[derive(Debug)]
     struct Rude;
 

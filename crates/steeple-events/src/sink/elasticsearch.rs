@@ -76,12 +76,12 @@ impl IntoOutlet for Elasticsearch {
     }
 }
 
-struct Documents {
-    scrubber: Scrubber,
-    service: Arc<Service>,
-    endpoint: Endpoint,
-    stream: String,
-    api_key: Option<HeaderValue>,
+pub(super) struct Documents {
+    pub(super) scrubber: Scrubber,
+    pub(super) service: Arc<Service>,
+    pub(super) endpoint: Endpoint,
+    pub(super) stream: String,
+    pub(super) api_key: Option<HeaderValue>,
 }
 
 impl Protocol for Documents {

@@ -115,10 +115,10 @@ impl IntoOutlet for Ga4 {
     }
 }
 
-struct Collect {
-    scrubber: Scrubber,
-    endpoint: Endpoint,
-    validate: bool,
+pub(super) struct Collect {
+    pub(super) scrubber: Scrubber,
+    pub(super) endpoint: Endpoint,
+    pub(super) validate: bool,
 }
 
 impl Protocol for Collect {

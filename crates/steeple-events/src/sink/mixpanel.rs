@@ -100,10 +100,10 @@ impl IntoOutlet for Mixpanel {
     }
 }
 
-struct Import {
-    scrubber: Scrubber,
-    service: Arc<Service>,
-    endpoint: Endpoint,
+pub(super) struct Import {
+    pub(super) scrubber: Scrubber,
+    pub(super) service: Arc<Service>,
+    pub(super) endpoint: Endpoint,
 }
 
 impl Protocol for Import {

@@ -46,6 +46,9 @@ pub use self::newrelic::{NewRelic, NewRelicRegion};
 pub use self::webhook::Webhook;
 
 #[cfg(test)]
+mod every_pipeline;
+
+#[cfg(test)]
 pub(crate) mod test_support {
     use std::sync::Arc;
 
@@ -78,8 +81,12 @@ pub(crate) mod test_support {
     }
 
     fn with_context(name: &str, properties: &Value, context: Context) -> Outgoing {
+        tracked(name, properties, context).scrub(&Scrubber::default()).into_inner()
+    }
+
+    pub(crate) fn tracked(name: &str, properties: &Value, context: Context) -> Tracked {
         let record = Record::new(Names::Dynamic(Arc::from(name)), Class::Product, properties, context).unwrap();
-        Tracked(record).scrub(&Scrubber::default()).into_inner()
+        Tracked(record)
     }
 
     pub(crate) fn person(user: &str, properties: &Value) -> Outgoing {

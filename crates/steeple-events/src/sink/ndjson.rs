@@ -96,7 +96,7 @@ impl Exporter for Lines {
 fn open(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).append(true);
-    #[cfg(unix)]
+    #[cfg(all(unix, not(steeple_os_other)))]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
     options.open(path)
 }

@@ -96,11 +96,11 @@ impl IntoOutlet for NewRelic {
     }
 }
 
-struct EventApi {
-    scrubber: Scrubber,
-    service: Arc<Service>,
-    endpoint: Endpoint,
-    license_key: HeaderValue,
+pub(super) struct EventApi {
+    pub(super) scrubber: Scrubber,
+    pub(super) service: Arc<Service>,
+    pub(super) endpoint: Endpoint,
+    pub(super) license_key: HeaderValue,
 }
 
 impl Protocol for EventApi {

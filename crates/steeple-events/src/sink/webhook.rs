@@ -58,11 +58,11 @@ impl IntoOutlet for Webhook {
     }
 }
 
-struct Messages {
-    scrubber: Scrubber,
-    service: Arc<Service>,
-    endpoint: Endpoint,
-    keys: Keys,
+pub(super) struct Messages {
+    pub(super) scrubber: Scrubber,
+    pub(super) service: Arc<Service>,
+    pub(super) endpoint: Endpoint,
+    pub(super) keys: Keys,
 }
 
 impl Protocol for Messages {

@@ -9,35 +9,13 @@ use super::{
     Handle, Pipeline, Shared,
     gate::Gate,
     lane::{self, Lane, Settings},
+    policy::{InDoubt, Unauthorized},
     queue::{Limits, Queue},
 };
 use crate::{BuildError, Exporter, Retry, error::BoxError, runtime};
 
 /// How long the first exporter may take to be made.
 const MAKE_WITHIN: Duration = Duration::from_secs(30);
-
-/// What happens to a batch whose key was not accepted (401, 403).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Unauthorized {
-    /// It is dropped, as [`DropReason::Unauthorized`](crate::DropReason::Unauthorized). For queues in memory: what waits would be
-    /// lost a moment later anyway.
-    #[default]
-    Drop,
-    /// It is kept, and tried again as often as [`Retry::cap`] says, however long that takes.
-    Keep,
-}
-
-/// What happens to a batch that was sent without an answer: the receiver may have stored it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum InDoubt {
-    /// It is sent again. For receivers that notice duplicates, and where a duplicate is better than a gap.
-    #[default]
-    Resend,
-    /// It is dropped, as [`DropReason::InDoubt`](crate::DropReason::InDoubt). For counters that would be added twice.
-    Drop,
-}
 
 /// Settings of a [`Pipeline`]. Made by [`Pipeline::builder`].
 #[derive(Debug)]
@@ -133,7 +111,7 @@ impl PipelineBuilder {
         self
     }
 
-    /// Runs on a thread of its own, and everything of it there. For code that may block: all other pipelines share one thread.
+    /// Runs on its own thread, and everything of it there. For code that may block: all other pipelines share one thread.
     pub fn own_thread(mut self) -> Self {
         self.has_own_thread = true;
         self

@@ -3,12 +3,16 @@
 mod builder;
 mod gate;
 mod lane;
+mod policy;
 mod queue;
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Instant};
 
-pub use self::builder::{InDoubt, PipelineBuilder, Unauthorized};
 use self::queue::{Origin, Queue};
+pub use self::{
+    builder::PipelineBuilder,
+    policy::{InDoubt, Unauthorized},
+};
 use crate::{DropReason, Flush, FlushReport, Sink, Stats, runtime};
 
 /// A bounded queue with an exporter behind it. A cheap clone; when the last one is dropped, what is queued is still sent.

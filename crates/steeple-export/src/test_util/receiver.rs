@@ -69,6 +69,8 @@ pub enum Reply {
     },
     /// Answers nothing, until [`Receiver::release`]; then with 200.
     Hang,
+    /// Answers with this, but not before [`Receiver::release`].
+    Held(Box<Self>),
     /// Closes the connection.
     Reset,
     /// Answers with half a head, and closes the connection.
@@ -170,10 +172,10 @@ impl Shared {
             drop(state);
             self.changed.notify_all();
             let mut reply = reply(&received, number);
-            if matches!(reply, Reply::Hang) {
+            if matches!(reply, Reply::Hang | Reply::Held(_)) {
                 let waited = self.changed.wait_timeout_while(self.lock(), HANG, |state| !state.is_released);
                 drop(waited);
-                reply = Reply::ok("");
+                reply = if let Reply::Held(reply) = reply { *reply } else { Reply::ok("") };
             }
             let Reply::Answer { status, headers, body } = reply else {
                 if matches!(reply, Reply::Half) {

@@ -50,7 +50,8 @@ impl<P: Protocol> Protocol for Sabotaged<P> {
     type Item = P::Item;
     type Ready = P::Ready;
 
-    const IN_FLIGHT: usize = P::IN_FLIGHT;
+    // With several lanes, which of them panics would be chance.
+    const IN_FLIGHT: usize = 1;
     const OFFLOAD_BYTES: usize = P::OFFLOAD_BYTES;
 
     fn size(item: &P::Item) -> usize {

@@ -1,4 +1,4 @@
-//! What differs between operating systems.
+//! What differs between operating systems. `--cfg steeple_os_other` builds what runs elsewhere on this one, for its tests.
 
 use std::{
     io,
@@ -10,16 +10,16 @@ use std::{
     time::Duration,
 };
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(steeple_os_other)))]
 mod linux;
-#[cfg(unix)]
+#[cfg(all(unix, not(steeple_os_other)))]
 mod unix;
-#[cfg(unix)]
+#[cfg(all(unix, not(steeple_os_other)))]
 pub(crate) use self::unix::{identity, is_bad_descriptor, make_directory, open_to_append, stdout, write_to_stderr};
 
-#[cfg(not(unix))]
+#[cfg(any(not(unix), steeple_os_other))]
 mod other;
-#[cfg(not(unix))]
+#[cfg(any(not(unix), steeple_os_other))]
 pub(crate) use self::other::{identity, is_bad_descriptor, make_directory, open_to_append, stdout, write_to_stderr};
 
 /// What a file keeps when it is renamed: its device and its number there.

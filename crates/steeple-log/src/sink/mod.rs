@@ -8,7 +8,7 @@ mod rotation;
 mod worker;
 
 pub(crate) use self::{
-    file::{FileAccess, RollingFile, STEMS, day_of},
+    file::{FileAccess, RollingFile, STEMS},
     queue::{Part, Queue, Stamp},
     worker::{Destination, Progress, Report, Stream, Worker},
 };

@@ -10,7 +10,7 @@ use std::{
 use steeple_core::{TraceId, clock};
 use tracing::Level;
 
-use super::day_of;
+use super::rotation::day_of;
 
 /// Lines on their way to one output: a bounded buffer between requests and a writer's thread.
 ///

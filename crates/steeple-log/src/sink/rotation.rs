@@ -67,3 +67,8 @@ impl Default for Rotation {
         Self::daily()
     }
 }
+
+/// Days since the epoch.
+pub(crate) fn day_of(since_epoch: Duration) -> u64 {
+    since_epoch.as_secs() / SECONDS_PER_DAY
+}

@@ -10,8 +10,9 @@ use steeple_core::clock;
 use tracing::Level;
 
 use super::{
-    Queue, day_of,
+    Queue,
     queue::{Batch, Part, Stamp, Taken},
+    rotation::day_of,
 };
 use crate::os;
 

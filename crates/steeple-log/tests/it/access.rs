@@ -30,7 +30,7 @@ fn check(line: &serde_json::Value, want: &[(&str, serde_json::Value)]) {
 }
 
 #[tokio::test]
-async fn every_ending_has_one_line_that_says_how_it_ended() {
+async fn every_ending_has_one_line_with_its_outcome() {
     let cases = [
         ("/ok", Client::ToTheEnd, "info", "completed", json!(200), json!(null)),
         ("/status/404", Client::ToTheEnd, "info", "completed", json!(404), json!(null)),
@@ -64,7 +64,7 @@ async fn every_ending_has_one_line_that_says_how_it_ended() {
 }
 
 #[tokio::test]
-async fn a_line_says_all_that_is_known() {
+async fn a_line_has_all_known_fields() {
     let logging =
         Log::builder().service_name("shop").service_version("1.2.3").environment("test").region("eu-central-1");
     let book = Book::with(logging, Format::Json);
@@ -330,7 +330,7 @@ fn options_that_cannot_be_are_refused_and_say_what_may_be() {
 }
 
 #[tokio::test]
-async fn a_users_pseudonym_is_no_secret_but_a_token_in_its_place_is() {
+async fn a_pseudonym_is_shown_and_a_token_in_its_place_is_not() {
     let pseudonym = "u1_0f1e2d3c4b5a69788796a5b4c3d2e1f0";
     let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U";
     let book = Book::new(Format::Json);

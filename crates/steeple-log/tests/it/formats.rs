@@ -91,7 +91,7 @@ async fn ecs_has_the_schemas_names_and_its_first_fields_first() {
 }
 
 #[tokio::test]
-async fn ecs_says_of_a_failure_what_it_was() {
+async fn ecs_lines_have_the_failure() {
     let book = Book::new(Format::Ecs);
     let layer = book.guard.log().layer();
     for (path, client) in
@@ -163,7 +163,7 @@ async fn pretty_fits_on_a_line_that_people_read() {
 }
 
 #[tokio::test]
-async fn pretty_says_the_name_of_a_grpc_call_and_its_end_once() {
+async fn pretty_lines_have_a_grpc_calls_name_and_status_once() {
     let book = Book::new(Format::Pretty);
     let layer = book.guard.log().layer();
     let handler = tower::service_fn(|_: Request<crate::support::Body>| async {

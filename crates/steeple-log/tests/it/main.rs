@@ -19,5 +19,5 @@ mod formats;
 mod handler;
 mod hostile;
 mod outputs;
-#[cfg(unix)]
+#[cfg(all(unix, not(steeple_os_other)))]
 mod panics;

@@ -199,7 +199,7 @@ fn fill(mut writer: PipeWriter) {
 }
 
 #[test]
-fn a_standard_error_that_nobody_reads_stops_nothing() {
+fn an_unread_standard_error_blocks_nothing() {
     let (mut reader, writer) = io::pipe().unwrap();
     run_unread(writer, "unread");
     let mut left = String::new();
@@ -217,7 +217,7 @@ fn a_standard_error_that_is_full_stops_nothing() {
 }
 
 #[test]
-fn a_standard_error_that_is_a_socket_nobody_reads_stops_nothing() {
+fn an_unread_socket_as_standard_error_blocks_nothing() {
     let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
     run_unread(std::os::fd::OwnedFd::from(writer), "full");
     drop(reader);

@@ -11,7 +11,7 @@ use crate::{
 pub struct Cache(Arc<Family>);
 
 impl Cache {
-    /// An operation begins. It counts when its guard says how it went, or as `dropped` if nobody does.
+    /// An operation begins. It counts when its guard says how it went, or as `dropped` if no one does.
     ///
     /// # Examples
     /// ```

@@ -55,7 +55,7 @@ impl Database {
         query.await
     }
 
-    /// Records a query that somebody else measured.
+    /// Records a query that someone else measured.
     pub fn record_statement(&self, sql: &str, duration: Duration) {
         let Statement { operation, table } = Statement::parse(sql);
         self.0.observe(&[operation, &table], duration);

@@ -94,7 +94,7 @@ impl Source for Process {
     }
 
     fn write(&self, to: &mut dyn Encoder) {
-        if !cfg!(target_os = "linux") {
+        if !cfg!(all(target_os = "linux", not(steeple_os_other))) {
             return;
         }
         let reading = Reading::now();
@@ -117,7 +117,7 @@ impl Source for Process {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(all(test, target_os = "linux", not(steeple_os_other)))]
 mod tests {
     use super::*;
 

@@ -107,7 +107,7 @@ impl HistogramView<'_> {
     }
 }
 
-/// A histogram or summary that somebody else collected.
+/// A histogram or summary that someone else collected.
 pub(crate) struct Foreign<'a> {
     /// Upper bound and cumulative count, or quantile and value.
     pub(crate) parts: &'a [(f64, Number)],

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_written_as_the_wire_format_says() {
+    fn numbers_follow_the_wire_format() {
         let mut message = Message::default();
         message.varint(300);
         message.sint(5, -2);

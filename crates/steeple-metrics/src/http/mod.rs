@@ -11,7 +11,9 @@ use std::{
     },
 };
 
-use steeple_core::{End, ErrorClass, Exchange, Outcome, Text, TraceContext, clock::nanos};
+use steeple_core::{
+    End, ErrorClass, Exchange, Outcome, RouteId, Routes, Text, TraceContext, clock::nanos,
+};
 
 use self::verb::{METHODS, Verbs};
 pub(crate) use self::{verb::Verb, write::Scratch};
@@ -30,7 +32,7 @@ use crate::{
 
 pub(crate) const UNMATCHED: &str = "unmatched";
 
-/// Versions of HTTP, as OpenTelemetry writes them. The first is for where nobody asks.
+/// Versions of HTTP, as OpenTelemetry writes them. The first is for where no one asks.
 const VERSIONS: [&str; 6] = ["", "1.0", "1.1", "2", "3", "0.9"];
 
 /// Most series of one method and route; the last is for what does not fit.
@@ -64,6 +66,8 @@ pub(crate) struct Http {
     latency: Arc<Layout>,
     sizes: Arc<Layout>,
     routes: Table<Route>,
+    /// Where in the table a route is, by its number.
+    places: Routes<usize>,
     unmatched: Route,
     overflow: Route,
     /// Routes whose texts were made while the program ran.
@@ -146,6 +150,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) verb: Verb,
     /// `None`: unmatched.
     pub(crate) route: Option<&'a Text>,
+    /// The number of that text.
+    pub(crate) route_id: Option<RouteId>,
     pub(crate) version: &'static str,
     /// Whether its duration says anything about latency.
     pub(crate) timed: bool,
@@ -185,6 +191,7 @@ impl Http {
             latency,
             sizes,
             routes: Table::new(room),
+            places: Routes::new(),
             unmatched: Route::new(UNMATCHED.into(), others.clone()),
             overflow: Route::new(OVERFLOW.into(), others.clone()),
             made_routes: AtomicUsize::new(0),
@@ -304,17 +311,32 @@ impl Http {
 
     fn route(&self, ended: &Ended<'_>) -> &Route {
         let Some(text) = ended.route else { return &self.unmatched };
+        let id = ended.route_id;
+        if let Some(route) = id.and_then(|id| self.routes.at(*self.places.get(id)?)) {
+            return route;
+        }
         let name = text.as_str();
         if name.len() <= MAX_VALUE
             && let Some(route) = self.routes.get(hash([name]), |route| route.name == name)
         {
+            self.remember(id, name);
             return route;
         }
-        self.new_route(text)
+        self.new_route(text, id)
+    }
+
+    /// Finds the route by its number from now on.
+    #[cold]
+    fn remember(&self, id: Option<RouteId>, name: &str) {
+        if let Some(id) = id
+            && let Some(place) = self.routes.place(hash([name]), |route| route.name == name)
+        {
+            self.places.get_or_init(id, || place);
+        }
     }
 
     #[cold]
-    fn new_route(&self, text: &Text) -> &Route {
+    fn new_route(&self, text: &Text, id: Option<RouteId>) -> &Route {
         // Texts that are made while the program runs have half of the room, so that no stream of made-up ones ever
         // shuts out a route that the router was built with. Looked at first, so that such a stream takes no lock.
         let fixed = text.is_fixed();
@@ -334,6 +356,7 @@ impl Http {
                 },
             );
             if let Some(route) = made {
+                self.remember(id, name);
                 return route;
             }
         }

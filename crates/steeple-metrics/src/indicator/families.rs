@@ -35,7 +35,7 @@ pub enum FamilyKind {
     Gauge,
     /// Counts in buckets.
     Histogram,
-    /// Quantiles that somebody else computed.
+    /// Quantiles that someone else computed.
     Summary,
 }
 

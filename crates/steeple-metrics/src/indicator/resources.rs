@@ -130,24 +130,9 @@ impl Resources {
             is_limited: cpu.is_some_and(|(_, limited)| limited) || memory.is_some_and(|(_, limited)| limited),
             cpu: cpu.map(|(cpu, _)| cpu),
             memory: memory.map(|(memory, _)| memory),
-            disk: disk(&options.disk),
+            disk: crate::os::disk(&options.disk).map(|(used_bytes, size_bytes)| Disk { used_bytes, size_bytes }),
         }
     }
-}
-
-#[cfg(unix)]
-fn disk(path: &Path) -> Option<Disk> {
-    let stat = rustix::fs::statvfs(path).ok()?;
-    let used = stat.f_blocks.checked_sub(stat.f_bfree)?;
-    Some(Disk {
-        used_bytes: used.checked_mul(stat.f_frsize)?,
-        size_bytes: used.checked_add(stat.f_bavail)?.checked_mul(stat.f_frsize)?,
-    })
-}
-
-#[cfg(not(unix))]
-fn disk(_path: &Path) -> Option<Disk> {
-    None
 }
 
 fn read(path: impl AsRef<Path>) -> Option<String> {

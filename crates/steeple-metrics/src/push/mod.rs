@@ -378,7 +378,7 @@ impl Pusher {
         result
     }
 
-    /// Pushes now and then, on a thread of its own, as collectors may block. What it returns is a [`Sink`]: shut down, it pushes
+    /// Pushes now and then, on its own thread, as collectors may block. What it returns is a [`Sink`]: shut down, it pushes
     /// a last time; a remote write then marks every series as stale, so that it ends now and not in five minutes.
     ///
     /// # Errors
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_endpoint_is_refused_and_secrets_in_it_are_not_repeated() {
+    fn invalid_endpoints_are_rejected_without_their_secrets() {
         let metrics = Metrics::new().unwrap();
         for url in ["", "nonsense", "ftp://host", "http://user:hunter2@host"] {
             let error = PushOptions::pushgateway(url, "job").build(&metrics).unwrap_err();

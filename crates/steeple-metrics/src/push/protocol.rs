@@ -190,3 +190,45 @@ impl Protocol for PushProtocol {
         self.0.count(reason.as_str());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use steeple_export::test_util::{Subject, check_all};
+
+    use super::*;
+    use crate::push::PushOptions;
+
+    struct Pushes {
+        metrics: Metrics,
+        of: fn(String) -> PushOptions,
+    }
+
+    impl Subject for Pushes {
+        type Protocol = PushProtocol;
+        const BATCH: usize = 1;
+
+        fn protocol(&self, endpoint: Endpoint) -> PushProtocol {
+            PushProtocol::new(&(self.of)(endpoint.uri().to_string()).build(&self.metrics).unwrap().target)
+        }
+
+        fn item(&self, number: usize) -> Body {
+            Body { bytes: format!("up {number:010}\n").into(), content_type: "text/plain", sent: None }
+        }
+    }
+
+    #[test]
+    fn pushes_to_a_gateway_pass_every_check() {
+        check_all(Pushes {
+            metrics: Metrics::builder().build().unwrap(),
+            of: |url| PushOptions::pushgateway(url, "job"),
+        });
+    }
+
+    #[test]
+    fn remote_writes_pass_every_check() {
+        check_all(Pushes {
+            metrics: Metrics::builder().build().unwrap(),
+            of: |url| PushOptions::remote_write(url, "job"),
+        });
+    }
+}

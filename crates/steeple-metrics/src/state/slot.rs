@@ -1,7 +1,7 @@
 //! The places that instances of one service have in a directory: each a file, and a lock for as long as the instance lives.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
@@ -9,6 +9,7 @@ use std::{
 use steeple_core::text::cut;
 
 use super::format::{Contents, Header, MAX_BYTES, MAX_TEXT};
+use crate::os;
 
 /// Most instances of one service in one environment that share a directory.
 const SLOTS: u32 = 64;
@@ -43,17 +44,7 @@ pub(super) struct Orphan {
 
 impl Directory {
     pub(super) fn open(path: &Path, service: &str, environment: &str) -> io::Result<Self> {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(path)?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // Somebody else's directory, as a volume's, cannot be closed; the files in it are ours alone.
-            let _somebody_elses = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700));
-        }
+        os::make_private_directory(path)?;
         let name = format!("{}.{}", in_file_names(service), in_file_names(environment));
         // As the header has them.
         let [service, environment] = [service, environment].map(|text| cut(text, MAX_TEXT).to_owned());
@@ -72,10 +63,10 @@ impl Directory {
         self.path.join(format!("{}.{slot}", self.name))
     }
 
-    /// Takes a slot if nobody has it.
+    /// Takes a slot if no one has it.
     fn lock(&self, slot: u32) -> io::Result<Option<Slot>> {
         let base = self.base(slot);
-        let lock = private().write(true).create(true).truncate(false).open(with(&base, "lock"))?;
+        let lock = os::private().write(true).create(true).truncate(false).open(with(&base, "lock"))?;
         match lock.try_lock() {
             Ok(()) => Ok(Some(Slot { base, _lock: lock })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -120,7 +111,7 @@ impl Directory {
 
     /// A slot without a file. `None`: there are as many instances as there are slots.
     pub(super) fn free(&self) -> io::Result<Option<Slot>> {
-        // Those with a file that nobody could adopt come last.
+        // Those with a file that no one could adopt come last.
         let (empty, other): (Vec<u32>, Vec<u32>) =
             (1..=SLOTS).partition(|slot| !with(&self.base(*slot), "state").exists());
         for number in empty.into_iter().chain(other) {
@@ -145,7 +136,7 @@ impl Slot {
         let (new, place) = (with(&self.base, "new"), with(&self.base, "state"));
         // What a process that was killed has left of its own.
         let _none = std::fs::remove_file(&new);
-        let mut writer = private().write(true).create_new(true).open(&new)?;
+        let mut writer = os::private().write(true).create_new(true).open(&new)?;
         writer.write_all(file)?;
         writer.sync_all()?;
         drop(writer);
@@ -156,14 +147,6 @@ impl Slot {
     pub(super) fn clear(&self) -> io::Result<()> {
         std::fs::remove_file(with(&self.base, "state"))
     }
-}
-
-/// Files that nobody else may read.
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
 }
 
 fn with(base: &Path, extension: &str) -> PathBuf {

@@ -26,7 +26,7 @@ async fn a_query_is_timed_however_its_future_ends() {
 }
 
 #[test]
-fn a_cache_operation_that_nobody_finishes_is_not_lost() {
+fn an_unfinished_cache_operation_is_counted() {
     let metrics = Metrics::new().unwrap();
     let cache = metrics.cache();
     cache.start("get").hit();
@@ -118,7 +118,7 @@ async fn active_users_are_counted_once_each() {
 }
 
 #[test]
-fn the_build_says_which_one_it_is() {
+fn the_build_is_identified() {
     let metrics = Metrics::builder().build_info("taskboard", "1.2.3").build().unwrap();
     let labels = format!(r#"service="taskboard",version="1.2.3",steeple_version="{}""#, env!("CARGO_PKG_VERSION"));
     assert_eq!(Page::of(&metrics).value("build_info", &labels), 1.0);
@@ -137,7 +137,7 @@ async fn the_runtime_shows_its_workers() {
 
 #[cfg(feature = "sqlx")]
 #[test]
-fn what_sqlx_tells_is_timed_without_its_literals() {
+fn sqlx_statements_are_timed_without_literals() {
     use tracing_subscriber::layer::SubscriberExt;
 
     let metrics = Metrics::new().unwrap();

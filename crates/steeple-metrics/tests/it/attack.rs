@@ -127,7 +127,7 @@ async fn a_service_that_invents_status_codes_fills_one_method_and_no_more() {
 }
 
 #[tokio::test]
-async fn grpc_methods_that_nobody_implements_or_lets_in_make_no_series_and_real_ones_stay_apart() {
+async fn unimplemented_and_refused_grpc_methods_make_no_series() {
     let metrics = Metrics::builder().grpc_method("shop.Orders/Get", GrpcType::Unary).build().unwrap();
     for n in 0..ATTACK / 2 {
         // Turned away by the service (12), and by an auth layer before it (16).
@@ -154,7 +154,7 @@ async fn grpc_methods_that_nobody_implements_or_lets_in_make_no_series_and_real_
 }
 
 #[test]
-fn folding_is_said_once() {
+fn folding_is_logged_once() {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tracing::{Event, Metadata, Subscriber, span};
 

@@ -81,7 +81,7 @@ async fn a_call_is_counted_timed_and_measured_by_whom_it_asks() {
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_answers_has_no_status_and_says_why() {
+async fn an_unanswered_call_has_no_status_and_an_error_type() {
     let metrics = Metrics::new().unwrap();
     let refused = service_fn(|_: Request<TestBody>| ready(Answer::Err(std::fmt::Error)));
     finish(metrics.client_layer().layer(refused), to("http://a.example/", None)).await;

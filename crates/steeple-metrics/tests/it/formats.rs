@@ -165,7 +165,7 @@ async fn some_traffic(metrics: &Metrics) {
 }
 
 #[tokio::test]
-async fn every_format_is_what_its_scraper_can_read_and_says_the_same() {
+async fn every_format_is_readable_and_has_the_same_values() {
     let metrics = Metrics::builder().names(Names::Both).build().unwrap();
     some_traffic(&metrics).await;
     let classic = strict::classic(&text(&metrics, "text/plain"));
@@ -208,7 +208,7 @@ async fn every_format_is_what_its_scraper_can_read_and_says_the_same() {
 }
 
 #[tokio::test]
-async fn an_empty_native_histogram_says_that_it_is_native() {
+async fn an_empty_native_histogram_is_marked_as_native() {
     let metrics = Metrics::new().unwrap();
     call(&metrics, request("GET", "/sse"), |_| async {
         // Of no length that anybody knows beforehand, or it would be no stream.
@@ -223,7 +223,7 @@ async fn an_empty_native_histogram_says_that_it_is_native() {
 }
 
 #[tokio::test]
-async fn the_callers_trace_is_an_exemplar_although_nobody_else_watches() {
+async fn the_callers_trace_is_an_exemplar_without_other_observers() {
     let metrics = Metrics::new().unwrap();
     let mut sampled = request("GET", "/x");
     let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse().unwrap();
@@ -366,7 +366,7 @@ fn a_name_that_is_taken_is_an_error_at_the_start() {
 
 #[cfg(feature = "gzip")]
 #[tokio::test]
-async fn gzip_is_smaller_and_says_the_same() {
+async fn gzip_is_smaller_and_has_the_same_content() {
     use std::io::Read;
     let metrics = Metrics::builder().without_process().build().unwrap();
     some_traffic(&metrics).await;

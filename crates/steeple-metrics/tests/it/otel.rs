@@ -14,7 +14,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use crate::support::{TestBody, call, request};
 
 #[tokio::test]
-async fn the_sdk_is_told_of_requests_queries_and_counters() {
+async fn the_sdk_records_requests_queries_and_counters() {
     let exporter = InMemoryMetricExporter::default();
     let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
     let metrics = Metrics::builder()

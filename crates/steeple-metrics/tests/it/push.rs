@@ -353,7 +353,7 @@ fn a_push_that_could_never_be_taken_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_last_remote_write_says_that_every_series_ends() {
+async fn the_last_remote_write_ends_every_series() {
     let (address, seen) = server(StatusCode::NO_CONTENT).await;
     let metrics = Metrics::new().unwrap();
     some_traffic(&metrics).await;

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn random_values_are_told_from_written_ones() {
+    fn random_values_are_distinguished_from_words() {
         for random in [
             &b"9f86d081884c7d659a2feaa0c55ad015"[..],
             b"Zx81kPq0LmN44rTvYw2s",

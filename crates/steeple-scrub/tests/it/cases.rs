@@ -244,7 +244,7 @@ fn what_only_looks_like_a_secret_by_its_name_stays() {
 }
 
 #[test]
-fn a_bot_is_not_told_from_its_url() {
+fn a_bots_url_is_kept() {
     let scrubber = Scrubber::default();
     let token = ["123456789:A", "AHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw_"].concat();
     let url = format!("https://api.telegram.org/bot{token}/sendMessage?chat_id=7");

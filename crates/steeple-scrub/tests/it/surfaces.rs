@@ -32,7 +32,7 @@ fn the_readme_shows_what_comes_out() {
 }
 
 #[test]
-fn text_loses_whole_values_and_says_why() {
+fn text_loses_whole_values_with_a_reason() {
     let scrubber = Scrubber::default();
     for (text, want) in [
         ("login failed: password=hunter2 user=7", "login failed: password=[redacted:key] user=7"),

@@ -102,7 +102,7 @@ impl Outlet {
     }
 }
 
-/// A pipeline in front of a transport that somebody else wrote, which may block: it has a thread of its own.
+/// A pipeline in front of a transport that someone else wrote, which may block: it has its own thread.
 fn hand_over(
     builder: PipelineBuilder,
     work: &Work,

@@ -110,7 +110,7 @@ pub(crate) fn at_end(exchange: &Exchange, end: &End, noted: &Noted, scrubber: &S
         if let Some(method) = &noted.original_method {
             attributes.text(key::HTTP_METHOD_ORIGINAL, scrubber.text(method));
         }
-        // Where nobody told who the client is, it is the peer.
+        // Where no one told who the client is, it is the peer.
         let client = match exchange.client_address() {
             Some(_) => exchange.visible_client_address(),
             None => noted.peer.and_then(|peer| visible_peer(exchange, peer)),
@@ -201,7 +201,7 @@ fn failure(exchange: &Exchange, end: &End, scrubber: &Scrubber) -> Option<Scrubb
     })
 }
 
-/// The errors that were noticed, as the events that the convention calls `exception`.
+/// The errors that were recorded, as the events that the convention calls `exception`.
 pub(crate) fn exceptions(errors: &[Arc<RecordedError>], scrubber: &Scrubber) -> Vec<Attributes> {
     let event = |error: &Arc<RecordedError>| {
         let mut attributes = Attributes::with_capacity(2);

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exhausted_resource_is_asked_again_only_if_it_says_when() {
+    fn an_exhausted_resource_is_retried_only_with_a_delay() {
         let info = RetryInfo { retry_delay: Some(Delay { seconds: 2, nanos: 500_000_000 }) };
         let detail =
             Any { type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(), value: info.encode_to_vec() };

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "otlp")]
 mod answer;
+#[cfg(test)]
+mod every_pipeline;
 mod exporter;
 #[cfg(feature = "otlp")]
 mod payload;

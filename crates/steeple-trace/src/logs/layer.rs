@@ -47,7 +47,7 @@ fn current_ids() -> Option<SpanContext> {
         (span.span_context().clone(), span.is_recording())
     });
     match exchange {
-        // A span of a trace that nobody records is only a number.
+        // A span of a trace that no one records is only a number.
         Some(exchange) if !is_recorded || span.trace_id() != exchange.trace_id() => Some(exchange),
         _ => span.is_valid().then_some(span),
     }

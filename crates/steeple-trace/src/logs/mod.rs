@@ -17,7 +17,7 @@ use opentelemetry_sdk::Resource;
 use steeple_export::{ClientBuilder, Http, Pipeline, Sink};
 
 pub use self::layer::LogsLayer;
-use self::record::{Record, Records};
+pub(crate) use self::record::{Record, Records};
 use crate::{
     BuildError, LogStats, Otlp,
     export::{self, Settings, Wire, by},

@@ -196,7 +196,7 @@ async fn two_services_make_one_trace_with_the_right_parents() {
 }
 
 #[tokio::test]
-async fn what_a_caller_says_of_its_ids_is_passed_on_and_unknown_flags_are_not() {
+async fn a_callers_ids_are_passed_on_and_unknown_flags_are_not() {
     for (came, goes) in [("01", "01"), ("03", "03"), ("02", "02"), ("fd", "01"), ("ff", "03"), ("fe", "02")] {
         let caller = format!("{}{came}", &CALLER[..53]);
         let request = first().header("traceparent", caller).body(Body::empty()).unwrap();

@@ -121,7 +121,7 @@ async fn b3_is_read_when_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn the_response_says_which_trace_it_was_sampled_or_not() {
+async fn the_response_has_its_trace_sampled_or_not() {
     for (header, sampling) in [
         (ResponseHeader::TraceResponse, Sampling::always_on()),
         (ResponseHeader::TraceResponse, Sampling::always_off()),

@@ -52,7 +52,7 @@ fn a_layer_with_another_tracer_is_found_out() {
 }
 
 #[tokio::test]
-async fn a_second_trace_in_the_process_gets_its_spans_and_says_whose_the_subscriber_is() {
+async fn a_second_trace_in_the_process_gets_its_spans() {
     let first = Rig::new(Trace::builder());
     let second = Rig::without_subscriber(Trace::builder());
     for rig in [&second, &first, &second] {

@@ -73,7 +73,7 @@ async fn new_relic_gets_what_its_pages_look_for() {
 }
 
 #[tokio::test]
-async fn with_the_receiver_down_and_back_again_the_losses_are_what_the_counter_says() {
+async fn drops_of_an_interrupted_receiver_are_counted_exactly() {
     let port = free_port();
     let otlp = Otlp::new().endpoint(format!("http://127.0.0.1:{port}/v1/traces"));
     let trace = quick().otlp(otlp).export_timeout(Duration::from_millis(300)).build().unwrap();

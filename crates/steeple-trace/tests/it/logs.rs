@@ -119,7 +119,7 @@ fn unbase64(text: &str) -> String {
 }
 
 #[test]
-fn what_is_lost_is_counted_and_a_full_queue_stops_nobody() {
+fn dropped_items_are_counted_and_a_full_queue_blocks_nothing() {
     let endpoint = format!("http://127.0.0.1:{}/v1/logs", free_port());
     let trace = Trace::builder().logs(Otlp::new().endpoint(endpoint)).log_queue(4, 4).log_export_timeout(SECOND / 5);
     let trace = trace.build().unwrap();

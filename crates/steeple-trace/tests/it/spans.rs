@@ -172,7 +172,7 @@ async fn each_ending_has_its_status_and_its_class() {
 }
 
 #[tokio::test]
-async fn a_failure_is_told_as_an_exception_without_its_secrets() {
+async fn a_failure_is_an_exception_without_secrets() {
     let rig = Rig::new(Trace::builder());
     let service = rig.trace.layer().layer(service_fn(|_| async {
         let message = "no connection to postgres://ann:hunter2@db/x";
@@ -276,7 +276,7 @@ async fn a_segment_that_is_dropped_ends_and_one_in_a_spawned_task_is_below_the_e
 }
 
 #[tokio::test]
-async fn a_segment_that_fails_says_its_class_and_the_exchange_goes_on() {
+async fn a_failed_segment_has_its_class_and_the_exchange_goes_on() {
     let rig = Rig::new(Trace::builder());
     let app = Router::new()
         .route(

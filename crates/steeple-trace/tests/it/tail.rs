@@ -144,7 +144,7 @@ async fn a_route_has_its_own_idea_of_slow() {
 }
 
 #[tokio::test]
-async fn what_is_passed_on_says_not_sampled_because_nobody_knows_yet() {
+async fn the_context_is_passed_on_as_unsampled_before_the_decision() {
     let rig = Rig::new(Trace::builder().sampling(Sampling::always_off()).tail_sampling(keeping()));
     let app = Router::new()
         .route(

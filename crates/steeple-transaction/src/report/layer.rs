@@ -1,7 +1,7 @@
 use steeple_core::Text;
 use tower_layer::Layer;
 
-use super::ReportRoute;
+use super::{ReportRoute, template::Template};
 use crate::rules::configured;
 
 /// Reports the template of a route upward, to the layer that watches. See the [module docs](crate::report).
@@ -12,17 +12,10 @@ use crate::rules::configured;
 #[must_use = "a layer does nothing until a service is wrapped in it"]
 pub struct ReportRouteLayer(pub(super) Template);
 
-#[derive(Clone, Debug)]
-pub(super) enum Template {
-    Fixed(Text),
-    #[cfg(feature = "axum")]
-    Matched,
-}
-
 impl ReportRouteLayer {
-    /// Reports this template: for a service that is nobody's route, on any stack.
+    /// Reports this template: for a service that is no one's route, on any stack.
     ///
-    /// A template that ends in a catch-all (`/admin/{*rest}`) gives way to what is reported from further in.
+    /// A template that ends in a catch-all (`/admin/{*rest}`) gives way to what is reported from an inner layer.
     ///
     /// # Examples
     /// ```

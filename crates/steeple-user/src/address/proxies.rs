@@ -10,7 +10,7 @@ use crate::{BuildError, error::Kind};
 /// Read from text: addresses, networks, `loopback`, `private` and `unix` (whoever connects through a Unix socket), separated
 /// by commas; or, alone, their number. Default: none.
 ///
-/// With a **number**, any peer counts as a proxy: only right if nobody can reach the service but through them, and
+/// With a **number**, any peer counts as a proxy: only right if no one can reach the service but through them, and
 /// if every request passes the same number of them.
 ///
 /// # Examples
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_named() {
+    fn invalid_proxies_are_rejected_with_their_name() {
         for bad in
             ["10.0.0.0/33", "10.0.0", "*", "all", "10.0.0.1,", "localhost", "10.0.0.1:80", "fe80::1%eth0", "Private"]
         {

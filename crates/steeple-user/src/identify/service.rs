@@ -19,20 +19,7 @@ impl<S, F> Identify<S, F> {
         Self { inner, identify }
     }
 
-    /// The service inside.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The service inside.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The service inside.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
+    steeple_core::__inner_service!();
 }
 
 impl<S, B, F> Service<Request<B>> for Identify<S, F>

@@ -3,8 +3,8 @@
 mod admin;
 mod listener;
 mod observed;
-#[cfg_attr(unix, path = "os/unix.rs")]
-#[cfg_attr(not(unix), path = "os/other.rs")]
+#[cfg_attr(all(unix, not(steeple_os_other)), path = "os/unix.rs")]
+#[cfg_attr(any(not(unix), steeple_os_other), path = "os/other.rs")]
 mod os;
 mod server;
 mod signal;

@@ -102,7 +102,7 @@ impl Server {
                 .keep_alive_interval(options.keep_alive_interval)
                 .keep_alive_timeout(options.keep_alive_timeout);
             let mut serving = std::pin::pin!(server.serve_connection_with_upgrades(io, service));
-            // hyper limits the time for a head once it knows the protocol. Until then nobody does.
+            // hyper limits the time for a head once it knows the protocol. Until then no one does.
             let mut silent = std::pin::pin!(async {
                 sleep(options.header_read_timeout).await;
                 if begun.has_begun() {

@@ -11,7 +11,7 @@ use super::{
     closed::{Closed, parse_day},
     lock::DirectoryLock,
     queue::Part,
-    rotation::{Rotation, SECONDS_PER_DAY},
+    rotation::{Rotation, SECONDS_PER_DAY, day_of},
     worker::{Destination, Progress, Report},
 };
 use crate::os::{self, Identity};
@@ -322,11 +322,6 @@ impl Destination for RollingFile {
             let _later = self.locked(|file| file.reopen(today));
         }
     }
-}
-
-/// Days since the epoch.
-pub(crate) fn day_of(since_epoch: Duration) -> u64 {
-    since_epoch.as_secs() / SECONDS_PER_DAY
 }
 
 /// Whether the clock was set back, so that a day which seemed to have begun is still to come.

@@ -2,6 +2,7 @@
 
 mod clock;
 mod frame;
+mod mean;
 mod now;
 mod routes;
 mod rule;
@@ -33,7 +34,7 @@ const MAX_RULES: usize = 64;
 /// The past of a service in fixed memory, at most 4 MB: frames of a second, of 10 seconds and of a minute, what the 200
 /// busiest routes did, and the values of [watched](Self::watch) indicators. A cheap clone. Made by [`Metrics::history`].
 ///
-/// One thread, `steeple-history`, takes samples: every 10 seconds; every second while somebody [looks](Self::viewer) or an
+/// One thread, `steeple-history`, takes samples: every 10 seconds; every second while someone [looks](Self::viewer) or an
 /// indicator is watched over less than a minute. It is started by the first call of [`start`](Self::start),
 /// [`watch`](Self::watch), [`subscribe`](Self::subscribe) or [`viewer`](Self::viewer); until then there is none. Requests pay
 /// nothing.
@@ -95,7 +96,7 @@ pub struct HistoryOptions {
 }
 
 impl HistoryOptions {
-    /// The machine's clock, and a thread when somebody asks for samples.
+    /// The machine's clock, and a thread when someone asks for samples.
     pub fn new() -> Self {
         Self::default()
     }
@@ -132,7 +133,7 @@ pub struct Watched {
     place: usize,
 }
 
-/// Somebody looks at the frames of a second: while one of them lives, these are filled. Made by [`History::viewer`].
+/// Someone looks at the frames of a second: while one of them lives, these are filled. Made by [`History::viewer`].
 #[must_use = "dropping it ends the frames of a second"]
 pub struct Viewer(Arc<Shared>);
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use super::rule::Mean;
+use super::mean::Mean;
 use crate::{
     Metrics,
     indicator::{

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use super::{clock::Moment, now::Now};
+use super::{clock::Moment, mean::Mean, now::Now};
 use crate::{
     indicator::{
         Indicator, Window,
@@ -79,7 +79,7 @@ struct Pair {
 enum CellGrid {
     Unknown,
     Ours(Arc<Layout>),
-    /// Upper bounds of somebody else's buckets.
+    /// Upper bounds of someone else's buckets.
     Theirs(Arc<[f64]>),
 }
 
@@ -213,13 +213,13 @@ impl Rule {
                 }
             }
             Kind::Level(level) => match level {
-                Level::InFlight => now.means.in_flight.pair()?,
-                Level::ActiveUsers => now.means.active_users.pair()?,
-                Level::Memory => now.means.memory.pair()?,
-                Level::Disk => now.means.disk.pair()?,
-                Level::Connections => now.means.connections.pair()?,
-                Level::Cpu => now.means.cpu.pair()?,
-                Level::CpuThrottled => now.means.throttled.pair()?,
+                Level::InFlight => of_level(now.means.in_flight)?,
+                Level::ActiveUsers => of_level(now.means.active_users)?,
+                Level::Memory => of_level(now.means.memory)?,
+                Level::Disk => of_level(now.means.disk)?,
+                Level::Connections => of_level(now.means.connections)?,
+                Level::Cpu => of_level(now.means.cpu)?,
+                Level::CpuThrottled => of_level(now.means.throttled)?,
                 Level::CacheHitRatio => {
                     let cache = now.cache;
                     counts(cache.hits, cache.hits.saturating_add(cache.misses))
@@ -253,11 +253,15 @@ impl Rule {
     }
 }
 
-/// A counter that nobody has raised yet has no series: it is 0, so that the first count is seen.
+/// A counter that no one has raised yet has no series: it is 0, so that the first count is seen.
 fn read(counter: &mut Counter, selector: &Selector, now: &Now<'_>) -> f64 {
     let family = now.family(&selector.family);
     let sum = family.map_or(0.0, |family| selector.select(family).map(crate::indicator::SeriesReading::number).sum());
     counter.read(sum)
+}
+
+fn of_level(mean: Mean) -> Option<Pair> {
+    mean.parts().map(|(part, whole)| Pair::new(part, whole))
 }
 
 impl Pair {
@@ -364,42 +368,5 @@ impl CellGrid {
                 crate::indicator::families::interpolated(&buckets.collect::<Vec<_>>(), samples, q)
             }
         }
-    }
-}
-
-/// A level's mean over time, as two numbers that only grow.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Mean {
-    part: f64,
-    whole: f64,
-    /// Whether there ever was a value.
-    is_known: bool,
-}
-
-impl Mean {
-    /// A level that stood for so many seconds.
-    pub(super) fn add(&mut self, level: Option<f64>, seconds: f64) {
-        if let Some(level) = level {
-            self.part += level * seconds;
-            self.whole += seconds;
-            self.is_known = true;
-        }
-    }
-
-    /// What grows by itself.
-    pub(super) fn grow(&mut self, part: f64, whole: f64) {
-        self.part += part;
-        self.whole += whole;
-        self.is_known = true;
-    }
-
-    fn pair(self) -> Option<Pair> {
-        self.is_known.then(|| Pair::new(self.part, self.whole))
-    }
-
-    /// The mean since an earlier moment.
-    pub(super) fn since(self, earlier: Self) -> Option<f64> {
-        let whole = self.whole - earlier.whole;
-        (whole > 0.0).then(|| (self.part - earlier.part) / whole)
     }
 }

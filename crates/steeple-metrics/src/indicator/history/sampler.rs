@@ -213,7 +213,7 @@ impl State {
         // The first of all only says where the next one begins.
         let Some(then) = then else { return };
         let since = at.mono.saturating_sub(then.at.mono);
-        // Nobody looked for a while: those seconds are no frame.
+        // No one looked for a while: those seconds are no frame.
         if place == 0 && since > Tier::Second.length().saturating_mul(5) {
             return;
         }

@@ -1,8 +1,8 @@
 //! Who is at the other end of the socket.
 
-use std::net::{IpAddr, SocketAddr};
+mod of;
 
-use http::Extensions;
+use std::net::{IpAddr, SocketAddr};
 
 /// The other end of the socket that a request came through: the client, or a proxy in front of the service.
 ///
@@ -25,37 +25,11 @@ use http::Extensions;
 pub enum Peer {
     /// An address and a port.
     Address(SocketAddr),
-    /// Somebody on this machine, through a Unix socket, which has no address.
+    /// Someone on this machine, through a Unix socket, which has no address.
     Unix,
 }
 
 impl Peer {
-    /// The peer of a request, if the server has set it.
-    ///
-    /// Looks for a [`Peer`], then (each behind its feature) Axum's `ConnectInfo` of a `SocketAddr` or a [`Peer`]
-    /// (`connect-info`), a [`Connection`](crate::connection::Connection) (`connection`), and tonic's `TcpConnectInfo` and
-    /// `UdsConnectInfo` (`tonic`).
-    pub fn of(extensions: &Extensions) -> Option<Self> {
-        let peer: Option<Self> = None;
-        let peer = peer.or_else(|| extensions.get::<Self>().copied());
-        #[cfg(feature = "connect-info")]
-        let peer = peer.or_else(|| {
-            use axum::extract::ConnectInfo;
-            let address = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| Self::Address(info.0));
-            address.or_else(|| Some(extensions.get::<ConnectInfo<Self>>()?.0))
-        });
-        #[cfg(feature = "connection")]
-        let peer = peer.or_else(|| extensions.get::<crate::connection::Connection>()?.peer());
-        #[cfg(feature = "tonic")]
-        let peer = peer.or_else(|| {
-            let info = extensions.get::<tonic::transport::server::TcpConnectInfo>()?;
-            info.remote_addr().map(Self::Address)
-        });
-        #[cfg(all(feature = "tonic", unix))]
-        let peer = peer.or_else(|| extensions.get::<tonic::transport::server::UdsConnectInfo>().map(|_| Self::Unix));
-        peer
-    }
-
     /// The address and port. `None` for a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
@@ -65,7 +39,7 @@ impl Peer {
     }
 
     /// The address without its port, IPv4 inside IPv6 as IPv4. `None` for a Unix socket, and for the unspecified address
-    /// (`0.0.0.0`, `::`), which is nobody's.
+    /// (`0.0.0.0`, `::`), which is no one's.
     pub fn ip(&self) -> Option<IpAddr> {
         let ip = self.address()?.ip().to_canonical();
         (!ip.is_unspecified()).then_some(ip)
@@ -103,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unspecified_address_is_nobodys() {
+    fn an_unspecified_address_has_no_ip() {
         for (text, want) in [
             ("192.0.2.1:80", Some("192.0.2.1")),
             ("[::ffff:192.0.2.1]:80", Some("192.0.2.1")),

@@ -1,0 +1,61 @@
+//! Every channel over HTTP passes the checks of `steeple-export`: full, hung, reset, limited, too large, panics, flushes, exact counts.
+#![cfg(all(feature = "slack", feature = "webhook"))]
+
+use steeple_export::{
+    Endpoint,
+    protocol::webhook::Keys,
+    test_util::{Reply, Subject, check_all},
+};
+use steeple_scrub::Scrubber;
+
+use super::{slack, webhook};
+use crate::message::{Notification, tests::firing};
+
+fn alert(number: usize) -> Notification {
+    Notification { rule: format!("rule_{number:010}"), ..firing() }
+}
+
+struct Slack;
+
+impl Subject for Slack {
+    type Protocol = slack::Messages;
+    const BATCH: usize = slack::MAX_ALERTS;
+
+    fn protocol(&self, endpoint: Endpoint) -> slack::Messages {
+        slack::Messages { endpoint, scrubber: Scrubber::default() }
+    }
+
+    fn item(&self, number: usize) -> Notification {
+        alert(number)
+    }
+
+    fn accepts(&self) -> Reply {
+        Reply::ok("ok")
+    }
+}
+
+struct Webhook;
+
+impl Subject for Webhook {
+    type Protocol = webhook::Messages;
+    const BATCH: usize = 1;
+
+    fn protocol(&self, endpoint: Endpoint) -> webhook::Messages {
+        let keys = Keys::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        webhook::Messages { endpoint, scrubber: Scrubber::default(), keys }
+    }
+
+    fn item(&self, number: usize) -> Notification {
+        alert(number)
+    }
+}
+
+#[test]
+fn slack_passes_every_check() {
+    check_all(Slack);
+}
+
+#[test]
+fn webhooks_pass_every_check() {
+    check_all(Webhook);
+}

@@ -1,0 +1,151 @@
+//! Every sink over HTTP passes the checks of `steeple-export`: full, hung, reset, limited, too large, panics, flushes, exact counts.
+#![cfg(all(
+    feature = "elasticsearch",
+    feature = "ga4",
+    feature = "mixpanel",
+    feature = "newrelic",
+    feature = "webhook"
+))]
+
+use std::sync::Arc;
+
+use serde_json::json;
+use steeple_core::User;
+use steeple_export::{
+    Endpoint, Protocol,
+    protocol::webhook::Keys,
+    test_util::{Partial, Reply, Subject, check_all},
+};
+use steeple_scrub::Scrubber;
+
+use super::{
+    elasticsearch::Documents,
+    ga4::Collect,
+    mixpanel::Import,
+    newrelic::EventApi,
+    test_support::{service, tracked},
+    webhook::Messages,
+};
+use crate::{Tracked, Visitor, record::Context};
+
+/// A sink: how its protocol is made, what accepts, and what accepts in part.
+struct Sink<P> {
+    make: fn(Endpoint) -> P,
+    accepts: fn() -> Reply,
+    partial: fn() -> Option<Partial>,
+}
+
+impl<P> Sink<P> {
+    fn new(make: fn(Endpoint) -> P) -> Self {
+        Self { make, accepts: || Reply::ok(""), partial: || None }
+    }
+}
+
+/// Events of one size, of a visitor whom each sink takes.
+fn event(number: usize) -> Tracked {
+    let headers = http::HeaderMap::from_iter([(http::header::COOKIE, "_ga=GA1.1.123.456".parse().unwrap())]);
+    let visitor = Visitor::of(&headers, true);
+    let context = Context { user: Some(User::new("u-1")), visitor, ..Context::default() };
+    tracked("sign_up", &json!({"number": format!("{number:010}")}), context)
+}
+
+impl<P: Protocol<Item = Tracked>> Subject for Sink<P> {
+    type Protocol = P;
+
+    fn protocol(&self, endpoint: Endpoint) -> P {
+        (self.make)(endpoint)
+    }
+
+    fn item(&self, number: usize) -> Tracked {
+        event(number)
+    }
+
+    fn accepts(&self) -> Reply {
+        (self.accepts)()
+    }
+
+    fn partial(&self) -> Option<Partial> {
+        (self.partial)()
+    }
+}
+
+/// A sink whose requests have one event.
+struct OneByOne<P>(Sink<P>);
+
+impl<P: Protocol<Item = Tracked>> Subject for OneByOne<P> {
+    type Protocol = P;
+    const BATCH: usize = 1;
+
+    fn protocol(&self, endpoint: Endpoint) -> P {
+        self.0.protocol(endpoint)
+    }
+
+    fn item(&self, number: usize) -> Tracked {
+        event(number)
+    }
+}
+
+#[test]
+fn mixpanel_passes_every_check() {
+    let make = |endpoint| Import { scrubber: Scrubber::default(), service: Arc::new(service()), endpoint };
+    check_all(Sink {
+        partial: || {
+            let refused = json!({"code": 400, "failed_records": [{"index": 1, "field": "time", "message": "too old"}]});
+            let reply =
+                Reply::Answer { status: http::StatusCode::BAD_REQUEST, headers: Vec::new(), body: refused.to_string() };
+            Some(Partial { reply, stored: 3, poisoned: 1 })
+        },
+        ..Sink::new(make)
+    });
+}
+
+#[test]
+fn new_relic_passes_every_check() {
+    check_all(Sink::new(|endpoint| EventApi {
+        scrubber: Scrubber::default(),
+        service: Arc::new(service()),
+        endpoint,
+        license_key: http::HeaderValue::from_static("license"),
+    }));
+}
+
+#[test]
+fn elasticsearch_passes_every_check() {
+    let make = |endpoint| Documents {
+        scrubber: Scrubber::default(),
+        service: Arc::new(service()),
+        endpoint,
+        stream: "logs-events-staging".to_owned(),
+        api_key: None,
+    };
+    check_all(Sink {
+        make,
+        accepts: || Reply::ok(r#"{"errors":false,"items":[]}"#),
+        partial: || {
+            let error = json!({"type": "document_parsing_exception", "reason": "x"});
+            let items = json!([
+                {"create": {"status": 201}},
+                {"create": {"status": 429, "error": {"type": "es_rejected_execution_exception", "reason": "x"}}},
+                {"create": {"status": 400, "error": error}},
+                {"create": {"status": 201}},
+            ]);
+            let reply = Reply::ok(json!({"errors": true, "items": items}).to_string());
+            Some(Partial { reply, stored: 2, poisoned: 1 })
+        },
+    });
+}
+
+#[test]
+fn google_analytics_passes_every_check() {
+    check_all(OneByOne(Sink::new(|endpoint| Collect { scrubber: Scrubber::default(), endpoint, validate: false })));
+}
+
+#[test]
+fn webhooks_pass_every_check() {
+    check_all(OneByOne(Sink::new(|endpoint| Messages {
+        scrubber: Scrubber::default(),
+        service: Arc::new(service()),
+        endpoint,
+        keys: Keys::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap(),
+    })));
+}
