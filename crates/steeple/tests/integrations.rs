@@ -144,6 +144,8 @@ fn turns_sentry_on_in_code() {
 
 #[tokio::test]
 async fn without_a_receiver_a_call_passes_on_what_the_exchanges_caller_sent() {
+    // Whatever the other tests of this process have set up.
+    let _lines = tracing::subscriber::set_default(tracing_subscriber::registry());
     let steeple = Steeple::builder().without_log_setup().build().unwrap();
     let called = |request: Request<Body>| async move {
         let sent = |name: &str| request.headers().get(name).map(|sent| sent.to_str().unwrap().to_owned());
