@@ -7,7 +7,7 @@ use steeple_metrics::{
     indicator::{Clock, History, HistoryOptions, Promql, Simulated},
 };
 
-use crate::{Alerts, BuildError, Rules, prometheus::yaml};
+use crate::{Alerts, BuildError, Rules, message::Status, prometheus::yaml};
 
 /// The middle of an ordinary day.
 const START: Duration = Duration::from_secs(1_795_953_600);
@@ -195,8 +195,8 @@ impl Scenario {
             after: told.at.saturating_sub(START),
             rule: told.rule,
             what: match told.status {
-                crate::message::Status::Reminder => "reminder",
-                other => other.as_str(),
+                Status::Reminder => "reminder",
+                Status::Firing | Status::Resolved => told.status.as_str(),
             },
         });
         events.collect()

@@ -9,6 +9,7 @@
 )]
 
 mod deploys;
+mod docs;
 mod fleet;
 mod mail;
 mod prometheus;
