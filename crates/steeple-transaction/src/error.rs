@@ -53,7 +53,9 @@ impl fmt::Display for BuildError {
                 "{pattern:?} is no path pattern ({why}): expected an absolute path like `/v1/**`, `/users/*` or \
                  `/users/{{id}}`, where `**` and `{{*name}}` are whole segments"
             ),
-            Kind::Regex { pattern } => write!(f, "{pattern:?} is not a valid regular expression in the syntax of the `regex` crate"),
+            Kind::Regex { pattern } => {
+                write!(f, "{pattern:?} is not a valid regular expression in the syntax of the `regex` crate")
+            }
             Kind::TooLarge => f.write_str("the naming rules' patterns are too large together: at most 2 MB compiled"),
             Kind::Name { name } => {
                 write!(
@@ -64,7 +66,9 @@ impl fmt::Display for BuildError {
             Kind::GrpcMethod { name } => {
                 write!(f, "{name:?} is not a valid gRPC method: expected `package.Service/Method`, at most 128 bytes")
             }
-            Kind::Descriptors => f.write_str("the gRPC descriptors are not an encoded `google.protobuf.FileDescriptorSet`"),
+            Kind::Descriptors => {
+                f.write_str("the gRPC descriptors are not an encoded `google.protobuf.FileDescriptorSet`")
+            }
         }
     }
 }

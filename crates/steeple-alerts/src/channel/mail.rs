@@ -186,7 +186,7 @@ impl Server {
         let tls = if self.tls == Encryption::Off {
             Tls::None
         } else {
-            if steeple_export::tls::provider().is_none() {
+            if cfg!(not(any(feature = "tls-aws-lc", feature = "tls-ring"))) {
                 return Err(BuildError::setting("mail.url", "a feature for TLS: `tls-ring` or `tls-aws-lc`"));
             }
             let mut parameters = TlsParameters::builder(self.host.clone());

@@ -1,14 +1,11 @@
 //! Where notifications go.
 
-<<<<<<< HEAD
-#[cfg(test)]
-mod every_pipeline;
-=======
 #[cfg(feature = "alertmanager")]
 mod alertmanager;
+#[cfg(test)]
+mod every_pipeline;
 #[cfg(feature = "heartbeat")]
 mod heartbeat;
->>>>>>> 26a66fc (alerts: mail, Alertmanager and a heartbeat; scenarios that a unit test and promtool agree on)
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "mail")]

@@ -11,9 +11,7 @@ use std::{
     },
 };
 
-use steeple_core::{
-    End, ErrorClass, Exchange, Outcome, RouteId, Routes, Text, TraceContext, clock::nanos,
-};
+use steeple_core::{End, ErrorClass, Exchange, Outcome, RouteId, Routes, Text, TraceContext, clock::nanos};
 
 use self::verb::{METHODS, Verbs};
 pub(crate) use self::{verb::Verb, write::Scratch};

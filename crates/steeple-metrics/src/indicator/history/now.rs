@@ -2,11 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-<<<<<<< HEAD
-use super::mean::Mean;
-=======
-use super::{rule::Mean, simulated::Simulated};
->>>>>>> 26a66fc (alerts: mail, Alertmanager and a heartbeat; scenarios that a unit test and promtool agree on)
+use super::{mean::Mean, simulated::Simulated};
 use crate::{
     Metrics,
     indicator::{
