@@ -2,10 +2,11 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use steeple_export::Sink;
+use steeple_core::clock;
+use steeple_export::{Pipeline, Sink};
 use steeple_metrics::{
     indicator::{History, Subscription, Unit, Watched},
     state,
@@ -22,6 +23,9 @@ use crate::{
     normalize::normalize,
     patterns::{Failure, Pattern},
 };
+
+/// For how long Alertmanager is told of an end.
+const FLEET_RESOLVED_FOR: Duration = Duration::from_secs(900);
 
 /// How many notifications are remembered.
 const MAX_LOG: usize = 256;
@@ -57,6 +61,11 @@ pub(crate) struct Inner {
     pub(crate) stop_when: Option<Box<dyn Fn() -> bool + Send + Sync>>,
     pub(crate) seen: Mutex<Seen>,
     pub(crate) state: Mutex<Shared>,
+    /// Instances of Alertmanager.
+    pub(crate) fleet: OnceLock<Vec<Pipeline<Notification>>>,
+    pub(crate) heartbeat: OnceLock<Pipeline<()>>,
+    /// When the rules were evaluated last.
+    pub(crate) evaluated: Mutex<Instant>,
 }
 
 pub(crate) struct Shared {
@@ -78,6 +87,9 @@ pub(crate) struct Active {
     pub(crate) state: State,
     /// What [`Alerts::check`] set, until the next evaluation of the rule.
     pub(crate) by_hand: Option<Sample>,
+    /// Since when the alert of the last evaluation fires, and since when the one before is over.
+    pub(crate) fires_since: Option<Duration>,
+    pub(crate) ended: Option<(Duration, Duration)>,
     pub(crate) is_acknowledged: bool,
 }
 
@@ -127,7 +139,7 @@ impl Alerts {
     pub fn evaluate(&self) {
         let (mono, wall) = self.now();
         let (awaits, ends) = (self.awaits_predecessor(), self.is_ending());
-        let mut transitions = Vec::new();
+        let (mut transitions, mut changed) = (Vec::new(), false);
         let mut held = Vec::new();
         {
             let mut shared = lock(&self.0.state);
@@ -140,7 +152,9 @@ impl Alerts {
                     active.state.keep_quiet(mono.saturating_add(Duration::from_nanos(1)));
                 }
                 let sample = active.sample();
-                if let Some(transition) = active.state.step(&active.rule.policy, mono, wall, &sample) {
+                let stepped = active.state.step(&active.rule.policy, mono, wall, &sample);
+                changed |= active.follow(wall);
+                if let Some(transition) = stepped {
                     if matches!(transition, Transition::Resolved { .. }) {
                         active.is_acknowledged = false;
                     }
@@ -153,6 +167,10 @@ impl Alerts {
                 held = std::mem::take(&mut shared.held);
             }
         }
+        *lock(&self.0.evaluated) = clock::now();
+        if changed {
+            self.tell_fleet();
+        }
         for (rule, transition) in transitions {
             let notification = self.notification(&rule, &transition, wall);
             self.notify(mono, notification);
@@ -160,6 +178,44 @@ impl Alerts {
         for (id, pattern) in held {
             self.notify_of_group(mono, wall, id, pattern);
         }
+    }
+
+    /// Sends every alert that fires, or ended a while ago, to Alertmanager.
+    fn tell_fleet(&self) {
+        let Some(fleet) = self.0.fleet.get().filter(|fleet| !fleet.is_empty()) else { return };
+        for alert in self.for_fleet() {
+            for instance in fleet {
+                instance.push(alert.clone());
+            }
+        }
+    }
+
+    /// The alerts that fire, and those that ended in the last 15 minutes, as Alertmanager is told of them.
+    pub(crate) fn for_fleet(&self) -> Vec<Notification> {
+        let (_, wall) = self.now();
+        let mut alerts = Vec::new();
+        {
+            let shared = lock(&self.0.state);
+            if shared.is_stopped || self.is_ending() {
+                // What fires ends by itself, or the next process sends it.
+                return alerts;
+            }
+            for active in &shared.rules {
+                alerts.extend(active.for_fleet(wall));
+            }
+        }
+        for alert in &mut alerts {
+            let at = alert.at;
+            self.sign(alert);
+            alert.at = at;
+        }
+        alerts
+    }
+
+    /// Whether the rules were evaluated in this time.
+    pub(crate) fn is_evaluating(&self, within: Duration) -> bool {
+        let evaluated = *lock(&self.0.evaluated);
+        !lock(&self.0.state).is_stopped && clock::now().saturating_duration_since(evaluated) < within
     }
 
     /// Feeds a rule by hand: its next evaluation, which is now, sees this value in place of its indicator's.
@@ -232,6 +288,7 @@ impl Alerts {
             let threshold = count(group.count.saturating_sub(1));
             let mut notification = Notification::new(Status::Firing, rule, Severity::Medium, Unit::Count, threshold);
             notification.summary = summary;
+            notification.group = Some(format!("{id:016x}"));
             notification.value = Some(count(group.count));
             (notification.since, notification.at) = (group.first_seen, wall);
             let deploy = shared.deploy.as_ref().filter(|deploy| deploy.version == group.first_version);
@@ -248,6 +305,10 @@ impl Alerts {
         log(&notification);
         for channel in &self.0.channels {
             channel.offer_once(mono, &notification);
+        }
+        for instance in self.0.fleet.get().into_iter().flatten() {
+            // Replicas find the same errors: that is one alert.
+            instance.push(Notification { instance: None, ..notification.clone() });
         }
         self.remember(notification);
     }
@@ -328,7 +389,14 @@ impl Alerts {
 
     /// The channels: their queues, losses and health.
     pub fn sinks(&self) -> Vec<Arc<dyn Sink>> {
-        self.0.channels.iter().map(Channel::sink).collect()
+        let mut sinks: Vec<_> = self.0.channels.iter().map(Channel::sink).collect();
+        for pipeline in self.0.fleet.get().into_iter().flatten() {
+            sinks.push(Arc::new(pipeline.clone()));
+        }
+        if let Some(pipeline) = self.0.heartbeat.get() {
+            sinks.push(Arc::new(pipeline.clone()));
+        }
+        sinks
     }
 
     /// Notifications that the limit of an hour kept back, by channel.
@@ -441,6 +509,31 @@ impl Active {
             Some(read) => Sample { value: read, samples: value.samples, bad: value.bad },
             None => Sample::none(),
         }
+    }
+
+    /// Notices when the alert begins and ends, whatever channels are told. Returns whether it did.
+    fn follow(&mut self, wall: Duration) -> bool {
+        let now = self.state.firing_since();
+        let before = std::mem::replace(&mut self.fires_since, now);
+        if let (Some(since), None) = (before, now) {
+            self.ended = Some((since, wall));
+        }
+        before != now
+    }
+
+    /// The alert as Alertmanager is told of it: also what channels are not told, for silences are its own there.
+    fn for_fleet(&self, wall: Duration) -> Option<Notification> {
+        let (status, since, at) = match (self.state.firing_since(), self.ended) {
+            (Some(since), _) => (Status::Firing, since, wall),
+            (None, Some((since, at))) if wall.saturating_sub(at) < FLEET_RESOLVED_FOR => (Status::Resolved, since, at),
+            _ => return None,
+        };
+        let rule = &self.rule;
+        let mut alert = Notification::new(status, rule.name(), rule.severity, rule.indicator.unit(), rule.policy.raise);
+        alert.summary = rule.summary.clone().unwrap_or_else(|| rule.indicator.to_string());
+        alert.runbook.clone_from(&rule.runbook);
+        (alert.value, alert.since, alert.at) = (self.state.value(), since, at);
+        Some(alert)
     }
 
     fn status(&self) -> RuleStatus {

@@ -17,6 +17,17 @@ use crate::{
     patterns::Groups,
 };
 
+/// Samples are taken every 10 seconds at the least: after this long without one, the evaluation hangs.
+#[cfg(feature = "heartbeat")]
+const STALLED_AFTER: Duration = Duration::from_secs(45);
+
+/// The name of the machine: what tells an instance from the others.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "unknown".to_owned() } else { name.to_owned() }
+}
+
 /// Which service the alerts are about: on every notification.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct About {
@@ -37,6 +48,10 @@ pub struct AlertsBuilder {
     per_minute: u64,
     #[cfg(feature = "http")]
     http: steeple_export::ClientBuilder,
+    #[cfg(feature = "alertmanager")]
+    alertmanager: Option<crate::channel::Alertmanager>,
+    #[cfg(feature = "heartbeat")]
+    heartbeat: Option<crate::channel::Heartbeat>,
     slow_response: Duration,
     stop_when: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
@@ -51,6 +66,10 @@ impl Default for AlertsBuilder {
             per_minute: 10,
             #[cfg(feature = "http")]
             http: steeple_export::ClientBuilder::default(),
+            #[cfg(feature = "alertmanager")]
+            alertmanager: None,
+            #[cfg(feature = "heartbeat")]
+            heartbeat: None,
             slow_response: Duration::from_secs(5),
             stop_when: None,
         }
@@ -80,6 +99,21 @@ impl AlertsBuilder {
     #[cfg(feature = "http")]
     pub fn http(mut self, change: impl FnOnce(steeple_export::ClientBuilder) -> steeple_export::ClientBuilder) -> Self {
         self.http = change(self.http);
+        self
+    }
+
+    /// Sends every alert to Alertmanager as well, which groups, silences and repeats it. Rules about the whole service are left
+    /// out then: on a fleet they are Prometheus's, from [`Rules::to_prometheus`], so that nothing is told by each instance.
+    #[cfg(feature = "alertmanager")]
+    pub fn alertmanager(mut self, alertmanager: crate::channel::Alertmanager) -> Self {
+        self.alertmanager = Some(alertmanager);
+        self
+    }
+
+    /// Pings a URL for as long as the rules are evaluated.
+    #[cfg(feature = "heartbeat")]
+    pub fn heartbeat(mut self, heartbeat: crate::channel::Heartbeat) -> Self {
+        self.heartbeat = Some(heartbeat);
         self
     }
 
@@ -140,7 +174,22 @@ impl AlertsBuilder {
 
     /// Whether there is a channel.
     pub fn has_channels(&self) -> bool {
-        !self.channels.is_empty()
+        !self.channels.is_empty() || self.has_fleet() || self.has_heartbeat()
+    }
+
+    /// Whether alerts go to Alertmanager.
+    pub fn has_fleet(&self) -> bool {
+        #[cfg(feature = "alertmanager")]
+        return self.alertmanager.is_some();
+        #[cfg(not(feature = "alertmanager"))]
+        false
+    }
+
+    fn has_heartbeat(&self) -> bool {
+        #[cfg(feature = "heartbeat")]
+        return self.heartbeat.is_some();
+        #[cfg(not(feature = "heartbeat"))]
+        false
     }
 
     /// Whether there is a rule.
@@ -153,7 +202,11 @@ impl AlertsBuilder {
     /// # Errors
     /// [`BuildError::is_rule`] when a rule can never fire or its name is taken; [`BuildError::is_channel`] when a channel
     /// cannot start.
-    pub fn build(self, metrics: &Metrics) -> Result<Alerts, BuildError> {
+    pub fn build(mut self, metrics: &Metrics) -> Result<Alerts, BuildError> {
+        if self.has_fleet() {
+            self.rules.retain(|rule| rule.indicator.is_of_instance());
+            self.about.instance.get_or_insert_with(host);
+        }
         let history = metrics.history();
         let mut names = HashSet::new();
         let mut active = Vec::new();
@@ -170,6 +223,8 @@ impl AlertsBuilder {
                 watched: Some(watched),
                 state: State::default(),
                 by_hand: None,
+                fires_since: None,
+                ended: None,
                 is_acknowledged: false,
             });
         }
@@ -208,7 +263,22 @@ impl AlertsBuilder {
             stop_when: self.stop_when,
             seen: Mutex::new(Seen::default()),
             state: Mutex::new(state),
+            fleet: OnceLock::new(),
+            heartbeat: OnceLock::new(),
+            evaluated: Mutex::new(steeple_core::clock::now()),
         }));
+        #[cfg(feature = "alertmanager")]
+        if let Some(alertmanager) = self.alertmanager {
+            let weak = Arc::downgrade(&alerts.0);
+            let current = move || weak.upgrade().map(|inner| Alerts(inner).for_fleet()).unwrap_or_default();
+            let _first = alerts.0.fleet.set(alertmanager.start(&context, current)?);
+        }
+        #[cfg(feature = "heartbeat")]
+        if let Some(heartbeat) = self.heartbeat {
+            let weak = Arc::downgrade(&alerts.0);
+            let is_alive = move || weak.upgrade().is_some_and(|inner| Alerts(inner).is_evaluating(STALLED_AFTER));
+            let _first = alerts.0.heartbeat.set(heartbeat.start(&context, is_alive)?);
+        }
         let weak = Arc::downgrade(&alerts.0);
         let subscription = history.subscribe(move |_sampled| {
             if let Some(inner) = weak.upgrade() {

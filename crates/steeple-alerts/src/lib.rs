@@ -15,6 +15,7 @@ mod prometheus;
 mod rule;
 mod rules;
 mod saved;
+pub mod scenario;
 mod severity;
 
 pub use self::{

@@ -86,6 +86,8 @@ pub struct Notification {
     pub since: Duration,
     /// When this notification was made.
     pub at: Duration,
+    /// The group of errors that it is about, by an id that stays the same. `None` for the alerts of rules.
+    pub group: Option<String>,
     /// How many alerts of the rule the cooldown kept back.
     pub suppressed: u64,
     /// What is known of the cause.
@@ -169,6 +171,7 @@ impl Notification {
             unit,
             since: Duration::ZERO,
             at: Duration::ZERO,
+            group: None,
             suppressed: 0,
             evidence: Evidence::default(),
             runbook: None,

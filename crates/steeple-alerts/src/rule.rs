@@ -138,6 +138,11 @@ impl Rule {
         &self.name
     }
 
+    /// How much its alerts matter.
+    pub const fn get_severity(&self) -> Severity {
+        self.severity
+    }
+
     /// What the rule watches.
     pub fn indicator(&self) -> &Indicator {
         &self.indicator

@@ -1,9 +1,15 @@
 //! Where notifications go.
 
+#[cfg(feature = "alertmanager")]
+mod alertmanager;
 #[cfg(test)]
 mod every_pipeline;
+#[cfg(feature = "heartbeat")]
+mod heartbeat;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "mail")]
+mod mail;
 #[cfg(feature = "slack")]
 mod slack;
 #[cfg(feature = "webhook")]
@@ -19,8 +25,14 @@ use std::{
 use steeple_export::{Pipeline, Sink};
 use steeple_scrub::Scrubber;
 
+#[cfg(feature = "alertmanager")]
+pub use self::alertmanager::Alertmanager;
+#[cfg(feature = "heartbeat")]
+pub use self::heartbeat::Heartbeat;
 #[cfg(feature = "http")]
 pub use self::http::start;
+#[cfg(feature = "mail")]
+pub use self::mail::Mail;
 #[cfg(feature = "slack")]
 pub use self::slack::Slack;
 #[cfg(feature = "webhook")]

@@ -1,9 +1,19 @@
 //! Alerts over real HTTP and real metrics: each of the six rules fires, is told once, and is resolved once.
 
-#![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that cannot go on fails"
+)]
 
 mod deploys;
+mod docs;
+mod fleet;
+mod mail;
 mod prometheus;
+mod scenario;
 mod support;
 
 use std::{

@@ -18,8 +18,8 @@ pub use self::{
     definition::{Indicator, Measure, Selector, Unit, Window},
     families::{Dropped, FamilyKind, FamilyReading, HistogramReading, SeriesReading, SeriesValue},
     history::{
-        Clock, Frame, History, HistoryOptions, RouteFrame, RouteTrend, Sampled, Subscription, Tier, Value, Viewer,
-        Watched,
+        Clock, Frame, History, HistoryOptions, RouteFrame, RouteTrend, Sampled, Simulated, Subscription, Tier, Value,
+        Viewer, Watched,
     },
     latency::Latency,
     promql::Promql,

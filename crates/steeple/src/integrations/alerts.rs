@@ -6,7 +6,7 @@ use super::{Integration, NoCalls, Setting, Setup, Started};
 use crate::{ConfigError, Steeple, SteepleBuilder, env::Lookup, sink::StopsFirst};
 use steeple_alerts::{
     Alerts, AlertsBuilder, AlertsObserver, Rules,
-    channel::{Slack, Webhook},
+    channel::{Alertmanager, Heartbeat, Mail, Slack, Webhook},
 };
 
 pub(crate) type Options = AlertsBuilder;
@@ -43,6 +43,29 @@ impl Steeple {
     }
 }
 
+/// What stands between commas.
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// The server, the sender and the recipients belong together.
+fn mail(env: &dyn Lookup) -> Result<Option<Mail>, ConfigError> {
+    let needs = |name, expected: &str| ConfigError::secret_value(name, expected);
+    let found = (env.secret("ALERTS_SMTP_URL")?, env.text("ALERTS_MAIL_FROM")?, env.text("ALERTS_MAIL_TO")?);
+    let (url, from, to) = match found {
+        (Some(url), Some(from), Some(to)) => (url, from, to),
+        (None, None, None) => return Ok(None),
+        (None, _, _) => {
+            return Err(needs("ALERTS_SMTP_URL", "`smtp://user:password@host:587`, since ALERTS_MAIL_… is set"));
+        }
+        (_, None, _) => return Err(needs("ALERTS_MAIL_FROM", "an address, since ALERTS_SMTP_URL is set")),
+        (_, _, None) => {
+            return Err(needs("ALERTS_MAIL_TO", "addresses with commas between, since ALERTS_SMTP_URL is set"));
+        }
+    };
+    Ok(Some(list(&to).fold(Mail::new(url, from), Mail::to)))
+}
+
 impl Integration for AlertsBuilder {
     type Handle = Alerts;
     type Observer = Observer;
@@ -69,6 +92,18 @@ impl Integration for AlertsBuilder {
                 return Err(ConfigError::secret_value("ALERTS_WEBHOOK_URL", expected));
             }
             (None, None) => (),
+        }
+        if let Some(mail) = mail(env)? {
+            options = options.channel(mail);
+            variable.get_or_insert("ALERTS_SMTP_URL");
+        }
+        if let Some(urls) = env.secret("ALERTS_ALERTMANAGER_URL")? {
+            options = options.alertmanager(Alertmanager::new(list(&urls)));
+            variable.get_or_insert("ALERTS_ALERTMANAGER_URL");
+        }
+        if let Some(url) = env.secret("ALERTS_HEARTBEAT_URL")? {
+            options = options.heartbeat(Heartbeat::new(url));
+            variable.get_or_insert("ALERTS_HEARTBEAT_URL");
         }
         if let Some(url) = env.text("DASHBOARD_URL")? {
             options = options.dashboard(url);
@@ -119,5 +154,51 @@ impl Integration for AlertsBuilder {
 
     fn observer(handle: Option<&Alerts>) -> Observer {
         handle.map(Alerts::observer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn from_env(env: &[(&'static str, &'static str)]) -> Result<Setting<AlertsBuilder>, ConfigError> {
+        AlertsBuilder::from_env(&env.iter().copied().collect::<HashMap<_, _>>())
+    }
+
+    #[test]
+    fn each_channel_is_turned_on_by_its_variable() {
+        assert!(!from_env(&[]).unwrap().options.has_channels());
+        for variables in [
+            &[("ALERTS_SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T/B/X")][..],
+            &[
+                ("ALERTS_SMTP_URL", "smtp://user:hunter2@mail.example.org"),
+                ("ALERTS_MAIL_FROM", "alerts@example.org"),
+                ("ALERTS_MAIL_TO", "ann@example.org, ben@example.org"),
+            ],
+            &[("ALERTS_ALERTMANAGER_URL", "http://am-0:9093,http://am-1:9093")],
+            &[("ALERTS_HEARTBEAT_URL", "https://example.org/ping/1")],
+        ] {
+            let setting = from_env(variables).unwrap();
+            assert!(setting.options.has_channels(), "{variables:?}");
+            assert_eq!(setting.variable, Some(variables[0].0));
+        }
+        assert!(from_env(&[("ALERTS_ALERTMANAGER_URL", "http://am-0:9093")]).unwrap().options.has_fleet());
+        assert!(!from_env(&[("DASHBOARD_URL", "https://example.org/steeple")]).unwrap().options.has_channels());
+    }
+
+    #[test]
+    fn a_variable_without_those_that_it_needs_is_an_error_without_its_value() {
+        for (variables, missing) in [
+            (&[("ALERTS_SMTP_URL", "smtp://user:hunter2@h")][..], "ALERTS_MAIL_FROM"),
+            (&[("ALERTS_SMTP_URL", "smtp://user:hunter2@h"), ("ALERTS_MAIL_FROM", "a@b.c")], "ALERTS_MAIL_TO"),
+            (&[("ALERTS_MAIL_TO", "ann@example.org")], "ALERTS_SMTP_URL"),
+            (&[("ALERTS_WEBHOOK_URL", "https://hunter2.example.org")], "ALERTS_WEBHOOK_SECRET"),
+        ] {
+            let error = from_env(variables).err().unwrap();
+            assert_eq!(error.variable(), Some(missing));
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
     }
 }

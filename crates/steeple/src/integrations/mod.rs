@@ -407,6 +407,12 @@ integrations! {
     ];
     cloudwatch: "cloudwatch", steeple_cloudwatch, ["CLOUDWATCH_NAMESPACE", "CLOUDWATCH_LOG_GROUP"];
     elasticsearch: "elasticsearch", steeple_log::elasticsearch, ["ELASTICSEARCH_LOGS_STREAM"];
-    alerts: "alerts", steeple_alerts, ["ALERTS_SLACK_WEBHOOK_URL", "ALERTS_WEBHOOK_URL"];
+    alerts: "alerts", steeple_alerts, [
+        "ALERTS_SLACK_WEBHOOK_URL",
+        "ALERTS_WEBHOOK_URL",
+        "ALERTS_SMTP_URL",
+        "ALERTS_ALERTMANAGER_URL",
+        "ALERTS_HEARTBEAT_URL",
+    ];
     dashboard: "dashboard", steeple_dashboard, ["DASHBOARD_TOKEN", "DASHBOARD_USER"];
 }

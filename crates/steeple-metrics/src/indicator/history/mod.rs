@@ -7,6 +7,7 @@ mod now;
 mod routes;
 mod rule;
 mod sampler;
+mod simulated;
 
 use std::{
     fmt, io,
@@ -23,6 +24,7 @@ pub use self::{
     frame::{Frame, Tier},
     routes::{RouteFrame, RouteTrend},
     rule::Value,
+    simulated::Simulated,
 };
 use self::{clock::Moment, rule::Rule, sampler::State};
 use super::{Indicator, Window};
@@ -203,6 +205,16 @@ impl History {
 
     /// Takes a sample now.
     pub fn sample(&self) {
+        self.sample_from(None);
+    }
+
+    /// Takes a sample of a service that is made up, in place of what the metrics have counted: for tests, with a
+    /// [manual](Clock::manual) clock. Watched indicators and frames see it; the trends of [routes](Self::routes) do not.
+    pub fn sample_of(&self, simulated: &Simulated) {
+        self.sample_from(Some(simulated));
+    }
+
+    fn sample_from(&self, simulated: Option<&Simulated>) {
         let shared = &self.0;
         let Some(metrics) = shared.metrics.upgrade().map(Metrics) else { return };
         let at = {
@@ -211,8 +223,11 @@ impl History {
             let has_viewer = shared.viewers.load(Relaxed) > 0;
             let plan = lock(&shared.state).plan(at, has_viewer);
             // What runs code of the application, or reads many cells, holds no lock that a reader waits for.
-            let now = sampler::read(&metrics, &plan);
-            lock(&shared.state).take(at, &plan, now, &metrics);
+            let now = match simulated {
+                Some(simulated) => sampler::made_up(&metrics, simulated),
+                None => sampler::read(&metrics, &plan),
+            };
+            lock(&shared.state).take(at, &plan, now, &metrics, simulated);
             at
         };
         self.tell(at);

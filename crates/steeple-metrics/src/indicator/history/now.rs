@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use super::mean::Mean;
+use super::{mean::Mean, simulated::Simulated};
 use crate::{
     Metrics,
     indicator::{
@@ -17,6 +17,8 @@ use crate::{
 /// All that there is at the moment of a sample, cumulative.
 pub(super) struct Now<'a> {
     pub(super) metrics: &'a Metrics,
+    /// A service that is made up, in place of the metrics.
+    pub(super) simulated: Option<&'a Simulated>,
     /// Since the first sample.
     pub(super) elapsed: Duration,
     /// Since the sample before.
@@ -64,6 +66,9 @@ impl Now<'_> {
 
     pub(super) fn requests(&self, scope: &Scope) -> Cow<'_, Requests> {
         let core = &self.metrics.0.core;
+        if let Some(simulated) = self.simulated {
+            return Cow::Owned(simulated.requests(scope, &core.grid.layout));
+        }
         match scope {
             Scope::All => Cow::Borrowed(&self.all),
             Scope::Route { method, route } => {

@@ -9,11 +9,12 @@ use super::{
     now::{Means, Now, Requests},
     routes::{RouteTrend, Routes},
     rule::{Rule, Value},
+    simulated::Simulated,
 };
 use crate::{
     Metrics,
     indicator::{
-        definition::{Kind, Level},
+        definition::{Kind, Level, Scope},
         families::{FamilyReading, dropped},
         latency::{self, Sum},
         reading::CacheReading,
@@ -92,6 +93,20 @@ pub(super) fn read(metrics: &Metrics, plan: &Plan) -> Read {
     }
 }
 
+/// The same of a service that is made up.
+pub(super) fn made_up(metrics: &Metrics, simulated: &Simulated) -> Read {
+    Read {
+        requests: simulated.requests(&Scope::All, &metrics.0.core.grid.layout),
+        in_flight: 0,
+        cache: CacheReading::default(),
+        active_users: simulated.active_users(),
+        resources: Some(simulated.resources()),
+        connections: None,
+        dropped: None,
+        families: simulated.families(),
+    }
+}
+
 impl State {
     pub(super) fn new() -> Self {
         Self {
@@ -150,7 +165,14 @@ impl State {
     }
 
     /// Takes a sample in.
-    pub(super) fn take(&mut self, at: Moment, plan: &Plan, read: Read, metrics: &Metrics) {
+    pub(super) fn take(
+        &mut self,
+        at: Moment,
+        plan: &Plan,
+        read: Read,
+        metrics: &Metrics,
+        simulated: Option<&Simulated>,
+    ) {
         let first = *self.first.get_or_insert(at);
         let step = self.last.map_or(Duration::ZERO, |last| at.mono.saturating_sub(last.mono));
         self.last = Some(at);
@@ -160,6 +182,7 @@ impl State {
         }
         let now = Now {
             metrics,
+            simulated,
             elapsed: at.mono.saturating_sub(first.mono),
             step,
             all: read.requests,
