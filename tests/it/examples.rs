@@ -18,8 +18,12 @@ use steeple_tests::{
 };
 
 /// Features that an example needs, which a build of that example alone does not turn on.
-const FEATURES: &[(&str, &str)] =
-    &[("events-custom-sink", "http"), ("per-route-metrics", "axum"), ("write-a-protocol", "test-util")];
+const FEATURES: &[(&str, &str)] = &[
+    ("events", "ndjson,outbox"),
+    ("events-custom-sink", "http"),
+    ("per-route-metrics", "axum"),
+    ("write-a-protocol", "test-util"),
+];
 
 /// An example of a crate, as cargo built it beside this test; built now if only the test was.
 fn example(package: &str, name: &str) -> Command {
@@ -235,4 +239,16 @@ fn an_event_reaches_a_system_that_steeple_does_not_know() {
     });
     printed(example("steeple-events", "events-custom-sink").arg(url), "");
     assert!(receiver.join().unwrap().starts_with("POST /lines HTTP/1.1"));
+}
+
+#[test]
+fn events_are_stored_and_written_to_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = example("steeple-events", "events").arg(directory.path().join("events")).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let lines: Vec<Value> =
+        str::from_utf8(&output.stdout).unwrap().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let names: Vec<_> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
+    assert_eq!(names, ["sign_up", "report_exported", "revenue"]);
+    assert_eq!(lines[0]["data"]["user_id"], "u-42");
 }

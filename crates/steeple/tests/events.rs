@@ -44,7 +44,12 @@ fn without_a_sink_events_are_counted_and_go_nowhere() {
 fn the_environment_names_the_sinks() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("events.ndjson");
-    alone("tracks_a_registration_to_a_file", &[("EVENTS_NDJSON", file.to_str().unwrap()), ("SERVICE_NAME", "shop")]);
+    let store = directory.path().join("events");
+    let variables =
+        [("EVENTS_NDJSON", file.to_str().unwrap()), ("EVENTS_DIR", store.to_str().unwrap()), ("SERVICE_NAME", "shop")];
+    alone("tracks_a_registration_to_a_file", &variables);
+    // It went through the store, of which the key is left and an empty database.
+    assert!(store.join("key").exists());
     let line: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     assert_eq!((&line["type"], &line["data"]["service_name"]), (&"sign_up".into(), &"shop".into()));
     assert_eq!((&line["data"]["user_id"], &line["data"]["route"]), (&"u-42".into(), &"/users".into()));

@@ -1,6 +1,13 @@
 //! What users do is tracked by the handlers that do it.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
 
 use serde_json::Value;
 
@@ -78,5 +85,112 @@ fn every_preset_is_tracked_by_its_handler() {
         "tasks_completed_total 1",
     ] {
         assert!(page.contains(series), "{series}\n{page}");
+    }
+}
+
+/// Plays every vendor: keeps what it gets, by path, and accepts it.
+fn recorder() -> (String, Arc<Mutex<Vec<(String, String)>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let kept = Arc::<Mutex<Vec<(String, String)>>>::default();
+    let keeps = Arc::clone(&kept);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let keeps = Arc::clone(&keeps);
+            thread::spawn(move || serve(stream.unwrap(), &keeps));
+        }
+    });
+    (url, kept)
+}
+
+fn serve(stream: TcpStream, kept: &Mutex<Vec<(String, String)>>) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let (mut path, mut length, mut zipped) = (String::new(), 0, false);
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            let line = line.trim().to_ascii_lowercase();
+            if line.is_empty() {
+                break;
+            }
+            if path.is_empty() {
+                line.split(' ').nth(1).unwrap().clone_into(&mut path);
+            } else if let Some(value) = line.strip_prefix("content-length: ") {
+                length = value.parse().unwrap();
+            } else if line == "content-encoding: gzip" {
+                zipped = true;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        let mut text = String::new();
+        if zipped {
+            flate2::read::GzDecoder::new(&*body).read_to_string(&mut text).unwrap();
+        } else {
+            text = String::from_utf8(body).unwrap();
+        }
+        let answer = if path.starts_with("/_bulk") { r#"{"errors":false,"items":[]}"# } else { r#"{"status":1}"# };
+        kept.lock().unwrap().push((path, text));
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
+        reader.get_mut().write_all(answer.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn each_event_is_once_at_each_vendor_and_counted_once() {
+    let (url, kept) = recorder();
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = example("taskboard");
+    let variables = [
+        ("STEEPLE_DISABLE", "trace"),
+        ("MIXPANEL_TOKEN", "token"),
+        ("MIXPANEL_ENDPOINT", &url),
+        ("NEW_RELIC_LICENSE_KEY", "license"),
+        ("NEW_RELIC_ACCOUNT_ID", "12345"),
+        ("NEW_RELIC_EVENTS_ENDPOINT", &url),
+        ("ELASTICSEARCH_EVENTS_STREAM", "logs-events"),
+        ("ELASTICSEARCH_URL", &url),
+        ("EVENTS_WEBHOOK_URL", &format!("{url}/hook")),
+        ("EVENTS_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("EVENTS_DIR", directory.path().to_str().unwrap()),
+        ("LOG_LEVEL", "debug"),
+    ];
+    let program = Program::start(command.args(["--listen", "127.0.0.1:0"]).envs(variables));
+    post(&program, "/api/users", "", r#"{"email":"ann@example.com","name":"Ann"}"#, 201);
+    let session = post(&program, "/api/sessions", "", r#"{"email":"ann@example.com"}"#, 201);
+    let token = session["token"].as_str().unwrap();
+    for _ in 0..20 {
+        post(&program, "/api/projects", token, r#"{"name":"Steeple"}"#, 201);
+    }
+    post(&program, "/api/payments", token, r#"{"plan":"pro","card":"4242"}"#, 201);
+    let page = program.get("/metrics").body;
+    let ended = program.stop();
+
+    let tracked: usize = page
+        .lines()
+        .filter(|line| line.starts_with("steeple_events_tracked_total{"))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
+        .sum();
+    // Registered twice over, logged in, 20 projects of two events each, three of the payment.
+    assert_eq!(tracked, 2 + 1 + 40 + 3);
+    assert!(page.contains(r#"projects_created_total{type="personal"} 20"#), "{page}");
+    let ids =
+        ended.lines().iter().filter_map(|line| line["event_id"].as_str().map(str::to_owned)).collect::<BTreeSet<_>>();
+    assert_eq!(ids.len(), tracked, "a line at debug for each");
+    for (vendor, path) in
+        [("Mixpanel", "/import"), ("New Relic", "/v1/accounts"), ("Elasticsearch", "/_bulk"), ("webhook", "/hook")]
+    {
+        let kept = kept.lock().unwrap();
+        let all: Vec<_> = kept.iter().filter(|(at, _)| at.starts_with(path)).map(|(_, body)| body.as_str()).collect();
+        let all = all.join("\n");
+        for id in &ids {
+            // Elasticsearch has it as `_id` and in the document.
+            let times = if path == "/_bulk" { 2 } else { 1 };
+            assert_eq!(all.matches(id.as_str()).count(), times, "{vendor}: {id}");
+        }
+        assert!(!all.contains("ann@example.com"), "{vendor}");
     }
 }

@@ -27,6 +27,9 @@ mod ndjson;
 mod newrelic;
 #[cfg(feature = "mixpanel")]
 mod people;
+#[cfg(test)]
+#[cfg(all(feature = "elasticsearch", feature = "mixpanel", feature = "newrelic"))]
+mod pipelines;
 #[cfg(feature = "webhook")]
 mod webhook;
 

@@ -1,6 +1,6 @@
 //! The store on disk: receipts, cursors, dead letters, room, erasure, what is not to be read by others.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use steeple_core::clock;
 use steeple_export::{
@@ -366,7 +366,7 @@ fn others_may_look_at_a_store_and_requeue_while_its_process_runs() {
 #[test]
 fn damage_is_set_aside_what_can_be_read_is_saved_and_new_rows_flow() {
     let directory = tempfile::tempdir().unwrap();
-    let rounds: u64 = if std::env::var_os("STEEPLE_SOAK").is_some() { 1_000 } else { 12 };
+    let rounds = times("STEEPLE_SPOOL_DAMAGES", 12);
     let template = directory.path().join("template");
     let spool = Spool::builder(&template).open().unwrap();
     let _id = spool.register("one", SinkOptions::default()).unwrap();
@@ -422,6 +422,68 @@ fn damage_is_set_aside_what_can_be_read_is_saved_and_new_rows_flow() {
         end(&spool);
         fs::remove_dir_all(root).unwrap();
     }
+    writeln!(std::io::stdout(), "damaged: {rounds} files, each started and went on").unwrap();
+}
+
+/// How often; more in `.ci/soak`.
+pub(crate) fn times(variable: &str, default: u64) -> u64 {
+    std::env::var_os(variable).map_or(default, |times| times.to_str().unwrap().parse().unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_backlog_is_opened_and_drained_in_little_memory_and_gives_its_file_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows = times("STEEPLE_SPOOL_BACKLOG", 5_000);
+    let spool = Spool::builder(directory.path()).max_queue(50_000, 64 << 20).open().unwrap();
+    spool.register("one", SinkOptions::default()).unwrap();
+    let body = format!("{{\"text\":\"{}\"}}", "x".repeat(400));
+    let mut last = None;
+    for n in 0..rows {
+        last = Some(append_row(&spool, row(&n.to_string(), 1, None, &body)));
+        if n % 10_000 == 0 {
+            stored(&spool, last.unwrap());
+        }
+    }
+    stored(&spool, last.unwrap());
+    end(&spool);
+    drop(spool);
+    let resident = || {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1_024
+    };
+    let before = resident();
+    let spool = Spool::builder(directory.path()).open().unwrap();
+    let sink = spool.register("one", SinkOptions::default().window(4_000)).unwrap();
+    assert_eq!(spool.backlog_now("one").unwrap().items, rows);
+    let (mut drained, mut peak) = (0, 0);
+    until(|| {
+        for row in read(&spool, sink, 2_000) {
+            spool.settle(sink, row.seq, Settled::Stored);
+            drained += 1;
+        }
+        peak = peak.max(resident().saturating_sub(before));
+        drained == rows
+    });
+    assert!(peak < 32, "{peak} MiB");
+    let size = || {
+        let own = fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+        fs::metadata(own.join("outbox.db")).unwrap().len()
+    };
+    until(|| size() < 4 << 20);
+    writeln!(std::io::stdout(), "backlog: {rows} rows drained in {peak} MiB more memory").unwrap();
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_holds_what_there_is_and_takes_the_important() {
+    let directory = tempfile::tempdir().unwrap();
+    // As if less were free than shall be: the store may not grow.
+    let spool = Spool::builder(directory.path()).min_free_bytes(u64::MAX).open().unwrap();
+    let _id = spool.register("one", SinkOptions::default()).unwrap();
+    let lost = spool.wait_blocking(append_row(&spool, row("a", 0, None, "{}")), false, PATIENCE);
+    assert_eq!(lost, Err(NotStored::Dropped(DropReason::QueueFull)));
+    assert_eq!(spool.spool_stats().dropped(DropReason::QueueFull), 1);
 }
 
 #[test]
