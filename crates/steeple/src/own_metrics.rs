@@ -55,25 +55,13 @@ impl OwnMetrics {
         });
     }
 
-    /// Adds a family of gauges with one label.
-    #[cfg(feature = "events")]
-    pub(crate) fn add_gauge_by<R>(&mut self, name: &str, help: &str, label: &str, read: R)
-    where
-        R: Fn() -> Vec<(String, u64)> + Send + Sync + 'static,
-    {
-        if let Ok(gauges) = IntGaugeVec::new(Opts::new(name, help), &[label]) {
-            let read = move || read().into_iter().map(|(value, count)| (vec![value], count)).collect();
-            self.0.push(Own { family: Family::Gauges(gauges), read: Box::new(read) });
-        }
-    }
-
     fn push<R>(&mut self, name: &str, help: &str, labels: &[&str], read: R)
     where
         R: Fn() -> Vec<(Vec<String>, u64)> + Send + Sync + 'static,
     {
         // Fails for invalid names; these are ours, and tests read them.
         if let Ok(counters) = IntCounterVec::new(Opts::new(name, help), labels) {
-            self.0.push(Own { family: Family::Counters(counters), read: Box::new(read) });
+            self.0.push(Own { counters, read: Box::new(read) });
         }
     }
 
@@ -162,43 +150,21 @@ fn raise(counter: &IntCounter, to: u64) {
     counter.inc_by(to.saturating_sub(counter.get()));
 }
 
-enum Family {
-    Counters(IntCounterVec),
-    #[cfg(feature = "events")]
-    Gauges(IntGaugeVec),
-}
-
-impl Family {
-    fn collector(&self) -> &dyn Collector {
-        match self {
-            Self::Counters(counters) => counters,
-            #[cfg(feature = "events")]
-            Self::Gauges(gauges) => gauges,
-        }
-    }
-}
-
 struct Own {
-    family: Family,
+    counters: IntCounterVec,
     read: Box<Read>,
 }
 
 impl Collector for Own {
     fn desc(&self) -> Vec<&Desc> {
-        self.family.collector().desc()
+        self.counters.desc()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         for (labels, count) in (self.read)() {
-            match &self.family {
-                Family::Counters(counters) => raise(&counters.with_label_values(&labels), count),
-                #[cfg(feature = "events")]
-                Family::Gauges(gauges) => {
-                    gauges.with_label_values(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
-                }
-            }
+            raise(&self.counters.with_label_values(&labels), count);
         }
-        self.family.collector().collect()
+        self.counters.collect()
     }
 }
 

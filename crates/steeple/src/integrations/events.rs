@@ -5,6 +5,11 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
+use prometheus::{
+    IntGaugeVec, Opts,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
 use steeple_events::{
     Class, Counter, Events, EventsBuilder, EventsObserver, Meter, OutletStats, Rejected, Role, Service,
     sink::{Elasticsearch, Ga4, Mixpanel, MixpanelRegion, Ndjson, NewRelic, NewRelicRegion, Webhook},
@@ -136,6 +141,8 @@ impl Integration for EventsBuilder {
             None => events.install(),
         }
         count(&mut setup.own, &events);
+        // There already where two of us share a registry: the first stays.
+        let _there_already = Waiting::new(&events).map(|waiting| setup.metrics.register(Box::new(waiting)));
         let mut names = Vec::new();
         for sink in events.sinks() {
             names.push(sink.name().to_owned());
@@ -229,17 +236,44 @@ fn count(own: &mut OwnMetrics, events: &Events) {
     for (name, help, read) in counters {
         own.add_by(name, help, "sink", by_sink(read));
     }
-    let gauges: [(_, _, Read); 4] = [
-        ("steeple_events_backlog_items", "Events that wait for a sink.", |stats| stats.backlog.0),
-        ("steeple_events_backlog_bytes", "Bytes of events that wait for a sink.", |stats| stats.backlog.1),
-        ("steeple_events_backlog_age_seconds", "The age of the oldest event that waits for a sink.", |stats| {
-            let now = steeple_core::clock::unix_now();
-            stats.oldest.map_or(0, |oldest| now.saturating_sub(oldest).as_secs())
-        }),
-        ("steeple_events_dead_letters", "Dead letters that are kept.", |stats| stats.dead_letters),
-    ];
-    for (name, help, read) in gauges {
-        own.add_gauge_by(name, help, "sink", by_sink(read));
+}
+
+/// What waits for each sink.
+struct Waiting {
+    events: Events,
+    gauges: Vec<(IntGaugeVec, Read)>,
+}
+
+impl Waiting {
+    fn new(events: &Events) -> prometheus::Result<Self> {
+        let gauges: [(_, _, Read); 4] = [
+            ("steeple_events_backlog_items", "Events that wait for a sink.", |stats| stats.backlog.0),
+            ("steeple_events_backlog_bytes", "Bytes of events that wait for a sink.", |stats| stats.backlog.1),
+            ("steeple_events_backlog_age_seconds", "The age of the oldest event that waits for a sink.", |stats| {
+                let now = steeple_core::clock::unix_now();
+                stats.oldest.map_or(0, |oldest| now.saturating_sub(oldest).as_secs())
+            }),
+            ("steeple_events_dead_letters", "Dead letters that are kept.", |stats| stats.dead_letters),
+        ];
+        let make = |(name, help, read)| Ok((IntGaugeVec::new(Opts::new(name, help), &["sink"])?, read));
+        let gauges = gauges.into_iter().map(make).collect::<prometheus::Result<_>>()?;
+        Ok(Self { events: events.clone(), gauges })
+    }
+}
+
+impl Collector for Waiting {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauges.iter().flat_map(|(gauge, _)| gauge.desc()).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        for stats in self.events.sink_stats() {
+            for (gauge, read) in &self.gauges {
+                let value = i64::try_from(read(stats.clone())).unwrap_or(i64::MAX);
+                gauge.with_label_values(&[&stats.sink]).set(value);
+            }
+        }
+        self.gauges.iter().flat_map(|(gauge, _)| gauge.collect()).collect()
     }
 }
 
