@@ -27,9 +27,10 @@ pub(crate) type Observer = ();
 #[derive(Clone, Default)]
 #[must_use = "options do nothing until Steeple is built with them"]
 pub struct CloudWatchOptions {
-    metrics: Option<CloudWatchBuilder>,
+    // Boxed: the builder of everything stays small.
+    metrics: Option<Box<CloudWatchBuilder>>,
     is_emf: bool,
-    logs: Option<CloudWatchLogsBuilder>,
+    logs: Option<Box<CloudWatchLogsBuilder>>,
     region: Option<String>,
     endpoint: Option<String>,
     credentials: Option<Arc<dyn ProvideCredentials>>,
@@ -38,13 +39,13 @@ pub struct CloudWatchOptions {
 impl CloudWatchOptions {
     /// Sends metrics in this namespace. [`metrics`](Self::metrics) changes how.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.metrics = Some(CloudWatch::builder(namespace));
+        self.metrics = Some(Box::new(CloudWatch::builder(namespace)));
         self
     }
 
     /// Changes how metrics are sent, where a namespace is set.
     pub fn metrics(mut self, change: impl FnOnce(CloudWatchBuilder) -> CloudWatchBuilder) -> Self {
-        self.metrics = self.metrics.map(change);
+        self.metrics = self.metrics.map(|metrics| Box::new(change(*metrics)));
         self
     }
 
@@ -56,7 +57,7 @@ impl CloudWatchOptions {
 
     /// Sends lines to CloudWatch Logs, where Steeple sets up the log. Changes how: by default to `/aws/ecs/<service>-<environment>`.
     pub fn logs(mut self, change: impl FnOnce(CloudWatchLogsBuilder) -> CloudWatchLogsBuilder) -> Self {
-        self.logs = Some(change(self.logs.unwrap_or_else(CloudWatchLogs::builder)));
+        self.logs = Some(Box::new(change(self.logs.map_or_else(CloudWatchLogs::builder, |logs| *logs))));
         self
     }
 
@@ -233,7 +234,8 @@ impl Integration for CloudWatchOptions {
         let sends = self.logs.is_some() || !self.is_emf;
         let aws = if sends { Some(self.aws(setup)?) } else { None };
         if let Some(builder) = &self.metrics {
-            let builder = with_service(builder.clone(), setup.service).scrubber(setup.scrubber.clone());
+            let builder =
+                with_service(CloudWatchBuilder::clone(builder), setup.service).scrubber(setup.scrubber.clone());
             let cloudwatch = match &aws {
                 Some(aws) if !self.is_emf => builder.build(setup.metrics, aws),
                 _ => builder.build_emf(setup.metrics, std::io::stdout()),
@@ -254,7 +256,8 @@ impl Integration for CloudWatchOptions {
             );
             metrics = Some(cloudwatch);
         }
-        if let (Some(mut logs), Some(aws)) = (self.logs.clone(), &aws) {
+        if let (Some(logs), Some(aws)) = (&self.logs, &aws) {
+            let mut logs = CloudWatchLogsBuilder::clone(logs);
             if let Some(name) = &setup.service.name {
                 logs = logs.service(name);
             }

@@ -15,19 +15,20 @@ pub(crate) type Observer = ();
 #[derive(Clone, Debug, Default)]
 #[must_use = "options do nothing until Steeple is built with them"]
 pub struct ElasticsearchOptions {
-    lines: Option<Elasticsearch>,
+    // Boxed: the builder of everything stays small.
+    lines: Option<Box<Elasticsearch>>,
 }
 
 impl ElasticsearchOptions {
     /// Sends lines to this data stream.
     pub fn lines(mut self, lines: Elasticsearch) -> Self {
-        self.lines = Some(lines);
+        self.lines = Some(Box::new(lines));
         self
     }
 
     /// Changes what the environment has set, if it has turned it on.
     pub fn change(mut self, change: impl FnOnce(Elasticsearch) -> Elasticsearch) -> Self {
-        self.lines = self.lines.map(change);
+        self.lines = self.lines.map(|lines| Box::new(change(*lines)));
         self
     }
 }
@@ -70,7 +71,7 @@ impl Integration for ElasticsearchOptions {
         if let Some(key) = env.secret("ELASTICSEARCH_API_KEY")? {
             lines = lines.api_key(key);
         }
-        Ok(Setting { options: Self { lines: Some(lines) }, variable: Some(STREAM) })
+        Ok(Setting { options: Self { lines: Some(Box::new(lines)) }, variable: Some(STREAM) })
     }
 
     fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<()>>, ConfigError> {
