@@ -27,7 +27,8 @@ async fn ask(steeple: &Steeple, requests: usize) {
 /// Pushes twice, with requests before each.
 async fn two_pushes(change: impl FnOnce(PushOptions) -> PushOptions) -> Option<[Metrics; 2]> {
     let otlp = Otlp::start().await?;
-    let recorder = Recorder::with(|builder| builder.metrics(|metrics| metrics.with_otel_names())).unwrap();
+    let recorder =
+        Recorder::with(|builder| builder.metrics(steeple::metrics::MetricsBuilder::with_otel_names)).unwrap();
     let options = PushOptions::otlp(format!("{}/v1/metrics", otlp.endpoint()), "shop");
     let pusher = change(options).build(recorder.steeple().metrics()).unwrap();
     ask(recorder.steeple(), 3).await;

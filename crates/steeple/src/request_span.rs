@@ -18,7 +18,7 @@ impl Observer for RequestSpans {
         let span = tracing::info_span!(
             target: "steeple::request",
             "request",
-            request_id = id.map(|id| id.as_str()),
+            request_id = id.map(steeple_core::RequestId::as_str),
             trace_id = trace.map(|trace| tracing::field::display(trace.trace_id())),
             span_id = trace.map(|trace| tracing::field::display(trace.span_id())),
         );

@@ -318,6 +318,7 @@ macro_rules! integrations {
             }
 
             /// All observers: ids and names first, because the others read them.
+            #[expect(clippy::too_many_arguments, reason = "one for each observer that is no integration")]
             pub(crate) fn observe(
                 &self,
                 ids: RequestIds,
