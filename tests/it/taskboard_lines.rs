@@ -30,7 +30,7 @@ async fn the_server_holds_every_line_of_a_run_of_the_task_board_searchable_by_tr
     if ran_alone("taskboard_lines::the_server_holds_every_line_of_a_run_of_the_task_board_searchable_by_trace") {
         return;
     }
-    let Some(server) = peer::find("noida/bin/noida-server") else { return };
+    let Some(server) = peer::find("noida-server") else { return };
     let arguments = |address: SocketAddr, directory: &Path| {
         let port = address.port().to_string();
         let fixed =
