@@ -16,7 +16,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::Poll,
@@ -234,6 +234,7 @@ impl PushOptions {
             headers: self.headers,
             labels: self.labels,
             otlp: self.otlp,
+            start_nanos: OnceLock::new(),
             sent: Mutex::default(),
             pushes: metrics.pushes(),
             waiting: AtomicUsize::new(0),

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -30,6 +30,8 @@ pub(super) struct Target {
     pub(super) headers: HeaderMap,
     pub(super) labels: Vec<(String, String)>,
     pub(super) otlp: OtlpStyle,
+    /// When the process began to count, since the Unix epoch.
+    pub(super) start_nanos: OnceLock<u64>,
     /// What the receiver has, where points count from the push before.
     pub(super) sent: Mutex<Arc<Sent>>,
     pub(super) pushes: Arc<Family>,
@@ -93,7 +95,9 @@ impl Target {
         let (now, unix_now) = (clock::now(), clock::unix_now());
         let up = now.saturating_duration_since(self.metrics.0.core.started);
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let times = (nanos(unix_now.saturating_sub(up)), nanos(unix_now));
+        // Once: the same start in each push, to the nanosecond.
+        let start = *self.start_nanos.get_or_init(|| nanos(unix_now.saturating_sub(up)));
+        let times = (start, nanos(unix_now));
         let before = Arc::clone(&*self.sent.lock().unwrap_or_else(PoisonError::into_inner));
         let mut encoder = OtlpEncoder::new(&self.otlp, &common.pairs, times, &before);
         self.metrics.write(&mut others, &prefix, &common, &mut encoder);
