@@ -31,6 +31,10 @@ fn main() -> ExitCode {
             write!(io::stdout(), "{}", cli::USAGE).ok();
             ExitCode::SUCCESS
         }
+        Ok(Command::Print(file)) => {
+            write!(io::stdout(), "{}", file.contents()).ok();
+            ExitCode::SUCCESS
+        }
         Ok(Command::Run(config)) => match run(config) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

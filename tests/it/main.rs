@@ -39,6 +39,8 @@ mod bodies;
 mod bytes;
 mod calls;
 mod cut_off;
+mod dashboard;
+mod dashboard_grafana;
 mod defects;
 mod docs_site;
 mod ecosystem;

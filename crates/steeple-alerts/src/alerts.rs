@@ -333,6 +333,11 @@ impl Alerts {
         lock(&self.0.state).rules.iter().map(Active::status).collect()
     }
 
+    /// The rules themselves, such as for [`Rules::to_prometheus`](crate::Rules::to_prometheus).
+    pub fn definitions(&self) -> crate::Rules {
+        lock(&self.0.state).rules.iter().map(|active| active.rule.clone()).collect()
+    }
+
     /// The alerts that fire now.
     pub fn firing(&self) -> Vec<RuleStatus> {
         let shared = lock(&self.0.state);

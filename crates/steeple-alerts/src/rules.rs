@@ -106,6 +106,12 @@ impl<'a> IntoIterator for &'a Rules {
     }
 }
 
+impl FromIterator<Rule> for Rules {
+    fn from_iter<T: IntoIterator<Item = Rule>>(rules: T) -> Self {
+        Self(rules.into_iter().collect())
+    }
+}
+
 impl IntoIterator for Rules {
     type Item = Rule;
     type IntoIter = std::vec::IntoIter<Rule>;

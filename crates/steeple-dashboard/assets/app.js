@@ -160,7 +160,7 @@
     $('zoom').hidden = !view.from;
     const lists = data.requests || { slow: [], failed: [], activity: [] };
     const dots = new Map();
-    for (const [list, failed] of [[lists.slow, false], [lists.failed, true]]) {
+    for (const [list, failed] of [[lists.slow.slice(0, 30), false], [lists.failed.slice(0, 30), true]]) {
       for (const request of list) dots.set(key(request), { t: request.unix_ms, value: request.seconds, failed: failed || request.status >= 500, id: key(request) });
     }
     charts.mark([{ t: data.started, label: data.version ? 'deploy ' + data.version : 'start' }], [...dots.values()]);
@@ -353,7 +353,7 @@
       const open = view.request === key(request);
       const toggle = () => write({ request: open ? '' : key(request) });
       const row = el('tr', { class: 'link' + (open ? ' open' : ''), onclick: toggle },
-        el('td', { class: 'text when' }, clock(request.unix_ms)),
+        el('td', { class: 'when left' }, clock(request.unix_ms)),
         el('th', { scope: 'row', class: 'text' }, el('a', { href: '#requests', 'data-key': 'request ' + key(request), 'aria-expanded': String(open), onclick: (event) => { event.preventDefault(); event.stopPropagation(); toggle(); } }, ...label(request))),
         el('td', { class: failed(request) ? 'over' : '' }, state(request)),
         el('td', {}, seconds(request.seconds)),

@@ -46,31 +46,35 @@ const charts = (() => {
     }
   };
 
-  /** One series of columns between two times, from the finest tier that has each moment; a gap is a gap. */
+  /** The columns between two times, at each moment from the finest tier that has it; a gap is a gap. */
   const between = (from, to, keys) => {
     const span = to - from;
-    const tiers = TIERS.filter(([name, step]) => store[name] && store[name].t.length && (name === 'minutes' || span <= step * (name === 'seconds' ? 620 : 760)));
+    const points = [];
+    let covered = [];
+    for (const [name, step] of TIERS) {
+      const columns = store[name];
+      if (!columns || (name !== 'minutes' && span > step * 760)) continue;
+      const runs = [];
+      columns.t.forEach((t, i) => {
+        const run = runs[runs.length - 1];
+        if (run && t - run[1] <= 3.5 * step) run[1] = t;
+        else runs.push([t, t]);
+        if (t >= from - step && t <= to + step && !covered.some(([begin, end]) => t > begin && t - step < end)) points.push({ t, i, columns, step });
+      });
+      covered = covered.concat(runs);
+    }
+    points.sort((one, other) => one.t - other.t);
     const out = { t: [] };
     for (const key of keys) out[key] = [];
-    const push = (t, read) => {
-      out.t.push(t / 1000);
-      for (const key of keys) out[key].push(read(key));
-    };
-    let end = -Infinity;
-    // From the coarsest to the finest: each ends where the next one begins.
-    for (let place = tiers.length - 1; place >= 0; place--) {
-      const [name, step] = tiers[place];
-      const columns = store[name];
-      const next = place > 0 ? store[tiers[place - 1][0]].t[0] - tiers[place - 1][1] : Infinity;
-      for (let i = 0; i < columns.t.length; i++) {
-        const t = columns.t[i];
-        if (t <= end || t > next + step || t < from - step || t > to + step) continue;
-        if (end > 0 && t - end > 3.5 * Math.max(step, out.step || 0)) push(end + 1, () => null);
-        push(t, (key) => columns[key][i]);
-        end = t;
-        out.step = step;
+    points.forEach((point, place) => {
+      const before = points[place - 1];
+      if (before && point.t - before.t > 3.5 * Math.max(point.step, before.step)) {
+        out.t.push((before.t + 1) / 1000);
+        for (const key of keys) out[key].push(null);
       }
-    }
+      out.t.push(point.t / 1000);
+      for (const key of keys) out[key].push(point.columns[key][point.i]);
+    });
     return out;
   };
 
@@ -145,7 +149,7 @@ const charts = (() => {
           ctx.strokeStyle = color(dot.failed ? 'bad' : 'accent');
           ctx.lineWidth = 1.5 * devicePixelRatio;
           ctx.beginPath();
-          ctx.arc(place.x, place.y, 3.5 * devicePixelRatio, 0, 7);
+          ctx.arc(place.x, place.y, 3 * devicePixelRatio, 0, 7);
           ctx.stroke();
         }
       }

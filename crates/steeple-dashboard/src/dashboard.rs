@@ -16,7 +16,7 @@ use steeple_scrub::Scrubber;
 #[cfg(feature = "axum")]
 use crate::web::Hub;
 use crate::{
-    BuildError, Business, DashboardBuilder, RealTime, RequestLists, Requests, SystemHealth,
+    BuildError, Business, DashboardBuilder, Grafana, RealTime, RequestLists, Requests, SystemHealth,
     access::Gate,
     data::{Ledger, Watches},
     frame::{Cursor, Frames},
@@ -173,6 +173,32 @@ impl Dashboard {
     /// The slowest and the latest failed requests. Empty without [`Requests`].
     pub fn requests(&self) -> RequestLists {
         self.0.requests.as_ref().map(Requests::lists).unwrap_or_default()
+    }
+
+    /// The same panels as a dashboard for Grafana.
+    pub fn grafana(&self) -> Grafana {
+        Grafana::new(self.0.about.service.clone())
+    }
+
+    /// Rules for Prometheus: those of the alerts, and those from the objectives that routes have.
+    ///
+    /// # Errors
+    /// As [`steeple_metrics::Rules::render`].
+    pub fn rules(&self) -> Result<String, steeple_metrics::BuildError> {
+        const NONE: &str = "groups: []\n";
+        let objectives = self.0.metrics.rules();
+        let objectives = if objectives.is_empty() { NONE.to_owned() } else { objectives.render()? };
+        #[cfg(feature = "alerts")]
+        if let Some(alerts) = &self.0.alerts {
+            let style = steeple_metrics::indicator::Promql::new();
+            let rules = alerts.definitions().to_prometheus(&style);
+            return Ok(match (rules.as_str(), objectives.strip_prefix("groups:\n")) {
+                (NONE, _) => objectives,
+                (_, Some(groups)) => rules + groups,
+                (_, None) => rules,
+            });
+        }
+        Ok(objectives)
     }
 
     /// What the page shows, as JSON: the whole of it, or what came after an earlier frame, whose `cursor` this is.

@@ -9,6 +9,8 @@ mod dashboard;
 mod data;
 mod error;
 mod frame;
+mod grafana;
+mod panels;
 mod requests;
 #[cfg(feature = "axum")]
 mod web;
@@ -19,5 +21,6 @@ pub use self::{
     dashboard::Dashboard,
     data::{Business, Figure, Level, RealTime, RouteRow, SystemHealth, Trend},
     error::BuildError,
+    grafana::Grafana,
     requests::{RequestLists, RequestRecord, Requests},
 };

@@ -85,7 +85,6 @@ pub struct RequestRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// The error, and its sources behind it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
 }
 

@@ -3,6 +3,7 @@
 use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use lexopt::{Arg, Parser};
+use steeple::{alerts::Rules, dashboard::Grafana, metrics::indicator::Promql};
 
 /// Most requests a second that the program sends itself.
 const MAX_RATE: u64 = 10_000;
@@ -17,6 +18,7 @@ Usage: taskboard [FLAGS]
   --traffic <NUMBER>     requests a second that it sends itself, 0 to 10000 [default: 0]
   --duration <SECONDS>   how long to run, 1 to 604800 [default: until Ctrl-C]
   --db <PATH>            the database file [default: a temporary one, removed at the end]
+  --print <WHAT>         print `grafana`, a dashboard for Grafana, or `rules`, a rule file for Prometheus, and end
   --help                 print this
 ";
 
@@ -39,9 +41,37 @@ pub struct Config {
 pub enum Command {
     /// Run the service.
     Run(Config),
+    /// Print a file that is made from the service's own definitions.
+    Print(File),
     /// Print [`USAGE`].
     Help,
 }
+
+/// A file that the program prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum File {
+    /// A dashboard for Grafana.
+    Grafana,
+    /// A rule file for Prometheus.
+    Rules,
+}
+
+impl File {
+    /// What is in it.
+    #[must_use]
+    pub fn contents(self) -> String {
+        match self {
+            Self::Grafana => Grafana::new(SERVICE).json(),
+            Self::Rules => {
+                let style = Promql::new().matchers(format!("job=\"{SERVICE}\""));
+                Rules::mission().guarded().to_prometheus(&style)
+            }
+        }
+    }
+}
+
+/// What the files call the service.
+const SERVICE: &str = "taskboard";
 
 /// A flag that does not exist, or a value that it cannot take.
 #[derive(Debug)]
@@ -92,6 +122,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
                 }
                 config.db = Some(path.into());
             }
+            Arg::Long("print") => {
+                let file = value(&mut parser, "--print", "grafana or rules", |text| match text {
+                    "grafana" => Some(File::Grafana),
+                    "rules" => Some(File::Rules),
+                    _ => None,
+                })?;
+                return Ok(Command::Print(file));
+            }
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
             Arg::Long(name) => return Err(unknown(&format!("flag --{name}"))),
             Arg::Short(name) => return Err(unknown(&format!("flag -{name}"))),
@@ -123,7 +161,7 @@ fn missing(flag: &str, wants: &str) -> UsageError {
 }
 
 fn unknown(what: &str) -> UsageError {
-    UsageError(format!("there is no {what}; there are --listen, --traffic, --duration, --db and --help"))
+    UsageError(format!("there is no {what}; there are --listen, --traffic, --duration, --db, --print and --help"))
 }
 
 #[cfg(test)]

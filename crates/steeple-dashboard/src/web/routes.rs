@@ -11,6 +11,7 @@ use axum::{
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use steeple_core::{Exchange, Signal, clock};
+use steeple_metrics::Names;
 
 use super::pages::{self, RefusedPage, SIGNED_IN};
 use crate::{Dashboard, access::Verdict, assets};
@@ -27,6 +28,8 @@ impl Dashboard {
     /// | `GET /steeple/` | the page |
     /// | `GET /steeple/frame?since=` | what the page shows as JSON: all of it, or what came after a frame with this `cursor` |
     /// | `GET /steeple/stream` | the same as server-sent events: all of it, then what is new; at most 16 at once, then 503 |
+    /// | `GET /steeple/grafana.json?names=&histograms=` | a [`Grafana`](crate::Grafana) dashboard: `names=otel`, `histograms=native` |
+    /// | `GET /steeple/rules.yml` | rules for Prometheus, from the alerts and the objectives of the routes |
     /// | `POST /steeple/acknowledge` `{rule}` | with alerts: no more reminders of an alert that fires |
     /// | `POST /steeple/silence` `{rule, minutes}` | with alerts: no notification of a rule for 1 to 1,440 minutes |
     ///
@@ -55,6 +58,8 @@ impl Dashboard {
             .route(&format!("{path}/"), get(page))
             .route(&format!("{path}/frame"), get(frame))
             .route(&format!("{path}/stream"), get(stream))
+            .route(&format!("{path}/grafana.json"), get(grafana))
+            .route(&format!("{path}/rules.yml"), get(rules))
             .route(&format!("{path}/{{file}}"), get(file));
         #[cfg(feature = "alerts")]
         let inside = inside
@@ -134,6 +139,33 @@ struct Since {
 
 async fn frame(State(dashboard): State<Dashboard>, Query(query): Query<Since>) -> Response {
     ([(header::CONTENT_TYPE, JSON)], dashboard.frame(query.since.as_deref())).into_response()
+}
+
+#[derive(serde::Deserialize)]
+struct GrafanaOptions {
+    names: Option<String>,
+    histograms: Option<String>,
+}
+
+async fn grafana(State(dashboard): State<Dashboard>, Query(options): Query<GrafanaOptions>) -> Response {
+    let names = match options.names.as_deref() {
+        Some("otel") => Names::OpenTelemetry,
+        None | Some("classic") => Names::Classic,
+        Some(_) => return (StatusCode::BAD_REQUEST, "names: classic or otel\n").into_response(),
+    };
+    let native = match options.histograms.as_deref() {
+        Some("native") => true,
+        None | Some("classic") => false,
+        Some(_) => return (StatusCode::BAD_REQUEST, "histograms: classic or native\n").into_response(),
+    };
+    ([(header::CONTENT_TYPE, JSON)], dashboard.grafana().names(names).native(native).json()).into_response()
+}
+
+async fn rules(State(dashboard): State<Dashboard>) -> Response {
+    match dashboard.rules() {
+        Ok(rules) => ([(header::CONTENT_TYPE, "application/yaml; charset=utf-8")], rules).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
 }
 
 async fn stream(State(dashboard): State<Dashboard>) -> Response {

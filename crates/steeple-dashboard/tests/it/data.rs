@@ -123,6 +123,8 @@ async fn a_firing_alert_is_acknowledged_and_silenced_from_the_page_alone() {
         *request.body_mut() = axum::body::Body::from(body);
         assert_eq!(service.send(request).await.status(), want, "{path} {body}");
     }
+    let rules = service.get("/steeple/rules.yml").await.1;
+    assert!(rules.starts_with("groups:\n") && rules.contains("alert: high_error_rate"), "{rules}");
     service.advance(Duration::from_secs(1));
     let frame = service.frame("").await;
     assert_eq!(frame["alerts"]["silences"][0]["rule"], "high_error_rate");

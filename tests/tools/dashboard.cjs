@@ -1,0 +1,257 @@
+'use strict';
+// Looks at the dashboard as people do: one browser for all checks. Prints a line for each: `ok NAME` or `FAILED NAME: why`.
+// Arguments: a JSON object with the addresses, and a directory for pictures.
+const { chromium } = require('playwright-core');
+
+const targets = JSON.parse(process.argv[2]);
+const pictures = process.argv[3];
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+const assert = (holds, why) => {
+  if (!holds) throw new Error(why);
+};
+/** Waits until this holds, as long as a slow machine needs. */
+const until = async (page, what, read, argument) => {
+  for (let i = 0; i < 600; i++) {
+    const found = await page.evaluate(read, argument).catch(() => null);
+    if (found) return found;
+    await sleep(100);
+  }
+  throw new Error('never: ' + what);
+};
+const drawn = (page) => until(page, 'drawn charts', () => [...document.querySelectorAll('figure canvas')].length === 4 &&
+  document.querySelector('#service').textContent !== '…' && document.querySelectorAll('#routes tbody tr').length > 0);
+
+(async () => {
+  const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-background-networking', '--no-proxy-server'] });
+  let failed = false;
+  const check = async (name, run, options) => {
+    const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, colorScheme: 'dark', ...options });
+    const page = await context.newPage();
+    const said = [];
+    const asked = [];
+    page.on('console', (message) => said.push(message.type() + ': ' + message.text()));
+    page.on('pageerror', (error) => said.push('error: ' + error.message));
+    page.on('request', (request) => asked.push(request.url()));
+    await page.addInitScript(() => {
+      window.violations = [];
+      document.addEventListener('securitypolicyviolation', (event) => window.violations.push(event.violatedDirective + ' ' + event.blockedURI));
+    });
+    try {
+      await run(page, { said, asked, context });
+      console.log('ok ' + name);
+    } catch (error) {
+      failed = true;
+      console.log('FAILED ' + name + ': ' + error.message + (said.length ? ' (console: ' + said.join(' | ') + ')' : ''));
+    }
+    await context.close();
+  };
+
+  await check('the page asks nobody else, says nothing and breaks no policy', async (page, { said, asked }) => {
+    await page.goto(targets.board + '/steeple');
+    await drawn(page);
+    for (const key of ['t', 't', '1', '3', '2', 'p', 'p']) await page.keyboard.press(key);
+    await page.click('#requests button[data-key="list slow"]');
+    await sleep(2500);
+    assert(said.length === 0, 'it said something');
+    const violations = await page.evaluate(() => window.violations);
+    assert(violations.length === 0, 'violations: ' + violations);
+    const origin = new URL(targets.board).origin;
+    const foreign = asked.filter((url) => new URL(url).origin !== origin);
+    assert(foreign.length === 0, 'foreign: ' + foreign);
+    assert(asked.filter((url) => url.endsWith('/stream')).length === 1, 'one stream: ' + asked);
+  });
+
+  await check('numbers are those of the metrics, and the past is there', async (page) => {
+    await page.goto(targets.board + '/steeple/#range=1h');
+    await drawn(page);
+    // The load is over: what the table of routes says of it stays for five minutes.
+    const rows = await page.evaluate(() => [...document.querySelectorAll('#routes tbody tr')].map((row) => [...row.children].map((cell) => cell.textContent)));
+    for (const [route, ratio] of Object.entries(targets.routes)) {
+      const row = rows.find((cells) => cells[0] === route);
+      assert(row, 'no row of ' + route + ' among ' + rows.map((cells) => cells[0]));
+      assert(row[2] === ratio, route + ' has errors ' + row[2] + ', not ' + ratio);
+    }
+    const blank = await page.evaluate(() => [...document.querySelectorAll('figure canvas')].map((canvas) => {
+      const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+      let colored = 0;
+      for (let i = 0; i < pixels.length; i += 4) if (pixels[i + 3] > 0 && Math.max(pixels[i], pixels[i + 1], pixels[i + 2]) - Math.min(pixels[i], pixels[i + 1], pixels[i + 2]) > 60) colored++;
+      return colored;
+    }));
+    assert(blank.every((colored) => colored > 20), 'blank: ' + blank);
+    await page.evaluate(() => { document.querySelector('#chart-requests details').open = true; });
+    const sum = await until(page, 'the table behind the chart', () => {
+      const cells = [...document.querySelectorAll('#chart-requests tbody tr')].map((row) => Number(row.children[1].textContent));
+      return cells.length && cells.reduce((sum, value) => sum + (value || 0), 0);
+    });
+    assert(sum > 0, 'the past is empty');
+    const failed = await page.evaluate(() => document.querySelectorAll('#requests tbody tr').length);
+    assert(failed === Math.min(100, targets.failed), failed + ' failed requests are listed, not ' + targets.failed);
+  });
+
+  await check('one crosshair and one zoom for all charts', async (page) => {
+    await page.goto(targets.board + '/steeple/#range=1h');
+    await drawn(page);
+    const box = await page.locator('#chart-requests .u-over').boundingBox();
+    await page.mouse.move(box.x + box.width * 0.6, box.y + 40);
+    const places = await until(page, 'a crosshair', () => {
+      const lines = [...document.querySelectorAll('.u-cursor-x')].map((line) => new DOMMatrix(getComputedStyle(line).transform).m41);
+      return lines.length === 4 && lines.every((x) => x > 0) && lines;
+    });
+    assert(places.every((x) => Math.abs(x / places[0] - 1) < 0.05), 'crosshairs: ' + places);
+    await page.mouse.move(box.x + box.width * 0.5, box.y + 40);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width * 0.9, box.y + 60, { steps: 5 });
+    await page.mouse.up();
+    await until(page, 'a zoom in the address', () => location.hash.includes('from=') && !document.querySelector('#zoom').hidden);
+    const address = page.url();
+    await page.goto('about:blank');
+    await page.goto(address);
+    await drawn(page);
+    assert((await page.evaluate(() => location.hash)).includes('from='), 'a link keeps its range');
+    await page.click('#zoom');
+    await until(page, 'no zoom', () => !location.hash.includes('from='));
+  });
+
+  await check('a failed request is found from the page alone: route, error, user, trace', async (page) => {
+    await page.goto(targets.board + '/steeple/');
+    await drawn(page);
+    await page.click('#routes th button[data-key="sort error_ratio"]');
+    const first = await until(page, 'the worst route first', () => {
+      const link = document.querySelector('#routes tbody tr a');
+      return document.querySelector('#routes th[aria-sort="descending"] button').dataset.key === 'sort error_ratio' && link.textContent;
+    });
+    await page.click('#routes tbody tr a');
+    await until(page, 'its requests alone', (route) => {
+      const rows = [...document.querySelectorAll('#requests tbody a')];
+      return rows.length > 0 && rows.every((row) => row.textContent === route);
+    }, first);
+    await page.click('#requests tbody a');
+    const text = await until(page, 'its details', () => document.querySelector('#requests tr.detail') && document.querySelector('#requests tr.detail').textContent);
+    assert(text.includes('request id') && text.includes('took'), text);
+  });
+
+  await check('texts of clients make no elements', async (page, { said }) => {
+    await page.goto(targets.evil + '/steeple/');
+    await drawn(page);
+    await until(page, 'the evil texts', () => document.body.textContent.includes('<img src=x onerror='));
+    await page.click('#requests tbody a');
+    await until(page, 'its details', () => document.querySelector('#requests tr.detail'));
+    const made = await page.evaluate(() => document.querySelectorAll('main img, main script, header img, b b').length);
+    assert(made === 0 && !(await page.evaluate(() => window.harmed)), 'an element was made');
+    assert(said.length === 0, 'it said something');
+  });
+
+  await check('a firing alert is acknowledged on the page', async (page) => {
+    await page.goto(targets.evil + '/steeple/');
+    await page.waitForSelector('#alerts .alert button');
+    await page.click('#alerts button[data-key="ack high_error_rate"]');
+    await until(page, 'acknowledged', () => document.querySelector('#alerts .alert.acked'));
+  });
+
+  await check('a token opens two services on two ports, and leaves the address', async (page, { context }) => {
+    for (const target of targets.tokens) {
+      const refused = await page.goto(target.address + '/steeple/');
+      assert(refused.status() === 401, 'without a token: ' + refused.status());
+      await page.fill('input[name=token]', target.token);
+      await page.click('form button');
+      await until(page, 'the page', () => document.querySelector('#tiles'));
+      assert(!page.url().includes('token'), page.url());
+      await until(page, 'data', () => document.querySelector('#service').textContent !== '…');
+    }
+    for (const target of targets.tokens) {
+      const again = await page.goto(target.address + '/steeple/');
+      assert(again.status() === 200, 'the other cookie stays: ' + again.status());
+    }
+    const cookies = await context.cookies();
+    assert(cookies.length === 2 && cookies.every((cookie) => cookie.httpOnly && cookie.sameSite === 'Strict' && cookie.path === '/steeple'), JSON.stringify(cookies));
+  });
+
+  if (targets.proxy) {
+    await check('it works below a prefix, behind a proxy that collects answers', async (page) => {
+      await page.goto(targets.proxy + '/inner/steeple?token=' + targets.tokens[0].token);
+      await until(page, 'data', () => document.querySelector('#service') && document.querySelector('#service').textContent !== '…');
+      await until(page, 'a live stream', () => document.querySelector('#state').textContent === 'live');
+      assert(page.url().endsWith('/inner/steeple/'), page.url());
+    });
+    await check('behind a balancer without affinity it says that there are several', async (page) => {
+      await page.goto(targets.proxy + '/steeple/');
+      await until(page, 'the notice', () => document.querySelector('#notice') && document.querySelector('#notice').textContent.includes('Several instances'));
+    });
+  }
+
+  await check('dark, light, a phone: nothing sticks out, everything can be read', async (page) => {
+    const contrast = () => {
+      const parse = (text) => text.match(/[\d.]+/g).slice(0, 3).map(Number);
+      const light = (rgb) => {
+        const [r, g, b] = rgb.map((value) => { const part = value / 255; return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4; });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+      };
+      const behind = (element) => {
+        for (let at = element; at; at = at.parentElement) {
+          const color = getComputedStyle(at).backgroundColor;
+          if (color !== 'rgba(0, 0, 0, 0)' && color !== 'transparent') return parse(color);
+        }
+        return [255, 255, 255];
+      };
+      const bad = [];
+      for (const element of document.querySelectorAll('h2, h3, b, small, td, th, dt, dd, button, .quiet, .chip, .badge, code')) {
+        if (!element.textContent.trim() || !element.getClientRects().length || element.disabled) continue;
+        const [a, b] = [light(parse(getComputedStyle(element).color)), light(behind(element))];
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        if (ratio < 4.5) bad.push(element.tagName + ' ' + element.className + ' ' + element.textContent.slice(0, 20) + ' ' + ratio.toFixed(2));
+      }
+      return bad.slice(0, 5);
+    };
+    for (const [name, width, scheme] of [['dark', 1400, 'dark'], ['light', 1400, 'light'], ['phone', 360, 'dark'], ['wide', 3840, 'dark']]) {
+      await page.emulateMedia({ colorScheme: scheme });
+      await page.setViewportSize({ width, height: 900 });
+      await page.goto('about:blank');
+      await page.goto(targets.board + '/steeple/');
+      await drawn(page);
+      await sleep(500);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert(wide <= width, name + ' is ' + wide + ' wide');
+      const bad = await page.evaluate(contrast);
+      assert(bad.length === 0, name + ' has little contrast: ' + bad.join('; '));
+      if (pictures) await page.screenshot({ path: pictures + '/' + name + '.png', fullPage: true });
+    }
+  });
+
+  await check('the keyboard reaches everything', async (page) => {
+    await page.goto(targets.board + '/steeple/');
+    await drawn(page);
+    const reached = new Set();
+    for (let i = 0; i < 60; i++) {
+      await page.keyboard.press('Tab');
+      reached.add(await page.evaluate(() => {
+        const at = document.activeElement;
+        return at.closest('section, figure, header') ? (at.closest('section, figure, header').id || 'header') : at.className;
+      }));
+    }
+    for (const place of ['skip', 'header', 'tiles', 'chart-requests', 'chart-system', 'routes']) assert(reached.has(place), place + ' is not among ' + [...reached]);
+    await page.focus('#chart-requests');
+    await page.keyboard.press('+');
+    await until(page, 'a zoom', () => location.hash.includes('from='));
+    await page.keyboard.press('Escape');
+    await until(page, 'no zoom', () => !location.hash.includes('from='));
+  });
+
+  await check('a hidden tab gives its stream back', async (page) => {
+    await page.goto(targets.board + '/steeple/');
+    await until(page, 'live', () => document.querySelector('#state').textContent === 'live');
+    await page.evaluate(() => {
+      Object.defineProperty(document, 'hidden', { configurable: true, get: () => window.isHidden });
+      window.isHidden = true;
+      document.dispatchEvent(new Event('visibilitychange'));
+    });
+    await until(page, 'no stream', () => document.querySelector('#state').textContent !== 'live');
+    await page.evaluate(() => {
+      window.isHidden = false;
+      document.dispatchEvent(new Event('visibilitychange'));
+    });
+    await until(page, 'live again', () => document.querySelector('#state').textContent === 'live');
+  });
+
+  await browser.close();
+  process.exit(failed ? 1 : 0);
+})();
