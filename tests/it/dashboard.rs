@@ -166,7 +166,7 @@ async fn people_see_in_a_real_browser_what_there_is() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixteen_open_pages_do_not_hold_up_the_end() {
-    let service = Service::start(Steeple::builder().drain_timeout(Duration::from_secs(3600))).await;
+    let service = Service::start(Steeple::builder().drain_timeout(Duration::from_hours(1))).await;
     let mut streams = Vec::new();
     for _ in 0..16 {
         let mut client = Client::connect(Protocol::Http1, service.address).await;

@@ -27,7 +27,7 @@ use steeple_tests::{
 /// The panels that have no value here: nothing fires, nothing is lost, no container limits the processor.
 const EMPTY: [&str; 4] = ["Firing alerts", "Losses", "throttled", "aborted"];
 
-async fn prometheus(target: SocketAddr, native: bool) -> Option<Peer> {
+fn prometheus(target: SocketAddr, native: bool) -> Option<Peer> {
     let binary = peer::find("prometheus")?;
     let arguments = |address, directory: &Path| {
         let config = format!(
@@ -104,7 +104,7 @@ async fn a_real_prometheus_answers_every_expression() {
     for names in [Names::Classic, Names::OpenTelemetry] {
         let (_steeple, server) = service(names).await;
         for native in [false, true] {
-            let Some(prometheus) = prometheus(server.address(), native).await else { return };
+            let Some(prometheus) = prometheus(server.address(), native) else { return };
             let address = prometheus.address();
             let file: Value = serde_json::from_str(&Grafana::new("shop").names(names).native(native).json()).unwrap();
             let mut unanswered: Vec<(String, String)> = Vec::new();

@@ -432,7 +432,7 @@
     const { sinks, dropped } = data.slow || { sinks: [], dropped: [] };
     const rows = sinks.map((sink) => el('tr', {}, el('th', { scope: 'row', class: 'text' }, sink.name),
       el('td', {}, el('span', { class: 'badge ' + (sink.health === 'ok' ? 'good' : 'bad') }, sink.health)),
-      el('td', {}, plain(sink.queued_items) + ' queued'), el('td', { class: 'optional' }, bytes(sink.queued_bytes)), el('td', {}, plain(sink.exported) + ' sent'), el('td', { class: sink.dropped ? 'over' : '' }, plain(sink.dropped) + ' lost')));
+      el('td', { title: bytes(sink.queued_bytes) }, plain(sink.queued_items) + ' queued'), el('td', {}, plain(sink.exported) + ' sent'), el('td', { class: sink.dropped ? 'over' : '' }, plain(sink.dropped) + ' lost')));
     put('sinks', head('Sinks and losses'), rows.length ? el('div', { class: 'scroll' }, el('table', {}, el('tbody', {}, ...rows))) : empty('Nothing is sent anywhere.'),
       dropped.length ? el('ol', { class: 'lines' }, ...dropped.map((loss) => el('li', {}, el('span', { class: 'text' }, loss.sink + (loss.reason ? ', ' + loss.reason : '')), el('span', { class: 'over' }, plain(loss.count) + ' lost')))) : empty('Nothing was lost.'));
   }

@@ -63,7 +63,7 @@ impl Grafana {
         let panels: Vec<Value> = panels(&self.style)
             .iter()
             .zip(1_u32..)
-            .map(|(shown, id)| panel(shown, id, place.next(shown.kind)))
+            .map(|(shown, id)| panel(shown, id, &place.next(shown.kind)))
             .collect();
         json!({
             "id": null,
@@ -150,7 +150,7 @@ impl Place {
     }
 }
 
-fn panel(shown: &Panel, id: u32, place: Value) -> Value {
+fn panel(shown: &Panel, id: u32, place: &Value) -> Value {
     let kind = match shown.kind {
         Kind::Stat => "stat",
         Kind::Lines | Kind::Stacked => "timeseries",

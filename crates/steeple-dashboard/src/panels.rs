@@ -150,28 +150,37 @@ fn increase(counter: &str, labels: &str) -> String {
 
 /// All panels, in the order of the page.
 pub(crate) fn panels(style: &Style) -> Vec<Panel> {
-    let query = |legend, expr| Query { legend, expr };
-    let indicator = |legend, indicator: Indicator| Query { legend, expr: style.of(&indicator) };
-    let stat = |id, title, description, unit, limit, expr| Panel {
-        id,
-        title,
-        description,
-        kind: Kind::Stat,
-        unit,
-        limit,
-        queries: vec![query("", expr)],
-    };
-    let lines = |id, title, description, kind, unit, queries| Panel {
-        id,
-        title,
-        description,
-        kind,
-        unit,
-        limit: None,
-        queries,
-    };
-    let routes = style.route_labels();
-    let revenue = Selector::new("revenue_minor_units_total");
+    [tiles(style), charts(style), tables(style), levels(style), only_grafana(style)].into_iter().flatten().collect()
+}
+
+const fn query(legend: &'static str, expr: String) -> Query {
+    Query { legend, expr }
+}
+
+fn stat(
+    id: &'static str,
+    title: &'static str,
+    description: &'static str,
+    unit: GrafanaUnit,
+    limit: Option<f64>,
+    expr: String,
+) -> Panel {
+    Panel { id, title, description, kind: Kind::Stat, unit, limit, queries: vec![query("", expr)] }
+}
+
+const fn lines(
+    id: &'static str,
+    title: &'static str,
+    description: &'static str,
+    kind: Kind,
+    unit: GrafanaUnit,
+    queries: Vec<Query>,
+) -> Panel {
+    Panel { id, title, description, kind, unit, limit: None, queries }
+}
+
+/// The five numbers.
+fn tiles(style: &Style) -> Vec<Panel> {
     vec![
         stat(
             "active_users",
@@ -213,6 +222,13 @@ pub(crate) fn panels(style: &Style) -> Vec<Panel> {
             None,
             style.of(&Indicator::in_flight()),
         ),
+    ]
+}
+
+/// The four charts.
+fn charts(style: &Style) -> Vec<Panel> {
+    let indicator = |legend, indicator: Indicator| query(legend, style.of(&indicator));
+    vec![
         lines(
             "requests",
             "Requests a second",
@@ -263,6 +279,14 @@ pub(crate) fn panels(style: &Style) -> Vec<Panel> {
                 indicator("disk", Indicator::disk()),
             ],
         ),
+    ]
+}
+
+/// What is below the charts.
+fn tables(style: &Style) -> Vec<Panel> {
+    let routes = style.route_labels();
+    let revenue = Selector::new("revenue_minor_units_total");
+    vec![
         lines(
             "routes",
             "Top routes",
@@ -313,6 +337,13 @@ pub(crate) fn panels(style: &Style) -> Vec<Panel> {
                 ),
             ],
         ),
+    ]
+}
+
+/// What is used, lost and wrong.
+fn levels(style: &Style) -> Vec<Panel> {
+    let indicator = |legend, indicator: Indicator| query(legend, style.of(&indicator));
+    vec![
         lines(
             "system",
             "System",
@@ -343,6 +374,12 @@ pub(crate) fn panels(style: &Style) -> Vec<Panel> {
             GrafanaUnit::Short,
             vec![query("", format!("ALERTS{{alertstate=\"firing\",{MATCHERS}}}"))],
         ),
+    ]
+}
+
+/// What a page of one process has no room for.
+fn only_grafana(style: &Style) -> Vec<Panel> {
+    vec![
         lines(
             "latency_distribution",
             "Distribution of response times",

@@ -68,7 +68,8 @@ pub struct SteepleBuilder {
     state_directory: Option<PathBuf>,
     request_spans: Option<bool>,
     recording: Option<Recording>,
-    pub(crate) integrations: Settings,
+    /// On the heap: a builder is moved at every call, also in futures.
+    pub(crate) integrations: Box<Settings>,
 }
 
 impl Default for SteepleBuilder {
@@ -97,7 +98,7 @@ impl Default for SteepleBuilder {
             state_directory: None,
             request_spans: None,
             recording: None,
-            integrations: Settings::default(),
+            integrations: Box::default(),
         }
     }
 }
@@ -116,7 +117,7 @@ impl SteepleBuilder {
             state_directory: env.text(state::DIRECTORY)?.map(PathBuf::from),
             #[cfg(feature = "push")]
             pushes: crate::pushes::Pushes::from_env(env)?,
-            integrations: Settings::from_env(env)?,
+            integrations: Box::new(Settings::from_env(env)?),
             ..Self::default()
         })
     }
