@@ -3,10 +3,10 @@ use steeple_core::{End, Exchange, Observer};
 
 use crate::Propagators;
 
-/// Keeps what callers want passed on (`tracestate`, `baggage`), for services that record no traces.
+/// Keeps what callers want passed on (`traceparent`, `tracestate`, `baggage`), for services that record no traces.
 ///
 /// Beside it, [`ClientSpans::without_spans`](crate::ClientSpans::without_spans) passes it on with outgoing calls.
-/// [`Trace`](crate::Trace) does this itself: a stack needs one of the two. Costs two look-ups of headers for each request,
+/// [`Trace`](crate::Trace) does this itself: a stack needs one of the two. Costs three look-ups of headers for each request,
 /// and allocates only where one of them is there.
 ///
 /// # Examples
@@ -35,6 +35,10 @@ impl Observer for PassThrough {
     type State = ();
 
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<()> {
+        // Where nothing else looks for it: outgoing calls read it when the headers are gone.
+        if exchange.trace().is_none() && request.headers.contains_key("traceparent") {
+            exchange.trace_or_continue(&request.headers);
+        }
         if !self.propagators.carries(&request.headers) {
             return None;
         }

@@ -144,8 +144,6 @@ fn turns_sentry_on_in_code() {
 
 #[tokio::test]
 async fn without_a_receiver_a_call_passes_on_what_the_exchanges_caller_sent() {
-    // Whatever the other tests of this process have set up.
-    let _lines = tracing::subscriber::set_default(tracing_subscriber::registry());
     let steeple = Steeple::builder().without_log_setup().build().unwrap();
     let called = |request: Request<Body>| async move {
         let sent = |name: &str| request.headers().get(name).map(|sent| sent.to_str().unwrap().to_owned());
@@ -156,8 +154,7 @@ async fn without_a_receiver_a_call_passes_on_what_the_exchanges_caller_sent() {
     let watched = client.clone();
     let call = |host: &'static str, own: Option<&'static str>| {
         let client = watched.clone();
-        get(async move |exchange: Exchange| {
-            assert!(exchange.trace().is_some(), "it has ids in any case");
+        get(async move |_exchange: Exchange| {
             let request = Request::get(format!("http://{host}/"));
             let request = own.into_iter().fold(request, |request, own| request.header("traceparent", own));
             Body::new(client.oneshot(request.body(Body::empty()).unwrap()).await.unwrap().into_body())

@@ -88,11 +88,14 @@ fn every_preset_is_tracked_by_its_handler() {
     }
 }
 
+/// Paths and bodies of what came in.
+type Kept = Arc<Mutex<Vec<(String, String)>>>;
+
 /// Plays every vendor: keeps what it gets, by path, and accepts it.
-fn recorder() -> (String, Arc<Mutex<Vec<(String, String)>>>) {
+fn recorder() -> (String, Kept) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let kept = Arc::<Mutex<Vec<(String, String)>>>::default();
+    let kept = Kept::default();
     let keeps = Arc::clone(&kept);
     thread::spawn(move || {
         for stream in listener.incoming() {
