@@ -95,6 +95,7 @@ impl Summary {
     }
 
     /// What is in force, as pairs of a name and a value.
+    #[cfg(feature = "dashboard")]
     pub(crate) fn settings(&self) -> Vec<(String, String)> {
         let mut settings = Vec::new();
         settings.extend(self.service.region.as_ref().map(|region| ("region".to_owned(), region.clone())));

@@ -282,7 +282,7 @@ async fn probes_of_grpc_that_go_well_are_left_out_and_those_that_fail_are_not() 
         to_bytes(Body::new(answer.into_body()), 1024).await.unwrap();
     }
     let line = recorder.line("grpc.health.v1.Health/Check");
-    assert_eq!(line.text("rpc.status_code"), Some("UNAVAILABLE"), "the other has no line");
+    assert_eq!(line.text("rpc.response.status_code"), Some("UNAVAILABLE"), "the other has no line");
     let handled = |code| recorder.metric("grpc_server_handled_total", &[("grpc_code", code)]);
     assert_eq!((handled("OK"), handled("Unavailable")), (None, Some(1.0)));
 }
