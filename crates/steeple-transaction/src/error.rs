@@ -50,7 +50,7 @@ impl fmt::Display for BuildError {
         match &self.kind {
             Kind::Glob { pattern, why } => write!(
                 f,
-                "{pattern:?} is no path pattern ({why}): expected an absolute path like `/v1/**`, `/users/*` or \
+                "{pattern:?} is not a valid path pattern ({why}): expected an absolute path like `/v1/**`, `/users/*` or \
                  `/users/{{id}}`, where `**` and `{{*name}}` are whole segments"
             ),
             Kind::Regex { pattern } => {

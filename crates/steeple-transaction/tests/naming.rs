@@ -161,16 +161,16 @@ fn a_bad_rule_is_an_error_that_names_it() {
         error
     }
     let rules = Naming::builder;
-    assert!(check(rules().skip("healthz"), r#""healthz" is no path pattern"#).is_pattern());
-    let error = check(rules().skip(Pattern::regex("a(b")), r#""a(b" is no regular expression"#);
+    assert!(check(rules().skip("healthz"), r#""healthz" is not a valid path pattern"#).is_pattern());
+    let error = check(rules().skip(Pattern::regex("a(b")), r#""a(b" is not a valid regular expression"#);
     assert!(error.is_pattern() && std::error::Error::source(&error).unwrap().to_string().contains("unclosed group"));
-    assert!(check(rules().skip(Pattern::regex(r"a(?:b)\1")), "is no regular expression").is_pattern());
+    assert!(check(rules().skip(Pattern::regex(r"a(?:b)\1")), "is not a valid regular expression").is_pattern());
     assert!(check(rules().skip(Pattern::regex("(a{1000}){1000}")), "too large").is_pattern());
     assert!(check(rules().rename("/a", " "), r#"" " cannot be a name"#).is_name());
     assert!(check(rules().rename("/a", "line\nbreak"), r"line\nbreak").is_name());
     assert!(check(rules().rename("/a", "x".repeat(201)), "1 to 200").is_name());
     for bad in ["Service", "a/b/c", "", "a b/c", "/", "pkg.Service/"] {
-        assert!(check(rules().grpc_methods([bad]), "is no gRPC method").is_grpc(), "{bad}");
+        assert!(check(rules().grpc_methods([bad]), "is not a valid gRPC method").is_grpc(), "{bad}");
     }
     assert!(check(rules().grpc_descriptors(*b"\xff"), "FileDescriptorSet").is_grpc());
 }

@@ -434,6 +434,9 @@ fn flushed_from_anywhere<S: Subject>(subject: &Arc<S>) {
     push(subject, &pipeline, 1);
     runtime.block_on(async { expect(&settled(&pipeline), 2, &[]) });
     push(subject, &pipeline, 1);
+    // The hook is the process's: the checks of other subjects wait for it.
+    static HOOK: Mutex<()> = Mutex::new(());
+    let hook = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
     let (before, inside) = (Arc::new(panic::take_hook()), pipeline.clone());
     let after = Arc::clone(&before);
     panic::set_hook(Box::new(move |info| {
@@ -446,6 +449,7 @@ fn flushed_from_anywhere<S: Subject>(subject: &Arc<S>) {
     let panicked = thread::spawn(|| panic!("flushed from here")).join();
     assert!(panicked.is_err());
     panic::set_hook(Box::new(move |info| after(info)));
+    drop(hook);
     expect(&exact(&pipeline), 3, &[]);
     // Several, under one deadline.
     let other = start(subject, quick::<S>("flushed too"), &receiver);
