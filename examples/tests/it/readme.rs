@@ -130,6 +130,7 @@ fn examples_of_crates() -> Vec<(String, PathBuf)> {
             examples.push((command, directory.join(file)));
         }
     }
+    examples.sort();
     examples
 }
 
@@ -163,7 +164,8 @@ fn every_crate_and_every_example_is_in_its_table_and_every_link_leads_somewhere(
     examples.sort();
     assert_eq!(own_examples(&readme), examples);
     let shown = table(&readme, "Examples").into_iter().filter(|name| name.starts_with("-p "));
-    let shown: Vec<_> = shown.map(|name| name.split(" --features").next().unwrap().to_owned()).collect();
+    let mut shown: Vec<_> = shown.map(|name| name.split(" --features").next().unwrap().to_owned()).collect();
+    shown.sort();
     assert_eq!(shown, examples_of_crates().into_iter().map(|(command, _)| command).collect::<Vec<_>>());
     for link in readme.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
         assert!(root().join(link).exists(), "{link}");

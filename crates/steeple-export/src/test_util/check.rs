@@ -425,6 +425,9 @@ fn blocked_neighbour<S: Subject>(subject: &Arc<S>) {
     expect(&exact(&own), 3, &[]);
 }
 
+/// The panic hook is the process's: one subject at a time has it.
+static HOOK: Mutex<()> = Mutex::new(());
+
 fn flushed_from_anywhere<S: Subject>(subject: &Arc<S>) {
     let receiver = scripted(subject, vec![]);
     let pipeline = start(subject, quick::<S>("flushed"), &receiver);
@@ -434,8 +437,6 @@ fn flushed_from_anywhere<S: Subject>(subject: &Arc<S>) {
     push(subject, &pipeline, 1);
     runtime.block_on(async { expect(&settled(&pipeline), 2, &[]) });
     push(subject, &pipeline, 1);
-    // The hook is the process's: the checks of other subjects wait for it.
-    static HOOK: Mutex<()> = Mutex::new(());
     let hook = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
     let (before, inside) = (Arc::new(panic::take_hook()), pipeline.clone());
     let after = Arc::clone(&before);
