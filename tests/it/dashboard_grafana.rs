@@ -92,7 +92,7 @@ async fn service(names: Names) -> (Steeple, Server) {
         }
     };
     let app = Router::new()
-        .route("/work/{id}", get(work))
+        .route("/jobs/{id}", get(work))
         .route("/fail", get(async || StatusCode::INTERNAL_SERVER_ERROR))
         .merge(steeple.routes())
         .layer(steeple.layer());
@@ -121,7 +121,7 @@ async fn a_real_prometheus_answers_every_expression() {
             let asking = async {
                 let mut client = Client::connect(Protocol::Http1, server.address()).await;
                 while !unanswered.is_empty() {
-                    for path in ["/work/1", "/work/2", "/fail", "/nothing"] {
+                    for path in ["/jobs/1", "/jobs/2", "/fail", "/nothing"] {
                         client.get(path).await.unwrap().into_body().collect().await.unwrap();
                     }
                     let mut still = Vec::new();

@@ -80,7 +80,7 @@ impl Board {
         Some((status, response.into_body().collect().await.ok()?.to_bytes()))
     }
 
-    /// Gets this path with this session.
+    /// Gets this path as the user whose cookie this is.
     pub async fn get(&self, path: &str, token: &str) -> Option<(u16, Bytes)> {
         self.ask(Method::GET, path, token, Value::Null).await
     }

@@ -32,7 +32,7 @@ const COLUMNS: [&str; 10] = [
 const RANKING: [(&str, &str); 4] =
     [(METRICS, "axum-prometheus"), (FIVE, "trace-json"), (EVERYTHING, "full"), (EVERYTHING, "full-tuned")];
 
-/// Ours, and what a team writes by hand for one service: which is cheaper depends on the shape, and is told.
+/// Ours, and what a team writes by hand for one service: which is cheaper depends on the shape, and the table shows it.
 const BY_HAND: (&str, &str) = (METRICS, "hand-prom");
 
 fn main() -> std::io::Result<()> {

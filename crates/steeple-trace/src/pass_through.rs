@@ -1,5 +1,5 @@
 use http::request;
-use steeple_core::{End, Exchange, Observer};
+use steeple_core::{End, Exchange, Observer, TraceContext};
 
 use crate::Propagators;
 
@@ -35,9 +35,11 @@ impl Observer for PassThrough {
     type State = ();
 
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<()> {
-        // Where nothing else looks for it: outgoing calls read it when the headers are gone.
-        if exchange.trace().is_none() && request.headers.contains_key("traceparent") {
-            exchange.trace_or_continue(&request.headers);
+        // Outgoing calls read it when the headers are gone. Other observers find it read.
+        if exchange.trace().is_none()
+            && let Some(trace) = TraceContext::from_headers(&request.headers)
+        {
+            exchange.set_trace(trace);
         }
         if !self.propagators.carries(&request.headers) {
             return None;

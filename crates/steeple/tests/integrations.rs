@@ -154,7 +154,8 @@ async fn without_a_receiver_a_call_passes_on_what_the_exchanges_caller_sent() {
     let watched = client.clone();
     let call = |host: &'static str, own: Option<&'static str>| {
         let client = watched.clone();
-        get(async move |_exchange: Exchange| {
+        get(async move |exchange: Exchange, headers: axum::http::HeaderMap| {
+            assert!(exchange.trace().is_some() || !headers.contains_key("traceparent"), "the caller's trace is read");
             let request = Request::get(format!("http://{host}/"));
             let request = own.into_iter().fold(request, |request, own| request.header("traceparent", own));
             Body::new(client.oneshot(request.body(Body::empty()).unwrap()).await.unwrap().into_body())
