@@ -449,6 +449,7 @@ impl SteepleBuilder {
                 request_spans,
             )),
             running,
+            scrubber: self.scrubber,
             started,
             guard: set_up.guard,
             sinks: Sinks(sinks),

@@ -34,6 +34,8 @@ mod state;
 mod steeple;
 mod summary;
 pub mod testing;
+#[cfg(feature = "tower-http")]
+pub mod tower_http;
 
 pub use steeple_core::{
     Exchange, ObserveLayer, Observer, Outcome, RecordedError, RequestId, Signal, TransactionName, User,

@@ -11,6 +11,7 @@ use steeple_core::{ObserveLayer, clock};
 use steeple_export::{FlushReport as SinkReport, Sink};
 use steeple_log::{Log, LogGuard, LogHandle};
 use steeple_metrics::Metrics;
+use steeple_scrub::Scrubber;
 
 use crate::{
     ConfigError, SteepleBuilder, SteepleLayer,
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) layer: SteepleLayer,
     pub(crate) jobs: ObserveLayer<JobObservers>,
     pub(crate) running: Running,
+    pub(crate) scrubber: Scrubber,
     /// Handles of integrations by type, and what they add for others, such as routes.
     pub(crate) started: Extensions,
     pub(crate) guard: Option<LogGuard>,
@@ -92,6 +94,11 @@ impl Steeple {
     /// The metrics: their registry, for families of the application.
     pub fn metrics(&self) -> &Metrics {
         &self.0.layer.observers().metrics
+    }
+
+    /// The scrubber, for texts that the application itself sends on.
+    pub fn scrubber(&self) -> &Scrubber {
+        &self.0.scrubber
     }
 
     /// The observer that writes the log lines.
