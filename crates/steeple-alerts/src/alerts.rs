@@ -64,6 +64,8 @@ pub(crate) struct Inner {
     /// Instances of Alertmanager.
     pub(crate) fleet: OnceLock<Vec<Pipeline<Notification>>>,
     pub(crate) heartbeat: OnceLock<Pipeline<()>>,
+    #[cfg(feature = "file")]
+    pub(crate) reloads: crate::file::Reloads,
     /// When the rules were evaluated last.
     pub(crate) evaluated: Mutex<Instant>,
 }

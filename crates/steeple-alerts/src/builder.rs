@@ -1,5 +1,5 @@
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::VecDeque,
     fmt,
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
@@ -8,11 +8,12 @@ use std::{
 use steeple_metrics::Metrics;
 use steeple_scrub::Scrubber;
 
+#[cfg(feature = "file")]
+use crate::file::{Change, RuleFile};
 use crate::{
     Alerts, BuildError, Rule, Rules,
-    alerts::{Active, Inner, Shared, lock},
+    alerts::{Inner, Shared, lock},
     channel::{ChannelContext, IntoChannel},
-    engine::State,
     evidence::Seen,
     patterns::Groups,
 };
@@ -42,6 +43,8 @@ pub(crate) struct About {
 #[must_use = "options do nothing until they are built"]
 pub struct AlertsBuilder {
     rules: Vec<Rule>,
+    #[cfg(feature = "file")]
+    file: Option<std::path::PathBuf>,
     channels: Vec<Box<dyn IntoChannel>>,
     scrubber: Scrubber,
     about: About,
@@ -60,6 +63,8 @@ impl Default for AlertsBuilder {
     fn default() -> Self {
         Self {
             rules: Vec::new(),
+            #[cfg(feature = "file")]
+            file: None,
             channels: Vec::new(),
             scrubber: Scrubber::default(),
             about: About::default(),
@@ -86,6 +91,14 @@ impl AlertsBuilder {
     /// Adds a rule.
     pub fn rule(mut self, rule: Rule) -> Self {
         self.rules.push(rule);
+        self
+    }
+
+    /// Reads rules from a file, and again when it changes, see [`file`](crate::file). What it starts from, unless it says so
+    /// itself, are the rules that are set here, or else [`Rules::mission`] with their guards. Default: none.
+    #[cfg(feature = "file")]
+    pub fn rules_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.file = Some(path.into());
         self
     }
 
@@ -192,42 +205,42 @@ impl AlertsBuilder {
         false
     }
 
-    /// Whether there is a rule.
+    /// Whether there is a rule, or a file of rules.
     pub fn has_rules(&self) -> bool {
+        #[cfg(feature = "file")]
+        if self.file.is_some() {
+            return true;
+        }
         !self.rules.is_empty()
     }
 
     /// Checks the rules, starts the channels and the evaluation.
     ///
     /// # Errors
-    /// [`BuildError::is_rule`] when a rule can never fire or its name is taken; [`BuildError::is_channel`] when a channel
+    /// [`BuildError::is_rule`] when a rule can never fire, its name is taken, or there are too many; [`BuildError::is_channel`] when a channel
     /// cannot start.
     pub fn build(mut self, metrics: &Metrics) -> Result<Alerts, BuildError> {
-        if self.has_fleet() {
-            self.rules.retain(|rule| rule.indicator.is_of_instance());
+        let of_instance = self.has_fleet();
+        let mut rules: Rules = std::mem::take(&mut self.rules).into_iter().collect();
+        #[cfg(feature = "file")]
+        let file = match self.file.take() {
+            Some(path) => {
+                let base = if rules.iter().len() == 0 { Rules::mission().guarded() } else { rules.clone() };
+                let mut file = RuleFile::new(path, base, of_instance);
+                match file.read() {
+                    Change::Rules(found) => rules = found,
+                    Change::Invalid(error) => return Err(BuildError::file(error)),
+                    Change::Same => (),
+                }
+                Some(file)
+            }
+            None => None,
+        };
+        if of_instance {
+            rules = rules.of_instance();
             self.about.instance.get_or_insert_with(host);
         }
         let history = metrics.history();
-        let mut names = HashSet::new();
-        let mut active = Vec::new();
-        for mut rule in self.rules {
-            let window = rule.check()?;
-            if !names.insert(rule.name().to_owned()) {
-                return Err(BuildError::twice(rule.name()));
-            }
-            let watched = history
-                .watch(rule.indicator.clone(), window)
-                .map_err(|error| BuildError::rule(rule.name(), &error.to_string()))?;
-            active.push(Active {
-                rule,
-                watched: Some(watched),
-                state: State::default(),
-                by_hand: None,
-                fires_since: None,
-                ended: None,
-                is_acknowledged: false,
-            });
-        }
         let scrubber = self.scrubber;
         #[cfg(feature = "http")]
         let http = {
@@ -243,7 +256,7 @@ impl AlertsBuilder {
             self.channels.into_iter().map(|channel| channel.into_channel(&context)).collect::<Result<_, _>>()?;
         let groups = Groups::new(self.about.version.clone().unwrap_or_default()).per_minute(self.per_minute);
         let state = Shared {
-            rules: active,
+            rules: Vec::new(),
             groups,
             silences: Vec::new(),
             log: VecDeque::new(),
@@ -265,8 +278,11 @@ impl AlertsBuilder {
             state: Mutex::new(state),
             fleet: OnceLock::new(),
             heartbeat: OnceLock::new(),
+            #[cfg(feature = "file")]
+            reloads: crate::file::Reloads::default(),
             evaluated: Mutex::new(steeple_core::clock::now()),
         }));
+        alerts.set_rules(rules)?;
         #[cfg(feature = "alertmanager")]
         if let Some(alertmanager) = self.alertmanager {
             let weak = Arc::downgrade(&alerts.0);
@@ -287,6 +303,10 @@ impl AlertsBuilder {
         });
         *lock(&alerts.0.subscription) = Some(subscription);
         history.start().map_err(BuildError::history)?;
+        #[cfg(feature = "file")]
+        if let Some(file) = file {
+            alerts.watch_file(file)?;
+        }
         Ok(alerts)
     }
 }

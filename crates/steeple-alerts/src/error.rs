@@ -10,10 +10,24 @@ pub struct BuildError {
 
 #[derive(Debug)]
 enum Kind {
-    Rule { name: String, what: String },
-    Twice { name: String },
-    Setting { setting: &'static str, expected: &'static str },
-    Channel { name: &'static str, source: Box<dyn Error + Send + Sync> },
+    Rule {
+        name: String,
+        what: String,
+    },
+    Twice {
+        name: String,
+    },
+    TooMany(usize),
+    #[cfg(feature = "file")]
+    File(crate::file::FileError),
+    Setting {
+        setting: &'static str,
+        expected: &'static str,
+    },
+    Channel {
+        name: &'static str,
+        source: Box<dyn Error + Send + Sync>,
+    },
     History(std::io::Error),
 }
 
@@ -25,6 +39,15 @@ impl BuildError {
 
     pub(crate) fn twice(name: &str) -> Self {
         Self { kind: Kind::Twice { name: name.to_owned() } }
+    }
+
+    pub(crate) const fn too_many(rules: usize) -> Self {
+        Self { kind: Kind::TooMany(rules) }
+    }
+
+    #[cfg(feature = "file")]
+    pub(crate) const fn file(error: crate::file::FileError) -> Self {
+        Self { kind: Kind::File(error) }
     }
 
     pub(crate) const fn setting(setting: &'static str, expected: &'static str) -> Self {
@@ -39,9 +62,15 @@ impl BuildError {
         Self { kind: Kind::History(source) }
     }
 
-    /// A rule cannot be used: it can never fire, never be over, or its name is not valid or taken.
+    /// A rule cannot be used: it can never fire, never be over, its name is not valid or taken, or there are more than 64.
     pub fn is_rule(&self) -> bool {
-        matches!(self.kind, Kind::Rule { .. } | Kind::Twice { .. })
+        matches!(self.kind, Kind::Rule { .. } | Kind::Twice { .. } | Kind::TooMany(_))
+    }
+
+    /// The file of the rules cannot be read, or is invalid.
+    #[cfg(feature = "file")]
+    pub fn is_file(&self) -> bool {
+        matches!(self.kind, Kind::File(_))
     }
 
     /// A channel cannot be used as configured.
@@ -54,6 +83,11 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Rule { name, what } => write!(f, "the rule `{name}` cannot be used: {what}"),
+            Kind::TooMany(rules) => {
+                write!(f, "{rules} rules are too many: at most {}", crate::replace::MAX_RULES)
+            }
+            #[cfg(feature = "file")]
+            Kind::File(error) => error.fmt(f),
             Kind::Twice { name } => write!(f, "two rules have the name `{name}`"),
             // What it holds is not shown: a webhook's URL is its password.
             Kind::Setting { setting, expected } => write!(f, "invalid `{setting}`: expected {expected}"),
@@ -68,7 +102,9 @@ impl Error for BuildError {
         match &self.kind {
             Kind::Channel { source, .. } => Some(&**source),
             Kind::History(source) => Some(source),
-            Kind::Rule { .. } | Kind::Twice { .. } | Kind::Setting { .. } => None,
+            #[cfg(feature = "file")]
+            Kind::File(_) => None,
+            Kind::Rule { .. } | Kind::Twice { .. } | Kind::TooMany(_) | Kind::Setting { .. } => None,
         }
     }
 }

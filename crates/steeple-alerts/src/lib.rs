@@ -7,11 +7,14 @@ pub mod channel;
 pub mod engine;
 mod error;
 mod evidence;
+#[cfg(feature = "file")]
+pub mod file;
 pub mod message;
 pub mod normalize;
 mod observer;
 pub mod patterns;
 mod prometheus;
+mod replace;
 mod rule;
 mod rules;
 mod saved;
@@ -25,6 +28,7 @@ pub use self::{
     error::BuildError,
     observer::AlertsObserver,
     patterns::Failure,
+    replace::MAX_RULES,
     rule::Rule,
     rules::Rules,
     severity::{ParseSeverityError, Severity},

@@ -22,7 +22,7 @@ use crate::{
 ///     .min_samples(50)
 ///     .severity(Severity::High);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[must_use = "a rule does nothing until alerts are built with it"]
 pub struct Rule {
     pub(crate) name: String,
@@ -53,6 +53,18 @@ impl Rule {
             severity: Severity::default(),
             runbook: None,
         }
+    }
+
+    /// Measures its indicator over this time, in place of what [`new`](Self::new) has set.
+    pub fn over(mut self, window: Duration) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Measures this indicator, in place of what [`new`](Self::new) has set.
+    pub fn measure(mut self, indicator: Indicator) -> Self {
+        self.indicator = indicator;
+        self
     }
 
     /// Fires above this value, in the indicator's unit: a ratio from 0 to 1, seconds, a number.

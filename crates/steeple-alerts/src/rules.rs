@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use steeple_core::Outcome;
 use steeple_metrics::indicator::{Indicator, Selector};
 
 use crate::{Rule, Severity};
@@ -49,6 +50,94 @@ impl Rules {
             rule("payment_failures", Indicator::counter_increase(failed), Severity::High, 5)
                 .above(3.0)
                 .summary("More than 3 payments failed."),
+        ])
+    }
+
+    /// The rules that we recommend to a service with no rules yet: each is relative to a limit or to the traffic, each waits until
+    /// it knows enough, and none needs a number of the team's own.
+    ///
+    /// | rule | fires when | for | over | severity |
+    /// | --- | --- | --- | --- | --- |
+    /// | `high_cpu_usage` | CPU above 85 % of the limit | 5 min | below 70 % | high |
+    /// | `cpu_throttled` | the CPU had to wait in more than 25 % of its periods | 5 min | below 10 % | medium |
+    /// | `high_memory_usage` | memory above 90 % of the limit | 5 min | below 80 % | high |
+    /// | `memory_nearly_full` | memory above 97 % of the limit | 1 min | below 90 % | critical |
+    /// | `disk_nearly_full` | the disk above 90 % | 5 min | below 85 % | high |
+    /// | `high_error_rate` | more than 5 % of the requests failed, 20 at least, 3 of them failed | 5 min | below 2 % | critical |
+    /// | `slow_response_time` | the 95th percentile above 1 s, of 20 requests at least | 5 min | below 0.8 s | medium |
+    /// | `requests_cancelled` | clients gave up more than 20 % of the requests, 20 at least | 5 min | below 10 % | medium |
+    /// | `payment_failures` | more than 10 % of the payments failed, 3 at least | 10 min | below 5 % | high |
+    /// | `connections_used_up` | more than 90 % of the database's connections in use | 5 min | below 75 % | high |
+    /// | `telemetry_dropped` | lines, events or spans were dropped, on average more than one in 10 s | 10 min | none for 10 min | low |
+    ///
+    /// "For" is the window: the value is that of the whole window. There is no rule about users: how many are few, only the team
+    /// knows. What the [mission's](Self::mission) rules differ in is on the page about alerts.
+    pub fn recommended() -> Self {
+        let minutes = |minutes: u64| Duration::from_secs(minutes.saturating_mul(60));
+        let rule = |name, indicator, window| Rule::new(name, indicator, minutes(window));
+        let payments = Selector::new("payments_total");
+        let failed = payments.clone().label("result", "failed");
+        Self(vec![
+            rule("high_cpu_usage", Indicator::cpu(), 5)
+                .above(0.85)
+                .clear(0.70)
+                .severity(Severity::High)
+                .summary("The CPU is above 85 % of its limit."),
+            rule("cpu_throttled", Indicator::cpu_throttled(), 5)
+                .above(0.25)
+                .clear(0.10)
+                .severity(Severity::Medium)
+                .summary("The CPU had to wait in more than a quarter of its periods."),
+            rule("high_memory_usage", Indicator::memory(), 5)
+                .above(0.90)
+                .clear(0.80)
+                .severity(Severity::High)
+                .summary("The memory is above 90 % of its limit."),
+            rule("memory_nearly_full", Indicator::memory(), 1)
+                .above(0.97)
+                .clear(0.90)
+                .severity(Severity::Critical)
+                .summary("The memory is nearly used up."),
+            rule("disk_nearly_full", Indicator::disk(), 5)
+                .above(0.90)
+                .clear(0.85)
+                .severity(Severity::High)
+                .summary("The disk is above 90 %."),
+            rule("high_error_rate", Indicator::error_ratio(), 5)
+                .above(0.05)
+                .clear(0.02)
+                .min_samples(20)
+                .min_bad(3)
+                .severity(Severity::Critical)
+                .summary("More than 5 % of the requests failed."),
+            rule("slow_response_time", Indicator::quantile(0.95), 5)
+                .above(1.0)
+                .clear(0.8)
+                .min_samples(20)
+                .severity(Severity::Medium)
+                .summary("One request in twenty takes longer than a second."),
+            rule("requests_cancelled", Indicator::aborted_ratio(Outcome::Cancelled), 5)
+                .above(0.20)
+                .clear(0.10)
+                .min_samples(20)
+                .severity(Severity::Medium)
+                .summary("Clients give up more than a fifth of their requests."),
+            rule("payment_failures", Indicator::counter_ratio(failed, payments), 10)
+                .above(0.10)
+                .clear(0.05)
+                .min_bad(3)
+                .severity(Severity::High)
+                .summary("More than a tenth of the payments failed."),
+            rule("connections_used_up", Indicator::connections(), 5)
+                .above(0.90)
+                .clear(0.75)
+                .severity(Severity::High)
+                .summary("Nearly all database connections are in use."),
+            rule("telemetry_dropped", Indicator::dropped(), 10)
+                .above(0.1)
+                .clear(0.0)
+                .severity(Severity::Low)
+                .summary("Lines, events or spans were dropped: what is observed is not complete."),
         ])
     }
 

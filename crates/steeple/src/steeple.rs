@@ -124,10 +124,15 @@ impl Steeple {
         self.0.summary.log();
     }
 
-    /// Opens the log's files again, as after a rotation by another program. [`serve`](Self::serve) calls it at SIGHUP.
+    /// Opens the log's files again, as after a rotation by another program, and reads the file of the alerts' rules again.
+    /// [`serve`](Self::serve) calls it at SIGHUP.
     pub fn reload(&self) {
         if let Some(guard) = &self.0.guard {
             guard.reopen();
+        }
+        #[cfg(feature = "alerts")]
+        if let Some(alerts) = self.alerts() {
+            alerts.reload();
         }
         tracing::info!(target: "steeple::reload", "reopened the log");
     }

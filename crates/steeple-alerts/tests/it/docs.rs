@@ -17,7 +17,7 @@ const PAGE: &str = include_str!("data/alerts.md");
 
 /// The first block of code after a heading.
 fn block(heading: &str) -> &'static str {
-    let (_, section) = PAGE.split_once(&format!("\n## {heading}\n")).unwrap();
+    let (_, section) = PAGE.split_once(&format!("# {heading}\n")).unwrap();
     let (_, code) = section.split_once("\n```").unwrap();
     let (_, code) = code.split_once('\n').unwrap();
     code.split_once("\n```").unwrap().0
@@ -50,6 +50,12 @@ fn each_rule_is_on_the_page_with_its_numbers() {
         assert!(PAGE.contains(&row), "{row}");
     }
     assert_eq!(PAGE.lines().filter(|line| line.starts_with("| `")).count(), Rules::mission().iter().count());
+}
+
+#[test]
+fn the_file_of_rules_on_the_page_is_the_one_that_is_tested() {
+    let example = include_str!("../../src/file/example.toml");
+    assert_eq!(block("Own rules, in code or in a file"), example.trim_end());
 }
 
 #[test]

@@ -10,6 +10,7 @@
 
 mod deploys;
 mod docs;
+mod file;
 mod fleet;
 mod mail;
 mod prometheus;

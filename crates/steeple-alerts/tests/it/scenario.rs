@@ -193,3 +193,22 @@ fn rules_of_a_teams_own_agree_as_well() {
     assert!(shop.firing().contains(&"no_traffic".to_owned()), "{:?}", shop.firing());
     agrees(&shop);
 }
+
+#[test]
+fn the_recommended_rules_agree_with_a_server_in_calm_and_in_trouble() {
+    let mut shop = ordinary(Rules::recommended());
+    shop.pass(minutes(20));
+    assert_eq!(shop.events(), []);
+    shop.cpu(0.95);
+    shop.memory(0.99);
+    shop.traffic("POST", "/pay/{id}", 4.0, 0.5, Duration::from_secs(3));
+    shop.pass(minutes(20));
+    let want = ["high_cpu_usage", "high_memory_usage", "memory_nearly_full", "high_error_rate", "slow_response_time"];
+    assert_eq!(shop.firing(), want);
+    shop.cpu(0.1);
+    shop.memory(0.3);
+    shop.traffic("POST", "/pay/{id}", 4.0, 0.0, FAST);
+    shop.pass(minutes(20));
+    assert_eq!(shop.firing(), [""; 0]);
+    agrees(&shop);
+}

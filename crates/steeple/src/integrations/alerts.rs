@@ -16,7 +16,8 @@ impl SteepleBuilder {
     /// Changes the options for alerts. What the environment has set stays, unless this sets the same.
     ///
     /// Off without a channel and without a rule. With a channel and no rule, the rules are
-    /// [`Rules::mission`](steeple_alerts::Rules::mission) with their guards.
+    /// [`Rules::mission`](steeple_alerts::Rules::mission) with their guards. `ALERTS_FILE` names a file of rules that is read
+    /// again when it changes and by [`Steeple::reload`], see [`steeple_alerts::file`].
     ///
     /// ```
     /// # fn main() -> Result<(), steeple::ConfigError> {
@@ -42,6 +43,9 @@ impl Steeple {
         self.running().alerts.as_ref()
     }
 }
+
+/// The file of the rules.
+const FILE: &str = "ALERTS_FILE";
 
 /// What stands between commas.
 fn list(text: &str) -> impl Iterator<Item = &str> {
@@ -105,6 +109,10 @@ impl Integration for AlertsBuilder {
             options = options.heartbeat(Heartbeat::new(url));
             variable.get_or_insert("ALERTS_HEARTBEAT_URL");
         }
+        if let Some(path) = env.text(FILE)? {
+            options = options.rules_file(path);
+            variable.get_or_insert(FILE);
+        }
         if let Some(url) = env.text("DASHBOARD_URL")? {
             options = options.dashboard(url);
         }
@@ -131,7 +139,9 @@ impl Integration for AlertsBuilder {
         let shutdown = setup.shutdown.clone();
         // A service that ends is not an incident.
         options = options.stop_when(move || shutdown.has_begun());
-        let alerts = options.build(setup.metrics).map_err(|error| ConfigError::part("alerts", &error))?;
+        let alerts = options.build(setup.metrics).map_err(|error| {
+            if error.is_file() { ConfigError::rejected(FILE, &error) } else { ConfigError::part("alerts", &error) }
+        })?;
         if let Some(state) = &setup.state {
             alerts.keep_in(state);
         }
@@ -148,6 +158,16 @@ impl Integration for AlertsBuilder {
             "Notifications that a channel did not get because it had too many in an hour.",
             "channel",
             move || capped.capped().into_iter().collect(),
+        );
+        let reloads = alerts.clone();
+        setup.own.add_by(
+            "steeple_alerts_reloads_total",
+            "Times that a changed file of rules was read: taken, or invalid, so that the rules before stayed.",
+            "result",
+            move || {
+                let (ok, invalid) = reloads.reloads();
+                vec![("ok".to_owned(), ok), ("invalid".to_owned(), invalid)]
+            },
         );
         Ok(Some(Started { handle: alerts, to: names.join(", ") }))
     }

@@ -414,6 +414,7 @@ integrations! {
         "ALERTS_SMTP_URL",
         "ALERTS_ALERTMANAGER_URL",
         "ALERTS_HEARTBEAT_URL",
+        "ALERTS_FILE",
     ];
     dashboard: "dashboard", steeple_dashboard, ["DASHBOARD_TOKEN", "DASHBOARD_USER"];
 }

@@ -1,0 +1,119 @@
+//! Rules in a TOML file: read when alerts are built, and again when it changes.
+//!
+//! ```toml
+#![doc = include_str!("example.toml")]
+//! ```
+//!
+//! # Tables
+//! `start_from` is what the tables add to and change: `guarded` ([`Rules::mission`] with [guards](Rules::guarded)), `mission`,
+//! `recommended` ([`Rules::recommended`]) or `none`. Default: the rules that are set in code, or else `guarded`.
+//!
+//! A table `[rules.NAME]` changes the rule of this name, or adds one, which needs `indicator` and `above` or `below`.
+//!
+//! | key | value | default of a new rule |
+//! | --- | --- | --- |
+//! | `enabled` | `false` leaves the rule out | `true` |
+//! | `indicator` | see below | |
+//! | `window` | the time over which it is measured, `"1s"` to `"24h"` | `"5m"` |
+//! | `above`, `below` | a number in the indicator's unit, or `"5%"`, `"1.5s"`, `"200ms"` | |
+//! | `clear` | the same, on the good side of the threshold | the threshold |
+//! | `for`, `keep_firing_for`, `min_uptime` | a duration | `"0s"` |
+//! | `cooldown` | a duration | `"15m"` |
+//! | `repeat` | the time until the first reminder | `"4h"` |
+//! | `min_samples`, `min_bad` | a whole number | 0 |
+//! | `severity` | `low`, `medium`, `high` or `critical` | `medium` |
+//! | `summary`, `runbook` | a text | |
+//!
+//! A duration is a text such as `"90s"`, `"5m"` or `"1h30m"`.
+//!
+//! | `indicator` | its other keys |
+//! | --- | --- |
+//! | `error_ratio`, `mean`, `rate` | `route` |
+//! | `quantile` | `quantile` (0 to 1), `route` |
+//! | `slow_ratio` | `target` (a duration), `route` |
+//! | `aborted_ratio` | `outcome` (`cancelled`, `cancelled_in_body`, `service_error`, `body_error`, `panicked`), `route` |
+//! | `cpu`, `cpu_throttled`, `memory`, `disk`, `connections`, `in_flight`, `active_users`, `cache_hit_ratio`, `dropped` | |
+//! | `counter_rate`, `counter_increase`, `gauge` | `family`, `labels`, `labels_not` |
+//! | `counter_ratio` | the same; the whole is all of the family |
+//! | `histogram_quantile` | the same, and `quantile` |
+//!
+//! `route` is `"POST /checkout"`, or `"shop.v1.Shop/Pay"` for gRPC. Without it, all requests are measured.
+
+mod parse;
+mod watch;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use steeple_core::text::cut;
+
+pub(crate) use self::watch::{Change, Reloads, RuleFile};
+use crate::{MAX_RULES, Rules};
+
+/// The largest file that is read.
+pub const MAX_BYTES: u64 = 64 * 1024;
+
+/// A file of rules cannot be used. The message names the file, the line, the key and what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileError {
+    path: Option<PathBuf>,
+    line: Option<usize>,
+    key: String,
+    what: String,
+}
+
+impl FileError {
+    fn new(line: Option<usize>, key: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { path: None, line, key: key.into(), what: what.into() }
+    }
+
+    fn of_file(mut self, path: &Path) -> Self {
+        self.path = Some(path.to_owned());
+        self
+    }
+
+    /// The line, from 1 on. `None`: the file cannot be read at all.
+    pub const fn line(&self) -> Option<usize> {
+        self.line
+    }
+
+    /// The key: `rules.checkout_slow.for`. Empty where it is not about one.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            Some(path) => write!(f, "{}", path.display())?,
+            None => f.write_str("rules")?,
+        }
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ", `{}`", self.key)?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+impl std::error::Error for FileError {}
+
+/// What of somebody's text is shown.
+fn shown(text: &str) -> String {
+    format!("\"{}\"", cut(text, 40).escape_debug())
+}
+
+impl Rules {
+    /// The rules of a file, see [`file`](self). `base` is what it starts from where it does not say it.
+    ///
+    /// # Errors
+    /// Names the line, the key and what is allowed.
+    pub fn from_toml(text: &str, base: &Self) -> Result<Self, FileError> {
+        parse::parse(text, base)
+    }
+}

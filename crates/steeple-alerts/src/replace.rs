@@ -1,0 +1,136 @@
+//! Other rules while the service runs: what stays the same keeps its state.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use steeple_metrics::indicator::{History, Watched, Window};
+
+use crate::{
+    Alerts, BuildError, Rule, Rules,
+    alerts::{Active, lock},
+    engine::State,
+    message::{Notification, Status},
+};
+
+/// Most rules of one service.
+pub const MAX_RULES: usize = 64;
+
+/// Checks each rule, and that their names differ.
+fn checked(rules: Rules) -> Result<Vec<(Rule, Window)>, BuildError> {
+    if rules.iter().len() > MAX_RULES {
+        return Err(BuildError::too_many(rules.iter().len()));
+    }
+    let mut names = HashSet::new();
+    let mut checked = Vec::new();
+    for mut rule in rules {
+        let window = rule.check()?;
+        if !names.insert(rule.name().to_owned()) {
+            return Err(BuildError::twice(rule.name()));
+        }
+        checked.push((rule, window));
+    }
+    Ok(checked)
+}
+
+impl Alerts {
+    /// Replaces the rules. A rule whose name stays keeps its state: whether it fires, its cooldown, its silence. An alert
+    /// whose rule is gone is resolved. If one of them is invalid, nothing changes.
+    ///
+    /// # Errors
+    /// As [`AlertsBuilder::build`](crate::AlertsBuilder::build), with [`BuildError::is_rule`].
+    pub fn set_rules(&self, rules: Rules) -> Result<(), BuildError> {
+        let rules = checked(rules)?;
+        let (mono, wall) = self.now();
+        let gone = {
+            let mut shared = lock(&self.0.state);
+            let mut watched = exchange(&self.0.history, &mut shared.rules, &rules)?;
+            let before = std::mem::take(&mut shared.rules);
+            let mut before: HashMap<_, _> =
+                before.into_iter().map(|active| (active.rule.name().to_owned(), active)).collect();
+            for (rule, _) in rules {
+                let watched = watched.remove(rule.name());
+                let active = match before.remove(rule.name()) {
+                    Some(old) => Active { watched: watched.or(old.watched), rule, ..old },
+                    None => Active::new(rule, watched),
+                };
+                shared.rules.push(active);
+            }
+            shared.silences.retain(|silence| !before.contains_key(&silence.rule));
+            before.into_values().filter(|active| active.state.is_alert()).collect::<Vec<_>>()
+        };
+        for active in gone {
+            self.tell_of_gone(&active, mono, wall);
+        }
+        Ok(())
+    }
+
+    fn tell_of_gone(&self, active: &Active, mono: Duration, wall: Duration) {
+        let rule = &active.rule;
+        let (unit, threshold) = (rule.indicator.unit(), rule.policy.raise);
+        let mut over = Notification::new(Status::Resolved, rule.name(), rule.severity, unit, threshold);
+        "The rule is gone.".clone_into(&mut over.summary);
+        (over.since, over.at) = (active.state.firing_since().unwrap_or(wall), wall);
+        self.sign(&mut over);
+        for instance in self.0.fleet.get().into_iter().flatten() {
+            instance.push(over.clone());
+        }
+        if active.state.is_announced() {
+            self.notify(mono, over);
+        }
+    }
+}
+
+/// Watches what was not watched before, by the names of its rules. What is not needed any more makes room first; if it does
+/// not suffice, all is as it was.
+fn exchange(
+    history: &History,
+    before: &mut [Active],
+    rules: &[(Rule, Window)],
+) -> Result<HashMap<String, Watched>, BuildError> {
+    let measures = |active: &Active, rule: &Rule| {
+        active.rule.name() == rule.name()
+            && active.rule.indicator == rule.indicator
+            && active.rule.window == rule.window
+            && active.watched.is_some()
+    };
+    for active in before.iter_mut() {
+        if !rules.iter().any(|(rule, _)| measures(active, rule)) {
+            active.watched = None;
+        }
+    }
+    let mut watched = HashMap::new();
+    for (rule, window) in rules {
+        if before.iter().any(|active| measures(active, rule)) {
+            continue;
+        }
+        match history.watch(rule.indicator.clone(), *window) {
+            Ok(new) => watched.extend([(rule.name().to_owned(), new)]),
+            Err(error) => {
+                watched.clear();
+                for active in before.iter_mut().filter(|active| active.watched.is_none()) {
+                    let window = Window::new(active.rule.window).ok();
+                    active.watched =
+                        window.and_then(|window| history.watch(active.rule.indicator.clone(), window).ok());
+                }
+                return Err(BuildError::rule(rule.name(), &error.to_string()));
+            }
+        }
+    }
+    Ok(watched)
+}
+
+impl Active {
+    pub(crate) fn new(rule: Rule, watched: Option<Watched>) -> Self {
+        Self {
+            rule,
+            watched,
+            state: State::default(),
+            by_hand: None,
+            fires_since: None,
+            ended: None,
+            is_acknowledged: false,
+        }
+    }
+}
