@@ -32,8 +32,8 @@ mod user;
 
 pub use self::{
     exchange::{
-        ACCESS_TARGET, AttributeValue, Capture, Carry, Exchange, MAX_ATTRIBUTES, RecordedError, Scoped, Signal,
-        Snapshot, carry_with,
+        ACCESS_TARGET, AttributeValue, Capture, Carrier, Carry, EnteredCarrier, Exchange, MAX_ATTRIBUTES,
+        RecordedError, Scoped, Signal, Snapshot, carry_with,
     },
     grpc::GrpcStatus,
     hex::Hex,

@@ -5,7 +5,9 @@ use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::EnvFilter, layer::Layer, registry::LookupSpan};
 
-use crate::{BuildError, Log, LogHandle, PanicHook, filter::Filter, layer::LogLayer, output::after, panic};
+use crate::{
+    BuildError, ExchangeLayer, Log, LogHandle, PanicHook, filter::Filter, layer::LogLayer, output::after, panic,
+};
 
 /// Keeps the log running. Dropping it writes what is queued and ends the log: later lines are dropped and counted.
 ///
@@ -47,7 +49,7 @@ impl LogGuard {
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
         let filter: EnvFilter = self.filter.to_env_filter();
-        LogLayer::new(self.handle()).with_filter(filter)
+        ExchangeLayer::new().and_then(LogLayer::new(self.handle())).with_filter(filter)
     }
 
     /// Installs this as the subscriber of the process. With the feature `log-records` it also receives the records of the

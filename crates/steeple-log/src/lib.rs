@@ -63,6 +63,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
+mod carry;
 mod custom;
 #[cfg(feature = "elasticsearch")]
 #[cfg_attr(docsrs, doc(cfg(feature = "elasticsearch")))]
@@ -85,6 +86,7 @@ mod sink;
 
 pub use self::{
     builder::LogBuilder,
+    carry::ExchangeLayer,
     custom::{LogLine, LogOutput},
     encode::Format,
     error::BuildError,

@@ -15,13 +15,16 @@ impl Observer for RequestSpans {
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<Span> {
         exchange.trace_or_continue(&request.headers);
         let (id, trace) = (exchange.get_request_id(), exchange.trace());
-        let span = tracing::info_span!(
-            target: "steeple::request",
-            "request",
-            request_id = id.map(steeple_core::RequestId::as_str),
-            trace_id = trace.map(|trace| tracing::field::display(trace.trace_id())),
-            span_id = trace.map(|trace| tracing::field::display(trace.span_id())),
-        );
+        // In the exchange's scope, so that the span carries it: see `steeple_log::ExchangeLayer`.
+        let span = exchange.in_scope(|| {
+            tracing::info_span!(
+                target: "steeple::request",
+                "request",
+                request_id = id.map(steeple_core::RequestId::as_str),
+                trace_id = trace.map(|trace| tracing::field::display(trace.trace_id())),
+                span_id = trace.map(|trace| tracing::field::display(trace.span_id())),
+            )
+        });
         (!span.is_disabled()).then_some(span)
     }
 

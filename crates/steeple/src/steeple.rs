@@ -106,6 +106,31 @@ impl Steeple {
         &self.0.layer.observers().log
     }
 
+    /// A layer for a `tracing` subscriber of your own: spans carry the exchange that they were opened in, so that
+    /// `tokio::spawn(future.instrument(Span::current()))` keeps what [`Exchange::scope`](crate::Exchange::scope) keeps. For spans of
+    /// `INFO` and above; [`ExchangeLayer`](steeple_log::ExchangeLayer) is the same without a filter.
+    ///
+    /// The ids on the lines of your own formatter need no layer: they are fields of the span `request`, see
+    /// [`SteepleBuilder::request_spans`](crate::SteepleBuilder::request_spans).
+    ///
+    /// ```
+    /// use steeple::Steeple;
+    /// use tracing_subscriber::layer::SubscriberExt;
+    ///
+    /// let own = tracing_subscriber::registry().with(tracing_subscriber::fmt::layer()).with(Steeple::log_layer());
+    /// let _own = tracing::subscriber::set_default(own); // `set_global_default` in a real `main`, before Steeple is built
+    /// let steeple = Steeple::builder().build().unwrap();
+    /// ```
+    pub fn log_layer<S>() -> impl tracing_subscriber::Layer<S> + Send + Sync + use<S>
+    where
+        S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+    {
+        tracing_subscriber::Layer::with_filter(
+            steeple_log::ExchangeLayer::new(),
+            tracing_subscriber::filter::LevelFilter::INFO,
+        )
+    }
+
     /// The outputs of the log. `None` where Steeple has not set up the log.
     pub fn log_outputs(&self) -> Option<LogHandle> {
         self.0.guard.as_ref().map(LogGuard::handle)

@@ -1,6 +1,7 @@
 use std::{
     cell::Cell,
     fmt,
+    marker::PhantomData,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
@@ -55,6 +56,59 @@ impl Exchange {
     pub fn scope<F: Future>(&self, future: F) -> Scoped<F> {
         Scoped { future, exchange: Some(self.clone()), carried: carried(self) }
     }
+
+    /// The same as [`scope`](Self::scope), for code that is called at the beginning and the end of a piece of work and cannot wrap it,
+    /// such as a layer of a `tracing` subscriber.
+    pub fn carrier(&self) -> Carrier {
+        Carrier { exchange: self.clone(), carried: carried(self).into() }
+    }
+}
+
+/// An exchange with what observers [carry](carry_with) along, to be bound to a thread. Made by [`Exchange::carrier`].
+#[derive(Clone)]
+#[must_use = "it binds nothing until it is entered"]
+pub struct Carrier {
+    exchange: Exchange,
+    carried: Arc<[Arc<dyn Carry>]>,
+}
+
+impl Carrier {
+    /// Makes the exchange this thread's current one until the guard is dropped.
+    ///
+    /// Guards are dropped in the opposite order of their making, on the thread that made them: not across an `.await`.
+    pub fn enter(&self) -> EnteredCarrier {
+        let mut before = Some(self.exchange.clone());
+        swap_current(&mut before);
+        enter_all(&self.carried);
+        EnteredCarrier { before, carried: Arc::clone(&self.carried), _thread: PhantomData }
+    }
+}
+
+impl fmt::Debug for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Carrier").field("exchange", &self.exchange).finish_non_exhaustive()
+    }
+}
+
+/// An exchange is current until this is dropped, see [`Carrier::enter`].
+#[must_use = "dropping it at once ends the scope"]
+pub struct EnteredCarrier {
+    before: Option<Exchange>,
+    carried: Arc<[Arc<dyn Carry>]>,
+    _thread: PhantomData<*const ()>,
+}
+
+impl Drop for EnteredCarrier {
+    fn drop(&mut self) {
+        exit_all(&self.carried);
+        swap_current(&mut self.before);
+    }
+}
+
+impl fmt::Debug for EnteredCarrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnteredCarrier").finish_non_exhaustive()
+    }
 }
 
 /// What an observer binds to a thread beside the current exchange, see [`carry_with`].
@@ -94,18 +148,26 @@ struct Bound<'a>(&'a [Arc<dyn Carry>]);
 
 impl<'a> Bound<'a> {
     fn enter(carried: &'a [Arc<dyn Carry>]) -> Self {
-        for one in carried {
-            quietly(|| one.enter());
-        }
+        enter_all(carried);
         Self(carried)
     }
 }
 
 impl Drop for Bound<'_> {
     fn drop(&mut self) {
-        for one in self.0.iter().rev() {
-            quietly(|| one.exit());
-        }
+        exit_all(self.0);
+    }
+}
+
+fn enter_all(carried: &[Arc<dyn Carry>]) {
+    for one in carried {
+        quietly(|| one.enter());
+    }
+}
+
+fn exit_all(carried: &[Arc<dyn Carry>]) {
+    for one in carried.iter().rev() {
+        quietly(|| one.exit());
     }
 }
 
@@ -205,6 +267,14 @@ mod tests {
             exchange.in_scope(|| std::panic::resume_unwind(Box::new("out")));
         }));
         assert!(panicked.is_err());
+        let carrier = exchange.carrier();
+        for _ in 0..2 {
+            let entered = carrier.enter();
+            assert_eq!(SEEN.get(), 7);
+            assert!(Exchange::current().unwrap().is_same(&exchange));
+            drop(entered);
+            assert!(Exchange::current().is_none());
+        }
         Exchange::detached().in_scope(|| assert_eq!(SEEN.get(), 0, "nothing is left, and others carry nothing"));
     }
 

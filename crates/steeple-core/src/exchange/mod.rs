@@ -26,7 +26,7 @@ use http::{Method, Version, request};
 pub(crate) use self::current::swap_current;
 pub use self::{
     attribute::{AttributeValue, MAX_ATTRIBUTES},
-    current::{Capture, Carry, Scoped, carry_with},
+    current::{Capture, Carrier, Carry, EnteredCarrier, Scoped, carry_with},
     error::RecordedError,
     skip::Signal,
     snapshot::Snapshot,
