@@ -14,6 +14,7 @@ use crate::{
     custom::Custom,
     encode::{Encoder, Field, Line, Service, Value},
     filter::Filter,
+    level::Levels,
     os,
     output::{Output, Shared},
     rules::RuleSettings,
@@ -71,6 +72,7 @@ pub struct LogBuilder {
     panic_hook: PanicHook,
     rules: RuleSettings,
     also_events: bool,
+    longest_override: Duration,
 }
 
 /// An output that is to be started.
@@ -118,6 +120,7 @@ impl Default for LogBuilder {
             panic_hook: PanicHook::default(),
             rules: RuleSettings::default(),
             also_events: false,
+            longest_override: Duration::from_secs(3_600),
         }
     }
 }
@@ -160,6 +163,12 @@ impl LogBuilder {
     /// (`my_crate`) and spans (`my_crate[request{id=7}]=debug`).
     pub fn filter(mut self, filter: impl Into<String>) -> Self {
         (self.filter, self.is_level) = (filter.into(), false);
+        self
+    }
+
+    /// How long [`LogHandle::override_level`] may override the level at most. Default: 1 hour.
+    pub fn longest_override(mut self, duration: Duration) -> Self {
+        self.longest_override = duration;
         self
     }
 
@@ -373,7 +382,7 @@ impl LogBuilder {
             outputs: Vec::new(),
             encoders: Vec::new(),
             scrubber: scrubber.clone(),
-            access_level: filter.access_level(),
+            levels: Arc::new(Levels::new(filter, self.longest_override)),
             closing: OnceLock::new(),
         };
         for Planned { name, format, level, has_stamps, destination } in planned {
@@ -397,7 +406,7 @@ impl LogBuilder {
         }
         let handle = LogHandle::new(shared);
         let log = Log::with_rules(rules, scrubber, Some(handle.clone()), self.also_events);
-        Ok(LogGuard::new(handle, filter, log))
+        Ok(LogGuard::new(handle, log))
     }
 }
 

@@ -41,6 +41,10 @@ impl Filter {
         Ok(Self(plain))
     }
 
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub(crate) fn to_env_filter(&self) -> EnvFilter {
         // Not `new`, which writes to standard error what it does not accept.
         EnvFilter::builder().parse(&self.0).unwrap_or_default()

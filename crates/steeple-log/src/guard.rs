@@ -3,11 +3,9 @@ use std::time::{Duration, Instant};
 use tracing::Subscriber;
 #[cfg(feature = "log-records")]
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{filter::EnvFilter, layer::Layer, registry::LookupSpan};
+use tracing_subscriber::{layer::Layer, registry::LookupSpan};
 
-use crate::{
-    BuildError, ExchangeLayer, Log, LogHandle, PanicHook, filter::Filter, layer::LogLayer, output::after, panic,
-};
+use crate::{BuildError, ExchangeLayer, Log, LogHandle, PanicHook, layer::LogLayer, output::after, panic};
 
 /// Keeps the log running. Dropping it writes what is queued and ends the log: later lines are dropped and counted.
 ///
@@ -17,7 +15,6 @@ use crate::{
 #[must_use = "the log ends when its guard is dropped"]
 pub struct LogGuard {
     handle: LogHandle,
-    filter: Filter,
     log: Log,
 }
 
@@ -25,8 +22,8 @@ pub struct LogGuard {
 const TIMEOUT_ON_DROP: Duration = Duration::from_secs(5);
 
 impl LogGuard {
-    pub(crate) fn new(handle: LogHandle, filter: Filter, log: Log) -> Self {
-        Self { handle, filter, log }
+    pub(crate) fn new(handle: LogHandle, log: Log) -> Self {
+        Self { handle, log }
     }
 
     /// A handle that writes into the outputs. It may outlive the guard.
@@ -39,7 +36,8 @@ impl LogGuard {
         self.log.clone()
     }
 
-    /// A layer for the process's subscriber: writes each `tracing` event that passes the filter as a line.
+    /// A layer for the process's subscriber: writes each `tracing` event that passes the filter as a line. The filter follows
+    /// [`LogHandle::override_level`].
     ///
     /// A line that is logged while a request is served automatically has the request's id, trace, name, route and user, and
     /// the fields of the spans around it. Secrets are removed from texts, and no text can forge or break a line. A field
@@ -48,7 +46,7 @@ impl LogGuard {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        let filter: EnvFilter = self.filter.to_env_filter();
+        let filter = self.handle.shared().levels.to_filter();
         ExchangeLayer::new().and_then(LogLayer::new(self.handle())).with_filter(filter)
     }
 
@@ -65,7 +63,9 @@ impl LogGuard {
             use tracing_log::AsLog;
             // After the subscriber, whose most verbose level is the most verbose for records.
             let level = LevelFilter::current().as_log();
-            let _has_a_logger = tracing_log::LogTracer::builder().with_max_level(level).init();
+            if tracing_log::LogTracer::builder().with_max_level(level).init().is_ok() {
+                self.handle.shared().levels.set_logger();
+            }
         }
         Ok(())
     }

@@ -77,6 +77,7 @@ mod filter;
 mod guard;
 mod job;
 mod layer;
+mod level;
 mod observer;
 mod os;
 mod output;
@@ -93,6 +94,7 @@ pub use self::{
     event::{log_error, log_event},
     guard::LogGuard,
     job::JobLog,
+    level::{LogLevel, OverrideError},
     observer::{Log, LogState},
     output::{Dropped, LogHandle},
     panic::PanicHook,

@@ -16,6 +16,7 @@ use crate::export::OutputSink;
 use crate::{
     Format,
     encode::{Access, Encoder, Line},
+    level::{Levels, LogLevel, OverrideError},
     panic,
     sink::{DropReason, Queue, Stamp},
 };
@@ -31,8 +32,8 @@ pub(crate) struct Shared {
     /// One for each format that an output has.
     pub(crate) encoders: Vec<Encoder>,
     pub(crate) scrubber: Scrubber,
-    /// What the filter lets through of exchanges' own lines.
-    pub(crate) access_level: LevelFilter,
+    /// Which lines are written.
+    pub(crate) levels: Arc<Levels>,
     /// When the log ends, once that is decided.
     pub(crate) closing: OnceLock<Instant>,
 }
@@ -139,10 +140,59 @@ impl LogHandle {
         }
     }
 
+    /// Writes the lines that these directives let through, for so long: a level, or a level with exceptions by target
+    /// (`info,hyper=debug`). Then what the log was set up with is in force again, also when nothing logs meanwhile.
+    ///
+    /// Replaces the override before it. One line of the target `steeple::log` shows when it begins, and one when it ends, whatever the
+    /// level is. It applies to what [`LogGuard::layer`](crate::LogGuard::layer) writes, to exchanges' own lines and, where this crate
+    /// has set up the log, to records of the `log` crate. Directives about spans (`[request]=debug`) apply to spans that begin
+    /// after it.
+    ///
+    /// A thread waits for its end; without an override there is no thread, and a line costs nothing more.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use steeple_log::Log;
+    ///
+    /// let guard = Log::builder().without_console().level("info").build()?;
+    /// let level = guard.handle().override_level("debug,hyper=info", Duration::from_secs(600))?;
+    /// assert_eq!((level.directives(), level.configured()), ("debug,hyper=info", "info"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// - [`OverrideError::is_filter`]: the directives are invalid, or longer than 1,024 bytes. The message has the part that is
+    ///   invalid.
+    /// - [`OverrideError::is_duration`]: zero, or longer than
+    ///   [`LogBuilder::longest_override`](crate::LogBuilder::longest_override).
+    /// - [`OverrideError::is_closed`]: the log was shut down.
+    /// - None of these: no thread could be started. The level is as before.
+    #[doc(alias = "reload")]
+    pub fn override_level(&self, directives: &str, duration: Duration) -> Result<LogLevel, OverrideError> {
+        self.0.levels.set(self, directives, duration)
+    }
+
+    /// Ends the override of the level now. Returns whether there was one.
+    pub fn clear_level_override(&self) -> bool {
+        self.0.levels.clear(self)
+    }
+
+    /// Which lines are written, and until when.
+    pub fn level(&self) -> LogLevel {
+        self.0.levels.get()
+    }
+
+    /// How often the level was overridden.
+    pub fn level_overrides(&self) -> u64 {
+        self.0.levels.overrides()
+    }
+
     /// Accepts no more lines and waits for the writers' end, at most until the deadline. Called again, it waits no longer
     /// than the first deadline.
     pub(crate) fn close(&self, deadline: Instant) -> bool {
         let deadline = *self.0.closing.get_or_init(|| deadline);
+        self.0.levels.close();
         for output in &self.0.outputs {
             output.queue.close();
         }
@@ -153,6 +203,7 @@ impl LogHandle {
     /// The same, but does not wait for outputs that hung when they were last flushed, and have written nothing since.
     pub(crate) fn close_without_hung(&self, deadline: Instant) {
         let deadline = *self.0.closing.get_or_init(|| deadline);
+        self.0.levels.close();
         let hung: Vec<_> = self.0.outputs.iter().map(|output| output.queue.is_stuck()).collect();
         for output in &self.0.outputs {
             output.queue.close();
@@ -167,7 +218,7 @@ impl LogHandle {
     }
 
     pub(crate) fn wants_access(&self, level: Level) -> bool {
-        level <= self.0.access_level
+        self.0.levels.wants_access(level)
     }
 
     pub(crate) fn write_access(&self, access: &Access<'_>) {

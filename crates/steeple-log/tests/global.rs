@@ -28,6 +28,23 @@ fn one_call_sets_up_the_process_and_a_second_one_is_refused() {
     assert!(!text.contains("log.") && !text.contains("unheard") && !text.contains("0123456789abcdef"), "{text}");
     assert_eq!(text.lines().count(), 3, "{text}");
     assert_eq!(guard.dropped(), 0);
+
+    // For a while another level: records of `log` follow it as well, and it ends by itself.
+    let handle = guard.handle();
+    handle.override_level("debug", Duration::from_secs(600)).unwrap();
+    log::debug!(target: "driver::pool", "heard meanwhile");
+    tracing::debug!("heard meanwhile as well");
+    handle.override_level("error", Duration::from_millis(1)).unwrap();
+    while handle.level().is_overridden() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(log::max_level(), log::LevelFilter::Info);
+    log::debug!(target: "driver::pool", "unheard");
+    tracing::debug!("unheard");
+    assert!(guard.flush(Duration::from_secs(10)));
+    let text = fs::read_to_string(directory.path().join("combined.log")).unwrap();
+    assert_eq!(text.matches("heard meanwhile").count(), 2, "{text}");
+    assert!(!text.contains("unheard"), "{text}");
     let error = options().init().unwrap_err();
     assert!(error.is_taken(), "{error}");
 }

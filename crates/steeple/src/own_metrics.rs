@@ -14,6 +14,10 @@ use steeple_log::{Log, LogHandle};
 
 /// Adds what is counted without any integration.
 pub(crate) fn add(own: &mut OwnMetrics, handle: Option<LogHandle>, log: Log) {
+    let levels = handle.clone();
+    own.add("steeple_log_level_overrides_total", "How often the level of the log was overridden.", move || {
+        levels.as_ref().map_or(0, LogHandle::level_overrides)
+    });
     let help = "Log lines that an output could not write, by reason.";
     own.push("steeple_log_lines_dropped_total", help, &["output", "reason"], move || {
         let dropped = handle.iter().flat_map(LogHandle::dropped_by_output);

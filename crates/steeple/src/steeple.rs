@@ -9,7 +9,7 @@ use std::{
 use http::Extensions;
 use steeple_core::{ObserveLayer, clock};
 use steeple_export::{FlushReport as SinkReport, Sink};
-use steeple_log::{Log, LogGuard, LogHandle};
+use steeple_log::{Log, LogGuard, LogHandle, LogLevel};
 use steeple_metrics::Metrics;
 use steeple_scrub::Scrubber;
 
@@ -134,6 +134,34 @@ impl Steeple {
     /// The outputs of the log. `None` where Steeple has not set up the log.
     pub fn log_outputs(&self) -> Option<LogHandle> {
         self.0.guard.as_ref().map(LogGuard::handle)
+    }
+
+    /// Writes the log lines that these directives let through, for so long: a level, or a level with exceptions by target
+    /// (`info,shop::cart=debug`). Then the level that was configured is in force again, also when nothing logs meanwhile.
+    ///
+    /// See [`LogHandle::override_level`]. `steeple_log_level_overrides_total` counts.
+    ///
+    /// # Errors
+    /// When the directives are invalid, the duration is zero or longer than an hour, or Steeple has not set up the log.
+    pub fn override_log_level(&self, directives: &str, duration: Duration) -> Result<LogLevel, ConfigError> {
+        let Some(guard) = &self.0.guard else {
+            return Err(ConfigError::new(
+                None,
+                "cannot override the log level: the process has a `tracing` subscriber that is not Steeple's",
+            ));
+        };
+        let level = guard.handle().override_level(directives, duration);
+        level.map_err(|error| ConfigError::new(None, &error.to_string()))
+    }
+
+    /// Ends [`override_log_level`](Self::override_log_level) now. Returns whether there was an override.
+    pub fn clear_log_level_override(&self) -> bool {
+        self.0.guard.as_ref().is_some_and(|guard| guard.handle().clear_level_override())
+    }
+
+    /// Which log lines are written, and until when. `None` where Steeple has not set up the log.
+    pub fn log_level(&self) -> Option<LogLevel> {
+        self.0.guard.as_ref().map(|guard| guard.handle().level())
     }
 
     /// The switch that begins the shutdown of [`serve`](Self::serve) from within, and shows whether it has begun.

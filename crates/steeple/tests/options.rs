@@ -164,6 +164,46 @@ fn logs_one_route_less_than_the_others() {
     assert_eq!(steeple.log().sampled_out(), 1);
 }
 
+#[test]
+fn the_level_of_the_log_is_another_for_a_while() {
+    let directory = tempfile::tempdir().unwrap();
+    let variables = [("LOG_DIR", directory.path().to_str().unwrap()), ("LOG_LEVEL", "warn")];
+    alone("overrides_the_level_of_the_log", &variables);
+    let log = read(directory.path());
+    assert_eq!(log.matches("\"heard\"").count(), 1, "{log}");
+    assert_eq!(log.matches("the log level is").count(), 2, "{log}");
+    assert_eq!(log.matches("GET / 200").count(), 1, "{log}");
+}
+
+#[test]
+#[ignore = "run by others, in a process of its own"]
+fn overrides_the_level_of_the_log() {
+    let steeple = Steeple::builder_from_env().unwrap().without_console().build().unwrap();
+    let error = steeple.override_log_level("info,hyper=loud", Duration::from_mins(1)).unwrap_err();
+    assert!(error.to_string().contains("`loud`"), "{error}");
+    let error = steeple.override_log_level("debug", Duration::from_hours(2)).unwrap_err();
+    assert!(error.to_string().contains("at most 3600s"), "{error}");
+    one_request(&steeple);
+    steeple.override_log_level("debug", Duration::from_mins(1)).unwrap();
+    one_request(&steeple);
+    tracing::debug!("heard");
+    assert!(steeple.log_level().unwrap().is_overridden());
+    assert!(steeple.clear_log_level_override());
+    tracing::debug!("not any more");
+    one_request(&steeple);
+    assert_eq!(steeple.log_level().unwrap().directives(), "warn");
+    let page = String::from_utf8(steeple.metrics().render(None, None).body.to_vec()).unwrap();
+    assert!(page.contains("\nsteeple_log_level_overrides_total 1\n"), "{page}");
+}
+
+#[test]
+fn the_level_of_a_log_that_is_not_steeples_is_left_alone() {
+    let steeple = Steeple::builder().without_log_setup().build().unwrap();
+    assert!(steeple.log_level().is_none() && !steeple.clear_log_level_override());
+    let error = steeple.override_log_level("debug", Duration::from_mins(1)).unwrap_err();
+    assert!(error.to_string().contains("not Steeple's"), "{error}");
+}
+
 #[cfg(feature = "sqlx")]
 #[test]
 fn statements_of_sqlx_are_timed_whatever_the_level_of_the_log() {

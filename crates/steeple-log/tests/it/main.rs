@@ -18,6 +18,7 @@ mod files;
 mod formats;
 mod handler;
 mod hostile;
+mod levels;
 mod outputs;
 #[cfg(all(unix, not(steeple_os_other)))]
 mod panics;
