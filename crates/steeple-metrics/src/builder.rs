@@ -9,7 +9,7 @@ use steeple_scrub::Scrubber;
 
 use crate::{
     Buckets, BuildError, GrpcType, Measure, Metrics, Names, RouteMetrics,
-    app::{build_info::BuildInfo, process::Process, users::ActiveUsers},
+    app::{build_info::BuildInfo, named::Named, process::Process, users::ActiveUsers},
     core::{CallOptions, Core},
     encode::Source,
     folded::Folded,
@@ -44,6 +44,7 @@ pub struct MetricsBuilder {
     max_family_series: usize,
     calls: CallOptions,
     active_users: Option<Duration>,
+    active_users_alias: Option<String>,
     process: bool,
     resources: ResourceOptions,
     build: Option<(String, String)>,
@@ -72,6 +73,7 @@ impl Default for MetricsBuilder {
             max_family_series: 200,
             calls: CallOptions::default(),
             active_users: Some(Duration::from_secs(300)),
+            active_users_alias: None,
             process: true,
             resources: ResourceOptions::default(),
             build: None,
@@ -254,6 +256,12 @@ impl MetricsBuilder {
         self
     }
 
+    /// Shows `active_users` under a second name as well: `active_users_total` for panels that ask for it. Default: none.
+    pub fn active_users_alias(mut self, name: impl Into<String>) -> Self {
+        self.active_users_alias = Some(name.into());
+        self
+    }
+
     /// Does not look at who the users are.
     pub fn without_active_users(mut self) -> Self {
         self.active_users = None;
@@ -331,7 +339,9 @@ impl MetricsBuilder {
             collector_panics: Arc::default(),
             #[cfg(feature = "otel")]
             otel: self.meter.map(|meter| crate::otel::Otel::new(meter, &latency, &sizes)),
-            users: self.active_users.map(|window| Arc::new(ActiveUsers::new(window))),
+            users: self
+                .active_users
+                .map(|window| Arc::new(ActiveUsers::new(window).with_alias(self.active_users_alias))),
             grid: Grid::new(Arc::clone(&latency)),
             resources: Arc::new(self.resources),
             latency,
@@ -360,6 +370,7 @@ impl MetricsBuilder {
             cache: OnceLock::new(),
             database: OnceLock::new(),
             pools: OnceLock::new(),
+            named: Named::default(),
             warned: Mutex::default(),
             history: OnceLock::new(),
             today: OnceLock::new(),

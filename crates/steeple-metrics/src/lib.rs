@@ -40,7 +40,7 @@ mod table;
 pub use self::app::sqlx::SqlxLayer;
 pub use self::{
     app::{
-        cache::{Cache, CacheOperation},
+        cache::{Cache, CacheOperation, CacheResult},
         connections::Connections,
         database::{Database, QueryTimer},
     },

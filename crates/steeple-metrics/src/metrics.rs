@@ -8,7 +8,11 @@ use prometheus::Registry;
 use steeple_core::ObserveLayer;
 
 use crate::{
-    BuildError, Cache, Database, MetricsBuilder, app::connections::Pools, core::Core, encode::Source, registry,
+    BuildError, Cache, Database, MetricsBuilder,
+    app::{connections::Pools, named::Named},
+    core::Core,
+    encode::Source,
+    registry,
 };
 
 /// The metrics of a service. A cheap clone, and an [`Observer`](steeple_core::Observer).
@@ -40,6 +44,7 @@ pub(crate) struct Inner {
     pub(crate) cache: OnceLock<Cache>,
     pub(crate) database: OnceLock<Database>,
     pub(crate) pools: OnceLock<Arc<Pools>>,
+    pub(crate) named: Named,
     /// Names that were warned of because they are in two places.
     pub(crate) warned: Mutex<HashSet<String>>,
     pub(crate) history: OnceLock<crate::indicator::History>,

@@ -1,4 +1,10 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use steeple_core::clock;
 
 use crate::{
     Metrics,
@@ -6,12 +12,41 @@ use crate::{
     family::Family,
 };
 
-/// Counts what a cache does: `cache_operations_total{operation,result}`. A cheap clone. Made by [`Metrics::cache`].
+/// Counts what a cache does, `cache_operations_total{operation,result}`, and times it,
+/// `cache_operation_duration_seconds{operation}`. A cheap clone. Made by [`Metrics::cache`].
 #[derive(Clone)]
-pub struct Cache(Arc<Family>);
+pub struct Cache {
+    counts: Arc<Family>,
+    durations: Arc<Family>,
+}
+
+/// How an operation on a cache went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CacheResult {
+    /// The value was there.
+    Hit,
+    /// The value was not there.
+    Miss,
+    /// It worked: for operations that look nothing up.
+    Ok,
+    /// It failed.
+    Error,
+}
+
+impl CacheResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Ok => "ok",
+            Self::Error => "error",
+        }
+    }
+}
 
 impl Cache {
-    /// An operation begins. It counts when its guard says how it went, or as `dropped` if no one does.
+    /// An operation begins. It counts with its result, or as `dropped` when its guard gets none; its duration is that of the guard.
     ///
     /// # Examples
     /// ```
@@ -27,21 +62,38 @@ impl Cache {
     /// ```
     #[must_use = "an operation that is dropped counts as `dropped`"]
     pub fn start(&self, operation: &'static str) -> CacheOperation {
-        CacheOperation { family: Arc::clone(&self.0), operation, result: "dropped" }
+        CacheOperation { cache: self.clone(), operation, result: "dropped", started: clock::now() }
+    }
+
+    /// Records an operation that was measured elsewhere.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use steeple_metrics::CacheResult;
+    ///
+    /// # fn main() -> Result<(), steeple_metrics::BuildError> {
+    /// let metrics = steeple_metrics::Metrics::new()?;
+    /// metrics.cache().record("get", CacheResult::Hit, Duration::from_micros(300));
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "recordCacheOperation")]
+    pub fn record(&self, operation: &str, result: CacheResult, duration: Duration) {
+        self.counts.add(&[operation, result.as_str()], 1);
+        self.durations.observe(&[operation], duration);
     }
 
     /// The counts by result.
     pub(crate) fn read(&self, mut each: impl FnMut(&str, u64)) {
-        self.0.counters(|values, count| {
+        self.counts.counters(|values, count| {
             if let [_, result] = values {
                 each(result, count);
             }
         });
     }
 
-    /// A lookup went like this.
+    /// Counts a lookup by whether it found something, without a duration, and returns what it found.
     pub fn lookup<T>(&self, found: Option<T>) -> Option<T> {
-        self.0.add(&["get", if found.is_some() { "hit" } else { "miss" }], 1);
+        self.counts.add(&["get", if found.is_some() { "hit" } else { "miss" }], 1);
         found
     }
 }
@@ -54,36 +106,38 @@ impl fmt::Debug for Cache {
 
 /// An operation on a cache that is going on.
 pub struct CacheOperation {
-    family: Arc<Family>,
+    cache: Cache,
     operation: &'static str,
     result: &'static str,
+    started: Instant,
 }
 
 impl CacheOperation {
     /// It was there.
     pub fn hit(mut self) {
-        self.result = "hit";
+        self.result = CacheResult::Hit.as_str();
     }
 
     /// It was not there.
     pub fn miss(mut self) {
-        self.result = "miss";
+        self.result = CacheResult::Miss.as_str();
     }
 
     /// It worked: for operations that look nothing up.
     pub fn ok(mut self) {
-        self.result = "ok";
+        self.result = CacheResult::Ok.as_str();
     }
 
     /// It failed.
     pub fn error(mut self) {
-        self.result = "error";
+        self.result = CacheResult::Error.as_str();
     }
 }
 
 impl Drop for CacheOperation {
     fn drop(&mut self) {
-        self.family.add(&[self.operation, self.result], 1);
+        self.cache.counts.add(&[self.operation, self.result], 1);
+        self.cache.durations.observe(&[self.operation], clock::now().saturating_duration_since(self.started));
     }
 }
 
@@ -94,7 +148,7 @@ impl fmt::Debug for CacheOperation {
 }
 
 impl Metrics {
-    /// Counts what a cache does. The family appears with the first call of this.
+    /// Counts and times what a cache does. The families appear with the first call of this.
     pub fn cache(&self) -> &Cache {
         self.0.cache.get_or_init(|| {
             let meta = Meta::new(
@@ -103,9 +157,16 @@ impl Metrics {
                 "Operations on a cache, by how they went.",
                 &["operation", "result"],
             );
-            let family = self.new_family(meta, None);
-            self.add_or_yield("cache", &[Arc::clone(&family) as _]);
-            Cache(family)
+            let counts = self.new_family(meta, None);
+            let meta = Meta::new(
+                Kind::Histogram,
+                "cache_operation_duration_seconds",
+                "Duration of operations on a cache.",
+                &["operation"],
+            );
+            let durations = self.new_family(meta, Some(Arc::clone(&self.0.core.latency)));
+            self.add_or_yield("cache", &[Arc::clone(&counts) as _, Arc::clone(&durations) as _]);
+            Cache { counts, durations }
         })
     }
 }

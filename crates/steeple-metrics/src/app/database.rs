@@ -55,7 +55,13 @@ impl Database {
         query.await
     }
 
-    /// Records a query that someone else measured.
+    /// Records a query that was measured elsewhere.
+    #[doc(alias = "recordQuery")]
+    pub fn record(&self, operation: &str, table: &str, duration: Duration) {
+        self.0.observe(&[operation, table], duration);
+    }
+
+    /// Records a query that was measured elsewhere, with operation and table read from its statement.
     pub fn record_statement(&self, sql: &str, duration: Duration) {
         let Statement { operation, table } = Statement::parse(sql);
         self.0.observe(&[operation, &table], duration);

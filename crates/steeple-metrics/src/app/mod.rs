@@ -4,6 +4,7 @@ pub(crate) mod build_info;
 pub(crate) mod cache;
 pub(crate) mod connections;
 pub(crate) mod database;
+pub(crate) mod named;
 pub(crate) mod process;
 #[cfg(feature = "tokio-runtime")]
 pub(crate) mod runtime;

@@ -15,8 +15,10 @@ use std::{
 use steeple_core::clock;
 
 use crate::{
+    Metrics,
     encode::{Encoder, Kind, Meta, Number, Source},
-    series::Labels,
+    layout::to_f64,
+    series::{Labels, Name},
 };
 
 /// Registers of a sketch: a standard error of 1.04/√2048 = 2.3 %.
@@ -41,7 +43,14 @@ pub(crate) struct ActiveUsers {
     slots: [Slot; SLOTS],
     /// Held while a slot begins anew.
     turning: Mutex<()>,
+    /// What the application counted itself; [`NOT_SET`] for what is estimated here.
+    set: AtomicU64,
+    /// A second name for the same number.
+    alias: Option<String>,
 }
+
+/// No service has so many.
+const NOT_SET: u64 = u64::MAX;
 
 struct Slot {
     /// Which sixth of a window since the start it is about, plus one; 0 for none.
@@ -59,7 +68,19 @@ impl ActiveUsers {
             key: RandomState::new(),
             slots: std::array::from_fn(|_| slot()),
             turning: Mutex::new(()),
+            set: AtomicU64::new(NOT_SET),
+            alias: None,
         }
+    }
+
+    /// Under a second name as well.
+    pub(crate) fn with_alias(self, alias: Option<String>) -> Self {
+        Self { alias, ..self }
+    }
+
+    /// From now on there are so many, whoever is seen.
+    pub(crate) fn set(&self, users: u64) {
+        self.set.store(users, Relaxed);
     }
 
     fn period(&self, at: Instant) -> u64 {
@@ -99,6 +120,10 @@ impl ActiveUsers {
 
     /// How many distinct users there were in the window that ends at this time.
     pub(crate) fn estimate(&self, at: Instant) -> f64 {
+        let set = self.set.load(Relaxed);
+        if set != NOT_SET {
+            return to_f64(set);
+        }
         let now = self.period(at);
         let mut merged = [0_u8; REGISTERS];
         for slot in &self.slots {
@@ -167,14 +192,25 @@ fn tau(x: f64) -> f64 {
     }
 }
 
+impl Metrics {
+    /// Sets how many users are active, where the application knows better than the requests do. From then on this number is shown
+    /// and read by alerts and the dashboard, in place of the estimate. Nothing happens
+    /// [`without_active_users`](crate::MetricsBuilder::without_active_users).
+    #[doc(alias = "setActiveUsers")]
+    pub fn set_active_users(&self, users: u64) {
+        if let Some(active) = &self.0.core.users {
+            active.set(users);
+        }
+    }
+}
+
 impl Source for ActiveUsers {
     fn families(&self) -> Vec<Meta> {
-        vec![Meta::new(
-            Kind::Gauge,
-            "active_users",
-            "Distinct users of the last minutes, estimated to a few percent.",
-            &[],
-        )]
+        let gauge = |name: Name| {
+            Meta::new(Kind::Gauge, name, "Distinct users of the last minutes, estimated to a few percent.", &[])
+        };
+        let alias = self.alias.clone().map(|name| gauge(name.into()));
+        std::iter::once(gauge("active_users".into())).chain(alias).collect()
     }
 
     fn write(&self, to: &mut dyn Encoder) {

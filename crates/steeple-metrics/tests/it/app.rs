@@ -6,7 +6,7 @@ use crate::support::{Page, TestBody, call, request};
 use http::Response;
 use prometheus::Registry;
 use steeple_core::{Exchange, User};
-use steeple_metrics::{Buckets, Metrics};
+use steeple_metrics::{Buckets, CacheResult, Metrics};
 
 #[tokio::test]
 async fn a_query_is_timed_however_its_future_ends() {
@@ -42,6 +42,71 @@ fn an_unfinished_cache_operation_is_counted() {
         let labels = format!(r#"operation="{operation}",result="{result}""#);
         assert_eq!(page.value("cache_operations_total", &labels), count, "{labels}");
     }
+}
+
+#[test]
+fn operations_and_queries_that_were_measured_elsewhere_are_recorded() {
+    let metrics = Metrics::new().unwrap();
+    metrics.cache().record("get", CacheResult::Hit, Duration::from_millis(2));
+    metrics.cache().start("get").miss();
+    metrics.database().record("select", "users", Duration::from_millis(20));
+    let page = Page::of(&metrics);
+    assert_eq!(page.value("cache_operations_total", r#"operation="get",result="hit""#), 1.0);
+    assert_eq!(page.value("cache_operation_duration_seconds_count", r#"operation="get""#), 2.0);
+    assert!(page.value("cache_operation_duration_seconds_sum", r#"operation="get""#) >= 0.002);
+    assert_eq!(page.value("database_query_duration_seconds_sum", r#"operation="select",table="users""#), 0.02);
+}
+
+#[test]
+fn metrics_by_names_of_run_time_are_checked_and_capped_and_what_is_dropped_is_counted() {
+    let metrics = Metrics::builder().build().unwrap();
+    let _own = metrics.counter("exports_total", "Exports.", []).unwrap();
+    for n in 0..256 {
+        metrics.record_metric(&format!("gauge_{n}"), f64::from(n)).unwrap();
+    }
+    assert!(metrics.record_metric("one_more", 1.0).unwrap_err().is_too_many());
+    metrics.record_metric("gauge_7", -0.5).unwrap();
+    let values = metrics.values();
+    assert_eq!((values["gauge_7"], values["gauge_255"]), (-0.5, 255.0));
+    assert!(!values.contains_key("one_more"));
+    let page = Page::of(&metrics);
+    assert_eq!(page.value("steeple_metrics_series_folded_total", r#"label="other""#), 1.0);
+
+    let other = Metrics::new().unwrap();
+    let _own = other.counter("exports_total", "Exports.", []).unwrap();
+    assert!(other.record_metric("exports_total", 1.0).unwrap_err().is_name_taken());
+    for bad in ["", "a b", "1a", "é", &"a".repeat(129)] {
+        assert!(other.record_metric(bad, 1.0).unwrap_err().is_name(), "{bad}");
+    }
+}
+
+#[test]
+fn the_flat_map_has_each_series_of_the_page_and_no_buckets() {
+    let metrics = Metrics::new().unwrap();
+    metrics
+        .duration_histogram("work_seconds", "Work.", ["kind"], &Buckets::new([0.1, 1.0, 10.0]))
+        .unwrap()
+        .observe(["a"], Duration::from_secs(2));
+    let values = metrics.values();
+    assert_eq!(values[r#"work_seconds_count{kind="a"}"#], 1.0);
+    assert_eq!(values[r#"work_seconds_sum{kind="a"}"#], 2.0);
+    assert!(!values.keys().any(|series| series.contains("_bucket")), "{values:?}");
+    let page = Page::of(&metrics).text;
+    let series = page.lines().filter(|line| !line.starts_with('#') && !line.contains("_bucket")).count();
+    assert_eq!(values.len(), series);
+}
+
+#[test]
+fn the_application_can_set_how_many_users_are_active_also_under_a_second_name() {
+    let metrics = Metrics::builder().active_users_alias("active_users_total").build().unwrap();
+    assert_eq!(metrics.values()["active_users_total"], 0.0);
+    metrics.set_active_users(42);
+    let values = metrics.values();
+    assert_eq!((values["active_users"], values["active_users_total"]), (42.0, 42.0));
+    assert_eq!(metrics.reading().active_users, Some(42.0), "what alerts and the dashboard read");
+    let without = Metrics::builder().without_active_users().build().unwrap();
+    without.set_active_users(42);
+    assert!(!without.values().contains_key("active_users"));
 }
 
 #[test]
