@@ -16,6 +16,7 @@ use crate::{
     logging::{Level, LogSetup},
     options::{Connections, Ending},
     own_metrics,
+    pushes::Pushes,
     request_span::RequestSpans,
     shutdown::{Shutdown, Tasks},
     sink::Sinks,
@@ -48,8 +49,7 @@ pub struct SteepleBuilder {
     log: LogBuilder,
     slow_after: Option<Duration>,
     log_sample_ratio: Option<f64>,
-    #[cfg(feature = "push")]
-    pub(crate) pushes: crate::pushes::Pushes,
+    pub(crate) pushes: Pushes,
     metrics: MetricsBuilder,
     default_registry: bool,
     naming: NamingBuilder,
@@ -80,8 +80,7 @@ impl Default for SteepleBuilder {
             log: Log::builder(),
             slow_after: None,
             log_sample_ratio: None,
-            #[cfg(feature = "push")]
-            pushes: crate::pushes::Pushes::default(),
+            pushes: Pushes::default(),
             metrics: Metrics::builder(),
             default_registry: true,
             naming: Naming::builder(),
@@ -115,8 +114,7 @@ impl SteepleBuilder {
             known_methods: env::known_methods(env)?,
             ending: Ending::from_env(env)?,
             state_directory: env.text(state::DIRECTORY)?.map(PathBuf::from),
-            #[cfg(feature = "push")]
-            pushes: crate::pushes::Pushes::from_env(env)?,
+            pushes: Pushes::from_env(env)?,
             integrations: Box::new(Settings::from_env(env)?),
             ..Self::default()
         })
@@ -382,9 +380,7 @@ impl SteepleBuilder {
         } else {
             self.metrics
         };
-        #[cfg(feature = "push")]
-        let metrics = if self.pushes.have_otlp() { metrics.with_otel_names() } else { metrics };
-        let metrics = metrics.scrubber(self.scrubber.clone()).build();
+        let metrics = self.pushes.of_metrics(metrics).scrubber(self.scrubber.clone()).build();
         let metrics = metrics.map_err(|error| ConfigError::part("the metrics", &error))?;
         let id_scrubber = self.scrubber.clone();
         // An id is on every line and goes back to the client: one that holds a secret is not taken.
@@ -395,9 +391,7 @@ impl SteepleBuilder {
         let mut setup = Setup::new(&service, &self.scrubber, &metrics, self.recording.clone());
         (setup.state, setup.shutdown) = (state.clone(), shutdown.clone());
         setup.proxies = trusted;
-        #[cfg_attr(not(feature = "push"), expect(unused_mut, reason = "nothing is pushed"))]
         let (running, mut integrations) = self.integrations.start(&mut setup)?;
-        #[cfg(feature = "push")]
         self.pushes.start(&service, &metrics, &mut setup, &mut integrations)?;
         let Setup { mut own, sinks, counted, mut warnings, lines_as_events, started, log_outputs, .. } = setup;
         let log_sinks = log_outputs.iter().map(|output| Arc::clone(&output.sink)).collect();

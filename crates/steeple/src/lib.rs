@@ -19,7 +19,7 @@ mod logging;
 mod options;
 mod own_metrics;
 mod probes;
-#[cfg(feature = "push")]
+#[cfg_attr(not(feature = "push"), path = "pushes_off.rs")]
 mod pushes;
 mod request_span;
 #[cfg(feature = "axum")]
@@ -43,10 +43,6 @@ pub use steeple_core::{
 #[cfg(feature = "axum")]
 pub use steeple_user::{ClientAddress, CurrentUser};
 
-#[cfg(feature = "cloudwatch")]
-pub use self::integrations::CloudWatchOptions;
-#[cfg(feature = "elasticsearch")]
-pub use self::integrations::ElasticsearchOptions;
 pub use self::{
     builder::SteepleBuilder,
     client::{CallObservers, ClientLayer},

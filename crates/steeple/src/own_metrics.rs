@@ -49,7 +49,8 @@ impl OwnMetrics {
     }
 
     /// Adds a family of counters with one label.
-    #[cfg(any(feature = "alerts", feature = "cloudwatch", feature = "events", feature = "sentry", feature = "trace"))]
+    #[expect(clippy::allow_attributes, reason = "whether it is used depends on the features")]
+    #[allow(dead_code, reason = "integrations use it")]
     pub(crate) fn add_by<R>(&mut self, name: &str, help: &str, label: &str, read: R)
     where
         R: Fn() -> Vec<(String, u64)> + Send + Sync + 'static,

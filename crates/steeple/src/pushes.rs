@@ -1,6 +1,6 @@
 //! Metrics that are pushed: where the code or OpenTelemetry's variables ask for it.
 
-use steeple_metrics::{Metrics, push::PushOptions};
+use steeple_metrics::{Metrics, MetricsBuilder, push::PushOptions};
 
 use crate::{
     ConfigError, SteepleBuilder,
@@ -42,9 +42,9 @@ impl Pushes {
         Ok(Self(otlp::from_env(env)?.into_iter().collect()))
     }
 
-    /// Whether one of them sends the families of OpenTelemetry's conventions.
-    pub(crate) fn have_otlp(&self) -> bool {
-        self.0.iter().any(|(push, _)| push.is_otlp())
+    /// Where one of them sends by OTLP, the metrics have the families of OpenTelemetry's conventions as well.
+    pub(crate) fn of_metrics(&self, options: MetricsBuilder) -> MetricsBuilder {
+        if self.0.iter().any(|(push, _)| push.is_otlp()) { options.with_otel_names() } else { options }
     }
 
     pub(crate) fn start(

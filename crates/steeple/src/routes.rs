@@ -58,6 +58,10 @@ impl Steeple {
     }
 }
 
+/// What an integration serves at [`Steeple::serve_admin`] as well.
+#[derive(Clone, Copy)]
+pub(crate) struct AdminRoutes(pub(crate) fn(&Steeple) -> Router);
+
 fn leave_out(exchange: &Exchange) {
     for signal in [Signal::Log, Signal::Metrics, Signal::Traces, Signal::Errors] {
         exchange.skip(signal);

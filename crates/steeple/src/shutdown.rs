@@ -57,22 +57,3 @@ impl Tasks {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_shutdown_is_seen_by_those_who_wait_and_by_those_who_come_later() {
-        let shutdown = Shutdown::default();
-        let waiting = tokio::spawn({
-            let shutdown = shutdown.clone();
-            async move { shutdown.begun().await }
-        });
-        tokio::task::yield_now().await;
-        assert!(!shutdown.has_begun());
-        shutdown.begin();
-        waiting.await.unwrap();
-        shutdown.begun().await;
-    }
-}

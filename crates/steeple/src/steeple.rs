@@ -183,10 +183,7 @@ impl Steeple {
         if let Some(guard) = &self.0.guard {
             guard.reopen();
         }
-        #[cfg(feature = "alerts")]
-        if let Some(alerts) = self.alerts() {
-            alerts.reload();
-        }
+        self.running().reload();
         tracing::info!(target: "steeple::reload", "reopened the log");
     }
 

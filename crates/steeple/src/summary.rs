@@ -13,13 +13,14 @@ use crate::env::Service;
 /// What became of each integration.
 #[derive(Debug, Default)]
 pub(crate) struct Integrations {
-    states: Vec<(&'static str, State)>,
+    pub(crate) states: Vec<(&'static str, State)>,
     /// Which TLS provider the process has. Empty: nothing is sent over HTTP.
     pub(crate) tls: &'static str,
 }
 
+/// What became of one.
 #[derive(Debug)]
-enum State {
+pub(crate) enum State {
     Off,
     Disabled,
     On { to: String, variable: Option<&'static str> },
@@ -66,14 +67,14 @@ impl fmt::Display for State {
 /// What was set up.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
-    service: Service,
+    pub(crate) service: Service,
     /// Where lines go, and which subscriber of `tracing` is the process's.
-    log: String,
+    pub(crate) log: String,
     /// Whose forwarding headers are believed.
-    trust: String,
-    integrations: Integrations,
-    warnings: Vec<String>,
-    addresses: Mutex<Vec<(&'static str, String)>>,
+    pub(crate) trust: String,
+    pub(crate) integrations: Integrations,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) addresses: Mutex<Vec<(&'static str, String)>>,
     logged: AtomicBool,
 }
 
@@ -92,21 +93,6 @@ impl Summary {
     /// Adds an address.
     pub(crate) fn listens(&self, what: &'static str, address: String) {
         self.addresses.lock().unwrap_or_else(PoisonError::into_inner).push((what, address));
-    }
-
-    /// What is in force, as pairs of a name and a value.
-    #[cfg(feature = "dashboard")]
-    pub(crate) fn settings(&self) -> Vec<(String, String)> {
-        let mut settings = Vec::new();
-        settings.extend(self.service.region.as_ref().map(|region| ("region".to_owned(), region.clone())));
-        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        settings.extend(addresses.iter().map(|(what, address)| ((*what).to_owned(), address.clone())));
-        drop(addresses);
-        settings.push(("log".to_owned(), self.log.clone()));
-        settings.push(("trusted proxies".to_owned(), self.trust.clone()));
-        settings.extend(self.integrations.states.iter().map(|(name, state)| ((*name).to_owned(), state.to_string())));
-        settings.extend(self.warnings.iter().map(|warning| ("warning".to_owned(), warning.clone())));
-        settings
     }
 
     /// Logs it, the first time.

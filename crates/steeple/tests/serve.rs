@@ -254,3 +254,17 @@ async fn catches_a_signal_that_it_sends_itself() {
         tokio::time::timeout(Duration::from_secs(10), asked).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_shutdown_is_seen_by_tasks_that_wait_and_by_those_that_come_later() {
+    let shutdown = Steeple::builder().without_log_setup().build().unwrap().shutdown();
+    let waiting = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move { shutdown.begun().await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!shutdown.has_begun());
+    shutdown.begin();
+    waiting.await.unwrap();
+    shutdown.begun().await;
+}

@@ -86,33 +86,3 @@ fn percent_decode(text: &str) -> Option<String> {
     }
     String::from_utf8(out).ok()
 }
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-
-    use super::*;
-
-    #[test]
-    fn the_plain_names_come_before_those_of_opentelemetry() {
-        let env = HashMap::from([
-            ("SERVICE_NAME", "board"),
-            ("OTEL_SERVICE_NAME", "other"),
-            ("OTEL_RESOURCE_ATTRIBUTES", "service.version=1%2E2, deployment.environment.name=prod,service.name=third"),
-            ("AWS_REGION", "eu-central-1"),
-        ]);
-        let found = service(&env).unwrap();
-        assert_eq!(found.name.as_deref(), Some("board"));
-        assert_eq!(found.version.as_deref(), Some("1.2"));
-        assert_eq!(found.environment.as_deref(), Some("prod"));
-        assert_eq!(found.region.as_deref(), Some("eu-central-1"));
-    }
-
-    #[test]
-    fn an_invalid_attribute_is_named_by_its_place_and_no_value_is_shown() {
-        for text in ["api.key=hunter2,bad", "a=hunter2,=b", "a=hunter2, ,b=%zz"] {
-            let error = service(&HashMap::from([(ATTRIBUTES, text)])).unwrap_err().to_string();
-            assert!(error.contains(ATTRIBUTES) && error.contains("item ") && !error.contains("hunter2"), "{error}");
-        }
-    }
-}

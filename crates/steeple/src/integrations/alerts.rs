@@ -172,6 +172,10 @@ impl Integration for AlertsBuilder {
         Ok(Some(Started { handle: alerts, to: names.join(", ") }))
     }
 
+    fn reload(handle: &Alerts) {
+        handle.reload();
+    }
+
     fn observer(handle: Option<&Alerts>) -> Observer {
         handle.map(Alerts::observer)
     }

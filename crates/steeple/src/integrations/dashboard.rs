@@ -2,14 +2,14 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, PoisonError},
 };
 
 use axum::Router;
 use steeple_dashboard::{Access, Dashboard, DashboardBuilder, Requests};
 
 use super::{Integration, NoCalls, Setting, Setup, Started};
-use crate::{ConfigError, Steeple, SteepleBuilder, env::Lookup};
+use crate::{ConfigError, Steeple, SteepleBuilder, env::Lookup, routes::AdminRoutes, summary::Summary};
 
 pub(crate) type Options = DashboardBuilder;
 pub(crate) type Observer = Option<Requests>;
@@ -77,7 +77,7 @@ impl Steeple {
 
     fn mount(&self, handle: &Inner) -> Option<Dashboard> {
         let mut options = handle.options.clone().sinks(self.inner().sinks.0.iter().cloned());
-        for (name, value) in self.inner().summary.settings() {
+        for (name, value) in settings(&self.inner().summary) {
             options = options.setting(name, value);
         }
         #[cfg(feature = "alerts")]
@@ -98,6 +98,21 @@ impl Steeple {
         });
         Some(dashboard)
     }
+}
+
+/// What is in force, as pairs of a name and a value.
+fn settings(summary: &Summary) -> Vec<(String, String)> {
+    let pair = |name: &str, value: &dyn fmt::Display| (name.to_owned(), value.to_string());
+    let mut settings = Vec::new();
+    settings.extend(summary.service.region.as_ref().map(|region| pair("region", region)));
+    let addresses = summary.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+    settings.extend(addresses.iter().map(|(name, address)| pair(name, address)));
+    drop(addresses);
+    settings.push(pair("log", &summary.log));
+    settings.push(pair("trusted proxies", &summary.trust));
+    settings.extend(summary.integrations.states.iter().map(|(name, state)| pair(name, state)));
+    settings.extend(summary.warnings.iter().map(|warning| pair("warning", warning)));
+    settings
 }
 
 impl Integration for DashboardBuilder {
@@ -158,6 +173,7 @@ impl Integration for DashboardBuilder {
             options = options.environment(environment.clone());
         }
         let to = format!("at /steeple where it is mounted, for {}", options.who());
+        setup.started.insert(AdminRoutes(Steeple::dashboard));
         let handle = Handle(Arc::new(Inner { options, requests, mounted: OnceLock::new() }));
         Ok(Some(Started { handle, to }))
     }

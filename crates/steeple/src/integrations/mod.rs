@@ -2,25 +2,12 @@
 //!
 //! Every integration is one file here, with the same shape: [`Integration`] for its options, a method of
 //! [`SteepleBuilder`](crate::SteepleBuilder) that changes them, a method of [`Steeple`](crate::Steeple) that returns what
-//! runs. To add one: the file, its `mod` line below, and its row in the list at the end.
+//! runs, and what a [`Recorder`](crate::testing::Recorder) keeps of it. To add one: the file, and its row in the list at the
+//! end. `cargo fmt` does not see these files, because the list declares them: format them with `rustfmt`.
 
-#[cfg(feature = "alerts")]
-mod alerts;
-#[cfg(feature = "cloudwatch")]
-mod cloudwatch;
-#[cfg(feature = "dashboard")]
-mod dashboard;
-#[cfg(feature = "elasticsearch")]
-mod elasticsearch;
-#[cfg(feature = "events")]
-mod events;
 mod off;
 #[cfg_attr(not(feature = "http"), path = "reach_off.rs")]
 mod reach;
-#[cfg(feature = "sentry")]
-mod sentry;
-#[cfg(feature = "trace")]
-mod trace;
 
 use std::{cell::RefCell, fmt, sync::Arc};
 
@@ -55,12 +42,17 @@ pub(crate) trait Integration: Default + fmt::Debug {
     type Observer: Observer + fmt::Debug + Default;
     /// What observes outgoing calls: [`NoCalls`] if nothing does.
     type CallObserver: CallObserver + Clone + fmt::Debug + Default;
+    /// Whether its Cargo feature is on.
+    const IS_COMPILED: bool = true;
 
     /// Reads the integration's variables. Invalid values are errors even if nothing turns the integration on.
     fn from_env(env: &dyn Lookup) -> Result<Setting<Self>, ConfigError>;
 
     /// Starts it, if its options turn it on. `Ok(None)`: it is off, no thread and no socket exists.
     fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<Self::Handle>>, ConfigError>;
+
+    /// Reads its files again, at SIGHUP.
+    fn reload(_handle: &Self::Handle) {}
 
     /// Its observer. `None`: it is off.
     fn observer(_handle: Option<&Self::Handle>) -> Self::Observer {
@@ -245,7 +237,16 @@ fn start<I: Integration>(
 }
 
 macro_rules! integrations {
-    ($($name:ident: $feature:literal, $krate:path, [$($variable:literal),* $(,)?];)+) => {
+    ($($name:ident: $feature:literal, $krate:path $(, $options:ident)?, [$($variable:literal),* $(,)?];)+) => {
+        $(
+            #[cfg(feature = $feature)]
+            pub(crate) mod $name;
+            #[cfg(not(feature = $feature))]
+            pub(crate) mod $name {
+                pub(crate) use super::off::*;
+            }
+        )+
+
         /// The crates that Steeple is made of, by short names.
         #[expect(unreachable_pub, reason = "exported by the root of the crate, with all that is in it")]
         pub mod crates {
@@ -253,15 +254,8 @@ macro_rules! integrations {
                 steeple_core as core, steeple_export as export, steeple_log as log, steeple_metrics as metrics, steeple_scrub as scrub,
                 steeple_transaction as transaction, steeple_user as user,
             };
-            $(#[cfg(feature = $feature)] pub use $krate as $name;)+
+            $(#[cfg(feature = $feature)] pub use {$krate as $name $(, super::$name::$options)?};)+
         }
-
-        $(
-            #[cfg(not(feature = $feature))]
-            mod $name {
-                pub(crate) use super::off::*;
-            }
-        )+
 
         /// The names, for `STEEPLE_DISABLE`.
         const NAMES: &[&str] = &[$(stringify!($name)),+];
@@ -279,7 +273,7 @@ macro_rules! integrations {
         impl Settings {
             pub(crate) fn from_env(env: &dyn Lookup) -> Result<Self, ConfigError> {
                 let mut not_compiled = Vec::new();
-                $(if !cfg!(feature = $feature) && let Some((variable, _)) = env.first(&[$($variable),*])? {
+                $(if !<$name::Options as Integration>::IS_COMPILED && let Some((variable, _)) = env.first(&[$($variable),*])? {
                     not_compiled.push(format!(
                         "{variable} is set, but Steeple is built without the feature `{}`", $feature
                     ));
@@ -311,6 +305,13 @@ macro_rules! integrations {
         }
 
         impl Running {
+            /// Reads the integrations' files again.
+            pub(crate) fn reload(&self) {
+                $(if let Some(handle) = &self.$name {
+                    <$name::Options as Integration>::reload(handle);
+                })+
+            }
+
             /// Adds the integrations' layers to a subscriber.
             pub(crate) fn subscribe<S: InProcess>(&self, subscriber: S, filter: &str) -> impl InProcess + use<S> {
                 $(let subscriber = <$name::Options>::subscribe(subscriber, self.$name.clone(), filter.to_owned());)+
@@ -361,10 +362,6 @@ macro_rules! integrations {
     };
 }
 
-#[cfg(feature = "cloudwatch")]
-pub use cloudwatch::CloudWatchOptions;
-#[cfg(feature = "elasticsearch")]
-pub use elasticsearch::ElasticsearchOptions;
 pub(crate) use trace::CallObserver as Calls;
 
 /// What observes jobs, of the integrations that do.
@@ -388,8 +385,8 @@ impl Running {
     }
 }
 
-// The name (of the file, of the field, in `STEEPLE_DISABLE`), the feature, the crate, and the variables that turn it on. In this order
-// they start, and observe.
+// The name (of the file, of the field, in `STEEPLE_DISABLE`), the feature, the crate, the type of its options if it is the facade's,
+// and the variables that turn it on. In this order they start, and observe.
 integrations! {
     trace: "trace", steeple_trace, [
         "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -406,8 +403,8 @@ integrations! {
         "EVENTS_WEBHOOK_URL",
         "EVENTS_NDJSON",
     ];
-    cloudwatch: "cloudwatch", steeple_cloudwatch, ["CLOUDWATCH_NAMESPACE", "CLOUDWATCH_LOG_GROUP"];
-    elasticsearch: "elasticsearch", steeple_log::elasticsearch, ["ELASTICSEARCH_LOGS_STREAM"];
+    cloudwatch: "cloudwatch", steeple_cloudwatch, CloudWatchOptions, ["CLOUDWATCH_NAMESPACE", "CLOUDWATCH_LOG_GROUP"];
+    elasticsearch: "elasticsearch", steeple_log::elasticsearch, ElasticsearchOptions, ["ELASTICSEARCH_LOGS_STREAM"];
     alerts: "alerts", steeple_alerts, [
         "ALERTS_SLACK_WEBHOOK_URL",
         "ALERTS_WEBHOOK_URL",

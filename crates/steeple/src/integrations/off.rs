@@ -24,6 +24,7 @@ impl Integration for Options {
     type Handle = Infallible;
     type Observer = Observer;
     type CallObserver = CallObserver;
+    const IS_COMPILED: bool = false;
 
     fn from_env(_env: &dyn Lookup) -> Result<Setting<Self>, ConfigError> {
         Ok(Setting::default())

@@ -1,16 +1,16 @@
-//! A second listener for what is not for everybody.
+//! A second listener, for operators.
 
 use std::{fmt, io};
 
 use axum::Router;
 
 use super::{Listener, server::Server};
-use crate::Steeple;
+use crate::{Steeple, routes::AdminRoutes};
 
 impl Steeple {
     /// Serves [`routes`](Self::routes), and the dashboard where its feature is on, at another address, in a task: metrics and
-    /// probes are not for the same clients as the service. Call it before [`serve`](Self::serve); it ends after that has answered its last request. Returns the
-    /// listener's address.
+    /// probes are not for the same clients as the service. Call it before [`serve`](Self::serve); it ends after that has
+    /// answered its last request. Returns the listener's address.
     ///
     /// # Errors
     /// When the address cannot be bound, as [`bind`](Self::bind).
@@ -38,11 +38,9 @@ impl Steeple {
     pub async fn serve_admin_with(&self, address: impl fmt::Display, more: Router) -> io::Result<String> {
         let listener: Listener = self.bind(address).await?;
         let address = listener.address();
-        let app = more.merge(self.routes());
-        #[cfg(feature = "dashboard")]
-        let app = app.merge(self.dashboard());
-        let app = app.layer(self.layer());
         let inner = self.inner();
+        let integrations = inner.started.get().map(|AdminRoutes(routes)| routes(self)).unwrap_or_default();
+        let app = more.merge(self.routes()).merge(integrations).layer(self.layer());
         inner.summary.listens("admin", address.clone());
         let mut server = Server::new(app, inner.connections);
         let serving = tokio::spawn(async move { match server.accept(&listener).await {} });

@@ -1,6 +1,7 @@
 //! Where everything is kept, and the observer that binds it to exchanges.
 
 use std::{
+    any::Any,
     cell::RefCell,
     fmt, io,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -22,15 +23,20 @@ struct Shared {
     dispatch: OnceLock<Dispatch>,
     lines: Mutex<Vec<u8>>,
     failures: Mutex<Vec<Failure>>,
-    #[cfg(feature = "trace")]
-    spans: Mutex<Vec<super::Span>>,
-    #[cfg(feature = "events")]
-    events: Mutex<Vec<super::RecordedEvent>>,
-    #[cfg(feature = "events")]
-    tracker: OnceLock<steeple_events::Events>,
+    /// What integrations keep, one of a type.
+    memories: Mutex<Vec<Arc<dyn Memory>>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// What a recorder keeps of an integration.
+pub(crate) trait Memory: Any + Send + Sync {
+    /// Forgets what it has kept.
+    fn clear(&self);
+
+    /// At the head of each request.
+    fn on_request(&self, _request: &mut request::Parts) {}
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -57,39 +63,26 @@ impl Recording {
         lock(&self.0.failures).clone()
     }
 
-    #[cfg(feature = "trace")]
-    pub(super) fn spans(&self) -> Vec<super::Span> {
-        lock(&self.0.spans).clone()
-    }
-
-    #[cfg(feature = "trace")]
-    pub(super) fn add_spans(&self, spans: impl IntoIterator<Item = super::Span>) {
-        lock(&self.0.spans).extend(spans);
-    }
-
-    #[cfg(feature = "events")]
-    pub(super) fn events(&self) -> Vec<super::RecordedEvent> {
-        lock(&self.0.events).clone()
-    }
-
-    #[cfg(feature = "events")]
-    pub(super) fn add_events(&self, events: impl IntoIterator<Item = super::RecordedEvent>) {
-        lock(&self.0.events).extend(events);
-    }
-
-    /// What the extractor finds in the exchanges of this recorder.
-    #[cfg(feature = "events")]
-    pub(crate) fn set_tracker(&self, events: steeple_events::Events) {
-        let _set_once = self.0.tracker.set(events);
+    /// What it keeps of an integration. Made where there is none yet.
+    #[expect(clippy::allow_attributes, reason = "whether it is used depends on the features")]
+    #[allow(dead_code, reason = "integrations use it")]
+    pub(crate) fn memory<M: Memory + Default>(&self) -> Arc<M> {
+        let mut memories = lock(&self.0.memories);
+        let found = memories.iter().find_map(|memory| {
+            let memory: Arc<dyn Any + Send + Sync> = Arc::clone(memory) as _;
+            memory.downcast().ok()
+        });
+        found.unwrap_or_else(|| {
+            let memory = Arc::<M>::default();
+            memories.push(Arc::clone(&memory) as _);
+            memory
+        })
     }
 
     pub(super) fn clear(&self) {
         lock(&self.0.lines).clear();
         lock(&self.0.failures).clear();
-        #[cfg(feature = "trace")]
-        lock(&self.0.spans).clear();
-        #[cfg(feature = "events")]
-        lock(&self.0.events).clear();
+        lock(&self.0.memories).iter().for_each(|memory| memory.clear());
     }
 }
 
@@ -213,12 +206,7 @@ impl Observer for Capture {
 
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<()> {
         let _none = exchange.insert(self.0.clone());
-        #[cfg(feature = "events")]
-        if let Some(events) = self.0.0.tracker.get() {
-            request.extensions.insert(events.clone());
-        }
-        #[cfg(not(feature = "events"))]
-        let _ = request;
+        lock(&self.0.0.memories).iter().for_each(|memory| memory.on_request(request));
         Some(())
     }
 

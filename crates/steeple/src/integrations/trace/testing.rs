@@ -1,4 +1,6 @@
-//! Spans, in memory.
+//! What a recorder keeps of traces.
+
+use std::sync::{Arc, Mutex};
 
 use opentelemetry::trace::{SpanId, Status};
 use opentelemetry_sdk::{
@@ -6,7 +8,10 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter},
 };
 
-use super::Recording;
+use crate::testing::{
+    Recorder,
+    capture::{Memory, lock},
+};
 
 /// A span that has ended, as it would be exported: scrubbed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,13 +71,30 @@ fn kind(kind: &opentelemetry::trace::SpanKind) -> &'static str {
     }
 }
 
+/// The spans of a recording.
+#[derive(Debug, Default)]
+pub(super) struct Spans(Mutex<Vec<Span>>);
+
+impl Memory for Spans {
+    fn clear(&self) {
+        lock(&self.0).clear();
+    }
+}
+
+impl Recorder {
+    /// The spans that have ended, in the order in which they did.
+    pub fn spans(&self) -> Vec<Span> {
+        lock(&self.memory::<Spans>().0).clone()
+    }
+}
+
 /// Keeps spans in a recording.
 #[derive(Debug)]
-pub(crate) struct Kept(pub(crate) Recording);
+pub(super) struct Kept(pub(super) Arc<Spans>);
 
 impl SpanExporter for Kept {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        self.0.add_spans(batch.iter().map(Span::of));
+        lock(&self.0.0).extend(batch.iter().map(Span::of));
         Ok(())
     }
 }

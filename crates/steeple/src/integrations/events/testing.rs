@@ -1,12 +1,19 @@
-//! Events, in memory.
+//! What a recorder keeps of events.
 
-use std::time::Instant;
+use std::{
+    sync::{Arc, Mutex, OnceLock},
+    time::Instant,
+};
 
-use steeple_events::{BuildError, IntoOutlet, Outgoing, Outlet, SinkContext, Takes, Tracked};
+use http::request;
+use steeple_events::{BuildError, Events, IntoOutlet, Outgoing, Outlet, SinkContext, Takes, Tracked};
 use steeple_export::{Answer, Exporter, Pipeline};
 use steeple_scrub::{Scrubbed, Scrubber};
 
-use super::Recording;
+use crate::testing::{
+    Recorder,
+    capture::{Memory, lock},
+};
 
 /// An event that was tracked, as a sink would get it: scrubbed.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,25 +57,52 @@ impl RecordedEvent {
     }
 }
 
+/// The events of a recording.
+#[derive(Default)]
+pub(super) struct RecordedEvents {
+    events: Mutex<Vec<RecordedEvent>>,
+    /// What the extractor finds in the exchanges of this recorder.
+    pub(super) tracker: OnceLock<Events>,
+}
+
+impl Memory for RecordedEvents {
+    fn clear(&self) {
+        lock(&self.events).clear();
+    }
+
+    fn on_request(&self, request: &mut request::Parts) {
+        if let Some(events) = self.tracker.get() {
+            request.extensions.insert(events.clone());
+        }
+    }
+}
+
+impl Recorder {
+    /// The events that were tracked, scrubbed, in their order.
+    pub fn events(&self) -> Vec<RecordedEvent> {
+        lock(&self.memory::<RecordedEvents>().events).clone()
+    }
+}
+
 /// The sink of a recording.
-pub(crate) struct Kept(pub(crate) Recording);
+pub(super) struct Kept(pub(super) Arc<RecordedEvents>);
 
 impl IntoOutlet for Kept {
     fn into_outlet(self: Box<Self>, context: &SinkContext) -> Result<Outlet, BuildError> {
-        let (scrubber, recording) = (context.scrubber.clone(), self.0);
+        let (scrubber, recorded) = (context.scrubber.clone(), self.0);
         let pipeline = Pipeline::builder("recorder")
-            .build(move || Ok(Memory { scrubber: scrubber.clone(), recording: recording.clone() }))
+            .build(move || Ok(InMemory { scrubber: scrubber.clone(), recorded: Arc::clone(&recorded) }))
             .map_err(|error| BuildError::sink("recorder", error))?;
         Ok(Outlet::new(pipeline, Takes::All))
     }
 }
 
-struct Memory {
+struct InMemory {
     scrubber: Scrubber,
-    recording: Recording,
+    recorded: Arc<RecordedEvents>,
 }
 
-impl Exporter for Memory {
+impl Exporter for InMemory {
     type Item = Tracked;
     type Ready = Outgoing;
 
@@ -81,7 +115,7 @@ impl Exporter for Memory {
     }
 
     async fn export(&mut self, batch: &[Scrubbed<Outgoing>], _deadline: Instant) -> Answer {
-        self.recording.add_events(batch.iter().map(|event| RecordedEvent::of(event)));
+        lock(&self.recorded.events).extend(batch.iter().map(|event| RecordedEvent::of(event)));
         Answer::Accepted
     }
 }

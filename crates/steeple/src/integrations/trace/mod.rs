@@ -1,5 +1,7 @@
 //! Spans and log records by OTLP.
 
+mod testing;
+
 use std::time::Duration;
 
 use steeple_trace::{
@@ -13,6 +15,8 @@ use crate::{
     env::{self, Lookup, Service},
     own_metrics::OwnMetrics,
 };
+
+pub use self::testing::Span;
 
 pub(crate) type Options = TraceBuilder;
 /// Without a receiver, what callers want passed on is kept for the service's own calls.
@@ -112,7 +116,7 @@ impl Integration for TraceBuilder {
             options = options.trust_peers(move |peer| proxies.trusts_peer(peer));
         }
         let built = match setup.recording.clone() {
-            Some(recording) => options.build_with_exporter(crate::testing::KeptSpans(recording)),
+            Some(recording) => options.build_with_exporter(testing::Kept(recording.memory())),
             None => options.build(),
         };
         let trace = built.map_err(|error| ConfigError::part("traces", &error))?;

@@ -1,5 +1,7 @@
 //! What users do, as typed events.
 
+mod testing;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -16,8 +18,9 @@ use steeple_events::{
 };
 use steeple_metrics::{Buckets, CounterFamily, DurationFamily, Metrics};
 
+pub use self::testing::RecordedEvent;
 use super::{Integration, NoCalls, Setting, Setup, Started};
-use crate::{ConfigError, Steeple, SteepleBuilder, env::Lookup, own_metrics::OwnMetrics};
+use crate::{ConfigError, Steeple, SteepleBuilder, env::Lookup, own_metrics::OwnMetrics, testing::Recording};
 
 pub(crate) type Options = EventsBuilder;
 pub(crate) type Observer = Option<EventsObserver>;
@@ -124,9 +127,9 @@ impl Integration for EventsBuilder {
     }
 
     fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<Events>>, ConfigError> {
-        let recording = setup.recording.clone();
-        let options = match recording.clone() {
-            Some(recording) => self.sink(crate::testing::KeptEvents(recording)),
+        let recorded = setup.recording.as_ref().map(Recording::memory::<testing::RecordedEvents>);
+        let options = match recorded.clone() {
+            Some(recorded) => self.sink(testing::Kept(recorded)),
             None => self,
         };
         let events = options
@@ -136,8 +139,10 @@ impl Integration for EventsBuilder {
             .meter(Arc::new(Counters::new(setup.metrics.clone())))
             .build()
             .map_err(|error| ConfigError::part("events", &error))?;
-        match recording {
-            Some(recording) => recording.set_tracker(events.clone()),
+        match recorded {
+            Some(recorded) => {
+                let _set_once = recorded.tracker.set(events.clone());
+            }
             None => events.install(),
         }
         count(&mut setup.own, &events);
