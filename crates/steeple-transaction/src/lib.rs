@@ -12,6 +12,7 @@ mod rules;
 pub use steeple_core::{NameSource, TransactionName};
 
 pub use self::{
+    descriptor::GrpcMethod,
     error::BuildError,
     naming::{Naming, NamingState},
     pattern::Pattern,

@@ -2,7 +2,7 @@ use http::{header, request, response};
 use steeple_core::{End, Exchange, GrpcStatus, ObserveLayer, Observer, Outcome};
 
 use crate::{
-    NamingBuilder,
+    GrpcMethod, NamingBuilder,
     methods::KnownMethods,
     rules::{CompiledRules, LEARNED_METHODS},
 };
@@ -31,6 +31,7 @@ use crate::{
 pub struct Naming {
     rules: Option<CompiledRules>,
     methods: KnownMethods,
+    described: Vec<GrpcMethod>,
 }
 
 /// Rides along with a gRPC call whose method is not known yet.
@@ -56,14 +57,19 @@ impl Naming {
         ObserveLayer::new(self)
     }
 
-    pub(crate) fn from_parts(rules: Option<CompiledRules>, methods: KnownMethods) -> Self {
-        Self { rules, methods }
+    /// The gRPC methods of the descriptor sets that the builder was given, with what streams.
+    pub fn grpc_methods(&self) -> &[GrpcMethod] {
+        &self.described
+    }
+
+    pub(crate) fn from_parts(rules: Option<CompiledRules>, methods: KnownMethods, described: Vec<GrpcMethod>) -> Self {
+        Self { rules, methods, described }
     }
 }
 
 impl Default for Naming {
     fn default() -> Self {
-        Self::from_parts(None, KnownMethods::new(&[], LEARNED_METHODS))
+        Self::from_parts(None, KnownMethods::new(&[], LEARNED_METHODS), Vec::new())
     }
 }
 

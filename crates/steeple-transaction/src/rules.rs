@@ -115,7 +115,8 @@ impl NamingBuilder {
     }
 
     /// Names every gRPC method of an encoded `FileDescriptorSet`, the bytes that server reflection takes too
-    /// (`tonic::include_file_descriptor_set!`).
+    /// (`tonic::include_file_descriptor_set!`). Which of them stream is in [`Naming::grpc_methods`]: the facade passes it to the
+    /// metrics, for their label `grpc_type`.
     pub fn grpc_descriptors(mut self, encoded: impl Into<Vec<u8>>) -> Self {
         self.grpc_descriptors.push(encoded.into());
         self
@@ -147,14 +148,16 @@ impl NamingBuilder {
                 method.remove(0);
             }
         }
+        let mut described = Vec::new();
         for set in &self.grpc_descriptors {
-            descriptor::each_method(set, |method| methods.push(method))
+            descriptor::each_method(set, |method| described.push(method))
                 .ok_or_else(|| BuildError::new(Kind::Descriptors))?;
         }
+        methods.extend(described.iter().map(|method| method.name.clone()));
         if let Some(name) = methods.iter().find(|method| !is_grpc_method(method)) {
             return Err(BuildError::new(Kind::GrpcMethod { name: name.clone() }));
         }
-        Ok(Naming::from_parts(rules, KnownMethods::new(&methods, self.learn_grpc_methods)))
+        Ok(Naming::from_parts(rules, KnownMethods::new(&methods, self.learn_grpc_methods), described))
     }
 }
 

@@ -2,7 +2,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use steeple_core::RequestIds;
 use steeple_log::{Format, Log, LogBuilder, LogGuard, PanicHook, Rotation};
-use steeple_metrics::{Metrics, MetricsBuilder};
+use steeple_metrics::{GrpcType, Metrics, MetricsBuilder};
 use steeple_scrub::Scrubber;
 use steeple_transaction::{Naming, NamingBuilder};
 use steeple_user::{TrustedProxies, Users, UsersBuilder};
@@ -380,6 +380,16 @@ impl SteepleBuilder {
         } else {
             self.metrics
         };
+        let metrics = naming.grpc_methods().iter().fold(metrics, |metrics, method| {
+            let kind = match (method.client_streaming, method.server_streaming) {
+                (false, false) => GrpcType::Unary,
+                (true, false) => GrpcType::ClientStream,
+                (false, true) => GrpcType::ServerStream,
+                (true, true) => GrpcType::BidiStream,
+            };
+            // A kind that the application has set for a method comes before this one, and stays.
+            metrics.grpc_method(method.name.clone(), kind)
+        });
         let metrics = self.pushes.of_metrics(metrics).scrubber(self.scrubber.clone()).build();
         let metrics = metrics.map_err(|error| ConfigError::part("the metrics", &error))?;
         let id_scrubber = self.scrubber.clone();
