@@ -58,4 +58,5 @@ mod taskboard_errors;
 mod taskboard_lines;
 mod taskboard_metrics;
 mod taskboard_traces;
+mod times;
 mod upgrades;

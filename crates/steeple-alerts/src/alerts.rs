@@ -24,9 +24,6 @@ use crate::{
     patterns::{Failure, Pattern},
 };
 
-/// For how long Alertmanager is told of an end.
-const FLEET_RESOLVED_FOR: Duration = Duration::from_secs(900);
-
 /// How many notifications are remembered.
 const MAX_LOG: usize = 256;
 
@@ -58,6 +55,8 @@ pub(crate) struct Inner {
     /// What survives a deploy.
     pub(crate) kept: OnceLock<state::State>,
     pub(crate) slow_response: Duration,
+    /// For how long Alertmanager gets the end of an alert.
+    pub(crate) resolved_for: Duration,
     pub(crate) stop_when: Option<Box<dyn Fn() -> bool + Send + Sync>>,
     pub(crate) seen: Mutex<Seen>,
     pub(crate) state: Mutex<Shared>,
@@ -203,7 +202,7 @@ impl Alerts {
                 return alerts;
             }
             for active in &shared.rules {
-                alerts.extend(active.for_fleet(wall));
+                alerts.extend(active.for_fleet(wall, self.0.resolved_for));
             }
         }
         for alert in &mut alerts {
@@ -529,10 +528,10 @@ impl Active {
     }
 
     /// The alert as Alertmanager is told of it: also what channels are not told, for silences are its own there.
-    fn for_fleet(&self, wall: Duration) -> Option<Notification> {
+    fn for_fleet(&self, wall: Duration, resolved_for: Duration) -> Option<Notification> {
         let (status, since, at) = match (self.state.firing_since(), self.ended) {
             (Some(since), _) => (Status::Firing, since, wall),
-            (None, Some((since, at))) if wall.saturating_sub(at) < FLEET_RESOLVED_FOR => (Status::Resolved, since, at),
+            (None, Some((since, at))) if wall.saturating_sub(at) < resolved_for => (Status::Resolved, since, at),
             _ => return None,
         };
         let rule = &self.rule;

@@ -18,10 +18,6 @@ use crate::{
     patterns::Groups,
 };
 
-/// Samples are taken every 10 seconds at the least: after this long without one, the evaluation hangs.
-#[cfg(feature = "heartbeat")]
-const STALLED_AFTER: Duration = Duration::from_secs(45);
-
 /// The name of the machine: what tells an instance from the others.
 fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -56,6 +52,9 @@ pub struct AlertsBuilder {
     #[cfg(feature = "heartbeat")]
     heartbeat: Option<crate::channel::Heartbeat>,
     slow_response: Duration,
+    #[cfg(feature = "file")]
+    file_interval: Duration,
+    regression_after: Duration,
     stop_when: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
@@ -76,6 +75,9 @@ impl Default for AlertsBuilder {
             #[cfg(feature = "heartbeat")]
             heartbeat: None,
             slow_response: Duration::from_secs(5),
+            #[cfg(feature = "file")]
+            file_interval: Duration::from_secs(5),
+            regression_after: Duration::from_secs(86_400),
             stop_when: None,
         }
     }
@@ -99,6 +101,13 @@ impl AlertsBuilder {
     #[cfg(feature = "file")]
     pub fn rules_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
         self.file = Some(path.into());
+        self
+    }
+
+    /// How often the file of [`rules_file`](Self::rules_file) is compared with what was read last. Default: 5 seconds.
+    #[cfg(feature = "file")]
+    pub fn rules_interval(mut self, interval: Duration) -> Self {
+        self.file_interval = interval;
         self
     }
 
@@ -169,6 +178,12 @@ impl AlertsBuilder {
     /// From how many failures a minute on a group of errors is reported. Default: 10. Zero: never.
     pub fn errors_per_minute(mut self, failures: u64) -> Self {
         self.per_minute = failures;
+        self
+    }
+
+    /// After how long without a failure a group of errors that is back is reported as a regression. Default: a day.
+    pub fn regression_after(mut self, time: Duration) -> Self {
+        self.regression_after = time;
         self
     }
 
@@ -254,7 +269,9 @@ impl AlertsBuilder {
         };
         let channels =
             self.channels.into_iter().map(|channel| channel.into_channel(&context)).collect::<Result<_, _>>()?;
-        let groups = Groups::new(self.about.version.clone().unwrap_or_default()).per_minute(self.per_minute);
+        let groups = Groups::new(self.about.version.clone().unwrap_or_default())
+            .per_minute(self.per_minute)
+            .regression_after(self.regression_after);
         let state = Shared {
             rules: Vec::new(),
             groups,
@@ -264,6 +281,10 @@ impl AlertsBuilder {
             deploy: None,
             is_stopped: false,
         };
+        #[cfg(feature = "alertmanager")]
+        let resolved_for = self.alertmanager.as_ref().map_or(Duration::ZERO, |alertmanager| alertmanager.resolved_for);
+        #[cfg(not(feature = "alertmanager"))]
+        let resolved_for = Duration::ZERO;
         let alerts = Alerts(Arc::new(Inner {
             history: history.clone(),
             subscription: Mutex::new(None),
@@ -273,6 +294,7 @@ impl AlertsBuilder {
             started: history.clock().unix(),
             kept: OnceLock::new(),
             slow_response: self.slow_response,
+            resolved_for,
             stop_when: self.stop_when,
             seen: Mutex::new(Seen::default()),
             state: Mutex::new(state),
@@ -292,7 +314,8 @@ impl AlertsBuilder {
         #[cfg(feature = "heartbeat")]
         if let Some(heartbeat) = self.heartbeat {
             let weak = Arc::downgrade(&alerts.0);
-            let is_alive = move || weak.upgrade().is_some_and(|inner| Alerts(inner).is_evaluating(STALLED_AFTER));
+            let stalled_after = heartbeat.stalled_after;
+            let is_alive = move || weak.upgrade().is_some_and(|inner| Alerts(inner).is_evaluating(stalled_after));
             let _first = alerts.0.heartbeat.set(heartbeat.start(&context, is_alive)?);
         }
         let weak = Arc::downgrade(&alerts.0);
@@ -305,7 +328,7 @@ impl AlertsBuilder {
         history.start().map_err(BuildError::history)?;
         #[cfg(feature = "file")]
         if let Some(file) = file {
-            alerts.watch_file(file)?;
+            alerts.watch_file(file, self.file_interval)?;
         }
         Ok(alerts)
     }

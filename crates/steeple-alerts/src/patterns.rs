@@ -18,8 +18,6 @@ use crate::{normalize::normalize, saved};
 pub const MAX_GROUPS: usize = 256;
 
 const MINUTES: usize = 60;
-/// Back after so long without a failure is a regression.
-const REGRESSION_AFTER: Duration = Duration::from_secs(86_400);
 /// A spike has at least so many failures in its 5 minutes, and this many times the rate of the group's own hour.
 const SPIKE_MIN: u64 = 20;
 const SPIKE_FACTOR: u64 = 5;
@@ -89,6 +87,7 @@ pub struct Groups {
     known: HashMap<u64, Group>,
     version: String,
     per_minute: u64,
+    regression_after: Duration,
     /// Failures of groups that lost their place, or never had one.
     other: u64,
     hasher: std::hash::BuildHasherDefault<std::hash::DefaultHasher>,
@@ -101,6 +100,7 @@ impl Groups {
             known: HashMap::new(),
             version: version.into(),
             per_minute: 10,
+            regression_after: Duration::from_secs(86_400),
             other: 0,
             hasher: std::hash::BuildHasherDefault::default(),
         }
@@ -110,6 +110,13 @@ impl Groups {
     #[must_use]
     pub fn per_minute(mut self, failures: u64) -> Self {
         self.per_minute = failures;
+        self
+    }
+
+    /// After how long without a failure a group that is back is a regression. Default: a day.
+    #[must_use]
+    pub fn regression_after(mut self, time: Duration) -> Self {
+        self.regression_after = time;
         self
     }
 
@@ -127,7 +134,7 @@ impl Groups {
     ) -> Option<(u64, Pattern)> {
         let id = self.id(failure, &message);
         if let Some(group) = self.known.get_mut(&id) {
-            let pattern = group.add(wall, self.per_minute);
+            let pattern = group.add(wall, self.per_minute, self.regression_after);
             return pattern.map(|pattern| (id, pattern));
         }
         if self.known.len() >= MAX_GROUPS {
@@ -232,14 +239,14 @@ impl Group {
         group
     }
 
-    fn add(&mut self, wall: Duration, per_minute: u64) -> Option<Pattern> {
+    fn add(&mut self, wall: Duration, per_minute: u64, regression_after: Duration) -> Option<Pattern> {
         let before = self.last_seen;
         self.count = self.count.saturating_add(1);
         // A wall clock that is set back is not a failure in the past.
         self.last_seen = before.max(wall);
         let minute = minute_of(wall);
         self.count_minute(minute);
-        if wall.saturating_sub(before) >= REGRESSION_AFTER {
+        if wall.saturating_sub(before) >= regression_after {
             return Some(Pattern::Regression { last_seen: before });
         }
         if is_power_of_ten(self.count) {

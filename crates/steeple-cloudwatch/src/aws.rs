@@ -19,7 +19,7 @@ use steeple_scrub::Scrubbed;
 
 use crate::{
     BuildError,
-    credentials::{Cache, ProvideCredentials},
+    credentials::{Cache, CacheOptions, ProvideCredentials},
     sign::{Message, sign},
 };
 
@@ -37,13 +37,20 @@ pub struct Aws {
     region: String,
     endpoint: Option<String>,
     credentials: Option<Arc<dyn ProvideCredentials>>,
+    cache: CacheOptions,
     http: HttpOptions,
 }
 
 impl Aws {
     /// A region: `eu-central-1`.
     pub fn new(region: impl Into<String>) -> Self {
-        Self { region: region.into(), endpoint: None, credentials: None, http: HttpOptions::new() }
+        Self {
+            region: region.into(),
+            endpoint: None,
+            credentials: None,
+            cache: CacheOptions::default(),
+            http: HttpOptions::new(),
+        }
     }
 
     /// Another address than AWS's own, for all services: a gateway, an emulator. Plain `http` is for this machine alone.
@@ -60,6 +67,24 @@ impl Aws {
     /// The same, where the type is not known.
     pub fn shared_credentials(mut self, credentials: Arc<dyn ProvideCredentials>) -> Self {
         self.credentials = Some(credentials);
+        self
+    }
+
+    /// How long before their end credentials are asked for again. Default: 5 minutes.
+    pub fn credentials_refresh_before(mut self, time: Duration) -> Self {
+        self.cache.refresh_before = time;
+        self
+    }
+
+    /// How long credentials without an end are used before they are asked for again, since files change. Default: 5 minutes.
+    pub fn credentials_keep(mut self, time: Duration) -> Self {
+        self.cache.keep = time;
+        self
+    }
+
+    /// How long [`ProvideCredentials::provide`] may take. Default: 10 seconds.
+    pub fn credentials_timeout(mut self, timeout: Duration) -> Self {
+        self.cache.timeout = timeout;
         self
     }
 
@@ -99,7 +124,7 @@ impl Aws {
         let signer = Signer {
             service,
             region: self.region.clone(),
-            cache: Cache::new(credentials),
+            cache: Cache::new(credentials, self.cache),
             skew_seconds: AtomicI64::new(0),
         };
         Ok(Connection { client, endpoint, signer: Arc::new(signer) })

@@ -4,7 +4,7 @@ use steeple_export::Sink;
 use steeple_metrics::Metrics;
 use steeple_scrub::Scrubber;
 
-use crate::{Access, BuildError, Dashboard, Requests, dashboard::About};
+use crate::{Access, BuildError, Dashboard, Requests, TimingOptions, dashboard::About};
 
 /// Options for [`Dashboard`], all with a default.
 #[derive(Clone, Default)]
@@ -17,6 +17,7 @@ pub struct DashboardBuilder {
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) trace_url: Option<String>,
+    pub(crate) timing: TimingOptions,
     #[cfg(feature = "alerts")]
     pub(crate) alerts: Option<steeple_alerts::Alerts>,
 }
@@ -92,6 +93,12 @@ impl DashboardBuilder {
     #[cfg(feature = "alerts")]
     pub fn alerts(mut self, alerts: steeple_alerts::Alerts) -> Self {
         self.alerts = Some(alerts);
+        self
+    }
+
+    /// How long sessions, lock-outs and silent streams last. Default: [`TimingOptions::default`].
+    pub fn timing(mut self, timing: TimingOptions) -> Self {
+        self.timing = timing;
         self
     }
 

@@ -113,7 +113,7 @@ impl Dashboard {
         let settings = options.settings.iter().map(|(name, value)| (name.clone(), clean(value))).collect();
         let dashboard = Self(Arc::new(Inner {
             metrics: metrics.clone(),
-            gate: Gate::new(options.access, &about.service),
+            gate: Gate::new(options.access, &about.service, options.timing),
             about,
             requests: options.requests,
             sinks: options.sinks,
@@ -125,7 +125,7 @@ impl Dashboard {
             ledger: Mutex::default(),
             frames: Mutex::default(),
             #[cfg(feature = "axum")]
-            hub: Hub::new(),
+            hub: Hub::new(options.timing.heartbeat),
             subscription: Mutex::new(None),
             history: history.clone(),
         }));

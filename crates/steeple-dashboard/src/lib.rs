@@ -12,6 +12,7 @@ mod frame;
 mod grafana;
 mod panels;
 mod requests;
+mod timing;
 #[cfg(feature = "axum")]
 mod web;
 
@@ -23,4 +24,5 @@ pub use self::{
     error::BuildError,
     grafana::Grafana,
     requests::{RequestLists, RequestRecord, Requests},
+    timing::TimingOptions,
 };

@@ -38,6 +38,8 @@ struct OutboxOptions {
     max_bytes: u64,
     max_age: Duration,
     receipt_timeout: Duration,
+    retry_after: Duration,
+    timing: steeple_export::store::spool::TimingOptions,
 }
 
 #[cfg(feature = "outbox")]
@@ -48,6 +50,8 @@ impl Default for OutboxOptions {
             max_bytes: 1 << 30,
             max_age: Duration::from_secs(14 * 86_400),
             receipt_timeout: Duration::from_millis(250),
+            retry_after: Duration::from_secs(5),
+            timing: steeple_export::store::spool::TimingOptions::default(),
         }
     }
 }
@@ -234,6 +238,20 @@ impl EventsBuilder {
         self
     }
 
+    /// How soon an event that is kept is handed to its sink again, after a failure that was not the event's. Default: 5 seconds.
+    #[cfg(feature = "outbox")]
+    pub fn retry_after(mut self, time: Duration) -> Self {
+        self.outbox.retry_after = time;
+        self
+    }
+
+    /// How often the store of events looks around. Default: as in `TimingOptions`.
+    #[cfg(feature = "outbox")]
+    pub fn store_timing(mut self, timing: steeple_export::store::spool::TimingOptions) -> Self {
+        self.outbox.timing = timing;
+        self
+    }
+
     /// Whether there is a sink.
     pub fn has_sinks(&self) -> bool {
         !self.sinks.is_empty()
@@ -277,10 +295,12 @@ impl OutboxOptions {
         let spool = steeple_export::store::spool::Spool::builder(directory)
             .max_bytes(self.max_bytes)
             .max_age(self.max_age)
+            .timing(self.timing)
             .open()
             .map_err(|error| BuildError::sink("outbox", error))?;
         let key = crate::secret::key(directory).map_err(|error| BuildError::sink("outbox", error))?;
-        let outbox = crate::outbox::Outbox::new(spool, key).map_err(|error| BuildError::sink("outbox", error))?;
+        let outbox = crate::outbox::Outbox::new(spool, key, self.retry_after)
+            .map_err(|error| BuildError::sink("outbox", error))?;
         Ok(Some(outbox))
     }
 }

@@ -31,14 +31,14 @@ use crate::{
 
 /// A sink that was panicked over so often has a dead letter.
 const MAX_PANICS: u32 = 3;
-/// After a failure that is not the row's, it is read again so much later.
-const AGAIN: Duration = Duration::from_secs(5);
 
 /// The store, and what all sinks need of it.
 #[derive(Clone)]
 pub(crate) struct Outbox {
     pub(crate) spool: Spool,
     key: Arc<[u8; 32]>,
+    /// After a failure that is not the row's, it is read again so much later.
+    retry_after: Duration,
     /// Keys of users who have taken consent back.
     revoked: Arc<RwLock<HashSet<Box<[u8]>>>>,
 }
@@ -50,9 +50,9 @@ impl fmt::Debug for Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(spool: Spool, key: [u8; 32]) -> Result<Self, StoreError> {
+    pub(crate) fn new(spool: Spool, key: [u8; 32], retry_after: Duration) -> Result<Self, StoreError> {
         let revoked = spool.revoked()?.into_iter().map(Vec::into_boxed_slice).collect();
-        Ok(Self { spool, key: Arc::new(key), revoked: Arc::new(RwLock::new(revoked)) })
+        Ok(Self { spool, key: Arc::new(key), retry_after, revoked: Arc::new(RwLock::new(revoked)) })
     }
 
     /// What a user's events are found by: no user can be read from it.
@@ -133,7 +133,7 @@ impl Hold {
             DropReason::Rejected | DropReason::TooLarge | DropReason::Internal => Settled::Dead(why.clone()),
             DropReason::Expired => Settled::Dead(Reason::from("older than the receiver takes")),
             DropReason::InDoubt | DropReason::NoConsent => Settled::Dropped,
-            _ => Settled::Retry { after: AGAIN },
+            _ => Settled::Retry { after: self.outbox.retry_after },
         };
         let is_dead = matches!(outcome, Settled::Dead(_));
         self.settle(outcome);
@@ -153,7 +153,7 @@ impl Drop for Hold {
         self.settle(if self.tries >= MAX_PANICS {
             Settled::Dead(Reason::from("the sink panicked over it"))
         } else {
-            Settled::Retry { after: AGAIN }
+            Settled::Retry { after: self.outbox.retry_after }
         });
     }
 }
@@ -176,6 +176,9 @@ pub(crate) fn options(lanes: usize, batch_items: usize, feeding: Feeding) -> Sin
     SinkOptions::default().window(window).per_key(lanes > 1).in_doubt(feeding.in_doubt)
 }
 
+/// How often a feed looks whether its pipeline has room again.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
 /// Rows that are read at once, in bytes.
 const READ: usize = 2 << 20;
 
@@ -185,11 +188,11 @@ impl Feed {
             while outbox.spool.readable(sink).await.is_ok() {
                 // The pipeline is bounded, and nothing is to be dropped there.
                 while outlet.pipeline().stats().queued_bytes > Outlet::MAX_OUT {
-                    steeple_export::sleep(Duration::from_millis(20)).await;
+                    steeple_export::sleep(LOOK_EVERY).await;
                 }
                 match outbox.spool.read(sink, 2_000, READ).await {
                     Ok(rows) => rows.iter().for_each(|row| hand_over(&outbox, sink, &outlet, row)),
-                    Err(_unreadable) => steeple_export::sleep(Duration::from_secs(1)).await,
+                    Err(_unreadable) => steeple_export::sleep(outbox.retry_after).await,
                 }
             }
         })?;

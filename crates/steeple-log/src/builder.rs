@@ -10,7 +10,7 @@ use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
 
 use crate::{
-    BuildError, Format, Log, LogGuard, LogHandle, LogOutput, PanicHook, Rotation, RouteOptions,
+    BuildError, Format, Log, LogGuard, LogHandle, LogOutput, PanicHook, Rotation, RouteOptions, TimingOptions,
     custom::Custom,
     encode::{Encoder, Field, Line, Service, Value},
     filter::Filter,
@@ -67,6 +67,7 @@ pub struct LogBuilder {
     access: FileAccess,
     outputs: Vec<Planned>,
     queue_bytes: usize,
+    timing: TimingOptions,
     scrubber: Option<Scrubber>,
     report: Report,
     panic_hook: PanicHook,
@@ -112,6 +113,7 @@ impl Default for LogBuilder {
             access: FileAccess::default(),
             outputs: Vec::new(),
             queue_bytes: 8 * 1024 * 1024,
+            timing: TimingOptions::default(),
             scrubber: None,
             report: Arc::new(|trouble| {
                 // Not `eprintln!`, which panics when nothing reads standard error.
@@ -247,6 +249,12 @@ impl LogBuilder {
         self
     }
 
+    /// How long the log collects, waits and pauses. Default: [`TimingOptions::default`].
+    pub fn timing(mut self, timing: TimingOptions) -> Self {
+        self.timing = timing;
+        self
+    }
+
     /// Removes secrets from lines with this scrubber. Default: [`Scrubber::default`].
     pub fn scrubber(mut self, scrubber: Scrubber) -> Self {
         self.scrubber = Some(scrubber);
@@ -360,9 +368,14 @@ impl LogBuilder {
         let mut planned = Vec::new();
         if let Some((directory, format)) = &self.directory {
             // First of all: here something can be wrong, and nothing is started yet.
+            let access = FileAccess {
+                lock_timeout: self.timing.lock_timeout,
+                lock_pause: self.timing.lock_pause,
+                ..self.access
+            };
             for (stem, level) in STEMS.into_iter().zip([LevelFilter::TRACE, LevelFilter::ERROR]) {
                 let report = Arc::clone(&self.report);
-                let file = RollingFile::open(directory, stem, self.rotation.clone(), self.access, report);
+                let file = RollingFile::open(directory, stem, self.rotation.clone(), access, report);
                 let file = file.map_err(|reason| BuildError::directory(directory, reason))?;
                 planned.push(Planned { level, ..Planned::new(format!("{stem}.log"), *format, file) });
             }
@@ -384,13 +397,14 @@ impl LogBuilder {
             scrubber: scrubber.clone(),
             levels: Arc::new(Levels::new(filter, self.longest_override)),
             closing: OnceLock::new(),
+            stderr_timeout: self.timing.stderr_timeout,
         };
         for Planned { name, format, level, has_stamps, destination } in planned {
             if !shared.encoders.iter().any(|encoder| encoder.format() == format) {
                 shared.encoders.push(Encoder::new(format, &self.service));
             }
             let queue = if has_stamps { Queue::with_stamps(self.queue_bytes) } else { Queue::new(self.queue_bytes) };
-            let queue = Arc::new(queue);
+            let queue = Arc::new(queue.collect(self.timing.collect));
             let encoder = Encoder::new(format, &self.service);
             let scrubber = shared.scrubber.clone();
             let worker = Worker {
@@ -399,6 +413,7 @@ impl LogBuilder {
                 destination,
                 report: Arc::clone(&self.report),
                 gap_line: Box::new(move |out, lost, now| gap_line(&encoder, &scrubber, out, lost, now)),
+                timing: self.timing,
                 trouble: None,
             };
             worker.spawn().map_err(BuildError::thread)?;
@@ -406,7 +421,7 @@ impl LogBuilder {
         }
         let handle = LogHandle::new(shared);
         let log = Log::with_rules(rules, scrubber, Some(handle.clone()), self.also_events);
-        Ok(LogGuard::new(handle, log))
+        Ok(LogGuard::new(handle, log, self.timing.drop_timeout))
     }
 }
 

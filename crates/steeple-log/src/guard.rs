@@ -9,21 +9,19 @@ use crate::{BuildError, ExchangeLayer, Log, LogHandle, PanicHook, layer::LogLaye
 
 /// Keeps the log running. Dropping it writes what is queued and ends the log: later lines are dropped and counted.
 ///
-/// It waits for at most 5 seconds, and not at all after [`shutdown`](Self::shutdown). An output that hangs is waited for
+/// It waits for at most 5 seconds, or for [`TimingOptions::drop_timeout`](crate::TimingOptions::drop_timeout), and not at all after [`shutdown`](Self::shutdown). An output that hangs is waited for
 /// once: not again if a flush waited for it in vain, and it has written nothing since.
 #[derive(Debug)]
 #[must_use = "the log ends when its guard is dropped"]
 pub struct LogGuard {
     handle: LogHandle,
     log: Log,
+    drop_timeout: Duration,
 }
 
-/// How long a dropped guard waits for its outputs.
-const TIMEOUT_ON_DROP: Duration = Duration::from_secs(5);
-
 impl LogGuard {
-    pub(crate) fn new(handle: LogHandle, log: Log) -> Self {
-        Self { handle, log }
+    pub(crate) fn new(handle: LogHandle, log: Log, drop_timeout: Duration) -> Self {
+        Self { handle, log, drop_timeout }
     }
 
     /// A handle that writes into the outputs. It may outlive the guard.
@@ -107,6 +105,6 @@ impl LogGuard {
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        self.handle.close_without_hung(after(TIMEOUT_ON_DROP));
+        self.handle.close_without_hung(after(self.drop_timeout));
     }
 }

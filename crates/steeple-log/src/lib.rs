@@ -84,6 +84,7 @@ mod output;
 mod panic;
 mod rules;
 mod sink;
+mod timing;
 
 pub use self::{
     builder::LogBuilder,
@@ -100,4 +101,5 @@ pub use self::{
     panic::PanicHook,
     rules::RouteOptions,
     sink::{DropReason, Rotation},
+    timing::TimingOptions,
 };

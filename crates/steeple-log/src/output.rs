@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) levels: Arc<Levels>,
     /// When the log ends, once that is decided.
     pub(crate) closing: OnceLock<Instant>,
+    /// How long a panic waits for standard error.
+    pub(crate) stderr_timeout: Duration,
 }
 
 pub(crate) struct Output {

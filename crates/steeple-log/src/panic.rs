@@ -89,7 +89,7 @@ pub(crate) fn report(handle: &LogHandle, panic: &PanicReport<'_>) {
         return;
     }
     let text = for_stderr(scrubber, thread, &place, message, backtrace.as_deref());
-    if os::write_to_stderr(text.as_bytes()).is_err() {
+    if os::write_to_stderr(text.as_bytes(), handle.shared().stderr_timeout).is_err() {
         DROPPED.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -78,6 +78,7 @@ pub struct SentryBuilder {
     session_interval: Duration,
     capacity: NonZeroUsize,
     max_bytes: usize,
+    timeout: Duration,
     retry: Retry,
     #[cfg(feature = "transport")]
     http: ClientBuilder,
@@ -110,6 +111,7 @@ impl Default for SentryBuilder {
             session_interval: SESSIONS_EVERY,
             capacity: QUEUE,
             max_bytes: QUEUE_BYTES,
+            timeout: Duration::from_secs(15),
             retry: Retry::new().max_attempts(3).base(Duration::from_millis(500)).cap(Duration::from_secs(5)),
             in_app: Vec::new(),
             transport: None,
@@ -339,6 +341,12 @@ impl SentryBuilder {
         self
     }
 
+    /// How long one request to Sentry may take. Default: 15 seconds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     /// When an envelope is sent again that could not be delivered. Default: up to three attempts, within seconds.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
@@ -398,6 +406,7 @@ impl SentryBuilder {
         let settings = Settings {
             max_items: self.capacity.get(),
             max_bytes: self.max_bytes,
+            timeout: self.timeout,
             retry: self.retry,
             session_interval: self.session_interval,
             in_app: std::mem::take(&mut self.in_app),

@@ -100,9 +100,10 @@ impl Sink for Gate {
 }
 
 fn after(timeout: Duration) -> Instant {
+    /// Longer than a process lasts.
+    const FOREVER: Duration = Duration::from_secs(365 * 24 * 3_600);
     let now = steeple_core::clock::now();
-    // Longer than a process lasts.
-    now.checked_add(timeout).or_else(|| now.checked_add(Duration::from_secs(365 * 24 * 3600))).unwrap_or(now)
+    now.checked_add(timeout.min(FOREVER)).unwrap_or(now)
 }
 
 /// `None` until the client asks for its transport.

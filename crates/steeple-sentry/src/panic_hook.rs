@@ -2,15 +2,11 @@ use std::{
     cell::Cell,
     panic::{self, PanicHookInfo},
     sync::Once,
-    time::Duration,
 };
 
 use sentry_core::{Hub, Level, protocol::Event};
 
 use crate::{bound, panicked::Panicked};
-
-/// What there is to wait for when a panic ends the process.
-const ABORTING: Duration = Duration::from_secs(2);
 
 thread_local! {
     static IN_HOOK: Cell<bool> = const { Cell::new(false) };
@@ -56,7 +52,7 @@ fn see(info: &PanicHookInfo<'_>) {
         ..Event::default()
     });
     if !unwinds {
-        // Nothing runs after this hook but the end of the process.
-        client.flush(Some(ABORTING));
+        // Nothing runs after this hook but the end of the process. Waits for as long as the SDK's `shutdown_timeout`: 2 s.
+        client.flush(None);
     }
 }

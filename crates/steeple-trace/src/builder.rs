@@ -76,6 +76,7 @@ pub struct TraceBuilder {
     peer_of: Option<PeerOf>,
     proxies_of: Option<TrustsPeer>,
     show_unsampled: bool,
+    diagnose_timeout: Duration,
 }
 
 /// Where spans go.
@@ -114,6 +115,7 @@ impl Default for TraceBuilder {
             peer_of: None,
             proxies_of: None,
             show_unsampled: false,
+            diagnose_timeout: Duration::from_secs(1),
         }
     }
 }
@@ -227,6 +229,12 @@ impl TraceBuilder {
         self
     }
 
+    /// How long a receiver may take to accept the connection by which [`Trace::diagnose`] checks it. Default: 1 second.
+    pub fn diagnose_timeout(mut self, timeout: Duration) -> Self {
+        self.diagnose_timeout = timeout;
+        self
+    }
+
     /// Sends spans by OTLP.
     pub fn otlp(mut self, otlp: Otlp) -> Self {
         self.export = Export::Otlp(otlp);
@@ -272,6 +280,13 @@ impl TraceBuilder {
     #[cfg_attr(docsrs, doc(cfg(feature = "otlp")))]
     pub fn log_export_timeout(mut self, timeout: Duration) -> Self {
         self.logs.settings.export_timeout = timeout;
+        self
+    }
+
+    /// How long dropping the last handle waits until log records are sent. Default: 5 seconds.
+    #[cfg(feature = "otlp")]
+    pub fn log_drop_timeout(mut self, timeout: Duration) -> Self {
+        self.logs.drop_timeout = timeout;
         self
     }
 
@@ -466,11 +481,11 @@ impl TraceBuilder {
         let of_logs = self.logs.otlp.as_ref().and_then(|otlp| otlp.receiver(Signal::Logs));
         #[cfg(not(feature = "otlp"))]
         let of_logs = None;
-        let diagnosis = Diagnosis::new(made.receiver, of_logs, made.foreign);
+        let diagnosis = Diagnosis::new(made.receiver, of_logs, made.foreign, self.diagnose_timeout);
         #[cfg(feature = "otlp")]
         let logs = match self.logs.otlp.take() {
             Some(otlp) => {
-                let settings = self.logs.settings;
+                let settings = (self.logs.settings, self.logs.drop_timeout);
                 Some(Arc::new(Logs::start(&otlp, settings, &self.http, &made.resource, self.bounds())?))
             }
             None => None,

@@ -88,18 +88,18 @@ impl fmt::Display for Diagnostic {
 pub(crate) struct Diagnosis {
     /// Hosts and ports of the receivers of spans and log records, each once.
     receivers: Vec<String>,
+    /// How long a receiver may take to accept a connection.
+    timeout: Duration,
     /// Whether someone else exports.
     foreign: bool,
     checked: AtomicBool,
     other_tracer: AtomicBool,
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
 impl Diagnosis {
-    pub(crate) fn new(spans: Option<String>, logs: Option<String>, foreign: bool) -> Self {
+    pub(crate) fn new(spans: Option<String>, logs: Option<String>, foreign: bool, timeout: Duration) -> Self {
         let logs = logs.filter(|logs| spans.as_ref() != Some(logs));
-        Self { receivers: spans.into_iter().chain(logs).collect(), foreign, ..Self::default() }
+        Self { receivers: spans.into_iter().chain(logs).collect(), foreign, timeout, ..Self::default() }
     }
 
     /// Hosts and ports of the receivers, each once.
@@ -136,8 +136,9 @@ impl Diagnosis {
         // A receiver is tried on its own thread, because that may take long.
         for receiver in self.receivers.clone() {
             let dispatch = tracing::dispatcher::get_default(Clone::clone);
+            let timeout = self.timeout;
             let report = move || {
-                let finding = unreachable(&receiver);
+                let finding = unreachable(&receiver, timeout);
                 tracing::dispatcher::with_default(&dispatch, || log(finding));
             };
             if let Err(error) = thread::Builder::new().name("steeple-diagnose".to_owned()).spawn(report) {
@@ -149,7 +150,7 @@ impl Diagnosis {
     pub(crate) fn examine(&self, trace: &Trace) -> Vec<Diagnostic> {
         self.checked.store(true, Ordering::Relaxed);
         let mut findings = self.look_around(trace);
-        findings.extend(self.receivers.iter().filter_map(|receiver| unreachable(receiver)));
+        findings.extend(self.receivers.iter().filter_map(|receiver| unreachable(receiver, self.timeout)));
         findings
     }
 
@@ -209,7 +210,7 @@ fn has_other_tracer(owner: Owner) -> bool {
     span.context().span().span_context().span_id().to_bytes() != trace.span_id().to_bytes()
 }
 
-fn unreachable(receiver: &str) -> Option<Diagnostic> {
+fn unreachable(receiver: &str, timeout: Duration) -> Option<Diagnostic> {
     let found = |error: std::io::Error| Diagnostic {
         kind: DiagnosticKind::Unreachable,
         detail: format!("{receiver}: {error}"),
@@ -218,7 +219,7 @@ fn unreachable(receiver: &str) -> Option<Diagnostic> {
     match receiver.to_socket_addrs() {
         Ok(addresses) => {
             for address in addresses {
-                match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+                match TcpStream::connect_timeout(&address, timeout) {
                     Ok(_) => return None,
                     Err(error) => last = Some(error),
                 }

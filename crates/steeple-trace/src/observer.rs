@@ -225,8 +225,8 @@ impl Trace {
         })
     }
 
-    /// Looks for what would keep spans from arriving. Tries to connect to the receiver, for a second at most: call it before
-    /// serving, or from a blocking task.
+    /// Looks for what would keep spans from arriving. Tries to connect to the receiver, for a second at most, or for
+    /// [`TraceBuilder::diagnose_timeout`](crate::TraceBuilder::diagnose_timeout): call it before serving, or from a blocking task.
     ///
     /// The first exchange runs the same checks and logs what they find, once; not where tracing is off.
     #[doc(alias = "doctor")]

@@ -48,6 +48,7 @@ pub struct TailSampling {
     unusual: Option<(f64, Duration)>,
     max_bytes: usize,
     max_spans: usize,
+    search_interval: Duration,
 }
 
 impl TailSampling {
@@ -59,6 +60,7 @@ impl TailSampling {
             unusual: None,
             max_bytes: 32 << 20,
             max_spans: 512,
+            search_interval: Duration::from_millis(100),
         }
     }
 
@@ -100,6 +102,13 @@ impl TailSampling {
     /// that are kept have their parents.
     pub fn max_spans(mut self, spans: usize) -> Self {
         self.max_spans = spans;
+        self
+    }
+
+    /// How often, at most, all open exchanges are searched for those that are slow already, where room is needed. Default:
+    /// 100 ms.
+    pub fn search_interval(mut self, interval: Duration) -> Self {
+        self.search_interval = interval;
         self
     }
 
@@ -209,8 +218,6 @@ impl Slot {
 /// Spans that end after their exchange still follow its decision, for this many kept exchanges.
 const REMEMBERED: usize = 256;
 const SHARDS: usize = 8;
-/// How often, at most, all open exchanges are searched for those that are slow already.
-const SEARCH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The spans of one exchange.
 #[derive(Debug)]
@@ -413,7 +420,7 @@ impl Hold {
         let now = clock::now();
         {
             let mut searched = self.searched.lock().unwrap_or_else(PoisonError::into_inner);
-            if searched.is_some_and(|at| now.saturating_duration_since(at) < SEARCH_INTERVAL) {
+            if searched.is_some_and(|at| now.saturating_duration_since(at) < self.tail.search_interval) {
                 return;
             }
             *searched = Some(now);

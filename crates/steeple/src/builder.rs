@@ -66,6 +66,7 @@ pub struct SteepleBuilder {
     checks: Checks,
     panic_hook: PanicHook,
     state_directory: Option<PathBuf>,
+    state_interval: Duration,
     request_spans: Option<bool>,
     recording: Option<Recording>,
     /// On the heap: a builder is moved at every call, also in futures.
@@ -95,6 +96,7 @@ impl Default for SteepleBuilder {
             checks: Checks::default(),
             panic_hook: PanicHook::default(),
             state_directory: None,
+            state_interval: Duration::from_secs(60),
             request_spans: None,
             recording: None,
             integrations: Box::default(),
@@ -198,6 +200,12 @@ impl SteepleBuilder {
     /// with mode 0700. Instances of one service in one environment may share it. Default: `STEEPLE_STATE_DIR`, else none.
     pub fn state_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.state_directory = Some(directory.into());
+        self
+    }
+
+    /// How often the state in [`state_directory`](Self::state_directory) is saved. Default: once a minute.
+    pub fn state_interval(mut self, interval: Duration) -> Self {
+        self.state_interval = interval;
         self
     }
 
@@ -340,6 +348,26 @@ impl SteepleBuilder {
         self
     }
 
+    /// How long [`serve`](Steeple::serve) pauses where the process has no file descriptor left for a connection. Default:
+    /// 100 milliseconds.
+    pub fn accept_pause(mut self, pause: Duration) -> Self {
+        self.connections.accept_pause = pause;
+        self
+    }
+
+    /// How long [`serve`](Steeple::serve) waits for requests that it has cut off after the
+    /// [`drain_timeout`](Self::drain_timeout): they end at once, unless one blocks its thread. Default: 1 second.
+    pub fn cut_off_timeout(mut self, timeout: Duration) -> Self {
+        self.connections.cut_off_timeout = timeout;
+        self
+    }
+
+    /// How long each check of [`readiness`](Self::readiness) may take; one that takes longer has failed. Default: 2 seconds.
+    pub fn readiness_timeout(mut self, timeout: Duration) -> Self {
+        self.checks.timeout = timeout;
+        self
+    }
+
     /// Adds a check that must pass for `/readyz` to answer 200: a database that answers. Where it fails, the answer has its
     /// name, and the log its error.
     #[doc(alias = "healthcheck")]
@@ -430,7 +458,7 @@ impl SteepleBuilder {
             Some(_) | None => steeple_core::record_panics(),
         }
         own_metrics::add(&mut own, handle, log.clone());
-        let state = state.map(|state| state::Kept::start(state, &mut own)).transpose()?;
+        let state = state.map(|state| state::Kept::start(state, self.state_interval, &mut own)).transpose()?;
         own.register(metrics.registry());
         own_metrics::count_sinks(metrics.registry(), counted);
         let recorder = self.recording.map(Capture::new);

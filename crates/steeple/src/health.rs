@@ -4,11 +4,18 @@ type Answer = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 type Check = dyn Fn() -> Answer + Send + Sync;
 
 /// What `/readyz` asks.
-#[derive(Clone, Default)]
-pub(crate) struct Checks(Vec<(&'static str, Arc<Check>)>);
+#[derive(Clone)]
+pub(crate) struct Checks {
+    all: Vec<(&'static str, Arc<Check>)>,
+    /// A check that takes longer than this has failed.
+    pub(crate) timeout: Duration,
+}
 
-/// A check that takes longer than this has failed.
-const PATIENCE: Duration = Duration::from_secs(2);
+impl Default for Checks {
+    fn default() -> Self {
+        Self { all: Vec::new(), timeout: Duration::from_secs(2) }
+    }
+}
 
 impl Checks {
     pub(crate) fn add<F, T, E>(&mut self, name: &'static str, check: F)
@@ -21,17 +28,17 @@ impl Checks {
             let answer = check();
             Box::pin(async move { answer.await.map_err(|error| error.to_string()) })
         };
-        self.0.push((name, Arc::new(check)));
+        self.all.push((name, Arc::new(check)));
     }
 
     /// The names of the checks that fail, with their errors.
     pub(crate) async fn failing(&self) -> Vec<(&'static str, String)> {
         let mut failing = Vec::new();
-        for (name, check) in &self.0 {
-            match tokio::time::timeout(PATIENCE, check()).await {
+        for (name, check) in &self.all {
+            match tokio::time::timeout(self.timeout, check()).await {
                 Ok(Ok(())) => (),
                 Ok(Err(error)) => failing.push((*name, error)),
-                Err(_elapsed) => failing.push((*name, format!("no answer within {PATIENCE:?}"))),
+                Err(_elapsed) => failing.push((*name, format!("no answer within {:?}", self.timeout))),
             }
         }
         failing
@@ -40,6 +47,6 @@ impl Checks {
 
 impl fmt::Debug for Checks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+        f.debug_list().entries(self.all.iter().map(|(name, _)| name)).finish()
     }
 }

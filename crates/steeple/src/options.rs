@@ -48,6 +48,10 @@ pub(crate) struct Connections {
     pub(crate) header_read_timeout: Duration,
     pub(crate) keep_alive_interval: Duration,
     pub(crate) keep_alive_timeout: Duration,
+    /// How long accepting pauses where the process has no file descriptor left.
+    pub(crate) accept_pause: Duration,
+    /// How long what is cut off may take to notice.
+    pub(crate) cut_off_timeout: Duration,
 }
 
 impl Default for Connections {
@@ -56,6 +60,8 @@ impl Default for Connections {
             header_read_timeout: Duration::from_secs(30),
             keep_alive_interval: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(10),
+            accept_pause: Duration::from_millis(100),
+            cut_off_timeout: Duration::from_secs(1),
         }
     }
 }

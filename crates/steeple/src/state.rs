@@ -17,11 +17,11 @@ use steeple_metrics::{
 
 use crate::{ConfigError, env::Service, own_metrics::OwnMetrics};
 
+/// How often it is looked, at the end, whether the state is saved.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
 /// The variable of the directory.
 pub(crate) const DIRECTORY: &str = "STEEPLE_STATE_DIR";
-
-/// How often the state is saved.
-const SAVE_EVERY: Duration = Duration::from_secs(60);
 
 /// Opens the directory, and keeps in it what the metrics know of the past.
 pub(crate) fn open(directory: PathBuf, service: &Service, metrics: &Metrics) -> Result<State, ConfigError> {
@@ -45,8 +45,8 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    pub(crate) fn start(state: State, own: &mut OwnMetrics) -> Result<Self, ConfigError> {
-        let guard = state.spawn(SAVE_EVERY).map_err(|error| ConfigError::part("the state", &error))?;
+    pub(crate) fn start(state: State, interval: Duration, own: &mut OwnMetrics) -> Result<Self, ConfigError> {
+        let guard = state.spawn(interval).map_err(|error| ConfigError::part("the state", &error))?;
         let state = Arc::new(state);
         // The registry may outlive the service, and the state is its instance's for as long as it lives.
         let counted = Arc::downgrade(&state);
@@ -78,7 +78,7 @@ impl Kept {
                 let _no_thread = thread::Builder::new().name("steeple-flush".to_owned()).spawn(move || drop(guard));
                 return false;
             }
-            thread::sleep(Duration::from_millis(2));
+            thread::sleep(LOOK_EVERY);
         }
         true
     }

@@ -257,6 +257,9 @@ impl Steeple {
     }
 }
 
+/// How long a report at the end of the process waits for standard error.
+const STDERR_TIMEOUT: Duration = Duration::from_millis(200);
+
 /// What [`Steeple::flush`] has not delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -279,7 +282,7 @@ impl FlushReport {
             let _gone = tell.send(());
         });
         if written.is_ok() {
-            let _blocked = told.recv_timeout(Duration::from_millis(200));
+            let _blocked = told.recv_timeout(STDERR_TIMEOUT);
         }
     }
 

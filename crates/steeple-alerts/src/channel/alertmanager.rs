@@ -21,7 +21,8 @@ const MAX_ALERTS: usize = 100;
 /// have received.
 ///
 /// An alert is sent at once and every minute while it fires, with an end in four minutes, so that it ends when the process is
-/// gone; its own end is sent for 15 minutes. Its labels are `alertname`, `service`, `environment`, `severity` and `instance`, and
+/// gone; its own end is sent for 15 minutes, or for
+/// [`resolved_for`](Self::resolved_for). Its labels are `alertname`, `service`, `environment`, `severity` and `instance`, and
 /// stay the same: without `instance`, the end of one replica's alert would end that of another, which would then fire again.
 ///
 /// # Source
@@ -31,6 +32,7 @@ const MAX_ALERTS: usize = 100;
 pub struct Alertmanager {
     urls: Vec<String>,
     every: Duration,
+    pub(crate) resolved_for: Duration,
     http: HttpOptions,
 }
 
@@ -49,12 +51,19 @@ impl Alertmanager {
             .retry(Retry::default().max_attempts(10).max_age(Duration::from_secs(60)))
             // In a cluster, services speak without encryption.
             .allow_plain_http();
-        Self { urls: urls.into_iter().map(Into::into).collect(), every: Duration::from_secs(60), http }
+        let urls = urls.into_iter().map(Into::into).collect();
+        Self { urls, every: Duration::from_secs(60), resolved_for: Duration::from_secs(900), http }
     }
 
     /// How often an alert is sent while it fires. It ends after four times this long without being sent. Default: 60 seconds.
     pub fn every(mut self, every: Duration) -> Self {
         self.every = every;
+        self
+    }
+
+    /// For how long the end of an alert is sent. Default: 15 minutes, as Prometheus does.
+    pub fn resolved_for(mut self, time: Duration) -> Self {
+        self.resolved_for = time;
         self
     }
 

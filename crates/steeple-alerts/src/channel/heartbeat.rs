@@ -15,6 +15,7 @@ use crate::BuildError;
 pub struct Heartbeat {
     url: String,
     every: Duration,
+    pub(crate) stalled_after: Duration,
     http: HttpOptions,
 }
 
@@ -32,12 +33,19 @@ impl Heartbeat {
             .batch_delay(Duration::ZERO)
             .max_queue(2, 1 << 10)
             .retry(Retry::default().max_attempts(3).max_age(Duration::from_secs(60)));
-        Self { url: url.into(), every: Duration::from_secs(60), http }
+        Self { url: url.into(), every: Duration::from_secs(60), stalled_after: Duration::from_secs(45), http }
     }
 
     /// How often. Default: every 60 seconds.
     pub fn every(mut self, every: Duration) -> Self {
         self.every = every;
+        self
+    }
+
+    /// How long the last evaluation may be over for a ping to be sent. Rules are evaluated at least every 10 seconds. Default:
+    /// 45 seconds.
+    pub fn stalled_after(mut self, time: Duration) -> Self {
+        self.stalled_after = time;
         self
     }
 

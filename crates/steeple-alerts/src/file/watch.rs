@@ -16,9 +16,6 @@ use crate::{
     alerts::{Inner, lock},
 };
 
-/// How often the file is looked at. Its contents are compared: a mount of Kubernetes is another file with the same name.
-const EVERY: Duration = Duration::from_secs(5);
-
 /// The file of the rules, as it was read last.
 #[derive(Debug)]
 pub(crate) struct RuleFile {
@@ -113,12 +110,12 @@ impl Alerts {
     }
 
     /// Watches the file for as long as the alerts are there.
-    pub(crate) fn watch_file(&self, file: RuleFile) -> Result<(), BuildError> {
+    pub(crate) fn watch_file(&self, file: RuleFile, interval: Duration) -> Result<(), BuildError> {
         let (asks, asked) = sync_channel(1);
         let inner = Arc::downgrade(&self.0);
         thread::Builder::new()
             .name("steeple-rules".to_owned())
-            .spawn(move || watch(file, &inner, &asked))
+            .spawn(move || watch(file, interval, &inner, &asked))
             .map_err(BuildError::history)?;
         *lock(&self.0.reloads.asks) = Some(asks);
         Ok(())
@@ -144,8 +141,9 @@ impl Alerts {
     }
 }
 
-fn watch(mut file: RuleFile, inner: &Weak<Inner>, asked: &Receiver<()>) {
-    while asked.recv_timeout(EVERY) != Err(RecvTimeoutError::Disconnected) {
+/// The file's contents are compared: a mount of Kubernetes is another file with the same name.
+fn watch(mut file: RuleFile, interval: Duration, inner: &Weak<Inner>, asked: &Receiver<()>) {
+    while asked.recv_timeout(interval) != Err(RecvTimeoutError::Disconnected) {
         let Some(inner) = inner.upgrade() else { return };
         let alerts = Alerts(inner);
         if lock(&alerts.0.state).is_stopped {

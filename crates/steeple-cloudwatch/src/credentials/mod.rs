@@ -99,7 +99,7 @@ pub type CredentialsFuture<'a> = Pin<Box<dyn Future<Output = Result<Credentials,
 /// }
 /// ```
 pub trait ProvideCredentials: Send + Sync + 'static {
-    /// Finds credentials. Runs on the export thread: it may wait, it must not block. Given up after 10 seconds.
+    /// Finds credentials. Runs on the export thread: it may wait, it must not block. Given up after [`Aws::credentials_timeout`](crate::Aws::credentials_timeout).
     ///
     /// # Errors
     /// There are none now. They are asked for again with the next attempt.
@@ -136,17 +136,32 @@ impl fmt::Display for CredentialsError {
 
 impl std::error::Error for CredentialsError {}
 
-/// How long before their end credentials are asked for again.
-const EARLY: Duration = Duration::from_secs(300);
-/// How long credentials without an end are used: files change.
-const KEEP: Duration = Duration::from_secs(300);
-/// How long a provider may take.
-const PROVIDE_WITHIN: Duration = Duration::from_secs(10);
+/// When credentials are asked for again, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CacheOptions {
+    /// How long before their end credentials are asked for again.
+    pub(crate) refresh_before: Duration,
+    /// How long credentials without an end are used: files change.
+    pub(crate) keep: Duration,
+    /// How long a provider may take.
+    pub(crate) timeout: Duration,
+}
+
+impl Default for CacheOptions {
+    fn default() -> Self {
+        Self {
+            refresh_before: Duration::from_secs(300),
+            keep: Duration::from_secs(300),
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
 
 /// The credentials of now.
 pub(crate) struct Cache {
     provider: Arc<dyn ProvideCredentials>,
     held: Mutex<Option<Held>>,
+    options: CacheOptions,
 }
 
 #[derive(Clone)]
@@ -156,8 +171,8 @@ struct Held {
 }
 
 impl Cache {
-    pub(crate) fn new(provider: Arc<dyn ProvideCredentials>) -> Self {
-        Self { provider, held: Mutex::default() }
+    pub(crate) fn new(provider: Arc<dyn ProvideCredentials>, options: CacheOptions) -> Self {
+        Self { provider, held: Mutex::default(), options }
     }
 
     fn held(&self) -> Option<Held> {
@@ -181,14 +196,14 @@ impl Cache {
         let held = self.held();
         if let Some(held) = &held {
             let is_fresh = match held.credentials.expires_at {
-                Some(at) => now.checked_add(EARLY).is_some_and(|soon| soon < at),
-                None => clock::now().saturating_duration_since(held.since) < KEEP,
+                Some(at) => now.checked_add(self.options.refresh_before).is_some_and(|soon| soon < at),
+                None => clock::now().saturating_duration_since(held.since) < self.options.keep,
             };
             if is_fresh {
                 return Ok(());
             }
         }
-        let found = match tokio::time::timeout(PROVIDE_WITHIN, self.provider.provide()).await {
+        let found = match tokio::time::timeout(self.options.timeout, self.provider.provide()).await {
             Ok(Ok(credentials)) => Ok(credentials),
             Ok(Err(CredentialsError(why))) => Err(why),
             Err(_elapsed) => Err("the credentials did not come in time".into()),
@@ -230,7 +245,8 @@ mod tests {
 
     #[track_caller]
     fn check(holds: Option<u64>, want: [&str; 3]) {
-        let cache = Cache::new(Arc::new(Counting(AtomicU64::new(0), holds.map(Duration::from_secs))));
+        let cache =
+            Cache::new(Arc::new(Counting(AtomicU64::new(0), holds.map(Duration::from_secs))), CacheOptions::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         for want in want {
             runtime.block_on(cache.refresh()).unwrap();
@@ -248,7 +264,7 @@ mod tests {
 
     #[test]
     fn refused_credentials_are_asked_for_again_and_none_is_an_error() {
-        let cache = Cache::new(Arc::new(Counting(AtomicU64::new(0), None)));
+        let cache = Cache::new(Arc::new(Counting(AtomicU64::new(0), None)), CacheOptions::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         for _ in 0..2 {
             runtime.block_on(cache.refresh()).unwrap();

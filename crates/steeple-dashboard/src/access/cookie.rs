@@ -9,8 +9,6 @@ use steeple_core::Hex;
 
 use super::secret::Secret;
 
-const LIFETIME: Duration = Duration::from_secs(12 * 3600);
-
 /// A cookie's name: one for each service, since cookies do not know ports.
 pub(super) fn name(service: &str) -> String {
     let digest: [u8; 32] = Sha256::digest(service.as_bytes()).into();
@@ -19,11 +17,17 @@ pub(super) fn name(service: &str) -> String {
 }
 
 /// The value of `Set-Cookie`. Without a path: the browser knows which one it asked for, also behind a proxy that changes it.
-pub(super) fn make(name: &str, secret: &Secret, now: Duration, is_https: bool) -> Option<HeaderValue> {
-    let until = now.saturating_add(LIFETIME).as_secs();
+pub(super) fn make(
+    name: &str,
+    secret: &Secret,
+    now: Duration,
+    lifetime: Duration,
+    is_https: bool,
+) -> Option<HeaderValue> {
+    let until = now.saturating_add(lifetime).as_secs();
     let signature = URL_SAFE_NO_PAD.encode(secret.sign(&until.to_be_bytes()));
     let secure = if is_https { "; Secure" } else { "" };
-    let age = LIFETIME.as_secs();
+    let age = lifetime.as_secs();
     HeaderValue::try_from(format!("{name}={until}.{signature}; HttpOnly; SameSite=Strict; Max-Age={age}{secure}")).ok()
 }
 

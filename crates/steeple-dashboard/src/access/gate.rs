@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use steeple_core::Peer;
 
 use super::{Access, Kind, cookie, limit::Failures, secret::Secret};
+use crate::TimingOptions;
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -45,11 +46,13 @@ pub(crate) struct Gate {
     access: Access,
     cookie: String,
     failures: Failures,
+    session: Duration,
 }
 
 impl Gate {
-    pub(crate) fn new(access: Access, service: &str) -> Self {
-        Self { access, cookie: cookie::name(service), failures: Failures::default() }
+    pub(crate) fn new(access: Access, service: &str, timing: TimingOptions) -> Self {
+        let failures = Failures::new(timing.lockout);
+        Self { access, cookie: cookie::name(service), failures, session: timing.session }
     }
 
     /// `now` is the time since the Unix epoch.
@@ -104,7 +107,7 @@ impl Gate {
     fn sign_in(&self, secret: &Secret, parts: &request::Parts, now: Duration) -> Verdict {
         let is_https = parts.uri.scheme_str() == Some("https")
             || parts.headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes().starts_with(b"https"));
-        cookie::make(&self.cookie, secret, now, is_https).map_or(Verdict::Allowed, Verdict::SignedIn)
+        cookie::make(&self.cookie, secret, now, self.session, is_https).map_or(Verdict::Allowed, Verdict::SignedIn)
     }
 
     fn basic(&self, secret: &Secret, parts: &request::Parts, now: Duration) -> Verdict {
@@ -246,7 +249,7 @@ mod tests {
 
     #[test]
     fn without_a_credential_only_this_machine_gets_in() {
-        let gate = Gate::new(Access::local(), "shop");
+        let gate = Gate::new(Access::local(), "shop", TimingOptions::default());
         let localhost = [("host", "localhost:3000")];
         for (peer, headers, want) in [
             ("127.0.0.1:1", &localhost[..], None),
@@ -278,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_token_is_exchanged_for_a_cookie_that_ends() {
-        let gate = Gate::new(Access::token(TOKEN).unwrap(), "shop");
+        let gate = Gate::new(Access::token(TOKEN).unwrap(), "shop", TimingOptions::default());
         let peer = "192.0.2.1:1";
         assert_eq!(refused(&gate, &request(peer, &[])), Some(Refusal::Token { is_wrong: false }));
         assert_eq!(refused(&gate, &request(peer, &[("authorization", &format!("Bearer {TOKEN}"))])), None);
@@ -297,7 +300,7 @@ mod tests {
         assert!(matches!(gate.check(&with(value), later), Verdict::Refused(_)), "it ends");
         let wrong = value.replacen(|c: char| c.is_ascii_digit(), "9", 40);
         assert!(refused(&gate, &with(&wrong)).is_some(), "{wrong}");
-        let other = Gate::new(Access::token(TOKEN).unwrap(), "another service");
+        let other = Gate::new(Access::token(TOKEN).unwrap(), "another service", TimingOptions::default());
         assert!(refused(&other, &with(value)).is_some(), "a cookie's name is that of its service");
         let https = ask(Method::GET, &uri, peer, &[("x-forwarded-proto", "https")]);
         let Verdict::SignedIn(cookie) = gate.check(&https, NOW) else { panic!("refused") };
@@ -306,7 +309,7 @@ mod tests {
 
     #[test]
     fn after_ten_wrong_tokens_the_right_one_has_to_wait_and_a_cookie_has_not() {
-        let gate = Gate::new(Access::token(TOKEN).unwrap(), "shop");
+        let gate = Gate::new(Access::token(TOKEN).unwrap(), "shop", TimingOptions::default());
         let peer = "192.0.2.1:1";
         let bearer = |token: &str| request(peer, &[("authorization", &format!("Bearer {token}"))]);
         let Verdict::SignedIn(cookie) = gate.check(&ask(Method::GET, &format!("/?token={TOKEN}"), peer, &[]), NOW)
@@ -325,7 +328,7 @@ mod tests {
 
     #[test]
     fn basic_takes_this_user_with_this_password() {
-        let gate = Gate::new(Access::basic("ops", "correct horse").unwrap(), "shop");
+        let gate = Gate::new(Access::basic("ops", "correct horse", TimingOptions::default()).unwrap(), "shop");
         let with = |text: &str| {
             let value = format!("Basic {}", STANDARD.encode(text));
             refused(&gate, &request("192.0.2.1:1", &[("authorization", &value)]))
@@ -339,7 +342,7 @@ mod tests {
 
     #[test]
     fn an_action_is_taken_from_the_page_itself_alone() {
-        let gate = Gate::new(Access::already_protected(), "shop");
+        let gate = Gate::new(Access::already_protected(), "shop", TimingOptions::default());
         for (headers, allowed) in [
             (&[("sec-fetch-site", "same-origin"), ("host", "a")][..], true),
             (&[("origin", "https://shop.example:8443"), ("host", "shop.example:8443")], true),
@@ -357,7 +360,11 @@ mod tests {
 
     #[test]
     fn a_function_decides() {
-        let gate = Gate::new(Access::function(|parts| parts.headers.contains_key("x-operator")), "shop");
+        let gate = Gate::new(
+            Access::function(|parts| parts.headers.contains_key("x-operator")),
+            "shop",
+            TimingOptions::default(),
+        );
         assert_eq!(refused(&gate, &request("192.0.2.1:1", &[("x-operator", "1")])), None);
         assert_eq!(refused(&gate, &request("127.0.0.1:1", &[("host", "localhost")])), Some(Refusal::Function));
     }

@@ -24,8 +24,6 @@ use crate::{
 const MAX_STREAMS: usize = 16;
 /// Frames that a slow reader may be behind. After that it gets the whole again.
 const BEHIND: usize = 8;
-/// A stream that says nothing for longer is cut by some proxies.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 
 type WhenEnded = dyn Fn() -> BoxFuture<'static, ()> + Send + Sync;
 
@@ -37,6 +35,8 @@ pub(crate) struct Hub {
     streams: Arc<AtomicUsize>,
     has_ended: Arc<AtomicBool>,
     ending: Arc<Notify>,
+    /// A stream on which nothing comes for longer is cut by some proxies.
+    heartbeat: Duration,
     /// What else ends the streams.
     when: Mutex<Option<Arc<WhenEnded>>>,
 }
@@ -59,13 +59,14 @@ impl Drop for Place {
 }
 
 impl Hub {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(heartbeat: Duration) -> Self {
         Self {
             frames: broadcast::Sender::new(BEHIND),
             cursor: Mutex::new(None),
             streams: Arc::default(),
             has_ended: Arc::default(),
             ending: Arc::default(),
+            heartbeat,
             when: Mutex::new(None),
         }
     }
@@ -118,6 +119,7 @@ impl Hub {
             ended: when.map(|when| when()),
             ending: Arc::clone(&self.ending),
             has_ended: Arc::clone(&self.has_ended),
+            heartbeat: self.heartbeat,
             is_first: true,
             _place: place,
         };
@@ -134,6 +136,7 @@ struct Reader {
     ended: Option<BoxFuture<'static, ()>>,
     ending: Arc<Notify>,
     has_ended: Arc<AtomicBool>,
+    heartbeat: Duration,
     is_first: bool,
     _place: Place,
 }
@@ -160,7 +163,7 @@ impl Reader {
         let received = tokio::select! {
             () = ending => return None,
             () = ended => return None,
-            received = tokio::time::timeout(HEARTBEAT, self.receiver.recv()) => received,
+            received = tokio::time::timeout(self.heartbeat, self.receiver.recv()) => received,
         };
         match received {
             Ok(Ok(frame)) => Some(frame),

@@ -28,7 +28,10 @@ use crate::{
     tls::{self, Roots},
 };
 
+/// The default of [`ClientBuilder::connect_timeout`].
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The default of [`ClientBuilder::idle_timeout`].
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_RESPONSE: usize = 1 << 20;
 
 type Plain = legacy::Client<Connector, Full<Bytes>>;
@@ -48,6 +51,7 @@ struct Inner {
     #[cfg(feature = "otlp")]
     http2: Plain,
     https: OnceLock<Result<Encrypted, BuildError>>,
+    idle_timeout: Duration,
     connector: Connector,
     roots: Roots,
     proxies: Arc<Matcher>,
@@ -64,21 +68,21 @@ struct Encrypted {
 }
 
 impl Encrypted {
-    fn new(roots: &Roots, connector: &Connector) -> Result<Self, BuildError> {
+    fn new(roots: &Roots, connector: &Connector, idle_timeout: Duration) -> Result<Self, BuildError> {
         let config = tls::client_config(roots).map_err(BuildError::tls)?;
         let config = config.ok_or(BuildError::no_tls())?;
         let https = || HttpsConnectorBuilder::new().with_tls_config(config.clone()).https_only();
         Ok(Self {
-            http1: pool().build(https().enable_http1().wrap_connector(connector.clone())),
+            http1: pool(idle_timeout).build(https().enable_http1().wrap_connector(connector.clone())),
             #[cfg(feature = "otlp")]
-            http2: pool().http2_only(true).build(https().enable_http2().wrap_connector(connector.clone())),
+            http2: pool(idle_timeout).http2_only(true).build(https().enable_http2().wrap_connector(connector.clone())),
         })
     }
 }
 
-fn pool() -> legacy::Builder {
+fn pool(idle_timeout: Duration) -> legacy::Builder {
     let mut pool = legacy::Client::builder(TokioExecutor::new());
-    pool.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(60)).pool_max_idle_per_host(32);
+    pool.pool_timer(TokioTimer::new()).pool_idle_timeout(idle_timeout).pool_max_idle_per_host(32);
     pool
 }
 
@@ -152,6 +156,7 @@ impl fmt::Debug for ProxyOptions {
 pub struct ClientBuilder {
     user_agent: Option<String>,
     connect_timeout: Option<Duration>,
+    idle_timeout: Option<Duration>,
     ca_file: Option<PathBuf>,
     proxies: Option<ProxyOptions>,
     allows_plain: Option<bool>,
@@ -169,6 +174,12 @@ impl ClientBuilder {
     /// How long a connection may take to be established, before TLS. Default: 10 seconds.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a connection that is not used is kept. Default: 60 seconds.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
         self
     }
 
@@ -204,6 +215,7 @@ impl ClientBuilder {
         Self {
             user_agent: self.user_agent.or_else(|| defaults.user_agent.clone()),
             connect_timeout: self.connect_timeout.or(defaults.connect_timeout),
+            idle_timeout: self.idle_timeout.or(defaults.idle_timeout),
             ca_file: self.ca_file.or_else(|| defaults.ca_file.clone()),
             proxies: self.proxies.or_else(|| defaults.proxies.clone()),
             allows_plain: self.allows_plain.or(defaults.allows_plain),
@@ -240,16 +252,21 @@ impl ClientBuilder {
         tcp.set_connect_timeout(Some(self.connect_timeout.unwrap_or(CONNECT_TIMEOUT)));
         let connector = Connector::new(tcp, Arc::clone(&proxies));
         let roots = Roots { ca_file: self.ca_file, skips_verification: self.skips_verification };
+        let idle_timeout = self.idle_timeout.unwrap_or(IDLE_TIMEOUT);
         let https = OnceLock::new();
         if roots.ca_file.is_some() {
             // A file that cannot be read is an error now, not when something is sent.
-            https.get_or_init(|| Encrypted::new(&roots, &connector)).as_ref().map_err(BuildError::clone)?;
+            https
+                .get_or_init(|| Encrypted::new(&roots, &connector, idle_timeout))
+                .as_ref()
+                .map_err(BuildError::clone)?;
         }
         Ok(Client(Arc::new(Inner {
-            http1: pool().build(connector.clone()),
+            http1: pool(idle_timeout).build(connector.clone()),
             #[cfg(feature = "otlp")]
-            http2: pool().http2_only(true).build(connector.clone()),
+            http2: pool(idle_timeout).http2_only(true).build(connector.clone()),
             https,
+            idle_timeout,
             connector,
             roots,
             proxies,
@@ -370,7 +387,7 @@ impl Client {
 
 impl Inner {
     fn https(&self) -> &Result<Encrypted, BuildError> {
-        self.https.get_or_init(|| Encrypted::new(&self.roots, &self.connector))
+        self.https.get_or_init(|| Encrypted::new(&self.roots, &self.connector, self.idle_timeout))
     }
 
     fn check(&self, uri: &http::Uri) -> Result<(), BuildError> {

@@ -14,9 +14,6 @@ use super::{
 };
 use crate::{BuildError, Exporter, Retry, error::BoxError, runtime};
 
-/// How long the first exporter may take to be made.
-const MAKE_WITHIN: Duration = Duration::from_secs(30);
-
 /// Settings of a [`Pipeline`]. Made by [`Pipeline::builder`].
 #[derive(Debug)]
 #[must_use = "settings do nothing until they are built"]
@@ -24,6 +21,7 @@ pub struct PipelineBuilder {
     name: Cow<'static, str>,
     limits: Limits,
     timeout: Duration,
+    start_timeout: Duration,
     retry: Retry,
     unauthorized: Unauthorized,
     in_doubt: InDoubt,
@@ -41,8 +39,10 @@ impl PipelineBuilder {
                 batch_bytes: 1 << 20,
                 batch_delay: Duration::from_secs(5),
                 tick: None,
+                trouble_interval: Duration::from_secs(60),
             },
             timeout: Duration::from_secs(30),
+            start_timeout: Duration::from_secs(30),
             retry: Retry::default(),
             unauthorized: Unauthorized::default(),
             in_doubt: InDoubt::default(),
@@ -83,6 +83,18 @@ impl PipelineBuilder {
     /// How long one attempt may take. Default: 30 seconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// How long [`build`](Self::build) waits for the first exporter to be made. Default: 30 seconds.
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = timeout;
+        self
+    }
+
+    /// How often, at most, it is logged that items cannot be delivered. Default: once a minute.
+    pub fn trouble_interval(mut self, interval: Duration) -> Self {
+        self.limits.trouble_interval = interval;
         self
     }
 
@@ -154,7 +166,7 @@ impl PipelineBuilder {
         } else {
             drop(runtime::shared().map_err(BuildError::thread)?.spawn(tasks));
         }
-        match receiver.recv_timeout(MAKE_WITHIN) {
+        match receiver.recv_timeout(self.start_timeout) {
             Ok(Ok(())) => Ok(Pipeline(Arc::new(Handle { shared }))),
             Ok(Err(error)) => Err(BuildError::factory(error)),
             Err(error) => {

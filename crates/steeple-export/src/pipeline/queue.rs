@@ -12,9 +12,6 @@ use tokio::sync::Notify;
 
 use crate::{DropReason, Flush, FlushReport, Health, Reason, Stats, runtime};
 
-/// Trouble is logged at most this often.
-const QUIET: Duration = Duration::from_secs(60);
-
 /// How much waits, how long, and how much is sent at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -24,6 +21,8 @@ pub(crate) struct Limits {
     pub(crate) batch_bytes: usize,
     pub(crate) batch_delay: Duration,
     pub(crate) tick: Option<Duration>,
+    /// Trouble is logged at most this often.
+    pub(crate) trouble_interval: Duration,
 }
 
 /// A queue whose losses are counted and whose emptying can be waited for.
@@ -246,14 +245,14 @@ impl<T> Queue<T> {
         self.settled.notify_all();
     }
 
-    /// Changes the health. Returns it if it is to be logged: another kind than before, and trouble at most once a minute.
+    /// Changes the health. Returns it if it is to be logged: another kind than before, and trouble no more often than the limits say.
     pub(crate) fn set_health(&self, health: Health) -> Option<Health> {
         let mut state = self.lock();
         if matches!(state.health, Health::Disabled(_)) {
             return None;
         }
         let is_change = mem::discriminant(&state.health) != mem::discriminant(&health);
-        let is_logged = is_change && state.logs(&health);
+        let is_logged = is_change && state.logs(&health, self.limits.trouble_interval);
         let shown = is_logged.then(|| health.clone());
         let before = mem::replace(&mut state.health, health);
         drop(state);
@@ -400,11 +399,13 @@ impl<T> State<T> {
     }
 
     /// Whether a change of health is worth a line. A receiver that refuses every other batch is not worth one each.
-    fn logs(&mut self, health: &Health) -> bool {
+    fn logs(&mut self, health: &Health, interval: Duration) -> bool {
         let now = clock::now();
         match health {
             Health::Ok => mem::take(&mut self.is_trouble_last),
-            Health::Failing(_) if self.trouble_logged.is_some_and(|at| now.saturating_duration_since(at) < QUIET) => {
+            Health::Failing(_)
+                if self.trouble_logged.is_some_and(|at| now.saturating_duration_since(at) < interval) =>
+            {
                 false
             }
             Health::Failing(_) | Health::Paused(_) | Health::Disabled(_) => {

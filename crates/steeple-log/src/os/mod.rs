@@ -25,11 +25,9 @@ pub(crate) use self::other::{identity, is_bad_descriptor, make_directory, open_t
 /// What a file keeps when it is renamed: its device and its number there.
 pub(crate) type Identity = (u64, u64);
 
-/// How long a caller waits for a thread that writes in its place: the process may be about to end.
-const WAIT: Duration = Duration::from_millis(50);
-
-/// Writes on another thread, of which there is one at most. While that one hangs, texts are refused at once.
-fn write_beside(mut writer: impl io::Write + Send + 'static, text: &[u8]) -> io::Result<()> {
+/// Writes on another thread, of which there is one at most. While that one hangs, texts are refused at once. The caller waits
+/// for it no longer than `timeout`: the process may be about to end.
+fn write_beside(mut writer: impl io::Write + Send + 'static, text: &[u8], timeout: Duration) -> io::Result<()> {
     static BUSY: AtomicBool = AtomicBool::new(false);
 
     struct Idle;
@@ -50,12 +48,14 @@ fn write_beside(mut writer: impl io::Write + Send + 'static, text: &[u8]) -> io:
         let _idle = idle;
         let _nobody_waits = done.send(writer.write_all(&text));
     })?;
-    written.recv_timeout(WAIT).unwrap_or_else(|_| Err(io::ErrorKind::WouldBlock.into()))
+    written.recv_timeout(timeout).unwrap_or_else(|_| Err(io::ErrorKind::WouldBlock.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TIMEOUT: Duration = Duration::from_millis(10);
 
     /// Hangs until its sender is dropped.
     struct Hung(mpsc::Receiver<()>);
@@ -75,12 +75,12 @@ mod tests {
     fn a_writer_that_hangs_is_waited_for_once_and_refused_until_it_is_free() {
         let (free, hung) = mpsc::sync_channel(0);
         let blocked = |result: io::Result<()>| result.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        assert!(blocked(write_beside(Hung(hung), b"first")));
+        assert!(blocked(write_beside(Hung(hung), b"first", TIMEOUT)));
         for _ in 0..1_000 {
-            assert!(blocked(write_beside(io::sink(), b"refused")));
+            assert!(blocked(write_beside(io::sink(), b"refused", TIMEOUT)));
         }
         drop(free);
-        while blocked(write_beside(io::sink(), b"free")) {
+        while blocked(write_beside(io::sink(), b"free", TIMEOUT)) {
             thread::yield_now();
         }
     }

@@ -2,6 +2,7 @@ use std::{
     fs::{self, File, Metadata, OpenOptions},
     io,
     path::Path,
+    time::Duration,
 };
 
 use super::Identity;
@@ -36,6 +37,6 @@ pub(crate) fn stdout() -> Box<dyn io::Write + Send> {
 }
 
 /// Writes to standard error without waiting long for whoever reads it.
-pub(crate) fn write_to_stderr(text: &[u8]) -> io::Result<()> {
-    super::write_beside(io::stderr(), text)
+pub(crate) fn write_to_stderr(text: &[u8], timeout: Duration) -> io::Result<()> {
+    super::write_beside(io::stderr(), text, timeout)
 }

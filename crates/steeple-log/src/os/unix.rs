@@ -6,6 +6,7 @@ use std::{
         unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     },
     path::Path,
+    time::Duration,
 };
 
 use super::Identity;
@@ -57,7 +58,7 @@ pub(crate) fn stdout() -> Box<dyn io::Write + Send> {
 
 /// Writes to standard error without waiting for whoever reads it. A text of at most 4,096 bytes is written whole or not at
 /// all where that is a pipe.
-pub(crate) fn write_to_stderr(text: &[u8]) -> io::Result<()> {
+pub(crate) fn write_to_stderr(text: &[u8], timeout: Duration) -> io::Result<()> {
     let mut stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     if stderr.metadata()?.is_file() {
         // A disk answers. Opened anew, the text would not be written behind that of others.
@@ -71,5 +72,5 @@ pub(crate) fn write_to_stderr(text: &[u8]) -> io::Result<()> {
             Err(error) => Err(error),
         };
     }
-    super::write_beside(stderr, text)
+    super::write_beside(stderr, text, timeout)
 }

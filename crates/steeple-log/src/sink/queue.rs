@@ -15,7 +15,7 @@ use super::rotation::day_of;
 /// Lines on their way to one output: a bounded buffer between requests and a writer's thread.
 ///
 /// A request appends its line under a lock that guards nothing else, and is never made to wait for the output: where
-/// there is no room the line is dropped and counted. The writer takes everything at once, at most once per [`NAP`] while
+/// there is no room the line is dropped and counted. The writer takes everything at once, no sooner than it has collected for a moment while
 /// there is traffic, so that a busy service makes few system calls and a request hardly ever wakes a thread.
 pub(crate) struct Queue {
     state: Mutex<State>,
@@ -24,6 +24,8 @@ pub(crate) struct Queue {
     /// For those who flush: something was written.
     progress: Condvar,
     capacity: usize,
+    /// How long the writer collects before it writes.
+    collect: Duration,
     /// Whether the writer wants to know more of a line than its text. Then lines of all days stay together.
     has_stamps: bool,
     /// Dropped lines, by [`DropReason`].
@@ -122,9 +124,6 @@ enum Rest {
     /// Has seen nothing for a while.
     Asleep,
 }
-
-/// How long the writer collects before it writes.
-const NAP: Duration = Duration::from_millis(5);
 
 /// With so many bytes the writer collects no more: a buffer that had to grow further would make requests wait, for it grows
 /// under the lock, into memory that no cache holds.
@@ -247,6 +246,7 @@ impl Queue {
             work: Condvar::new(),
             progress: Condvar::new(),
             capacity,
+            collect: Duration::ZERO,
             dropped: [const { AtomicU64::new(0) }; DropReason::ALL.len()],
         }
     }
@@ -254,6 +254,11 @@ impl Queue {
     /// A queue that keeps a stamp beside each line, which counts as bytes as well.
     pub(crate) fn with_stamps(capacity: usize) -> Self {
         Self { has_stamps: true, ..Self::new(capacity) }
+    }
+
+    /// Sets how long the writer collects before it writes.
+    pub(crate) fn collect(self, time: Duration) -> Self {
+        Self { collect: time, ..self }
     }
 
     /// A buffer that a calm service's lines fit into, so that no request has to make it grow.
@@ -341,7 +346,7 @@ impl Queue {
         while !state.closed && !state.urgent && (naps == 0 || state.batch.is_empty()) {
             if naps < IDLE_NAPS {
                 state.rest = Rest::Napping;
-                state = self.work.wait_timeout(state, NAP).unwrap_or_else(PoisonError::into_inner).0;
+                state = self.work.wait_timeout(state, self.collect).unwrap_or_else(PoisonError::into_inner).0;
                 naps = naps.saturating_add(1);
             } else {
                 state.rest = Rest::Asleep;

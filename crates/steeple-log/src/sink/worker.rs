@@ -14,7 +14,7 @@ use super::{
     queue::{Batch, Part, Stamp, Taken},
     rotation::day_of,
 };
-use crate::os;
+use crate::{TimingOptions, os};
 
 /// Where one output's bytes go.
 pub(crate) trait Destination: Send + 'static {
@@ -42,12 +42,6 @@ pub(crate) type Report = Arc<dyn Fn(&str) + Send + Sync>;
 /// Renders a line that states how many lines before it are missing.
 pub(crate) type GapLine = Box<dyn Fn(&mut Vec<u8>, u64, Duration) + Send>;
 
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LAST_RETRY: Duration = Duration::from_secs(2);
-
-/// A gap is written down this long after the one before it.
-const GAP_EVERY: Duration = Duration::from_secs(1);
-
 /// Takes lines from a queue and writes them, on its own thread.
 ///
 /// While the destination fails, what it has not taken is kept and tried again; the queue fills, and what finds no room
@@ -59,6 +53,7 @@ pub(crate) struct Worker {
     pub(crate) destination: Box<dyn Destination>,
     pub(crate) report: Report,
     pub(crate) gap_line: GapLine,
+    pub(crate) timing: TimingOptions,
     /// Since when it fails, if it does.
     pub(crate) trouble: Option<Trouble>,
 }
@@ -99,7 +94,7 @@ impl Worker {
     /// Writes a line about the lines that were dropped since the last one, if any were.
     fn write_gap(&mut self, gaps: &mut Gaps) {
         let lost = self.queue.lost();
-        let is_early = gaps.at.is_some_and(|at| clock::now().saturating_duration_since(at) < GAP_EVERY);
+        let is_early = gaps.at.is_some_and(|at| clock::now().saturating_duration_since(at) < self.timing.gap_interval);
         if lost == gaps.reported || is_early {
             return;
         }
@@ -134,13 +129,13 @@ impl Worker {
                     let trouble = self.trouble.get_or_insert_with(|| {
                         self.queue.set_trouble(Some(error.to_string()));
                         (self.report)(&format!("log {} cannot be written: {error}; lines are dropped", self.name));
-                        Trouble { lost_before: self.queue.lost(), retry: FIRST_RETRY }
+                        Trouble { lost_before: self.queue.lost(), retry: self.timing.first_retry }
                     });
                     if closing || is_permanent(&error) {
                         return Written::NotAll { left: count_lines(rest.lines) };
                     }
                     let retry = trouble.retry;
-                    trouble.retry = retry.saturating_mul(2).min(LAST_RETRY);
+                    trouble.retry = retry.saturating_mul(2).min(self.timing.last_retry);
                     self.queue.pause(retry);
                 }
             }

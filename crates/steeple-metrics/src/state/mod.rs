@@ -57,6 +57,7 @@ pub struct StateOptions {
     environment: String,
     version: String,
     adopt_within: Duration,
+    adopt_interval: Duration,
 }
 
 impl StateOptions {
@@ -69,6 +70,7 @@ impl StateOptions {
             environment: environment.into(),
             version: String::new(),
             adopt_within: Duration::from_secs(120),
+            adopt_interval: Duration::from_secs(1),
         }
     }
 
@@ -81,6 +83,12 @@ impl StateOptions {
     /// For how long a predecessor that still runs is waited for. Default: 2 minutes.
     pub fn adopt_within(mut self, time: Duration) -> Self {
         self.adopt_within = time;
+        self
+    }
+
+    /// How often it is looked whether a predecessor that was waited for has ended. Default: once a second. At least 1 ms.
+    pub fn adopt_interval(mut self, interval: Duration) -> Self {
+        self.adopt_interval = interval.max(Duration::from_millis(1));
         self
     }
 }
@@ -146,6 +154,7 @@ struct Shared {
     slot: Slot,
     version: String,
     adopt_until: Instant,
+    adopt_interval: Duration,
     /// Another instance held a state when this one was opened.
     has_others: bool,
     /// Every section has loaded what was adopted later.
@@ -174,9 +183,6 @@ struct Section {
 type Save = dyn Fn() -> Vec<u8> + Send + Sync;
 type Load = dyn Fn(&Adopted, &[u8]) + Send + Sync;
 
-/// How often a predecessor that still runs is looked for.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -188,7 +194,7 @@ impl State {
     /// [`StateError::is_directory`] when the directory cannot be made, written to or locked in; [`StateError::is_full`] when
     /// 64 instances share it.
     pub fn open(options: StateOptions) -> Result<Self, StateError> {
-        let StateOptions { directory, service, environment, version, adopt_within } = options;
+        let StateOptions { directory, service, environment, version, adopt_within, adopt_interval } = options;
         let failed = |error| StateError(ErrorKind::Directory(error));
         let directory = Directory::open(&directory, &service, &environment).map_err(failed)?;
         let (slot, adopted) = match directory.newest_orphan(None).map_err(failed)? {
@@ -204,6 +210,7 @@ impl State {
             slot,
             version,
             adopt_until: now.checked_add(adopt_within).unwrap_or(now),
+            adopt_interval,
             inner: Mutex::new(Inner { sections: Vec::new(), adopted }),
             dropped: AtomicU64::new(0),
             saving: Mutex::new(()),
@@ -327,7 +334,7 @@ impl State {
         loop {
             let waits_for_predecessor = self.adopted().is_none() && clock::now() < self.0.adopt_until;
             let until_next = next.map_or(every, |next| next.saturating_duration_since(clock::now()));
-            let nap = if waits_for_predecessor { until_next.min(LOOK_EVERY) } else { until_next };
+            let nap = if waits_for_predecessor { until_next.min(self.0.adopt_interval) } else { until_next };
             let stopped = {
                 let stop = lock(&self.0.stop.0);
                 let (stop, _) =

@@ -31,6 +31,7 @@ use crate::{BuildError, context::Context, job::Job};
 pub(crate) struct Settings {
     pub(crate) max_items: usize,
     pub(crate) max_bytes: usize,
+    pub(crate) timeout: Duration,
     pub(crate) retry: Retry,
     pub(crate) session_interval: Duration,
     pub(crate) in_app: Vec<&'static str>,
@@ -61,7 +62,7 @@ impl Outlet {
             // An envelope is a request.
             .batch_items(1)
             .batch_delay(Duration::ZERO)
-            .timeout(Duration::from_secs(15))
+            .timeout(settings.timeout)
             .retry(settings.retry);
         if context.sessions.is_some() {
             builder = builder.tick(settings.session_interval);

@@ -30,11 +30,18 @@ use crate::{
 pub(crate) struct LogExport {
     pub(crate) otlp: Option<Otlp>,
     pub(crate) settings: Settings,
+    /// How long dropping the last handle waits for the receiver.
+    pub(crate) drop_timeout: Duration,
 }
 
 impl Default for LogExport {
     fn default() -> Self {
-        Self { otlp: None, settings: Settings { delay: Duration::from_secs(1), ..Settings::default() } }
+        Self {
+            otlp: None,
+            settings: Settings { delay: Duration::from_secs(1), ..Settings::default() },
+            // As the SDK's providers do.
+            drop_timeout: Duration::from_secs(5),
+        }
     }
 }
 
@@ -44,12 +51,13 @@ pub(crate) struct Logs {
     /// In bytes: what is formatted of one text at most.
     max_text: usize,
     truncated: AtomicU64,
+    drop_timeout: Duration,
 }
 
 impl Logs {
     pub(crate) fn start(
         otlp: &Otlp,
-        settings: Settings,
+        (settings, drop_timeout): (Settings, Duration),
         http: &ClientBuilder,
         of_process: &Resource,
         bounds: Bounds,
@@ -60,7 +68,7 @@ impl Logs {
         let records = Records { wire, bounds };
         let pipeline = settings.pipeline("otlp_logs", otlp.timeout);
         let queue = pipeline.build(move || Ok(Http::new(client.clone(), records.clone())))?;
-        Ok(Self { queue, max_text, truncated: AtomicU64::new(0) })
+        Ok(Self { queue, max_text, truncated: AtomicU64::new(0), drop_timeout })
     }
 
     pub(crate) fn stats(&self) -> LogStats {
@@ -78,12 +86,9 @@ impl Logs {
     }
 }
 
-/// How long dropping the last handle waits for the receiver, as the SDK's providers do.
-const TIMEOUT_ON_DROP: Duration = Duration::from_secs(5);
-
 impl Drop for Logs {
     fn drop(&mut self) {
-        let _report = self.queue.shutdown(by(TIMEOUT_ON_DROP));
+        let _report = self.queue.shutdown(by(self.drop_timeout));
     }
 }
 

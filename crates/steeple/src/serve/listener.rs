@@ -32,9 +32,6 @@ enum Socket {
     Unix(UnixListener),
 }
 
-/// How long accepting pauses where the process has no file descriptor left. Other errors concern one connection.
-const PAUSE: Duration = Duration::from_millis(100);
-
 impl Listener {
     /// The address, as [`Steeple::bind`] takes it.
     pub fn address(&self) -> String {
@@ -54,7 +51,8 @@ impl Listener {
         }
     }
 
-    pub(super) async fn accept(&self) -> (ObservedIo<Stream>, Option<SocketAddr>) {
+    /// Errors that do not concern one connection, such as that the process has no file descriptor left, are waited out.
+    pub(super) async fn accept(&self, pause: Duration) -> (ObservedIo<Stream>, Option<SocketAddr>) {
         loop {
             let accepted = match &self.0 {
                 Socket::Tcp(listener) => listener.accept().await.map(|(io, peer)| {
@@ -72,7 +70,7 @@ impl Listener {
                 Err(error) if is_of_the_connection(&error) => (),
                 Err(error) => {
                     tracing::error!("cannot accept connections: {error}");
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(pause).await;
                 }
             }
         }

@@ -8,7 +8,6 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
 };
 
 use axum::{
@@ -32,9 +31,6 @@ use tower_service::Service;
 
 use super::listener::{Listener, Stream};
 use crate::{options::Connections, shutdown::Shutdown};
-
-/// How long what is cut off may take to notice: no time at all, unless it blocks its thread.
-const CUT_OFF: Duration = Duration::from_secs(1);
 
 /// What an HTTP/2 connection begins with, in bytes.
 const PREFACE: usize = 24;
@@ -69,7 +65,7 @@ impl Server {
     pub(super) async fn accept(&mut self, listener: &Listener) -> Infallible {
         loop {
             tokio::select! {
-                (io, peer) = listener.accept() => self.connect(io, peer),
+                (io, peer) = listener.accept(self.options.accept_pause) => self.connect(io, peer),
                 // One after the other, so that none is kept longer than it lasts.
                 Some(_ended) = self.connections.join_next() => (),
             }
@@ -134,15 +130,16 @@ impl Server {
         while self.connections.join_next().await.is_some() {}
     }
 
-    /// Ends what still goes on, and waits until every exchange has noticed.
+    /// Ends what still goes on, and waits until every exchange has noticed: no time at all, unless one blocks its thread.
     pub(super) async fn cut_off(mut self) {
+        let limit = self.options.cut_off_timeout;
         let ended = async {
             self.connections.shutdown().await;
             // Streams of HTTP/2 are tasks of their own, which end with their connection.
             drop(self.streams);
             let _none_left = self.streams_ended.recv().await;
         };
-        let _blocked = timeout(CUT_OFF, ended).await;
+        let _blocked = timeout(limit, ended).await;
     }
 }
 

@@ -43,11 +43,14 @@ pub(super) const DONE: i64 = 2;
 pub(super) const ERASED: i64 = 0;
 pub(super) const REVOKED: i64 = 1;
 
+/// How long a lock of another connection is waited for. Only tools have one: a store's thread is alone otherwise.
+const BUSY: Duration = Duration::from_secs(5);
+
 /// Opens a database, and makes it if it is not there.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     place::make_file(path).map_err(|error| failure(ffi::SQLITE_CANTOPEN, error.to_string()))?;
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.busy_timeout(Duration::from_secs(5))?;
+    db.busy_timeout(BUSY)?;
     // In this order: once there is a log, a database cannot learn to shrink.
     db.execute_batch("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA secure_delete = ON;")?;
     db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))?;
@@ -75,7 +78,7 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
 /// Opens a database to look at it. Nothing is changed.
 pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.busy_timeout(Duration::from_secs(5))?;
+    db.busy_timeout(BUSY)?;
     Ok(db)
 }
 

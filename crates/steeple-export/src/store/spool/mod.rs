@@ -13,6 +13,7 @@ pub mod offline;
 mod options;
 mod place;
 mod room;
+mod timing;
 mod writer;
 
 use std::{
@@ -28,12 +29,15 @@ use steeple_core::clock;
 use tokio::sync::oneshot;
 
 use self::options::Limits;
-pub use self::options::{OpenError, SinkOptions, SpoolBuilder, SpoolStats};
 use self::{
     db::{DEAD, ERASED, RETRY, REVOKED},
     inbox::{QueueLimits, Shared},
     room::failed,
     writer::Writer,
+};
+pub use self::{
+    options::{OpenError, SinkOptions, SpoolBuilder, SpoolStats},
+    timing::TimingOptions,
 };
 use super::{Backlog, DeadLetter, NewRow, Row, Settled, Store, StoreError, StoreFuture};
 use crate::{DropReason, Flush, FlushReport, Reason, Sink, Stats, runtime};
@@ -107,6 +111,9 @@ impl Drop for Handle {
     }
 }
 
+/// How often a thread that waits for its row looks whether it is stored.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
 /// The name of the store among the sinks.
 const NAME: &str = "outbox";
 
@@ -117,6 +124,7 @@ impl Spool {
             directory: directory.into(),
             limits: Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(14 * 86_400), min_free_bytes: 64 << 20 },
             queue: QueueLimits { max_items: 10_000, max_bytes: 16 << 20 },
+            timing: TimingOptions::default(),
         }
     }
 
@@ -250,7 +258,7 @@ impl Spool {
             if until.is_some_and(|until| until <= clock::now()) {
                 return Err(NotStored::Timeout);
             }
-            thread::sleep(Duration::from_millis(1));
+            thread::sleep(LOOK_EVERY);
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
     Handle, Spool,
     inbox::{QueueLimits, Shared},
     place::Place,
+    timing::TimingOptions,
     writer::Writer,
 };
 use crate::{DropReason, Health, InDoubt, runtime};
@@ -66,6 +67,7 @@ pub struct SpoolBuilder {
     pub(super) directory: PathBuf,
     pub(super) limits: Limits,
     pub(super) queue: QueueLimits,
+    pub(super) timing: TimingOptions,
 }
 
 impl SpoolBuilder {
@@ -93,6 +95,12 @@ impl SpoolBuilder {
         self
     }
 
+    /// How often the store looks around. Default: [`TimingOptions::default`].
+    pub fn timing(mut self, timing: TimingOptions) -> Self {
+        self.timing = timing;
+        self
+    }
+
     /// Opens the store, and starts its thread. A directory that a process left that has ended is taken over.
     ///
     /// # Errors
@@ -101,7 +109,7 @@ impl SpoolBuilder {
         let place = Place::claim(&self.directory).map_err(|error| OpenError::new(&self.directory, Box::new(error)))?;
         let shared = Arc::new(Shared::new(self.queue));
         let root = self.directory.clone();
-        let writer = Writer::open(root, place, self.limits, Arc::clone(&shared))
+        let writer = Writer::open(root, place, (self.limits, self.timing), Arc::clone(&shared))
             .map_err(|error| OpenError::new(&self.directory, Box::new(error)))?;
         thread::Builder::new()
             .name("steeple-spool".to_owned())

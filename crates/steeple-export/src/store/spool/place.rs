@@ -4,7 +4,6 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use steeple_core::clock;
@@ -202,6 +201,3 @@ pub(super) fn free_bytes(path: &Path) -> Option<u64> {
 pub(super) fn free_bytes(_path: &Path) -> Option<u64> {
     None
 }
-
-/// How often directories of processes that have ended are looked for.
-pub(super) const ADOPT_EVERY: Duration = Duration::from_secs(30);

@@ -5,14 +5,14 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use steeple_core::clock;
 
 use super::{
-    Limits, SinkOptions,
+    Limits, SinkOptions, TimingOptions,
     cursor::Cursor,
     db::{self, COLUMNS, SIZE, Usage},
     fail,
@@ -26,14 +26,8 @@ use crate::{
     store::{Backlog, NewRow, Row, StoreError},
 };
 
-/// After a failure, writing is tried again so much later.
-const AGAIN: Duration = Duration::from_secs(1);
-/// How often the thread looks around when there is nothing to do.
-const IDLE: Duration = Duration::from_millis(500);
 /// Rows that are looked at for removal in one transaction.
 const SWEEP: u64 = 5_000;
-/// How long the free space of the disk is taken for known.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 pub(super) struct Writer {
     pub(super) db: Connection,
@@ -45,6 +39,7 @@ pub(super) struct Writer {
     others: BTreeMap<String, u64>,
     pub(super) usage: Usage,
     limits: Limits,
+    timing: TimingOptions,
     /// Taken from the inbox, and not written yet.
     pending: Vec<(u64, NewRow, u64)>,
     /// The last ticket that was taken.
@@ -64,7 +59,7 @@ impl Writer {
     pub(super) fn open(
         root: PathBuf,
         place: Place,
-        limits: Limits,
+        (limits, timing): (Limits, TimingOptions),
         shared: Arc<Shared>,
     ) -> Result<Self, rusqlite::Error> {
         let mut intakes = Vec::new();
@@ -91,6 +86,7 @@ impl Writer {
             others,
             usage,
             limits,
+            timing,
             pending: Vec::new(),
             taken: 0,
             swept: swept.saturating_sub(1),
@@ -198,7 +194,7 @@ impl Writer {
         if !self.intakes.is_empty() || self.needs_sweep() {
             return now;
         }
-        let idle = now.checked_add(IDLE).unwrap_or(now);
+        let idle = now.checked_add(self.timing.idle).unwrap_or(now);
         self.again_at.map_or(idle, |at| at.min(idle))
     }
 
@@ -243,7 +239,7 @@ impl Writer {
 
     /// Tries again a moment later; rows gather in the queue, which has its own bounds.
     fn later(&mut self, why: &Reason) {
-        self.again_at = clock::now().checked_add(AGAIN);
+        self.again_at = clock::now().checked_add(self.timing.retry);
         if self.shared.set_health(Health::Failing(why.clone())) {
             crate::runtime::aloud(
                 || tracing::error!(target: "steeple::export", %why, "the store cannot be written: rows wait in memory"),
@@ -300,7 +296,7 @@ impl Writer {
     /// How many bytes rows may take: no more than now where the disk is nearly full.
     fn budget(&mut self) -> u64 {
         let now = clock::now();
-        let known = self.free.filter(|(at, _)| now.saturating_duration_since(*at) < LOOK_EVERY);
+        let known = self.free.filter(|(at, _)| now.saturating_duration_since(*at) < self.timing.disk);
         let (_, free) = *self.free.insert(known.unwrap_or_else(|| (now, place::free_bytes(self.place.directory()))));
         if free.is_some_and(|free| free < self.limits.min_free_bytes) {
             self.limits.max_bytes.min(self.usage.total_bytes())
@@ -453,14 +449,14 @@ impl Writer {
             return;
         }
         if self.adopt_at <= now {
-            self.adopt_at = now.checked_add(place::ADOPT_EVERY).unwrap_or(now);
+            self.adopt_at = now.checked_add(self.timing.adopt).unwrap_or(now);
             self.adopt();
         }
         if let Err(error) = self.take_in() {
             self.later(&reason(&error));
         }
         if self.expire_at <= now {
-            self.expire_at = now.checked_add(Duration::from_secs(60)).unwrap_or(now);
+            self.expire_at = now.checked_add(self.timing.expire).unwrap_or(now);
             if let Err(error) = self.expire() {
                 self.later(&reason(&error));
             }
@@ -468,7 +464,7 @@ impl Writer {
         if let Err(error) = self.shrink() {
             self.later(&reason(&error));
         }
-        if self.published.is_none_or(|at| now.saturating_duration_since(at) >= Duration::from_millis(200)) {
+        if self.published.is_none_or(|at| now.saturating_duration_since(at) >= self.timing.stats) {
             self.notice_others();
             self.publish();
         }
@@ -583,7 +579,7 @@ impl Writer {
                 let mut statement =
                     self.db.prepare_cached("SELECT at FROM ev WHERE seq >= ?1 ORDER BY seq LIMIT 1").ok()?;
                 let at: i64 = statement.query_row([seq.cast_signed()], |row| row.get(0)).ok()?;
-                Some(Duration::from_micros(at.max(0).cast_unsigned()))
+                Some(std::time::Duration::from_micros(at.max(0).cast_unsigned()))
             });
             let backlog = Backlog { items, bytes: items.saturating_mul(average), dead: cursor.dead, oldest };
             backlogs.insert(Arc::clone(&cursor.name), backlog);

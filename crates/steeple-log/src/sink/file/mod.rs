@@ -14,19 +14,25 @@ use super::{
     rotation::{Rotation, SECONDS_PER_DAY, day_of},
     worker::{Destination, Progress, Report},
 };
-use crate::os::{self, Identity};
+use crate::{
+    TimingOptions,
+    os::{self, Identity},
+};
 
-/// Who may read log files, and whether links are followed.
+/// Who may read log files, whether links are followed, and how long other processes are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileAccess {
     pub(crate) file_mode: u32,
     pub(crate) directory_mode: u32,
     pub(crate) follow_links: bool,
+    pub(crate) lock_timeout: Duration,
+    pub(crate) lock_pause: Duration,
 }
 
 impl Default for FileAccess {
     fn default() -> Self {
-        Self { file_mode: 0o640, directory_mode: 0o750, follow_links: false }
+        let TimingOptions { lock_timeout, lock_pause, .. } = TimingOptions::default();
+        Self { file_mode: 0o640, directory_mode: 0o750, follow_links: false, lock_timeout, lock_pause }
     }
 }
 
@@ -105,7 +111,7 @@ impl RollingFile {
             access,
             now,
             report,
-            lock: DirectoryLock::open(directory),
+            lock: DirectoryLock::open(directory, access),
             open: None,
             complained: false,
         };
@@ -134,7 +140,7 @@ impl RollingFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 os::make_directory(&self.directory, self.access)?;
                 self.lock.release();
-                self.lock = DirectoryLock::open(&self.directory);
+                self.lock = DirectoryLock::open(&self.directory, self.access);
                 self.lock.acquire();
                 (self.report)(&format!("log directory {} was removed, and is created again", self.directory.display()));
                 os::open_to_append(&path, true, self.access)?

@@ -87,13 +87,14 @@ fn write_lines(directory: &Path, process: u32, rotation: Rotation, midnight: boo
     let report: Report = Arc::new(|text| panic!("{text}"));
     let file =
         RollingFile::open_at(directory, "combined", rotation, FileAccess::default(), Arc::clone(&report), now).unwrap();
-    let queue = Arc::new(Queue::new(64 * 1024 * 1024));
+    let queue = Arc::new(Queue::new(64 * 1024 * 1024).collect(Duration::from_millis(5)));
     let worker = Worker {
         name: "combined.log".to_owned(),
         queue: Arc::clone(&queue),
         destination: Box::new(file),
         report,
         gap_line: Box::new(|_, lost, _| panic!("{lost} lines are lost")),
+        timing: TimingOptions::default(),
         trouble: None,
     };
     worker.spawn().unwrap();

@@ -33,6 +33,9 @@ use crate::{BuildError, Metrics, metrics, state};
 /// Most indicators that are watched at once.
 const MAX_RULES: usize = 64;
 
+/// So that a thread without metrics is soon gone.
+const LONGEST_NAP: Duration = Duration::from_secs(1);
+
 /// The past of a service in fixed memory, at most 4 MB: frames of a second, of 10 seconds and of a minute, what the 200
 /// busiest routes did, and the values of [watched](Self::watch) indicators. A cheap clone. Made by [`Metrics::history`].
 ///
@@ -341,10 +344,9 @@ fn run(shared: &Weak<Shared>) {
             let has_viewer = history.0.viewers.load(Relaxed) > 0;
             lock(&history.0.state).period(has_viewer)
         };
-        // A second at most, so that a thread without metrics is soon gone.
         let mut left = period;
         while !left.is_zero() {
-            let nap = left.min(Duration::from_secs(1));
+            let nap = left.min(LONGEST_NAP);
             let woken = lock(&history.0.wake.0);
             let (mut woken, timeout) = history
                 .0
