@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn basic_takes_this_user_with_this_password() {
-        let gate = Gate::new(Access::basic("ops", "correct horse", TimingOptions::default()).unwrap(), "shop");
+        let gate = Gate::new(Access::basic("ops", "correct horse").unwrap(), "shop", TimingOptions::default());
         let with = |text: &str| {
             let value = format!("Basic {}", STANDARD.encode(text));
             refused(&gate, &request("192.0.2.1:1", &[("authorization", &value)]))

@@ -81,6 +81,6 @@ mod tests {
         for n in 0..10_000_u32 {
             failures.add(Some(IpAddr::from(n.to_be_bytes())), Duration::from_secs(u64::from(n)));
         }
-        assert_eq!(failures.0.lock().unwrap_or_else(PoisonError::into_inner).len(), MAX_ADDRESSES);
+        assert_eq!(failures.failed.lock().unwrap_or_else(PoisonError::into_inner).len(), MAX_ADDRESSES);
     }
 }
