@@ -1,0 +1,131 @@
+//! Today's stack with Steeple beside it. First both, then Steeple alone: what changes is what the migration pages say.
+
+use std::{
+    error::Error,
+    io,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::ws::WebSocketUpgrade,
+    http::{Request, StatusCode},
+    routing::get,
+};
+use axum_prometheus::PrometheusMetricLayer;
+use steeple::{Exchange, Steeple};
+use tower::ServiceExt;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+    trace::TraceLayer,
+};
+
+use crate::Outcome;
+
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Written {
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+    }
+}
+
+fn routes() -> Router {
+    let user = async || {
+        tracing::info!("looked up");
+        "Ann"
+    };
+    let fails = async |exchange: Exchange| {
+        exchange.record_error(&io::Error::other("no stock, password=hunter2hunter2"));
+        StatusCode::INTERNAL_SERVER_ERROR
+    };
+    let socket =
+        async |upgrade: WebSocketUpgrade, exchange: Exchange| upgrade.on_upgrade(move |_| exchange.scope(async {}));
+    Router::new().route("/users/{id}", get(user)).route("/fails", get(fails)).route("/socket", get(socket))
+}
+
+async fn ask(app: &Router, path: &str) -> Result<(StatusCode, Option<String>), Box<dyn Error>> {
+    let response = app.clone().oneshot(Request::get(path).body(Body::empty())?).await?;
+    let id = response.headers().get("x-request-id").map(|id| id.to_str().unwrap().to_owned());
+    let status = response.status();
+    to_bytes(response.into_body(), 1 << 20).await?;
+    Ok((status, id))
+}
+
+pub async fn run() -> Outcome {
+    // The team's own subscriber and Sentry, first.
+    let written = Written::default();
+    let writer = written.clone();
+    tracing_subscriber::fmt().json().with_max_level(tracing::Level::DEBUG).with_writer(move || writer.clone()).init();
+    let transport = sentry::test::TestTransport::new();
+    let options = sentry::ClientOptions::new()
+        .dsn("https://public@sentry.invalid/1")
+        .release("their-release")
+        .transport(Arc::clone(&transport));
+    let _sentry = sentry::init(options);
+
+    let steeple = Steeple::builder().service_name("shop").build()?;
+    let (prometheus, page) = PrometheusMetricLayer::pair();
+    let theirs = routes().layer(prometheus).layer(TraceLayer::new_for_http()).layer(CatchPanicLayer::new());
+    let both = theirs
+        .layer(steeple.layer())
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid));
+
+    // Side by side: each writes its own, and the request has one id.
+    let (status, id) = ask(&both, "/users/7?token=s3cr3t-s3cr3t-s3cr3t").await?;
+    assert_eq!(status, 200);
+    let id = id.expect("an id");
+    let lines = written.take();
+    let of = |text: &str| lines.lines().filter(|line| line.contains(text)).collect::<Vec<_>>();
+    assert_eq!((of("finished processing request").len(), of("steeple::access").len()), (1, 1), "{lines}");
+    let own = of("looked up");
+    assert!(own.len() == 1 && own[0].contains(&id), "the handler's line has the id: {own:?}");
+    assert!(of("steeple::access")[0].contains(&id) && !of("steeple::access")[0].contains("s3cr3t"), "{lines}");
+    assert!(of("finished processing request")[0].contains("s3cr3t"), "theirs shows the query");
+    let ours = steeple.metrics().render(None, None);
+    let ours = String::from_utf8(ours.body.to_vec())?;
+    assert!(ours.contains(r#"http_requests_total{method="GET",route="/users/{id}",status_code="200"} 1"#), "{ours}");
+    let theirs = page.render();
+    assert!(
+        theirs.contains(r#"axum_http_requests_total{method="GET",status="200",endpoint="/users/{id}"} 1"#),
+        "{theirs}"
+    );
+
+    // Steeple alone.
+    let alone = routes().layer(steeple.layer());
+    let (status, id) = ask(&alone, "/fails").await?;
+    assert!(status == 500 && id.is_some());
+    let lines = written.take();
+    assert!(!lines.contains("finished processing request") && !lines.contains("hunter2"), "{lines}");
+    assert!(lines.lines().any(|line| line.contains("steeple::access") && line.contains("ERROR")), "{lines}");
+    // A request for an upgrade that is none is answered like any other.
+    assert_eq!(ask(&alone, "/socket").await?.0, 400);
+
+    // The failure is one event of the team's own client, without the secret.
+    steeple.sentry().ok_or("the process has a Sentry client")?.flush(std::time::Duration::from_secs(30));
+    let events = transport.fetch_and_clear_events();
+    assert_eq!(events.len(), 1, "{events:#?}");
+    assert_eq!(events[0].release.as_deref(), Some("their-release"));
+    assert!(!format!("{events:?}").contains("hunter2"));
+
+    // A job, beside all of it.
+    steeple.job("nightly import").run(async { Err::<(), _>("no file") }).await.unwrap_err();
+    assert!(written.take().lines().any(|line| line.contains("nightly import failed")));
+    assert_eq!(transport.fetch_and_clear_events().len(), 1);
+    Ok(())
+}
