@@ -15,7 +15,7 @@ use steeple_scrub::Scrubber;
 
 use crate::{
     AlertsBuilder, Rule, Severity,
-    builder::About,
+    about::About,
     channel::Channel,
     engine::{Phase, Sample, State, Transition},
     evidence::{self, Deploy, Failed, Seen},

@@ -12,6 +12,7 @@ use steeple_scrub::Scrubber;
 use crate::file::{Change, RuleFile};
 use crate::{
     Alerts, BuildError, Rule, Rules,
+    about::About,
     alerts::{Inner, Shared, lock},
     channel::{ChannelContext, IntoChannel},
     evidence::Seen,
@@ -23,16 +24,6 @@ fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "unknown".to_owned() } else { name.to_owned() }
-}
-
-/// Which service the alerts are about: on every notification.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct About {
-    pub(crate) service: Option<String>,
-    pub(crate) environment: Option<String>,
-    pub(crate) instance: Option<String>,
-    pub(crate) version: Option<String>,
-    pub(crate) link: Option<String>,
 }
 
 /// Options for [`Alerts`], all with a default.

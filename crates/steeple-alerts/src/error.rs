@@ -17,7 +17,10 @@ enum Kind {
     Twice {
         name: String,
     },
-    TooMany(usize),
+    TooMany {
+        rules: usize,
+        most: usize,
+    },
     #[cfg(feature = "file")]
     File(crate::file::FileError),
     Setting {
@@ -41,8 +44,8 @@ impl BuildError {
         Self { kind: Kind::Twice { name: name.to_owned() } }
     }
 
-    pub(crate) const fn too_many(rules: usize) -> Self {
-        Self { kind: Kind::TooMany(rules) }
+    pub(crate) const fn too_many(rules: usize, most: usize) -> Self {
+        Self { kind: Kind::TooMany { rules, most } }
     }
 
     #[cfg(feature = "file")]
@@ -64,7 +67,7 @@ impl BuildError {
 
     /// A rule cannot be used: it can never fire, never be over, its name is not valid or taken, or there are more than 64.
     pub fn is_rule(&self) -> bool {
-        matches!(self.kind, Kind::Rule { .. } | Kind::Twice { .. } | Kind::TooMany(_))
+        matches!(self.kind, Kind::Rule { .. } | Kind::Twice { .. } | Kind::TooMany { .. })
     }
 
     /// The file of the rules cannot be read, or is invalid.
@@ -83,9 +86,7 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Rule { name, what } => write!(f, "the rule `{name}` cannot be used: {what}"),
-            Kind::TooMany(rules) => {
-                write!(f, "{rules} rules are too many: at most {}", crate::replace::MAX_RULES)
-            }
+            Kind::TooMany { rules, most } => write!(f, "{rules} rules are too many: at most {most}"),
             #[cfg(feature = "file")]
             Kind::File(error) => error.fmt(f),
             Kind::Twice { name } => write!(f, "two rules have the name `{name}`"),
@@ -104,7 +105,7 @@ impl Error for BuildError {
             Kind::History(source) => Some(source),
             #[cfg(feature = "file")]
             Kind::File(_) => None,
-            Kind::Rule { .. } | Kind::Twice { .. } | Kind::TooMany(_) | Kind::Setting { .. } => None,
+            Kind::Rule { .. } | Kind::Twice { .. } | Kind::TooMany { .. } | Kind::Setting { .. } => None,
         }
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod about;
 mod alerts;
 mod builder;
 pub mod channel;
@@ -10,6 +11,7 @@ mod evidence;
 #[cfg(feature = "file")]
 pub mod file;
 pub mod message;
+mod millis;
 pub mod normalize;
 mod observer;
 pub mod patterns;
@@ -28,8 +30,7 @@ pub use self::{
     error::BuildError,
     observer::AlertsObserver,
     patterns::Failure,
-    replace::MAX_RULES,
     rule::Rule,
-    rules::Rules,
+    rules::{MAX_RULES, Rules},
     severity::{ParseSeverityError, Severity},
 };

@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use steeple_core::text::cut;
 
-use crate::{normalize::normalize, saved};
+use crate::{millis::millis, normalize::normalize};
 
 /// How many groups are kept.
 pub const MAX_GROUPS: usize = 256;
@@ -334,8 +334,8 @@ impl Group {
             "route": self.route,
             "message": self.message,
             "count": self.count,
-            "first_seen": saved::millis(self.first_seen),
-            "last_seen": saved::millis(self.last_seen),
+            "first_seen": millis(self.first_seen),
+            "last_seen": millis(self.last_seen),
             "first_version": self.first_version,
             "minutes": self.minutes.to_vec(),
             "minute": self.minute,

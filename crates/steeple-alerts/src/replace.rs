@@ -12,15 +12,13 @@ use crate::{
     alerts::{Active, lock},
     engine::State,
     message::{Notification, Status},
+    rules::MAX_RULES,
 };
-
-/// Most rules of one service.
-pub const MAX_RULES: usize = 64;
 
 /// Checks each rule, and that their names differ.
 fn checked(rules: Rules) -> Result<Vec<(Rule, Window)>, BuildError> {
     if rules.iter().len() > MAX_RULES {
-        return Err(BuildError::too_many(rules.iter().len()));
+        return Err(BuildError::too_many(rules.iter().len(), MAX_RULES));
     }
     let mut names = HashSet::new();
     let mut checked = Vec::new();

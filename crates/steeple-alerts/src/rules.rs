@@ -5,6 +5,9 @@ use steeple_metrics::indicator::{Indicator, Selector};
 
 use crate::{Rule, Severity};
 
+/// Most rules of one service.
+pub const MAX_RULES: usize = 64;
+
 /// Rules to start from.
 #[derive(Clone, Debug)]
 #[must_use = "rules do nothing until alerts are built with them"]

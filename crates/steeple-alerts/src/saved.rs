@@ -11,6 +11,7 @@ use crate::{
     engine::Saved,
     evidence::Deploy,
     message::{Notification, Status},
+    millis::millis,
     patterns::{Group, Pattern},
 };
 
@@ -19,11 +20,6 @@ const VERSION: u64 = 1;
 
 /// Most alerts, and most silences, that are read.
 const MAX: usize = 256;
-
-/// Milliseconds since the Unix epoch.
-pub(crate) fn millis(at: Duration) -> u64 {
-    u64::try_from(at.as_millis()).unwrap_or(u64::MAX)
-}
 
 fn time(of: &Value, key: &str) -> Option<Duration> {
     of.get(key)?.as_u64().map(Duration::from_millis)

@@ -17,7 +17,7 @@ use steeple_scrub::{Scrubbed, Scrubber};
 use crate::{
     datum::{Datum, Dimensions, Unit, rounded},
     limits::{MAX_EMF_LINE, MAX_EMF_METRICS, MAX_EMF_VALUES},
-    metrics::{Source, admit, scrub},
+    source::{Source, admit, scrub},
 };
 
 /// Writes lines.

@@ -15,6 +15,7 @@ pub mod limits;
 mod logs;
 mod metrics;
 mod sign;
+mod source;
 
 #[cfg(feature = "logs")]
 pub use self::logs::{CloudWatchLogs, CloudWatchLogsBuilder};

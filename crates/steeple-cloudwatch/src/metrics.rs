@@ -4,31 +4,28 @@ use std::{
     borrow::Cow,
     fmt,
     io::Write,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
 use percent_encoding::utf8_percent_encode;
-use steeple_core::clock;
 use steeple_export::{
     Answer, DropReason, Endpoint, InDoubt, Pipeline, Protocol, Reason, Request, Response, Retry, Sink, Unauthorized,
 };
-use steeple_metrics::{
-    Metrics,
-    indicator::{FamilyReading, Reading},
-};
+use steeple_metrics::Metrics;
 use steeple_scrub::{Scrubbed, Scrubber};
 
 use crate::{
     Aws, BuildError, Dimension, Unit,
     alarm::{Alarm, AlarmDefinition},
     aws::MONITORING,
-    collect::{Scheme, collect, names},
+    collect::{Scheme, names},
     custom::Custom,
     datum::{Datum, are_dimensions, is_namespace},
     drops::Drops,
     emf::Emf,
-    limits::{MAX_AGE_SECONDS, MAX_AHEAD_SECONDS, MAX_DATA, MAX_DIMENSIONS, MAX_NAME, MAX_REQUEST_BYTES},
+    limits::{MAX_DATA, MAX_DIMENSIONS, MAX_REQUEST_BYTES},
+    source::{Source, admit, scrub},
 };
 
 /// Metrics in CloudWatch: once a minute, everything that a service's metrics know, and what the application puts in. A cheap clone.
@@ -154,7 +151,7 @@ impl CloudWatchBuilder {
         let pipeline = pipeline
             .build(move || Ok(connection.speak(put.clone())))
             .map_err(|error| BuildError::part("pipeline", error))?;
-        Ok(source.into_handle(Arc::new(pipeline), namespace))
+        Ok(CloudWatch::new(source, Arc::new(pipeline), namespace))
     }
 
     /// Writes metrics as lines of the embedded metric format instead, for Lambda, Fargate and the CloudWatch agent.
@@ -174,7 +171,7 @@ impl CloudWatchBuilder {
         let pipeline = pipeline
             .build(move || Ok(Emf::new(Arc::clone(&named), making.clone(), scrubber.clone(), Arc::clone(&writer))))
             .map_err(|error| BuildError::part("pipeline", error))?;
-        Ok(source.into_handle(Arc::new(pipeline), namespace))
+        Ok(CloudWatch::new(source, Arc::new(pipeline), namespace))
     }
 
     fn source(&self, metrics: &Metrics) -> Source {
@@ -303,60 +300,10 @@ impl fmt::Debug for CloudWatch {
     }
 }
 
-/// Where data come from: once for all that send them, so that nothing is sent twice.
-#[derive(Clone)]
-pub(crate) struct Source {
-    metrics: Metrics,
-    scheme: Arc<Scheme>,
-    custom: Custom,
-    drops: Drops,
-    before: Arc<Mutex<Reading>>,
-}
-
-impl Source {
-    /// What came since the last call.
-    pub(crate) fn take(&self) -> Vec<Datum> {
-        let now = self.metrics.reading();
-        let older = {
-            let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut next = now.clone();
-            // A family whose collector panicked this time is compared to what it was, when it is there again.
-            let is_gone = |old: &&FamilyReading| now.families.iter().all(|new| new.name != old.name);
-            next.families.extend(before.families.iter().filter(is_gone).cloned());
-            std::mem::replace(&mut *before, next)
-        };
-        let mut data = collect(&self.scheme, &now, &older, &self.drops);
-        data.extend(self.custom.take(&self.scheme.base(), now.unix));
-        data
+impl CloudWatch {
+    fn new(source: Source, sink: Arc<dyn Sink>, namespace: Arc<str>) -> Self {
+        Self { sink, custom: source.custom, drops: source.drops, namespace, scheme: source.scheme }
     }
-
-    fn into_handle(self, sink: Arc<dyn Sink>, namespace: Arc<str>) -> CloudWatch {
-        CloudWatch { sink, custom: self.custom, drops: self.drops, namespace, scheme: self.scheme }
-    }
-}
-
-/// Whether CloudWatch still takes a datum of then.
-pub(crate) fn admit(at: Duration) -> Result<(), DropReason> {
-    let (at, now) = (at.as_secs(), clock::unix_now().as_secs());
-    let is_old = now.saturating_sub(at) > MAX_AGE_SECONDS;
-    if is_old || at.saturating_sub(now) > MAX_AHEAD_SECONDS { Err(DropReason::Expired) } else { Ok(()) }
-}
-
-/// Dimensions can hold what the application puts in.
-pub(crate) fn scrub(scrubber: &Scrubber, datum: Datum) -> Scrubbed<Datum> {
-    scrubber.scrub_with(datum, |scrubber, datum| {
-        if !scrubber.text(&datum.name).is_clean() {
-            datum.name = scrubber.text(&datum.name).cut(MAX_NAME, "").into_owned().to_string().into();
-        }
-        let is_secret = |value: &str| !scrubber.text(value).is_clean();
-        if datum.dimensions.iter().any(|(_, value)| is_secret(value)) {
-            let clean = |(name, value): &(Cow<'static, str>, String)| {
-                let value = scrubber.text(value).into_owned();
-                (name.clone(), crate::datum::dimension_value(&value))
-            };
-            datum.dimensions = Arc::new(datum.dimensions.iter().map(clean).collect());
-        }
-    })
 }
 
 /// `PutMetricData` of the query protocol, which every implementation of CloudWatch speaks.
@@ -426,6 +373,7 @@ mod tests {
         core::{Collector, Desc},
         proto::MetricFamily,
     };
+    use steeple_core::clock;
     use steeple_export::test_util::{Subject, check_all};
 
     use super::*;

@@ -4,7 +4,7 @@ use steeple_export::Sink;
 use steeple_metrics::Metrics;
 use steeple_scrub::Scrubber;
 
-use crate::{Access, BuildError, Dashboard, Requests, TimingOptions, dashboard::About};
+use crate::{Access, BuildError, Dashboard, Requests, TimingOptions, about::About};
 
 /// Options for [`Dashboard`], all with a default.
 #[derive(Clone, Default)]

@@ -1,11 +1,10 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use bytes::Bytes;
-use steeple_core::Hex;
 use steeple_export::Sink;
 use steeple_metrics::{
     Metrics,
@@ -17,9 +16,11 @@ use steeple_scrub::Scrubber;
 use crate::web::Hub;
 use crate::{
     BuildError, Business, DashboardBuilder, Grafana, RealTime, RequestLists, Requests, SystemHealth,
+    about::About,
     access::Gate,
     data::{Ledger, Watches},
     frame::{Cursor, Frames},
+    lock::lock,
 };
 
 /// A page about a service, inside of the service. A cheap clone.
@@ -61,36 +62,6 @@ pub(crate) struct Inner {
     pub(crate) hub: Hub,
     /// Ends the sampling when the dashboard is dropped.
     subscription: Mutex<Option<Subscription>>,
-}
-
-/// What the page is about.
-#[derive(Clone, Debug)]
-pub(crate) struct About {
-    pub(crate) service: String,
-    pub(crate) version: Option<String>,
-    pub(crate) environment: Option<String>,
-    pub(crate) instance: String,
-    /// When it was built, since the Unix epoch.
-    pub(crate) started: Duration,
-}
-
-impl Default for About {
-    fn default() -> Self {
-        let mut random = [0_u8; 4];
-        // Without random numbers all instances have one name; the time of their start still differs.
-        let _unlucky = getrandom::fill(&mut random);
-        Self {
-            service: "service".to_owned(),
-            version: None,
-            environment: None,
-            instance: Hex::new(random).to_string(),
-            started: Duration::ZERO,
-        }
-    }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Dashboard {

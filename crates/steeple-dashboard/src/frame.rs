@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use steeple_metrics::indicator::{Frame, Tier};
 
-use crate::{Business, Dashboard, RealTime, RequestLists, SystemHealth, dashboard::About, data::Columns};
+use crate::{Business, Dashboard, RealTime, RequestLists, SystemHealth, about::About, data::Columns};
 
 /// Where an earlier frame of this process ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

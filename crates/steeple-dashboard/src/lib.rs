@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(feature = "axum"), expect(dead_code, reason = "the gate and the stream are those of the router"))]
 
+mod about;
 mod access;
 mod assets;
 mod builder;
@@ -10,6 +11,7 @@ mod data;
 mod error;
 mod frame;
 mod grafana;
+mod lock;
 mod panels;
 mod requests;
 mod timing;

@@ -67,7 +67,7 @@ pub struct SinkContext {
     #[cfg(feature = "http")]
     http: steeple_export::ClientBuilder,
     #[cfg(feature = "outbox")]
-    pub(crate) outbox: Option<crate::outbox::Outbox>,
+    pub(crate) outbox: Option<crate::hold::Outbox>,
     /// By name: what the context knows of the pipelines that were built with it.
     registered: Arc<Mutex<HashMap<String, Registered>>>,
 }
@@ -290,7 +290,7 @@ impl EventsBuilder {
 
 #[cfg(feature = "outbox")]
 impl OutboxOptions {
-    fn open(&self) -> Result<Option<crate::outbox::Outbox>, BuildError> {
+    fn open(&self) -> Result<Option<crate::hold::Outbox>, BuildError> {
         let Some(directory) = &self.directory else { return Ok(None) };
         let spool = steeple_export::store::spool::Spool::builder(directory)
             .max_bytes(self.max_bytes)
@@ -299,7 +299,7 @@ impl OutboxOptions {
             .open()
             .map_err(|error| BuildError::sink("outbox", error))?;
         let key = crate::secret::key(directory).map_err(|error| BuildError::sink("outbox", error))?;
-        let outbox = crate::outbox::Outbox::new(spool, key, self.retry_after)
+        let outbox = crate::hold::Outbox::new(spool, key, self.retry_after)
             .map_err(|error| BuildError::sink("outbox", error))?;
         Ok(Some(outbox))
     }

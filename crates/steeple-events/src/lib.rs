@@ -7,6 +7,8 @@ mod event;
 mod events;
 #[cfg(feature = "axum")]
 mod extract;
+#[cfg(feature = "outbox")]
+mod hold;
 mod hold_response;
 pub mod name;
 mod observer;
@@ -30,7 +32,7 @@ mod stored;
 mod visitor;
 
 #[cfg(feature = "outbox")]
-pub use self::outbox::erase_key;
+pub use self::hold::erase_key;
 pub use self::{
     builder::{EventsBuilder, IntoOutlet, SinkContext},
     error::BuildError,

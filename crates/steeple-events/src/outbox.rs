@@ -1,85 +1,26 @@
-//! Between the store and the sinks: rows become events again, and what becomes of them is settled.
+//! Between the store and the sinks: rows become events again.
 
 use std::{
-    collections::HashSet,
-    fmt,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use steeple_core::User;
 use steeple_export::{
-    DropReason, Reason, Sink,
+    Reason, Sink,
     store::{
-        NewRow, Row, Settled, StoreError,
-        spool::{SinkId, SinkOptions, Spool, ToRow},
+        NewRow, Row, Settled,
+        spool::{SinkId, SinkOptions, ToRow},
     },
 };
-use steeple_scrub::Scrubber;
 
 use crate::{
     Outlet, Tracked,
+    hold::{Hold, Outbox},
     record::{Content, Record},
     settling::Feeding,
     stored,
 };
-
-/// A sink that was panicked over so often has a dead letter.
-const MAX_PANICS: u32 = 3;
-
-/// The store, and what all sinks need of it.
-#[derive(Clone)]
-pub(crate) struct Outbox {
-    pub(crate) spool: Spool,
-    key: Arc<[u8; 32]>,
-    /// After a failure that is not the row's, it is read again so much later.
-    retry_after: Duration,
-    /// Keys of users who have taken consent back.
-    revoked: Arc<RwLock<HashSet<Box<[u8]>>>>,
-}
-
-impl fmt::Debug for Outbox {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outbox").field("spool", &self.spool).finish_non_exhaustive()
-    }
-}
-
-impl Outbox {
-    pub(crate) fn new(spool: Spool, key: [u8; 32], retry_after: Duration) -> Result<Self, StoreError> {
-        let revoked = spool.revoked()?.into_iter().map(Vec::into_boxed_slice).collect();
-        Ok(Self { spool, key: Arc::new(key), retry_after, revoked: Arc::new(RwLock::new(revoked)) })
-    }
-
-    /// What a user's events are found by: no user can be read from it.
-    pub(crate) fn key_of(&self, user: &str) -> Box<[u8]> {
-        keyed(&self.key, user)
-    }
-
-    pub(crate) fn is_revoked(&self, key: &[u8]) -> bool {
-        self.revoked.read().unwrap_or_else(PoisonError::into_inner).contains(key)
-    }
-
-    pub(crate) fn set_revoked(&self, key: Box<[u8]>, revoked: bool) {
-        let mut keys = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
-        if revoked {
-            keys.insert(key);
-        } else {
-            keys.remove(&key);
-        }
-    }
-}
-
-/// What makes a row of an event, on the thread that writes.
-#[derive(Debug)]
-pub(crate) struct Storing {
-    pub(crate) outbox: Outbox,
-    pub(crate) scrubber: Scrubber,
-}
 
 impl ToRow for Record {
     fn row(&self) -> Option<NewRow> {
@@ -87,80 +28,6 @@ impl ToRow for Record {
         let content = Content::of(self, &storing.scrubber);
         let user = self.context.user.as_ref().and_then(User::id);
         stored::row(self, content, user.map(|user| storing.outbox.key_of(user)))
-    }
-}
-
-/// What a user's rows are found by in the stores of a directory, for tools: `user` is the id that the application sets.
-///
-/// # Errors
-/// When the directory's key cannot be read.
-pub fn erase_key(directory: &std::path::Path, user: &str) -> std::io::Result<Box<[u8]>> {
-    Ok(keyed(&crate::secret::key(directory)?, user))
-}
-
-/// HMAC-SHA-256, the first half of it.
-fn keyed(key: &[u8; 32], user: &str) -> Box<[u8]> {
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Box::default() };
-    mac.update(user.as_bytes());
-    let bytes = mac.finalize().into_bytes();
-    bytes.iter().take(16).copied().collect()
-}
-
-/// A row that is out: settled once, by whatever becomes of it.
-pub(crate) struct Hold {
-    outbox: Outbox,
-    sink: SinkId,
-    seq: u64,
-    tries: u32,
-    key: Option<Box<[u8]>>,
-    settled: AtomicBool,
-}
-
-impl Hold {
-    pub(crate) const fn seq(&self) -> u64 {
-        self.seq
-    }
-
-    /// Whether the user has taken consent back since.
-    pub(crate) fn is_revoked(&self) -> bool {
-        self.key.as_ref().is_some_and(|key| self.outbox.is_revoked(key))
-    }
-
-    /// The event is lost to its pipeline. Whether it is a dead letter now.
-    pub(crate) fn lose(&self, reason: DropReason, why: &Reason) -> bool {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the receiver could not be reached, or wants nothing now")]
-        let outcome = match reason {
-            DropReason::Rejected | DropReason::TooLarge | DropReason::Internal => Settled::Dead(why.clone()),
-            DropReason::Expired => Settled::Dead(Reason::from("older than the receiver takes")),
-            DropReason::InDoubt | DropReason::NoConsent => Settled::Dropped,
-            _ => Settled::Retry { after: self.outbox.retry_after },
-        };
-        let is_dead = matches!(outcome, Settled::Dead(_));
-        self.settle(outcome);
-        is_dead
-    }
-
-    pub(crate) fn settle(&self, outcome: Settled) {
-        if !self.settled.swap(true, Ordering::AcqRel) {
-            self.outbox.spool.settle(self.sink, self.seq, outcome);
-        }
-    }
-}
-
-impl Drop for Hold {
-    /// A panic took it, or the pipeline was closed.
-    fn drop(&mut self) {
-        self.settle(if self.tries >= MAX_PANICS {
-            Settled::Dead(Reason::from("the sink panicked over it"))
-        } else {
-            Settled::Retry { after: self.outbox.retry_after }
-        });
-    }
-}
-
-impl fmt::Debug for Hold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hold").field("seq", &self.seq).field("tries", &self.tries).finish_non_exhaustive()
     }
 }
 

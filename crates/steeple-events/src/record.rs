@@ -35,10 +35,10 @@ pub(crate) struct Record {
     pub(crate) kind: Kind,
     /// The row that it was read from, at one sink.
     #[cfg(feature = "outbox")]
-    pub(crate) hold: Option<crate::outbox::Hold>,
+    pub(crate) hold: Option<crate::hold::Hold>,
     /// What makes a row of it.
     #[cfg(feature = "outbox")]
-    pub(crate) storing: Option<Arc<crate::outbox::Storing>>,
+    pub(crate) storing: Option<Arc<crate::hold::Storing>>,
     /// A JSON object, as the application wrote it. No sink sees it before it has been scrubbed.
     raw: Box<[u8]>,
     /// What of it may leave. Made by the first sink that needs it.

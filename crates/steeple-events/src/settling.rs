@@ -47,7 +47,7 @@ impl Default for Feeding {
 #[derive(Clone, Debug)]
 pub(crate) struct Registered {
     #[cfg(feature = "outbox")]
-    pub(crate) outbox: Option<(crate::outbox::Outbox, steeple_export::store::spool::SinkId)>,
+    pub(crate) outbox: Option<(crate::hold::Outbox, steeple_export::store::spool::SinkId)>,
     pub(crate) feeding: Feeding,
     pub(crate) counts: Arc<Counts>,
 }
@@ -56,7 +56,7 @@ pub(crate) struct Registered {
 pub(crate) struct Settling<E> {
     inner: E,
     #[cfg(feature = "outbox")]
-    outbox: Option<(crate::outbox::Outbox, steeple_export::store::spool::SinkId)>,
+    outbox: Option<(crate::hold::Outbox, steeple_export::store::spool::SinkId)>,
     feeding: Feeding,
     counts: Arc<Counts>,
 }
@@ -90,7 +90,7 @@ impl<E: Exporter<Item = Tracked, Ready = Outgoing>> Exporter for Settling<E> {
     fn admit(&mut self, event: &Outgoing) -> Result<(), DropReason> {
         #[cfg(feature = "outbox")]
         if self.counts.is_analytics.load(Ordering::Relaxed)
-            && event.record.hold.as_ref().is_some_and(crate::outbox::Hold::is_revoked)
+            && event.record.hold.as_ref().is_some_and(crate::hold::Hold::is_revoked)
         {
             return Err(DropReason::NoConsent);
         }

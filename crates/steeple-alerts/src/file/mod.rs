@@ -39,69 +39,22 @@
 //!
 //! `route` is `"POST /checkout"`, or `"shop.v1.Shop/Pay"` for gRPC. Without it, all requests are measured.
 
+mod error;
 mod parse;
+mod reloads;
 mod watch;
-
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
 
 use steeple_core::text::cut;
 
-pub(crate) use self::watch::{Change, Reloads, RuleFile};
+pub use self::error::FileError;
+pub(crate) use self::{
+    reloads::Reloads,
+    watch::{Change, RuleFile},
+};
 use crate::{MAX_RULES, Rules};
 
 /// The largest file that is read.
 pub const MAX_BYTES: u64 = 64 * 1024;
-
-/// A file of rules cannot be used. The message names the file, the line, the key and what is allowed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileError {
-    path: Option<PathBuf>,
-    line: Option<usize>,
-    key: String,
-    what: String,
-}
-
-impl FileError {
-    fn new(line: Option<usize>, key: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { path: None, line, key: key.into(), what: what.into() }
-    }
-
-    fn of_file(mut self, path: &Path) -> Self {
-        self.path = Some(path.to_owned());
-        self
-    }
-
-    /// The line, from 1 on. `None`: the file cannot be read at all.
-    pub const fn line(&self) -> Option<usize> {
-        self.line
-    }
-
-    /// The key: `rules.checkout_slow.for`. Empty where it is not about one.
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-}
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.path {
-            Some(path) => write!(f, "{}", path.display())?,
-            None => f.write_str("rules")?,
-        }
-        if let Some(line) = self.line {
-            write!(f, ", line {line}")?;
-        }
-        if !self.key.is_empty() {
-            write!(f, ", `{}`", self.key)?;
-        }
-        write!(f, ": {}", self.what)
-    }
-}
-
-impl std::error::Error for FileError {}
 
 /// What of somebody's text is shown.
 fn shown(text: &str) -> String {

@@ -3,8 +3,8 @@ use std::{
     io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, Weak,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+        Arc, Weak,
+        mpsc::{Receiver, RecvTimeoutError, sync_channel},
     },
     thread,
     time::Duration,
@@ -70,20 +70,6 @@ fn contents(path: &Path) -> io::Result<String> {
         return Err(io::Error::other(format!("larger than {MAX_BYTES} bytes")));
     }
     Ok(text)
-}
-
-/// How often the file was read anew, and what was wrong with it last.
-#[derive(Debug, Default)]
-pub(crate) struct Reloads {
-    asks: Mutex<Option<SyncSender<()>>>,
-    seen: Mutex<Seen>,
-}
-
-#[derive(Debug, Default)]
-struct Seen {
-    ok: u64,
-    failed: u64,
-    error: Option<FileError>,
 }
 
 impl Alerts {

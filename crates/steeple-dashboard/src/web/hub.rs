@@ -16,8 +16,8 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::{
     Dashboard,
-    dashboard::lock,
     frame::{Cursor, encode},
+    lock::lock,
 };
 
 /// Most streams at once. Browsers that find no room ask every few seconds instead.

@@ -16,7 +16,7 @@ use steeple_scrub::Scrubber;
 use super::Events;
 use crate::{
     BuildError, Outlet, OutletStats, Tracked,
-    outbox::{Outbox, Storing},
+    hold::{Outbox, Storing},
     receipt::Ticket,
     record::Kind,
 };

@@ -7,7 +7,7 @@ use std::{
 
 use steeple_core::clock;
 
-use super::file::FileAccess;
+use super::access::FileAccess;
 
 /// Lets one process at a time write into a log directory, by an advisory lock on the directory.
 ///

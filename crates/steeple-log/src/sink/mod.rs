@@ -1,5 +1,6 @@
 //! The way of a line to where it is kept: a bounded queue, a thread per output, files that roll.
 
+mod access;
 mod closed;
 mod file;
 mod lock;
@@ -8,7 +9,8 @@ mod rotation;
 mod worker;
 
 pub(crate) use self::{
-    file::{FileAccess, RollingFile, STEMS},
+    access::FileAccess,
+    file::{RollingFile, STEMS},
     queue::{Part, Queue, Stamp},
     worker::{Destination, Progress, Report, Stream, Worker},
 };

@@ -9,8 +9,8 @@ use std::{
 use rusqlite::{Connection, params};
 
 use super::{
-    SinkOptions,
     db::{DEAD, DONE, RETRY},
+    options::SinkOptions,
 };
 use crate::{InDoubt, Reason, store::Settled};
 

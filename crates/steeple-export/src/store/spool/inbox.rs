@@ -13,9 +13,9 @@ use steeple_core::clock;
 use tokio::sync::Notify;
 
 use super::{
-    SpoolStats, ToRow,
+    ToRow,
     db::{CLASSES, Usage},
-    writer::Writer,
+    options::{QueueLimits, SpoolStats},
 };
 use crate::{
     DropReason, Health,
@@ -28,19 +28,12 @@ const GROUP: usize = 1_000;
 /// Tickets whose loss is remembered.
 const MAX_LOST: usize = 65_536;
 
-/// Something that the thread does between two commits.
-pub(super) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
+/// Something that the thread does between two commits, with what writes.
+pub(super) type Job<W> = Box<dyn FnOnce(&mut W) + Send>;
 
-/// How much waits for the thread.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct QueueLimits {
-    pub(super) max_items: usize,
-    pub(super) max_bytes: usize,
-}
-
-pub(super) struct Shared {
+pub(super) struct Shared<W> {
     limits: QueueLimits,
-    inbox: Mutex<Inbox>,
+    inbox: Mutex<Inbox<W>>,
     /// The thread waits for work.
     work: Condvar,
     /// All tickets up to this one are written, or lost.
@@ -65,14 +58,14 @@ pub(super) struct Seen {
 /// A row that waits: its ticket, and what it weighs.
 type Waiting = (u64, Arc<dyn ToRow>, usize);
 
-struct Inbox {
+struct Inbox<W> {
     classes: [VecDeque<Waiting>; CLASSES],
     items: usize,
     bytes: usize,
     /// The next ticket.
     next: u64,
     settled: Vec<(u16, u64, Settled)>,
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<Job<W>>,
     /// Up to here the disk has to have it.
     sync_to: u64,
     closed: bool,
@@ -80,16 +73,16 @@ struct Inbox {
 }
 
 /// What the thread takes at once.
-pub(super) struct Work {
+pub(super) struct Work<W> {
     pub(super) rows: Vec<(u64, Arc<dyn ToRow>)>,
     pub(super) settled: Vec<(u16, u64, Settled)>,
-    pub(super) jobs: VecDeque<Job>,
+    pub(super) jobs: VecDeque<Job<W>>,
     pub(super) sync: bool,
     /// Nothing more will come.
     pub(super) is_last: bool,
 }
 
-impl Shared {
+impl<W> Shared<W> {
     pub(super) fn new(limits: QueueLimits) -> Self {
         Self {
             limits,
@@ -114,7 +107,7 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inbox> {
+    fn lock(&self) -> MutexGuard<'_, Inbox<W>> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,7 +170,7 @@ impl Shared {
     }
 
     /// Hands something to the thread. `Err`: it has ended.
-    pub(super) fn submit(&self, job: Job) -> Result<(), Job> {
+    pub(super) fn submit(&self, job: Job<W>) -> Result<(), Job<W>> {
         let mut inbox = self.lock();
         if inbox.ended {
             return Err(job);
@@ -229,7 +222,7 @@ impl Shared {
     }
 
     /// Waits for work, and takes it. With `room` false, rows stay where they are: the last ones could not be written.
-    pub(super) fn take(&self, room: bool, until: Instant) -> Work {
+    pub(super) fn take(&self, room: bool, until: Instant) -> Work<W> {
         let mut inbox = self.lock();
         loop {
             let has_rows = room && inbox.items > 0;

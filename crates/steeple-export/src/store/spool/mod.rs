@@ -4,12 +4,14 @@
 //! whenever there is something to commit, so that a commit takes whatever came during the last one. Each sink has a cursor;
 //! only what is out of the ordinary (rows that are tried again, dead letters) has a row besides.
 
+mod adopt;
 mod cursor;
 mod db;
 mod fail;
 mod inbox;
 mod intake;
 pub mod offline;
+mod open;
 mod options;
 mod place;
 mod room;
@@ -28,15 +30,16 @@ use rusqlite::{Transaction, TransactionBehavior, params};
 use steeple_core::clock;
 use tokio::sync::oneshot;
 
-use self::options::Limits;
 use self::{
     db::{DEAD, ERASED, RETRY, REVOKED},
-    inbox::{QueueLimits, Shared},
+    inbox::Shared,
+    options::{Limits, QueueLimits},
     room::failed,
     writer::Writer,
 };
 pub use self::{
-    options::{OpenError, SinkOptions, SpoolBuilder, SpoolStats},
+    open::OpenError,
+    options::{SinkOptions, SpoolBuilder, SpoolStats},
     timing::TimingOptions,
 };
 use super::{Backlog, DeadLetter, NewRow, Row, Settled, Store, StoreError, StoreFuture};
@@ -102,7 +105,7 @@ pub struct SinkId(u16);
 pub struct Spool(Arc<Handle>);
 
 struct Handle {
-    shared: Arc<Shared>,
+    shared: Arc<Shared<Writer>>,
 }
 
 impl Drop for Handle {

@@ -1,20 +1,7 @@
-use std::{
-    collections::BTreeMap,
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use super::{
-    Handle, Spool,
-    inbox::{QueueLimits, Shared},
-    place::Place,
-    timing::TimingOptions,
-    writer::Writer,
-};
-use crate::{DropReason, Health, InDoubt, runtime};
+use super::timing::TimingOptions;
+use crate::{DropReason, Health, InDoubt};
 
 /// How a sink reads.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +33,7 @@ impl SinkOptions {
     }
 
     /// What becomes of rows whose sending was under way when the process ended. With [`InDoubt::Drop`], call
-    /// [`Spool::attempt`] before each attempt. Default: they are sent again.
+    /// [`Spool::attempt`](super::Spool::attempt) before each attempt. Default: they are sent again.
     pub fn in_doubt(mut self, in_doubt: InDoubt) -> Self {
         self.in_doubt = in_doubt;
         self
@@ -60,7 +47,14 @@ pub(super) struct Limits {
     pub(super) min_free_bytes: u64,
 }
 
-/// Options for a [`Spool`].
+/// How much waits for the thread.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QueueLimits {
+    pub(super) max_items: usize,
+    pub(super) max_bytes: usize,
+}
+
+/// Options for a [`Spool`](super::Spool).
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until the store is opened"]
 pub struct SpoolBuilder {
@@ -99,48 +93,6 @@ impl SpoolBuilder {
     pub fn timing(mut self, timing: TimingOptions) -> Self {
         self.timing = timing;
         self
-    }
-
-    /// Opens the store, and starts its thread. A directory that a process left that has ended is taken over.
-    ///
-    /// # Errors
-    /// When the directory cannot be used: it is on a file system over a network, it is not writable, the disk is full.
-    pub fn open(self) -> Result<Spool, OpenError> {
-        let place = Place::claim(&self.directory).map_err(|error| OpenError::new(&self.directory, Box::new(error)))?;
-        let shared = Arc::new(Shared::new(self.queue));
-        let root = self.directory.clone();
-        let writer = Writer::open(root, place, (self.limits, self.timing), Arc::clone(&shared))
-            .map_err(|error| OpenError::new(&self.directory, Box::new(error)))?;
-        thread::Builder::new()
-            .name("steeple-spool".to_owned())
-            .spawn(move || runtime::as_export_thread(move || writer.run()))
-            .map_err(|error| OpenError::new(&self.directory, Box::new(error)))?;
-        Ok(Spool(Arc::new(Handle { shared })))
-    }
-}
-
-/// A store that cannot be opened.
-#[derive(Debug)]
-pub struct OpenError {
-    directory: PathBuf,
-    source: Box<dyn std::error::Error + Send + Sync>,
-}
-
-impl OpenError {
-    fn new(directory: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> Self {
-        Self { directory: directory.to_owned(), source }
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot keep a store in `{}`", self.directory.display())
-    }
-}
-
-impl std::error::Error for OpenError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&*self.source)
     }
 }
 

@@ -12,14 +12,15 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use steeple_core::clock;
 
 use super::{
-    Limits, SinkOptions, TimingOptions,
     cursor::Cursor,
     db::{self, COLUMNS, SIZE, Usage},
     fail,
     inbox::{Shared, Work},
     intake::{self, Intake},
+    options::{Limits, SinkOptions},
     place::{self, Place},
     room::{begin_anew, data_version, failed, first, hash, make_room, newest, reason, recount},
+    timing::TimingOptions,
 };
 use crate::{
     DropReason, Health, Reason,
@@ -33,7 +34,7 @@ pub(super) struct Writer {
     pub(super) db: Connection,
     pub(super) root: PathBuf,
     pub(super) place: Place,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared<Self>>,
     pub(super) cursors: Vec<Cursor>,
     /// Sinks that the database knows and that are not registered: how far they had come.
     others: BTreeMap<String, u64>,
@@ -60,7 +61,7 @@ impl Writer {
         root: PathBuf,
         place: Place,
         (limits, timing): (Limits, TimingOptions),
-        shared: Arc<Shared>,
+        shared: Arc<Shared<Self>>,
     ) -> Result<Self, rusqlite::Error> {
         let mut intakes = Vec::new();
         let opened = db::open(&place.database()).and_then(|db| Ok((Usage::load(&db)?, first(&db)?, db)));

@@ -8,33 +8,14 @@ use std::{
 use steeple_core::clock;
 
 use super::{
+    access::FileAccess,
     closed::{Closed, parse_day},
     lock::DirectoryLock,
     queue::Part,
     rotation::{Rotation, SECONDS_PER_DAY, day_of},
     worker::{Destination, Progress, Report},
 };
-use crate::{
-    TimingOptions,
-    os::{self, Identity},
-};
-
-/// Who may read log files, whether links are followed, and how long other processes are waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FileAccess {
-    pub(crate) file_mode: u32,
-    pub(crate) directory_mode: u32,
-    pub(crate) follow_links: bool,
-    pub(crate) lock_timeout: Duration,
-    pub(crate) lock_pause: Duration,
-}
-
-impl Default for FileAccess {
-    fn default() -> Self {
-        let TimingOptions { lock_timeout, lock_pause, .. } = TimingOptions::default();
-        Self { file_mode: 0o640, directory_mode: 0o750, follow_links: false, lock_timeout, lock_pause }
-    }
-}
+use crate::os::{self, Identity};
 
 /// The logs of a directory.
 pub(crate) const STEMS: [&str; 2] = ["combined", "error"];

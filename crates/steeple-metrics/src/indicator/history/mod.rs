@@ -4,6 +4,7 @@ mod clock;
 mod frame;
 mod mean;
 mod now;
+mod requests;
 mod routes;
 mod rule;
 mod sampler;

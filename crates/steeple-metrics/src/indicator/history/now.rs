@@ -2,15 +2,10 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use super::{mean::Mean, simulated::Simulated};
+use super::{mean::Mean, requests::Requests, simulated::Simulated};
 use crate::{
     Metrics,
-    indicator::{
-        definition::Scope,
-        families::FamilyReading,
-        latency::Sum,
-        reading::{CacheReading, Counts},
-    },
+    indicator::{definition::Scope, families::FamilyReading, latency::Sum, reading::CacheReading},
     layout::Layout,
 };
 
@@ -32,14 +27,6 @@ pub(super) struct Now<'a> {
     pub(super) families: Vec<FamilyReading>,
 }
 
-/// What requests have come to, with their durations in cells.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Requests {
-    pub(super) counts: Counts,
-    pub(super) nanos: u64,
-    pub(super) cells: Vec<u64>,
-}
-
 /// Levels over time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Means {
@@ -50,12 +37,6 @@ pub(super) struct Means {
     pub(super) memory: Mean,
     pub(super) disk: Mean,
     pub(super) connections: Mean,
-}
-
-impl Requests {
-    pub(super) fn of(sum: Sum<'_>, counts: Counts) -> Self {
-        Self { counts, nanos: sum.total, cells: sum.cells }
-    }
 }
 
 impl Now<'_> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::now::Requests;
+use super::requests::Requests;
 use crate::{
     indicator::{
         definition::Scope,
