@@ -13,7 +13,7 @@ pub(crate) mod kind {
     pub(crate) const QUOTE: u16 = 8;
     /// White space within a line.
     pub(crate) const GAP: u16 = 16;
-    /// `-`, `~`
+    /// `-`
     pub(crate) const DASH: u16 = 32;
     pub(crate) const SLASH: u16 = 64;
     pub(crate) const EQUALS: u16 = 128;
@@ -169,7 +169,7 @@ const fn sign(byte: u8) -> u8 {
         | (lane(byte == b'%') | lane(byte == b'\\')) & 4
         | (lane(byte == b'"') | lane(byte == b'\'') | lane(byte == b'<')) & 8
         | (lane(byte == b' ') | lane(byte == b'\t')) & 16
-        | (lane(byte == b'-') | lane(byte == b'~')) & 32
+        | lane(byte == b'-') & 32
         | lane(byte == b'/') & 64
         | lane(byte == b'=') & 128
 }
@@ -214,7 +214,7 @@ mod tests {
                 b'&' => kind::AND,
                 b'"' | b'\'' | b'<' => kind::QUOTE,
                 b' ' | b'\t' => kind::GAP,
-                b'-' | b'~' => kind::DASH,
+                b'-' => kind::DASH,
                 b'/' => kind::SLASH,
                 b'=' => kind::EQUALS,
                 b'+' => kind::PLUS,

@@ -86,7 +86,8 @@ pub(super) fn labeled(
     findings: &mut Findings,
 ) -> Option<usize> {
     let (start, end) = plain(text, sign)?;
-    if name::classify(cut(text, start, end), known.names) <= Class::Weak {
+    // No name begins with a digit: an id, most likely.
+    if at(text, start).is_ascii_digit() || name::classify(cut(text, start, end), known.names) <= Class::Weak {
         return None;
     }
     if let Some((open, close)) = part(text, label, end) {

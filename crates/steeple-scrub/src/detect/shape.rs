@@ -332,14 +332,44 @@ const fn first() -> [(u8, u8); 128] {
     ranges
 }
 
+/// For each byte, the second bytes of the shapes that begin with it: a bit for each.
+static SECOND: [u128; 128] = second();
+
+const fn second() -> [u128; 128] {
+    let mut seconds = [0_u128; 128];
+    let mut nth = 0_usize;
+    while nth < SHAPES.len() {
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks it")]
+        {
+            let prefix = SHAPES[nth].prefix.as_bytes();
+            seconds[prefix[0] as usize] |= 1 << prefix[1];
+        }
+        nth = nth.saturating_add(1);
+    }
+    seconds
+}
+
 /// The token with a known prefix that begins at `start`: its end, and its rule.
+#[inline]
 pub(super) fn shaped(text: &[u8], start: usize) -> Option<(usize, Rule)> {
+    // Most words are done here.
+    let seconds = SECOND.get(usize::from(at(text, start))).copied().unwrap_or(0);
+    let second = at(text, start.saturating_add(1));
+    if seconds.checked_shr(u32::from(second)).is_none_or(|bits| bits & 1 == 0) {
+        return None;
+    }
+    with_prefix(text, start)
+}
+
+#[inline(never)]
+fn with_prefix(text: &[u8], start: usize) -> Option<(usize, Rule)> {
     let byte = at(text, start);
     let &(from, to) = FIRST.get(usize::from(byte))?;
     let rest = text.get(start..).unwrap_or_default();
+    let second = at(text, start.saturating_add(1));
     let shapes = SHAPES.get(usize::from(from)..usize::from(to)).unwrap_or_default();
     shapes.iter().find_map(|shape| {
-        if !rest.starts_with(shape.prefix.as_bytes()) {
+        if at(shape.prefix.as_bytes(), 1) != second || !rest.starts_with(shape.prefix.as_bytes()) {
             return None;
         }
         let body = start.saturating_add(shape.prefix.len());
@@ -393,30 +423,62 @@ fn tail(text: &[u8], end: usize) -> usize {
     run(text, end, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'='))
 }
 
-/// Beginnings of tokens whose bodies have `+`, `/`, `=`, `.` or `~` in them, each up to the byte that [`may_begin`] looks for.
-const LOOSE: [&[u8]; 22] = [
-    b"ABSK", b"Q~", b"SG", b"ZXlK", b"acc-", b"acc_", b"dnkey-", b"duffel_", b"fio-", b"fm1a_", b"fm1r_", b"fm2_",
-    b"ghs_", b"glc_", b"ops_", b"pscale_", b"sntrys_", b"tfp_", b"whsec_", b"xoxa-", b"xoxd-", b"xoxr-",
-];
-
-/// The last byte but one of each of them.
+/// What stands before the last byte of what [`begins`] knows.
 static BEFORE: Table = table(b"SQlcyoar2sepd");
 
 /// May a token begin in a text that has no run of [`SHORTEST_RUN`](super::token::SHORTEST_RUN) letters, digits, `_` and `-`?
 #[inline(never)]
 pub(super) fn may_begin(text: &[u8], scan: Scan) -> bool {
-    let opens = |mark: usize| {
-        is_in(&BEFORE, before(text, mark))
-            && LOOSE.iter().any(|loose| cut(text, 0, mark.saturating_add(1)).ends_with(loose))
-    };
+    let opens = |mark: usize| is_in(&BEFORE, before(text, mark)) && begins(cut(text, 0, mark.saturating_add(1)));
     memchr::memchr_iter(b'_', text).any(opens)
-        || scan.has(kind::DASH) && memchr::memchr2_iter(b'-', b'~', text).any(opens)
-        || scan.has(kind::UPPER) && memchr::memchr2_iter(b'G', b'K', text).any(opens)
+        || scan.has(kind::DASH) && memchr::memchr_iter(b'-', text).any(opens)
+        // A capital stands before the tilde, too.
+        || scan.has(kind::UPPER) && memchr::memchr3_iter(b'G', b'K', b'~', text).any(opens)
+}
+
+/// Whether a text ends with the beginning of a token whose body has `+`, `/`, `=`, `.` or `~` in it: up to the byte that
+/// [`may_begin`] looks for.
+#[inline(never)]
+const fn begins(text: &[u8]) -> bool {
+    matches!(
+        text,
+        [.., b'A', b'B', b'S', b'K']
+            | [.., b'Z', b'X', b'l', b'K']
+            | [.., b'S', b'G']
+            | [.., b'Q', b'~']
+            | [.., b'a', b'c', b'c', b'-' | b'_']
+            | [.., b'd', b'n', b'k', b'e', b'y', b'-']
+            | [.., b'f', b'i', b'o', b'-']
+            | [.., b'x', b'o', b'x', b'a' | b'd' | b'r', b'-']
+            | [.., b'd', b'u', b'f', b'f', b'e', b'l', b'_']
+            | [.., b'f', b'm', b'1', b'a' | b'r', b'_']
+            | [.., b'f', b'm', b'2', b'_']
+            | [.., b'g', b'h', b's', b'_']
+            | [.., b'g', b'l', b'c', b'_']
+            | [.., b'o', b'p', b's', b'_']
+            | [.., b'p', b's', b'c', b'a', b'l', b'e', b'_']
+            | [.., b's', b'n', b't', b'r', b'y', b's', b'_']
+            | [.., b't', b'f', b'p', b'_']
+            | [.., b'w', b'h', b's', b'e', b'c', b'_']
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_beginning_of_a_token_without_a_long_run_is_looked_for() {
+        let loose = "ABSK Q~ SG ZXlK acc- acc_ dnkey- duffel_ fio- fm1a_ fm1r_ fm2_ ghs_ glc_ ops_ pscale_ sntrys_ tfp_ whsec_ \
+                     xoxa- xoxd- xoxr-";
+        for begins in loose.split(' ') {
+            for text in [begins.to_owned(), format!("x {begins}a+b"), format!("{}{begins}a+b", "x".repeat(40))] {
+                assert!(may_begin(text.as_bytes(), Scan::of(text.as_bytes())), "{text}");
+            }
+            let other = format!("a{}", begins.get(1..).unwrap());
+            assert!(other == begins || !may_begin(other.as_bytes(), Scan::of(other.as_bytes())), "{other}");
+        }
+    }
 
     #[test]
     fn shapes_are_sorted_so_that_a_byte_finds_its_own() {

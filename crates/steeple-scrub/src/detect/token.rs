@@ -52,7 +52,9 @@ pub(crate) fn find(text: &[u8], findings: &mut Findings) {
             from = end.max(start.saturating_add(1));
             continue;
         }
-        from = part(text, start, end, findings);
+        // Forms without a prefix have no sign of base64 in them.
+        let is_whole = !short || at(text, end) == b'|';
+        from = part(text, start, end, is_whole, findings);
     }
 }
 
@@ -71,7 +73,7 @@ const fn is_joint(byte: u8) -> bool {
 }
 
 /// Looks at each place in `start..end` where a token can begin; goes on after it.
-fn part(text: &[u8], start: usize, end: usize, findings: &mut Findings) -> usize {
+fn part(text: &[u8], start: usize, end: usize, is_whole: bool, findings: &mut Findings) -> usize {
     let mut here = start;
     while here < end {
         if before(text, here).is_ascii_alphanumeric() && here > start {
@@ -81,7 +83,7 @@ fn part(text: &[u8], start: usize, end: usize, findings: &mut Findings) -> usize
         let found = jwt(text, here)
             .map(|end| (here, end, Rule::Jwt))
             .or_else(|| shape::shaped(text, here).map(|(end, rule)| (here, end, rule)))
-            .or_else(|| odd::find(text, here));
+            .or_else(|| if is_whole { odd::find(text, here) } else { None });
         if let Some((from, to, rule)) = found {
             add(findings, from, to, rule);
             here = to.max(here.saturating_add(1));
