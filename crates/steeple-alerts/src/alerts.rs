@@ -191,7 +191,7 @@ impl Alerts {
         }
     }
 
-    /// The alerts that fire, and those that ended in the last 15 minutes, as Alertmanager is told of them.
+    /// The alerts that fire, and those that ended in the last 15 minutes, as they are sent to Alertmanager.
     pub(crate) fn for_fleet(&self) -> Vec<Notification> {
         let (_, wall) = self.now();
         let mut alerts = Vec::new();
@@ -517,7 +517,7 @@ impl Active {
         }
     }
 
-    /// Notices when the alert begins and ends, whatever channels are told. Returns whether it did.
+    /// Notices when the alert begins and ends, whatever is sent to channels. Returns whether it did.
     fn follow(&mut self, wall: Duration) -> bool {
         let now = self.state.firing_since();
         let before = std::mem::replace(&mut self.fires_since, now);
@@ -527,7 +527,7 @@ impl Active {
         before != now
     }
 
-    /// The alert as Alertmanager is told of it: also what channels are not told, for silences are its own there.
+    /// The alert as it is sent to Alertmanager: also where channels get nothing, because Alertmanager has its own silences.
     fn for_fleet(&self, wall: Duration, resolved_for: Duration) -> Option<Notification> {
         let (status, since, at) = match (self.state.firing_since(), self.ended) {
             (Some(since), _) => (Status::Firing, since, wall),

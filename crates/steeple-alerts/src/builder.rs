@@ -116,7 +116,7 @@ impl AlertsBuilder {
     }
 
     /// Sends every alert to Alertmanager as well, which groups, silences and repeats it. Rules about the whole service are left
-    /// out then: on a fleet they are Prometheus's, from [`Rules::to_prometheus`], so that nothing is told by each instance.
+    /// out then: on a fleet they are Prometheus's, from [`Rules::to_prometheus`], so that not every instance sends the same alert.
     #[cfg(feature = "alertmanager")]
     pub fn alertmanager(mut self, alertmanager: crate::channel::Alertmanager) -> Self {
         self.alertmanager = Some(alertmanager);

@@ -134,7 +134,7 @@ impl Phase {
     }
 }
 
-/// Something that a channel is to be told.
+/// Something to send to the channels.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Transition {
@@ -296,13 +296,13 @@ impl State {
         matches!(self.phase, Phase::Firing | Phase::Recovering)
     }
 
-    /// Whether a channel was told that it fires, and not yet that it is over.
+    /// Whether its beginning was sent to channels, and its end was not yet.
     pub const fn is_announced(&self) -> bool {
         self.announced
     }
 
-    /// Does not notify before `until`, in monotonic time: what fires until then, and still does, is told then. The end
-    /// of an alert that was told is still told.
+    /// Does not notify before `until`, in monotonic time: what fires until then, and still does, is sent then. The end
+    /// of an alert that was sent is still sent.
     pub fn keep_quiet(&mut self, until: Duration) {
         self.quiet_until = self.quiet_until.max(until);
         self.remind_at = self.remind_at.max(until);
@@ -346,7 +346,7 @@ impl State {
 
     /// One more reading. `mono` is the monotonic time since the process began, `wall` the time since the Unix epoch.
     ///
-    /// Returns what channels are to be told. At most one thing happens in a step.
+    /// Returns what to send to channels. At most one thing happens in a step.
     pub fn step(&mut self, policy: &Policy, mono: Duration, wall: Duration, sample: &Sample) -> Option<Transition> {
         let passed = self.last.map_or(Duration::ZERO, |last| mono.saturating_sub(last));
         self.last = Some(mono);
@@ -434,7 +434,7 @@ impl State {
             self.announced = true;
             self.reminders = 0;
             self.remind_at = mono.saturating_add(policy.repeat);
-            // An alert that waited for the end of the cooldown is the one that is told, and not one of those kept back.
+            // An alert that waited for the end of the cooldown is the one that is sent, and not one of those kept back.
             let suppressed =
                 std::mem::take(&mut self.suppressed).saturating_sub(u64::from(self.fired_at < self.quiet_until));
             return Some(Transition::Firing { value, since: self.firing_since, suppressed });

@@ -56,7 +56,7 @@ fn trimmed(value: f64, digits: usize) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// One alert, as channels are told of it. Its texts have been through a scrubber; it holds no user's data and no query.
+/// One alert, as channels get it. Its texts have been through a scrubber; it holds no user's data and no query.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Notification {

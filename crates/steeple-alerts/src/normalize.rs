@@ -86,7 +86,7 @@ fn word(word: &str, out: &mut String) {
     out.push_str(tail);
 }
 
-/// A word that is none of these: its parts between `.`, `:`, `/`, `-`, `_` are looked at one by one.
+/// Any other word: its parts between `.`, `:`, `/`, `-`, `_` are looked at one by one.
 fn parts(word: &str, out: &mut String) {
     let mut rest = word;
     loop {

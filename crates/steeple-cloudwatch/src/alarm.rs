@@ -110,7 +110,7 @@ impl Alarm {
         self
     }
 
-    /// What is told when it begins and when it is over: the ARN of an SNS topic. Up to five. Default: nothing, the alarm is shown
+    /// What is notified when it begins and when it is over: the ARN of an SNS topic. Up to five. Default: nothing, the alarm is shown
     /// in the console alone.
     pub fn action(mut self, arn: impl Into<String>) -> Self {
         self.actions.push(arn.into());

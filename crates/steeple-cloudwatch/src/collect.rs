@@ -41,7 +41,7 @@ impl Dimension {
     }
 }
 
-/// What metrics are told apart by.
+/// The dimensions of metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct Scheme {
     pub(crate) service: Option<String>,

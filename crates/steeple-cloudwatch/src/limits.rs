@@ -67,7 +67,7 @@ pub const MAX_EMF_METRICS: usize = 100;
 /// CloudWatch user guide, "Specification: Embedded Metric Format".
 pub const MAX_EMF_VALUES: usize = 100;
 
-/// Bytes of a line of the embedded metric format: container runtimes cut lines at 16 KiB, and half a document is none.
+/// Bytes of a line of the embedded metric format: container runtimes cut lines at 16 KiB, and half a document is invalid.
 ///
 /// # Source
 /// Docker, "json-file logging driver"; Kubernetes, container runtime interface, log format.

@@ -79,7 +79,7 @@ impl CloudWatchBuilder {
         self
     }
 
-    /// What metrics are told apart by. Each combination of values is a metric that is paid for. Default: [`Dimension::ALL`].
+    /// The dimensions of every metric. Each combination of values is a metric that is paid for. Default: [`Dimension::ALL`].
     pub fn dimensions(mut self, dimensions: impl IntoIterator<Item = Dimension>) -> Self {
         self.scheme.dimensions = dimensions.into_iter().collect();
         self
@@ -413,7 +413,7 @@ mod tests {
         assert!(!shown.contains("hunter2") && !shown.contains("4111 1111"), "{shown}");
     }
 
-    /// A collector that panics when it is told to.
+    /// A collector that panics on demand.
     struct Moody(IntCounter, Arc<AtomicBool>);
 
     impl Collector for Moody {

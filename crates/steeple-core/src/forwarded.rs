@@ -72,7 +72,7 @@ impl<'a> Element<'a> {
         }
     }
 
-    /// The last element of the last line: what the nearest proxy says. `None` when there is none, or it is malformed.
+    /// The last element of the last line: what the nearest proxy has added. `None` without one, or if it is malformed.
     pub fn nearest(headers: &'a HeaderMap) -> Option<Self> {
         let line = headers.get_all(FORWARDED).iter().next_back()?.as_bytes();
         Self::parse(match last_comma(line) {

@@ -14,6 +14,7 @@ pub enum Outcome {
     /// The last byte of the response body was handed over, or there was none to hand over.
     Completed,
     /// The exchange became something else: `101 Switching Protocols`, or a `CONNECT` that was accepted.
+    #[doc(alias = "websocket")]
     Upgraded,
     /// The service returned an error instead of a response.
     ServiceError,

@@ -101,7 +101,7 @@ pub enum Step {
     Panic(&'static str),
 }
 
-/// A body that does what it is told.
+/// A body that does what the test sets.
 #[derive(Clone, Debug, Default)]
 pub struct ScriptedBody {
     steps: VecDeque<Step>,

@@ -161,7 +161,7 @@ impl MetricsBuilder {
         self
     }
 
-    /// Most routes that are told apart. Default: 1,000. Half of them are kept for templates that were there before any
+    /// The maximum number of distinct routes. Default: 1,000. Half of them are kept for templates that were there before any
     /// request: the router's own, and texts known at compile time.
     pub fn max_routes(mut self, routes: usize) -> Self {
         self.limits.routes = routes;
@@ -174,7 +174,7 @@ impl MetricsBuilder {
         self
     }
 
-    /// Most gRPC methods that are told apart. Default: 500.
+    /// The maximum number of distinct gRPC methods. Default: 500.
     pub fn max_grpc_methods(mut self, methods: usize) -> Self {
         self.max_grpc_methods = methods;
         self
@@ -192,7 +192,7 @@ impl MetricsBuilder {
     /// - At most 8 labels. A request that is gRPC has none of them.
     /// - Values are scrubbed, cut to 128 bytes and capped with the route: what finds no room within
     ///   [`max_label_series`](Self::max_label_series) counts with its route under the value `_OTHER`, whose room is reserved, and
-    ///   in `steeple_metrics_series_folded_total{label="own"}`.
+    ///   in `steeple_metrics_label_values_dropped_total{label="own"}`.
     /// - Each request then pays for reading the values and for a second look-up.
     /// - A function that panics reads no value.
     ///
@@ -293,7 +293,7 @@ impl MetricsBuilder {
     }
 
     /// Records through the OpenTelemetry SDK as well, by this meter: `http.server.request.duration` and its like, and every
-    /// other metric by its own name. The SDK sends them wherever it is told to. Default: it hears nothing.
+    /// other metric by its own name. The SDK sends them wherever it is configured to. Default: none is passed to it.
     ///
     /// Each exchange then pays for the SDK's recording too, some hundred nanoseconds and a few allocations.
     #[cfg(feature = "otel")]

@@ -265,7 +265,7 @@ impl CallObserver for ClientCalls {
         if let Some(method) = call.rpc_method() {
             let status = grpc_status(end);
             let handled = Handled { status, duration: end.duration, trace, failed };
-            #[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "only the SDK is told"))]
+            #[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "only the SDK uses it"))]
             let counted_as = calls.grpc.answered(method, end.response_messages, &handled);
             #[cfg(feature = "otel")]
             if let Some(otel) = &calls.core.otel {

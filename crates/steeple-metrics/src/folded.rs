@@ -96,7 +96,7 @@ impl Folded {
             tracing::warn!(
                 label = name,
                 "metric series are at their cap: further values are recorded as `_OTHER` and counted in \
-                 steeple_metrics_series_folded_total"
+                 steeple_metrics_label_values_dropped_total"
             );
         }
     }
@@ -111,9 +111,9 @@ fn families() -> [Meta; 2] {
     [
         Meta::new(
             Kind::Counter,
-            "steeple_metrics_series_folded_total",
+            "steeple_metrics_label_values_dropped_total",
             "Recordings whose label value found no room and became _OTHER.",
-            &["label"],
+            &["label", "reason"],
         ),
         Meta::new(
             Kind::Counter,
@@ -133,7 +133,7 @@ impl Source for Folded {
         let [folded, changed] = families();
         to.begin(&folded);
         for (label, name) in LABELS {
-            let labels = Labels::new([("label".into(), name.into())]);
+            let labels = Labels::new([("label".into(), name.into()), ("reason".into(), "limit".into())]);
             to.value(&labels, Number::Whole(self.count.sum(label as usize)));
         }
         to.begin(&changed);

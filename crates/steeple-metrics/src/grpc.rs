@@ -443,7 +443,7 @@ impl Source for Grpc {
         if self.names.has_classic() {
             let (received, sent) = message_families(self.side);
             to.begin(&received);
-            // Zero may mean that nobody counts what the service reads.
+            // Zero may mean that the bytes that the service reads are not counted.
             for (rpc, messages) in self.all().map(|rpc| (rpc, rpc.started.sum(RECEIVED))).filter(|(_, sum)| *sum > 0) {
                 to.value(&rpc.labels, Number::Whole(messages));
             }

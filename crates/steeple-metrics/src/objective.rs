@@ -25,7 +25,7 @@ impl Objective {
         Self { success: Some(ratio), latency: None }
     }
 
-    /// At least this part of the requests are over within `target`, and nothing is said of success.
+    /// At least this part of the requests are over within `target`, whether or not they succeed.
     pub fn only_latency(target: Duration, ratio: f64) -> Self {
         Self { success: None, latency: Some((target, ratio)) }
     }

@@ -97,7 +97,7 @@ impl Observer for Metrics {
         }
         let trace = exchange.trace().filter(|trace| trace.is_sampled());
         if let Some(method) = exchange.rpc_method() {
-            #[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "only the SDK is told"))]
+            #[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "only the SDK uses it"))]
             let counted_as = core.grpc.ended(method, state.grpc_started, trace, end);
             #[cfg(feature = "otel")]
             if let Some(otel) = &core.otel {
@@ -121,7 +121,7 @@ impl Observer for Metrics {
             exchange,
             end,
         };
-        #[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "only the SDK is told"))]
+        #[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "only the SDK uses it"))]
         let counted_as = core.http.ended(&ended);
         #[cfg(feature = "otel")]
         if let Some(otel) = &core.otel {

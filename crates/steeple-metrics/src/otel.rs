@@ -1,6 +1,6 @@
 //! The same metrics through the OpenTelemetry SDK: for a Collector, or a vendor that takes OTLP.
 //!
-//! Counters and gauges are read from our cells when the SDK collects. Histograms it can only be told one value at a time.
+//! Counters and gauges are read from our cells when the SDK collects. The SDK takes histograms one value at a time.
 
 use std::{fmt, sync::Arc};
 

@@ -359,7 +359,7 @@ impl TraceBuilder {
     /// no thread is started and no socket opened.
     ///
     /// # Errors
-    /// [`BuildError::is_setting`] for a ratio, a network or a header that is none; [`BuildError::is_exporter`] when
+    /// [`BuildError::is_setting`] for an invalid ratio, network or header; [`BuildError::is_exporter`] when
     /// the exporter cannot be made.
     pub fn build(self) -> Result<Trace, BuildError> {
         match self.export.clone() {

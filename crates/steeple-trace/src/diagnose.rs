@@ -197,7 +197,7 @@ fn subscriber_problem() -> Option<DiagnosticKind> {
     }
 }
 
-/// Whether a span that was told its id gets another: then it does not come from our provider.
+/// Whether a span gets another id than the one that was set: then it does not come from our provider.
 fn has_other_tracer(owner: Owner) -> bool {
     let span = server_span("diagnose");
     let trace = TraceContext::new_root();

@@ -295,7 +295,7 @@ impl Trace {
         Status::error(bounds.formatted(format_args!("{error}")).into_inner())
     }
 
-    /// Whether the peer is one of the proxies. `None`: that is not how peers are told apart.
+    /// Whether the peer is one of the proxies. `None`: proxies are not set.
     fn believes(&self, request: &request::Parts) -> Option<bool> {
         let trusts = self.0.trusts_peer.as_ref()?;
         let own = || self.0.peer_of.as_ref().and_then(|peer_of| peer_of(request)).map(Peer::Address);

@@ -45,7 +45,7 @@ impl Tracing {
     }
 }
 
-/// What a segment does. Decides how it is told to tracing systems.
+/// What a segment does. Decides its kind in tracing systems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SegmentKind {

@@ -74,7 +74,7 @@ impl Kept {
         guard.begin_shutdown();
         while !guard.is_finished() {
             if clock::now() >= deadline {
-                // It hangs: a thread that nobody waits for waits for it.
+                // It hangs: a detached thread waits for it.
                 let _no_thread = thread::Builder::new().name("steeple-flush".to_owned()).spawn(move || drop(guard));
                 return false;
             }

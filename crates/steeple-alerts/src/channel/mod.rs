@@ -130,7 +130,7 @@ impl Channel {
         }
     }
 
-    /// Which alerts it was told of that are not over, and when it was sent something in the last hour.
+    /// The alerts that were sent to it and are not over, and when it was sent something in the last hour.
     pub(crate) fn save(&self, mono: Duration, wall: Duration) -> (Vec<String>, Vec<Duration>) {
         let told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = told.recent.iter().map(|at| wall.saturating_sub(mono.saturating_sub(*at)));

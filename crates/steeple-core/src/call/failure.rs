@@ -146,7 +146,7 @@ impl CallError<'_> {
         self.class
     }
 
-    /// The status that a gRPC client sees when its stream is reset like this. `None`: it was not, or nobody says with what.
+    /// The status that a gRPC client sees when its stream is reset like this. `None`: it was not, or the code is unknown.
     pub(super) fn reset_status(&self) -> Option<GrpcStatus> {
         if self.class != RESET {
             return None;

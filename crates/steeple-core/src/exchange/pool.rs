@@ -30,7 +30,7 @@ pub(super) fn take(begin: impl FnOnce(&mut Inner)) -> Arc<Inner> {
     taken
 }
 
-/// Takes an exchange back, if this was the last of its handles. All that it was told is dropped here.
+/// Takes an exchange back, if this was the last of its handles. Everything that was set on it is dropped here.
 #[inline]
 pub(super) fn give_back(mut used: Arc<Inner>) {
     let Some(inner) = Arc::get_mut(&mut used) else { return };

@@ -51,6 +51,7 @@ pub struct Operation(pub &'static str);
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "it does nothing until it is observed"]
+#[doc(alias = "job")]
 pub struct Job {
     name: Text,
     kind: JobKind,
@@ -101,7 +102,7 @@ impl Job {
 
 /// What work returns, and whether that is a failure.
 ///
-/// `()` is none; a `Result` is one if it is an error, which is recorded.
+/// `()` never is; a `Result` is if it is an error, which is recorded.
 #[diagnostic::on_unimplemented(
     message = "a job returns `()` or a `Result` whose error can be displayed, not `{Self}`",
     note = "end the future with `Ok::<_, Error>(value)`"

@@ -74,7 +74,7 @@ const REVENUE: &str = "revenue_minor_units_total";
 const REFUNDS: &str = "refunds_minor_units_total";
 const FAMILIES: [&str; 7] = [USERS, PROJECTS, TASKS, PAYMENTS, CONVERSIONS, REVENUE, REFUNDS];
 
-/// Currencies that are told apart. Those of the others are not shown.
+/// Currencies that are shown. Amounts in others are not.
 const MAX_CURRENCIES: usize = 8;
 
 /// A day of minutes.

@@ -81,7 +81,7 @@ impl Hub {
         *lock(&self.when) = Some(when);
     }
 
-    /// Sends what is new to all who watch. Called after each sample; does nothing where nobody watches.
+    /// Sends new data to all open pages. Called after each sample; without an open page, it does nothing.
     pub(crate) fn publish(&self, dashboard: &Dashboard) {
         let mut cursor = lock(&self.cursor);
         if self.frames.receiver_count() == 0 {
@@ -91,7 +91,7 @@ impl Hub {
         let since = cursor.unwrap_or_else(|| encode(dashboard, None).0);
         let (end, frame) = encode(dashboard, Some(since));
         *cursor = Some(end);
-        // An error says that nobody watches any more.
+        // An error means that no page is open any more.
         let _gone = self.frames.send(event(&frame));
     }
 

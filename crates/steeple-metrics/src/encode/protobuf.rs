@@ -172,7 +172,7 @@ impl Encoder for ProtobufEncoder<'_> {
                 histogram.uint(1, view.counts.count());
                 histogram.double(2, view.sum());
                 view.classic(|place, bucket, count| {
-                    // The one above the last bound is said by the count, unless it has an exemplar.
+                    // The one above the last bound follows from the count, unless it has an exemplar.
                     let found = view.exemplars.get(place).and_then(Option::as_ref);
                     if bucket.is_some() || found.is_some() {
                         histogram.message(3, |message| {

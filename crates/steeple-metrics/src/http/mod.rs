@@ -210,7 +210,7 @@ impl Http {
         http
     }
 
-    /// An exchange has begun. What it returns is told again at the end.
+    /// An exchange has begun. What it returns is passed to the end.
     #[inline]
     pub(crate) fn started(&self, method: &str) -> Verb {
         let verb = self.verbs.of(method);

@@ -1,4 +1,4 @@
-//! Metrics for where nobody scrapes: pushed to a Pushgateway, written to Prometheus, or sent by OTLP.
+//! Metrics without a scraper: pushed to a Pushgateway, written to Prometheus, or sent by OTLP.
 //!
 //! A push carries everything, and everything is cumulative (or, with [`Temporality::Delta`], counted from the last push that
 //! arrived): the next push carries what one that failed would have. So nothing
@@ -190,7 +190,7 @@ impl PushOptions {
     /// Checks everything.
     ///
     /// # Errors
-    /// [`BuildError::is_endpoint`] for a URL that is none, has credentials in it (a header is the place for those), or is
+    /// [`BuildError::is_endpoint`] for an invalid URL, one that has credentials in it (a header is the place for those), or is
     /// one that the client cannot speak to; [`BuildError::is_name`] for a label that Prometheus does not allow;
     /// [`BuildError::is_push`] for a job without a name, a label that is set twice, or an interval of 0.
     pub fn build(self, metrics: &Metrics) -> Result<Pusher, BuildError> {

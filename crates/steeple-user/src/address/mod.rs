@@ -2,7 +2,7 @@
 //!
 //! Each proxy appends to a header what it saw at the other end of its socket. What is left of that the client wrote
 //! itself. So [`AddressResolver`] starts at the peer of our own socket and walks from right to left, over the proxies
-//! that were declared [trusted](TrustedProxies), to the first address that is none of them. Whatever a client
+//! that were declared [trusted](TrustedProxies), to the first address outside of them. Whatever a client
 //! prepends changes nothing; what cannot be read ends the walk at the last trusted hop.
 //!
 //! The peer's own address is where the server has put it: [`Peer::of`](steeple_core::Peer::of).

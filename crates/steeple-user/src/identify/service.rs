@@ -7,7 +7,7 @@ use http::{Request, request};
 use steeple_core::{Exchange, User};
 use tower_service::Service;
 
-/// A service whose users are told to the exchange. See the [module docs](crate::identify).
+/// A service whose users are set on the exchange. See the [module docs](crate::identify).
 #[derive(Clone, Debug)]
 pub struct Identify<S, F> {
     inner: S,

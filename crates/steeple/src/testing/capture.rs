@@ -63,7 +63,7 @@ impl Recording {
         lock(&self.0.failures).clone()
     }
 
-    /// What it keeps of an integration. Made where there is none yet.
+    /// What it keeps of an integration. Made at the first call.
     #[expect(clippy::allow_attributes, reason = "whether it is used depends on the features")]
     #[allow(dead_code, reason = "integrations use it")]
     pub(crate) fn memory<M: Memory + Default>(&self) -> Arc<M> {

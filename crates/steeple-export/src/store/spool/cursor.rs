@@ -46,7 +46,7 @@ pub(super) struct Cursor {
     /// A row above an unsaved one is settled.
     is_ahead: bool,
     changes: BTreeMap<u64, Change>,
-    /// Rows whose exception is gone: nobody may need them any more.
+    /// Rows whose exception is gone, and that may be needed no longer.
     pub(super) released: Vec<u64>,
     /// Rows that were never read.
     pub(super) fresh: u64,

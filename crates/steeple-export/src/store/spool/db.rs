@@ -8,7 +8,7 @@ use steeple_scrub::Scrubbed;
 use super::place;
 use crate::store::NewRow;
 
-/// Classes that are told apart; higher ones count as the last.
+/// The number of classes; higher ones count as the last.
 pub(super) const CLASSES: usize = 4;
 
 const VERSION: i64 = 1;

@@ -47,7 +47,7 @@ use crate::{DropReason, Flush, FlushReport, Reason, Sink, Stats, runtime};
 
 /// A row that becomes one on the thread that writes: scrubbing and encoding cost nothing where it is appended.
 pub trait ToRow: Send + Sync {
-    /// The row. `None`: there is none to be kept.
+    /// The row. `None`: nothing is kept.
     fn row(&self) -> Option<NewRow>;
 }
 

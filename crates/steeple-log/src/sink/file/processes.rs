@@ -17,6 +17,7 @@ use std::{
 };
 
 use super::*;
+use crate::TimingOptions;
 use crate::{
     encode::time::rfc3339_micros,
     sink::{Queue, Stamp, Worker},
