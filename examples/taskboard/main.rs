@@ -13,13 +13,12 @@ use std::{
 
 use steeple::{
     Steeple,
-    alerts::Rules,
     serve::{Shutdown, shutdown_signal},
 };
 use steeple_examples::taskboard::{
     App,
     cli::{self, Command, Config},
-    router,
+    configure, router,
     traffic::{self, Tally},
     watch,
 };
@@ -52,7 +51,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let signal = shutdown_signal();
-    let options = Steeple::builder_from_env()?.alerts(|alerts| alerts.rules(Rules::mission().guarded()));
+    let options = configure(&config, Steeple::builder_from_env()?);
     let app = App::open(config.db.as_deref())?;
     let steeple = watch(&app, options).build()?;
     app.measure(&steeple);

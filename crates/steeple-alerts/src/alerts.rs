@@ -393,9 +393,14 @@ impl Alerts {
         true
     }
 
+    /// The names of the channels, in order.
+    pub fn channels(&self) -> impl Iterator<Item = &str> {
+        self.0.channels.iter().map(Channel::name)
+    }
+
     /// The channels: their queues, losses and health.
     pub fn sinks(&self) -> Vec<Arc<dyn Sink>> {
-        let mut sinks: Vec<_> = self.0.channels.iter().map(Channel::sink).collect();
+        let mut sinks: Vec<_> = self.0.channels.iter().filter_map(Channel::sink).collect();
         for pipeline in self.0.fleet.get().into_iter().flatten() {
             sinks.push(Arc::new(pipeline.clone()));
         }

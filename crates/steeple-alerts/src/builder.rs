@@ -46,6 +46,8 @@ pub struct AlertsBuilder {
     #[cfg(feature = "file")]
     file_interval: Duration,
     regression_after: Duration,
+    #[cfg(feature = "http")]
+    group_wait: Option<Duration>,
     stop_when: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
@@ -69,6 +71,8 @@ impl Default for AlertsBuilder {
             #[cfg(feature = "file")]
             file_interval: Duration::from_secs(5),
             regression_after: Duration::from_secs(86_400),
+            #[cfg(feature = "http")]
+            group_wait: None,
             stop_when: None,
         }
     }
@@ -112,6 +116,14 @@ impl AlertsBuilder {
     #[cfg(feature = "http")]
     pub fn http(mut self, change: impl FnOnce(steeple_export::ClientBuilder) -> steeple_export::ClientBuilder) -> Self {
         self.http = change(self.http);
+        self
+    }
+
+    /// How long alerts gather for one message, in every channel whose messages have several, in place of its own batch delay.
+    /// Default: what the channel has, 10 seconds.
+    #[cfg(feature = "http")]
+    pub fn group_wait(mut self, wait: Duration) -> Self {
+        self.group_wait = Some(wait);
         self
     }
 
@@ -255,6 +267,8 @@ impl AlertsBuilder {
         };
         let context = ChannelContext {
             scrubber: scrubber.clone(),
+            #[cfg(feature = "http")]
+            group_wait: self.group_wait,
             #[cfg(feature = "http")]
             http,
         };

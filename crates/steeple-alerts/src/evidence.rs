@@ -6,7 +6,7 @@ use std::{
 };
 
 use steeple_core::hex::digits;
-use steeple_metrics::indicator::{History, Tier};
+use steeple_metrics::indicator::{History, Measure, RouteFrame, Tier};
 
 use crate::{
     Rule,
@@ -164,12 +164,16 @@ pub(crate) fn of_rule(rule: &Rule, wall: Duration, seen: &Seen, groups: &Groups,
         evidence.requests.extend(other.map(|failed| example("latest failed", failed)));
         if name.is_none() {
             evidence.users = seen.users(wall, rule.window);
-            evidence.routes = routes(history, rule.window);
+            evidence.routes = routes(history, rule.window, Share::Failures);
             evidence.outcomes = outcomes(history, wall, rule.window);
         }
         evidence.error = groups
             .busiest(wall, name)
             .map(|(group, recent)| ErrorGroup::new(group.kind.clone(), group.message.clone(), recent));
+    } else if name.is_none() {
+        let is_rate = rule.indicator.measure() == Measure::Rate;
+        let share = if is_rate { Share::Requests } else { Share::Time };
+        evidence.routes = routes(history, rule.window, share);
     }
     evidence
 }
@@ -192,18 +196,33 @@ pub(crate) fn slowest(rule: &Rule, wall: Duration, history: &History) -> Option<
     Some(Example::new("slowest", Some(digits), None))
 }
 
-/// The routes with the most failures, and their parts of all failures.
-fn routes(history: &History, window: Duration) -> Vec<(String, f64)> {
+/// What a route has a part in.
+#[derive(Clone, Copy)]
+enum Share {
+    Failures,
+    Requests,
+    /// How long the slow requests took: their number times what 95 % of them did not exceed.
+    Time,
+}
+
+/// The routes with the greatest part in it, and how great it is.
+fn routes(history: &History, window: Duration, share: Share) -> Vec<(String, f64)> {
     let trends = history.routes();
-    let mut failed: Vec<_> = trends
+    let part = |frame: RouteFrame| match share {
+        Share::Failures => f64::from(frame.errors),
+        Share::Requests => f64::from(frame.requests),
+        // Without requests, the duration is not a number.
+        Share::Time => f64::from(frame.requests) * f64::from(frame.p95.max(0.0)),
+    };
+    let mut parts: Vec<_> = trends
         .iter()
-        .map(|trend| (name_of(trend.method, &trend.route), trend.over(window).errors))
-        .filter(|(_, errors)| *errors > 0)
+        .map(|trend| (name_of(trend.method, &trend.route), part(trend.over(window))))
+        .filter(|(_, part)| *part > 0.0)
         .collect();
-    failed.sort_by(|(one, a), (other, b)| b.cmp(a).then_with(|| one.cmp(other)));
-    let all: f64 = failed.iter().map(|(_, errors)| f64::from(*errors)).sum();
-    failed.truncate(MAX_ROUTES);
-    failed.into_iter().map(|(route, errors)| (route, f64::from(errors) / all)).collect()
+    parts.sort_by(|(one, a), (other, b)| b.total_cmp(a).then_with(|| one.cmp(other)));
+    let all: f64 = parts.iter().map(|(_, part)| part).sum();
+    parts.truncate(MAX_ROUTES);
+    parts.into_iter().map(|(route, part)| (route, part / all)).collect()
 }
 
 /// How the requests of the time ended that did not end well.

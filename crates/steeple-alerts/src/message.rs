@@ -205,10 +205,17 @@ impl Notification {
             };
             scrub(&mut alert.rule);
             scrub(&mut alert.summary);
-            let texts = [&mut alert.service, &mut alert.environment, &mut alert.instance];
-            texts.into_iter().flatten().for_each(scrub);
-            alert.evidence.routes.iter_mut().for_each(|(route, _)| scrub(route));
-            if let Some(error) = &mut alert.evidence.error {
+            let about = [&mut alert.service, &mut alert.environment, &mut alert.instance];
+            about.into_iter().chain([&mut alert.runbook, &mut alert.link]).flatten().for_each(scrub);
+            let Evidence { requests, routes, error, outcomes, users: _, deploy } = &mut alert.evidence;
+            // A client may choose the id of its request.
+            let ids = requests.iter_mut().flat_map(|example| [&mut example.trace_id, &mut example.request_id]);
+            ids.flatten().for_each(scrub);
+            let routes = routes.iter_mut().map(|(route, _)| route);
+            let outcomes = outcomes.iter_mut().map(|(outcome, _)| outcome);
+            let versions = deploy.iter_mut().map(|(version, _)| version);
+            routes.chain(outcomes).chain(versions).for_each(scrub);
+            if let Some(error) = error {
                 scrub(&mut error.kind);
                 scrub(&mut error.message);
             }

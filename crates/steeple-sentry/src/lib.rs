@@ -21,6 +21,7 @@ mod outlet;
 mod panic_hook;
 mod panicked;
 mod propagate;
+mod report;
 mod sampling;
 mod scrub;
 mod sentry;
@@ -43,6 +44,7 @@ pub use self::{
     error::BuildError,
     flush::FlushGuard,
     propagate::propagate,
+    report::Report,
     sampling::Parent,
     scrub::{ScrubSentry, ScrubbingTransport},
     sentry::{Sentry, Watched},

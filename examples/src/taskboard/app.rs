@@ -16,7 +16,7 @@ use super::{
     admin,
     api::{self, ApiError},
     cache::Cache,
-    grpc, lab,
+    grpc, lab, load,
     measured::Measured,
     page, session,
     store::{Project, Store, StoreError, Task},
@@ -126,10 +126,19 @@ impl App {
 /// | `/lab/echo` | whatever was sent, frame by frame, up to 16 MiB |
 /// | `/lab/sse?events=&gap_ms=` | server-sent events (0 to 10000, default 10; gap 0 to 5000, default 100) |
 /// | `/lab/upgrade` | 101 to the protocol `echo`: every byte comes back until the client closes |
+///
+/// Three more are for this machine alone, and answer 403 to everyone else. They answer at once; what they do goes on, all
+/// requests together at most 4 threads and 1024 MiB:
+///
+/// | address | does |
+/// | --- | --- |
+/// | `/lab/burn-cpu?cores=&ms=` | uses processor time (1 to 4 cores, default 1; up to 60000 ms, default 1000) |
+/// | `/lab/hold-memory?mib=&ms=` | holds memory (up to 1024 MiB, default 64; up to 120000 ms, default 1000) |
+/// | `/lab/payment?ok=&fail=` | tracks payments (0 to 1000 each; by default, one that failed) |
 pub fn router(app: App) -> Router {
     // Neither asks for a session. Whoever has one is named when something fails.
     let open = Router::new()
-        .nest("/lab", lab::routes())
+        .nest("/lab", lab::routes().merge(load::routes()))
         .route_service(grpc::PATH, grpc::service(app.clone()))
         .route_layer(from_fn_with_state(app.clone(), session::tell_if_known));
     Router::new()

@@ -14,12 +14,15 @@ const MAX_SECONDS: u64 = 7 * 24 * 60 * 60;
 pub const USAGE: &str = "\
 Usage: taskboard [FLAGS]
 
-  --listen <HOST:PORT>   where to listen [default: 127.0.0.1:3000]; port 0 takes a free one
-  --traffic <NUMBER>     requests a second that it sends itself, 0 to 10000 [default: 0]
-  --duration <SECONDS>   how long to run, 1 to 604800 [default: until Ctrl-C]
-  --db <PATH>            the database file [default: a temporary one, removed at the end]
-  --print <WHAT>         print `grafana`, a dashboard for Grafana, or `rules`, a rule file for Prometheus, and end
-  --help                 print this
+  --listen <HOST:PORT>     where to listen [default: 127.0.0.1:3000]; port 0 takes a free one
+  --traffic <NUMBER>       requests a second that it sends itself, 0 to 10000 [default: 0]
+  --duration <SECONDS>     how long to run, 1 to 604800 [default: until Ctrl-C]
+  --db <PATH>              the database file [default: a temporary one, removed at the end]
+  --alert-windows <WHICH>  `short`: alerts over 10 s that fire and end after 2 s, without guards [default: `normal`]
+  --cpu-limit <PERCENT>    how much of one processor the service may use, for alerts, 1 to 6400 [default: the container's]
+  --memory-limit <MIB>     how much memory it may use, for alerts, 1 to 1048576 [default: the container's]
+  --print <WHAT>           print `grafana`, a dashboard for Grafana, or `rules`, a rule file for Prometheus, and end
+  --help                   print this
 ";
 
 /// How the program runs.
@@ -34,6 +37,12 @@ pub struct Config {
     pub duration: Option<Duration>,
     /// The database file. Default: a temporary one.
     pub db: Option<PathBuf>,
+    /// Whether alerts have short windows and no guards. Default: no.
+    pub short_windows: bool,
+    /// How much of one processor the service may use, in percent. Default: what the container may.
+    pub cpu_limit: Option<u32>,
+    /// How much memory it may use, in MiB. Default: what the container may.
+    pub memory_limit: Option<u32>,
 }
 
 /// What the flags ask for.
@@ -87,7 +96,15 @@ impl std::error::Error for UsageError {}
 
 impl Default for Config {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 3000)), traffic: 0, duration: None, db: None }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            traffic: 0,
+            duration: None,
+            db: None,
+            short_windows: false,
+            cpu_limit: None,
+            memory_limit: None,
+        }
     }
 }
 
@@ -121,6 +138,21 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
                     return Err(UsageError("--db takes the path of a database file, not an empty one".to_owned()));
                 }
                 config.db = Some(path.into());
+            }
+            Arg::Long("alert-windows") => {
+                config.short_windows = value(&mut parser, "--alert-windows", "short or normal", |text| match text {
+                    "short" => Some(true),
+                    "normal" => Some(false),
+                    _ => None,
+                })?;
+            }
+            Arg::Long("cpu-limit") => {
+                let wants = "percents of one processor, a whole number from 1 to 6400";
+                config.cpu_limit = Some(value(&mut parser, "--cpu-limit", wants, |text| small(text, 6_400))?);
+            }
+            Arg::Long("memory-limit") => {
+                let wants = "MiB, a whole number from 1 to 1048576";
+                config.memory_limit = Some(value(&mut parser, "--memory-limit", wants, |text| small(text, 1_048_576))?);
             }
             Arg::Long("print") => {
                 let file = value(&mut parser, "--print", "grafana or rules", |text| match text {
@@ -156,12 +188,18 @@ fn number(text: &str, min: u64, max: u64) -> Option<u64> {
     text.parse().ok().filter(|number| (min..=max).contains(number))
 }
 
+fn small(text: &str, max: u64) -> Option<u32> {
+    number(text, 1, max).and_then(|number| number.try_into().ok())
+}
+
 fn missing(flag: &str, wants: &str) -> UsageError {
     UsageError(format!("{flag} takes {wants}, and got nothing"))
 }
 
 fn unknown(what: &str) -> UsageError {
-    UsageError(format!("there is no {what}; there are --listen, --traffic, --duration, --db, --print and --help"))
+    UsageError(format!(
+        "there is no {what}; there are --listen, --traffic, --duration, --db, --alert-windows, --cpu-limit, --memory-limit, --print and --help"
+    ))
 }
 
 #[cfg(test)]
@@ -184,10 +222,36 @@ mod tests {
             traffic: 50,
             duration: Some(Duration::from_secs(3)),
             db: Some("x.db".into()),
+            short_windows: true,
+            cpu_limit: Some(50),
+            memory_limit: Some(256),
         };
-        let spaced = ["--listen", "0.0.0.0:0", "--traffic", "50", "--duration", "3", "--db", "x.db"];
+        let spaced = [
+            "--listen",
+            "0.0.0.0:0",
+            "--traffic",
+            "50",
+            "--duration",
+            "3",
+            "--db",
+            "x.db",
+            "--alert-windows",
+            "short",
+            "--cpu-limit",
+            "50",
+            "--memory-limit",
+            "256",
+        ];
         assert_eq!(run(&spaced), Ok(Command::Run(want.clone())));
-        let equals = ["--listen=0.0.0.0:0", "--traffic=50", "--duration=3", "--db=x.db"];
+        let equals = [
+            "--listen=0.0.0.0:0",
+            "--traffic=50",
+            "--duration=3",
+            "--db=x.db",
+            "--alert-windows=short",
+            "--cpu-limit=50",
+            "--memory-limit=256",
+        ];
         assert_eq!(run(&equals), Ok(Command::Run(want)));
         assert_eq!(run(&["--help"]), Ok(Command::Help));
     }
@@ -209,6 +273,9 @@ mod tests {
         refused(&["--traffic", "1e3"], &["--traffic", "1e3"]);
         refused(&["--duration", "0"], &["--duration", "\"0\"", "1 to 604800"]);
         refused(&["--duration", "99999999999999999999"], &["--duration", "1 to 604800"]);
+        refused(&["--alert-windows", "long"], &["--alert-windows", "\"long\"", "short or normal"]);
+        refused(&["--cpu-limit", "0"], &["--cpu-limit", "1 to 6400"]);
+        refused(&["--memory-limit", "1GB"], &["--memory-limit", "MiB"]);
         refused(&["--db"], &["--db", "got nothing"]);
         refused(&["--db="], &["--db", "empty"]);
         refused(&["--traffic"], &["--traffic", "got nothing"]);

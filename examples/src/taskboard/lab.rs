@@ -238,7 +238,7 @@ fn frames(count: u64, gap: Duration) -> impl Stream<Item = io::Result<Bytes>> + 
 }
 
 /// The parameter, its default, or what is wrong with it.
-fn up_to(name: &'static str, value: Option<u64>, default: u64, max: u64) -> Result<u64, ApiError> {
+pub(super) fn up_to(name: &'static str, value: Option<u64>, default: u64, max: u64) -> Result<u64, ApiError> {
     match value.unwrap_or(default) {
         value if value <= max => Ok(value),
         value => Err(ApiError::parameter(name, format!("`{name}` must be 0 to {max}, not {value}"))),

@@ -49,6 +49,7 @@ mod cache;
 pub mod cli;
 mod grpc;
 mod lab;
+mod load;
 mod measured;
 mod page;
 mod session;
@@ -60,5 +61,5 @@ pub use self::{
     app::{App, router},
     grpc::proto,
     store::StoreError,
-    watch::watch,
+    watch::{configure, watch},
 };

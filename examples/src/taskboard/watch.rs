@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use steeple::{RecordedError, SteepleBuilder};
+use steeple::{RecordedError, SteepleBuilder, alerts::Rules, metrics::indicator::ResourceOptions};
 
-use super::{App, grpc};
+use super::{App, cli::Config, grpc};
 
 /// How long open requests may take once the end has begun.
 const GRACE: Duration = Duration::from_secs(5);
@@ -25,4 +25,25 @@ pub fn watch(app: &App, options: SteepleBuilder) -> SteepleBuilder {
             methods.fold(metrics, |metrics, (method, kind)| metrics.grpc_method(method, kind))
         })
         .drain_timeout(GRACE)
+}
+
+/// Adds what the program's flags ask for: which alerts there are, and how much processor time and memory there is.
+pub fn configure(config: &Config, options: SteepleBuilder) -> SteepleBuilder {
+    const SHORT: Duration = Duration::from_secs(2);
+    let mut resources = ResourceOptions::new();
+    if let Some(cores) = config.cpu_limit {
+        resources = resources.cpu_limit(f64::from(cores) / 100.0);
+    }
+    if let Some(mib) = config.memory_limit {
+        resources = resources.memory_limit(u64::from(mib) << 20);
+    }
+    let options = options.metrics(|metrics| metrics.resources(resources));
+    if !config.short_windows {
+        return options.alerts(|alerts| alerts.rules(Rules::mission().guarded()));
+    }
+    options.alerts(|alerts| {
+        let short = Rules::mission()
+            .map(|rule| rule.over(Duration::from_secs(10)).hold(SHORT).keep_firing(SHORT).cooldown(SHORT));
+        alerts.rules(short).group_wait(SHORT)
+    })
 }

@@ -9,6 +9,8 @@
 )]
 
 #[cfg(target_os = "linux")]
+mod alerts;
+#[cfg(target_os = "linux")]
 mod events;
 mod full_disk;
 mod grpc;

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use steeple_core::date::rfc3339;
 use steeple_export::{Answer, Endpoint, HttpOptions, Pipeline, Protocol, Reason, Request, Response, Retry};
 use steeple_scrub::{Scrubbed, Scrubber};
 
-use super::{ChannelContext, http::options};
+use super::{
+    ChannelContext,
+    http::options,
+    labels::{annotations, labels},
+};
 use crate::{
     BuildError,
     message::{Notification, Status},
@@ -158,37 +162,15 @@ impl Protocol for Posts {
     }
 }
 
-/// An alert as Alertmanager reads it. Labels identify it, so that no value is among them.
-fn encode(alert: &Notification, every: Duration) -> Value {
-    let mut labels = Map::new();
-    let mut label = |name: &str, value: Option<&String>| {
-        if let Some(value) = value {
-            labels.insert(name.to_owned(), Value::from(value.as_str()));
-        }
-    };
-    label("alertname", Some(&alert.rule));
-    label("service", alert.service.as_ref());
-    label("environment", alert.environment.as_ref());
-    label("instance", alert.instance.as_ref());
-    label("group", alert.group.as_ref());
-    labels.insert("severity".to_owned(), Value::from(alert.severity.as_str()));
-    let mut annotations = Map::new();
-    if !alert.summary.is_empty() {
-        annotations.insert("summary".to_owned(), Value::from(alert.summary.as_str()));
-    }
-    for (name, text) in alert.facts() {
-        let name: String = name.to_lowercase().replace(' ', "_");
-        if !matches!(name.as_str(), "severity" | "since" | "instance" | "lasted") {
-            annotations.entry(name).or_insert(Value::from(text));
-        }
-    }
+/// An alert as Alertmanager reads it.
+pub(super) fn encode(alert: &Notification, every: Duration) -> Value {
     let end = match alert.status {
         Status::Firing | Status::Reminder => alert.at.saturating_add(every.saturating_mul(4)),
         Status::Resolved => alert.at,
     };
     let mut encoded = json!({
-        "labels": labels,
-        "annotations": annotations,
+        "labels": labels(alert),
+        "annotations": annotations(alert),
         "startsAt": rfc3339(alert.since),
         "endsAt": rfc3339(end),
     });

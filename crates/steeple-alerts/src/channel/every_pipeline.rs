@@ -42,7 +42,7 @@ impl Subject for Webhook {
 
     fn protocol(&self, endpoint: Endpoint) -> webhook::Messages {
         let keys = Keys::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        webhook::Messages { endpoint, scrubber: Scrubber::default(), keys }
+        webhook::Messages { endpoint, scrubber: Scrubber::default(), keys, payload: webhook::Payload::default() }
     }
 
     fn item(&self, number: usize) -> Notification {

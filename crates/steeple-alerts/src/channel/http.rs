@@ -32,6 +32,10 @@ where
     P: Protocol<Item = Notification>,
     F: FnMut() -> P + Send + 'static,
 {
+    let http = match context.group_wait {
+        Some(wait) => http.batch_delay(wait),
+        None => http,
+    };
     http.http_or(context.http())
         .start(name, endpoint, (alerts, usize::MAX), make)
         .map_err(|error| BuildError::channel(name, error))

@@ -436,6 +436,7 @@ mod tests {
     #[test]
     fn addresses_are_checked_and_are_in_no_error() {
         let context = || ChannelContext {
+            group_wait: None,
             scrubber: Scrubber::default(),
             #[cfg(feature = "http")]
             http: steeple_export::ClientBuilder::default(),

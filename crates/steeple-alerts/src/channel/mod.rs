@@ -4,12 +4,17 @@
 mod alertmanager;
 #[cfg(test)]
 mod every_pipeline;
+mod forward;
 #[cfg(feature = "heartbeat")]
 mod heartbeat;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(any(feature = "alertmanager", feature = "webhook"))]
+mod labels;
 #[cfg(feature = "mail")]
 mod mail;
+#[cfg(test)]
+mod secrets;
 #[cfg(feature = "slack")]
 mod slack;
 #[cfg(feature = "webhook")]
@@ -27,6 +32,7 @@ use steeple_scrub::Scrubber;
 
 #[cfg(feature = "alertmanager")]
 pub use self::alertmanager::Alertmanager;
+pub use self::forward::Forward;
 #[cfg(feature = "heartbeat")]
 pub use self::heartbeat::Heartbeat;
 #[cfg(feature = "http")]
@@ -36,7 +42,7 @@ pub use self::mail::Mail;
 #[cfg(feature = "slack")]
 pub use self::slack::Slack;
 #[cfg(feature = "webhook")]
-pub use self::webhook::Webhook;
+pub use self::webhook::{Payload, Webhook};
 use crate::{
     Severity,
     message::{Notification, Status},
@@ -50,9 +56,31 @@ pub const MAX_PER_HOUR: usize = 30;
 pub struct Channel(Arc<Inner>);
 
 struct Inner {
-    pipeline: Pipeline<Notification>,
+    out: Out,
     at_least: Severity,
     told: Mutex<Told>,
+}
+
+/// Who sends it.
+enum Out {
+    Pipeline(Pipeline<Notification>),
+    Forward(forward::Out),
+}
+
+impl Out {
+    fn send(&self, notification: Notification) {
+        match self {
+            Self::Pipeline(pipeline) => pipeline.push(notification),
+            Self::Forward(forward) => forward.send(notification),
+        }
+    }
+
+    fn takes(&self, notification: &Notification) -> bool {
+        match self {
+            Self::Pipeline(_) => true,
+            Self::Forward(forward) => forward.takes(notification),
+        }
+    }
 }
 
 /// What the channel has been told.
@@ -71,6 +99,9 @@ struct Told {
 pub struct ChannelContext {
     /// Removes secrets; [`Notification::scrub`] wants it.
     pub scrubber: Scrubber,
+    /// How long alerts gather, where it is set for all channels.
+    #[cfg(feature = "http")]
+    pub(crate) group_wait: Option<Duration>,
     #[cfg(feature = "http")]
     pub(crate) http: steeple_export::ClientBuilder,
 }
@@ -95,17 +126,24 @@ pub trait IntoChannel: Send + 'static {
 impl Channel {
     /// A pipeline as a channel for alerts of at least this severity.
     pub fn new(pipeline: Pipeline<Notification>, at_least: Severity) -> Self {
-        Self(Arc::new(Inner { pipeline, at_least, told: Mutex::default() }))
+        Self::with(Out::Pipeline(pipeline), at_least)
+    }
+
+    fn with(out: Out, at_least: Severity) -> Self {
+        Self(Arc::new(Inner { out, at_least, told: Mutex::default() }))
     }
 
     /// The channel's name.
     pub fn name(&self) -> &str {
-        self.0.pipeline.name()
+        match &self.0.out {
+            Out::Pipeline(pipeline) => pipeline.name(),
+            Out::Forward(forward) => forward.name,
+        }
     }
 
     /// Hands a notification over. A `resolved` goes out if, and only if, its `firing` did.
     pub(crate) fn offer(&self, mono: Duration, notification: &Notification) {
-        if notification.severity < self.0.at_least {
+        if notification.severity < self.0.at_least || !self.0.out.takes(notification) {
             return;
         }
         let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -117,16 +155,17 @@ impl Channel {
         };
         drop(told);
         if goes {
-            self.0.pipeline.push(notification.clone());
+            self.0.out.send(notification.clone());
         }
     }
 
     /// Hands a notification over that belongs to no alert: a test, an error group.
     pub(crate) fn offer_once(&self, mono: Duration, notification: &Notification) {
         let goes = notification.severity >= self.0.at_least
+            && self.0.out.takes(notification)
             && self.0.told.lock().unwrap_or_else(PoisonError::into_inner).may_send(mono);
         if goes {
-            self.0.pipeline.push(notification.clone());
+            self.0.out.send(notification.clone());
         }
     }
 
@@ -159,9 +198,12 @@ impl Channel {
         self.0.told.lock().unwrap_or_else(PoisonError::into_inner).capped
     }
 
-    /// The channel's queue, losses and health.
-    pub fn sink(&self) -> Arc<dyn Sink> {
-        Arc::new(self.0.pipeline.clone())
+    /// The channel's queue, losses and health. `None`: another part of the process sends, see [`Forward`].
+    pub fn sink(&self) -> Option<Arc<dyn Sink>> {
+        match &self.0.out {
+            Out::Pipeline(pipeline) => Some(Arc::new(pipeline.clone())),
+            Out::Forward(_) => None,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use std::time::SystemTime;
 
 use http::{HeaderValue, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use steeple_core::{RequestId, date::rfc3339};
 use steeple_export::{
     Answer, Endpoint, HttpOptions, Protocol, Reason, Request, Response,
@@ -12,8 +12,27 @@ use steeple_scrub::{Scrubbed, Scrubber};
 use super::{
     Channel, ChannelContext, IntoChannel,
     http::{options, reached, start},
+    labels::{annotations, fingerprint, labels},
 };
-use crate::{BuildError, Severity, message::Notification};
+use crate::{
+    BuildError, Severity,
+    message::{Notification, Status},
+};
+
+/// What a [`Webhook`] posts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Payload {
+    /// Our own: `{"type": "alert.firing", "timestamp": …, "data": {…}}`. The default.
+    #[default]
+    Steeple,
+    /// That of Alertmanager's webhooks, version 4, for a receiver that was written for it. One alert is a group. It is signed all
+    /// the same, which such a receiver may ignore.
+    ///
+    /// # Source
+    /// Alertmanager, `notify/webhook/webhook.go` and `template/template.go`.
+    Alertmanager,
+}
 
 /// Posts each alert to a URL, signed by Standard Webhooks:
 /// `{"type": "alert.firing", "timestamp": "…", "data": {"status": "firing", "rule": "…", "severity": "…", "value": …,
@@ -26,6 +45,7 @@ use crate::{BuildError, Severity, message::Notification};
 pub struct Webhook {
     url: String,
     secret: String,
+    payload: Payload,
     at_least: Severity,
     http: HttpOptions,
 }
@@ -39,7 +59,21 @@ impl std::fmt::Debug for Webhook {
 impl Webhook {
     /// The URL, and the secret that signs: `whsec_` and base64 of 24 to 64 bytes.
     pub fn new(url: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self { url: url.into(), secret: secret.into(), at_least: Severity::Low, http: options() }
+        Self {
+            url: url.into(),
+            secret: secret.into(),
+            payload: Payload::default(),
+            at_least: Severity::Low,
+            http: options(),
+        }
+    }
+}
+
+impl Webhook {
+    /// What is posted. Default: [`Payload::Steeple`].
+    pub fn payload(mut self, payload: Payload) -> Self {
+        self.payload = payload;
+        self
     }
 }
 
@@ -50,12 +84,13 @@ impl IntoChannel for Webhook {
         let endpoint = Endpoint::parse(&self.url).map_err(|_unusable| BuildError::setting("webhook.url", "a URL"))?;
         let keys = Keys::parse(&self.secret)
             .map_err(|_invalid| BuildError::setting("webhook.secret", "`whsec_` and base64 of 24 to 64 bytes"))?;
-        let (target, scrubber) = (endpoint.clone(), context.scrubber.clone());
+        let (target, scrubber, payload) = (endpoint.clone(), context.scrubber.clone(), self.payload);
         // One alert is one message.
         let pipeline = start(self.http, context, "webhook_alerts", &endpoint, 1, move || Messages {
             endpoint: target.clone(),
             scrubber: scrubber.clone(),
             keys: keys.clone(),
+            payload,
         })?;
         Ok(Channel::new(pipeline, self.at_least))
     }
@@ -65,6 +100,38 @@ pub(super) struct Messages {
     pub(super) endpoint: Endpoint,
     pub(super) scrubber: Scrubber,
     pub(super) keys: Keys,
+    pub(super) payload: Payload,
+}
+
+/// As Alertmanager posts a group of this one alert.
+fn of_alertmanager(alert: &Notification) -> Value {
+    let (labels, annotations) = (labels(alert), annotations(alert));
+    let name = serde_json::to_string(&alert.rule).unwrap_or_default();
+    let end = match alert.status {
+        Status::Firing | Status::Reminder => "0001-01-01T00:00:00Z".to_owned(),
+        Status::Resolved => rfc3339(alert.at),
+    };
+    let link = alert.link.as_deref().unwrap_or_default();
+    json!({
+        "version": "4",
+        "receiver": "steeple",
+        "status": alert.status.as_str(),
+        "groupKey": format!("{{}}:{{alertname={name}}}"),
+        "groupLabels": {"alertname": alert.rule},
+        "commonLabels": labels,
+        "commonAnnotations": annotations,
+        "externalURL": link.split('#').next(),
+        "truncatedAlerts": 0,
+        "alerts": [{
+            "status": alert.status.as_str(),
+            "labels": labels,
+            "annotations": annotations,
+            "startsAt": rfc3339(alert.since),
+            "endsAt": end,
+            "generatorURL": link,
+            "fingerprint": fingerprint(&labels),
+        }],
+    })
 }
 
 impl Protocol for Messages {
@@ -81,11 +148,14 @@ impl Protocol for Messages {
 
     fn encode(&mut self, batch: &[Scrubbed<Notification>]) -> Result<Request, Reason> {
         let [alert] = batch else { return Err(Reason::from("one alert a message")) };
-        let body = json!({
-            "type": format!("alert.{}", alert.status.as_str()),
-            "timestamp": rfc3339(alert.at),
-            "data": alert.webhook_data(),
-        });
+        let body = match self.payload {
+            Payload::Steeple => json!({
+                "type": format!("alert.{}", alert.status.as_str()),
+                "timestamp": rfc3339(alert.at),
+                "data": alert.webhook_data(),
+            }),
+            Payload::Alertmanager => of_alertmanager(alert),
+        };
         let body = serde_json::to_vec(&body).map_err(|_error| Reason::from("the message is not JSON"))?;
         let id = HeaderValue::from_str(RequestId::new().as_str()).map_err(|error| Reason::of_error(&error))?;
         Ok(Request::post(&self.endpoint).content_type("application/json").header(ID, id).body(body))

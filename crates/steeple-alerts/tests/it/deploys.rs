@@ -4,8 +4,8 @@ use std::{path::Path, time::Duration};
 
 use steeple_alerts::{Alerts, Failure, Rule, Rules};
 use steeple_metrics::{
-    Metrics,
-    indicator::{Clock, Indicator, Selector},
+    CounterFamily, Metrics,
+    indicator::{Clock, Indicator, Selector, Tier},
     state::{State, StateGuard, StateOptions},
 };
 
@@ -15,6 +15,7 @@ use crate::{START, metrics, pass};
 struct Instance {
     _guard: StateGuard,
     metrics: Metrics,
+    payments: CounterFamily<1>,
     alerts: Alerts,
 }
 
@@ -26,12 +27,15 @@ fn rule() -> Rule {
 fn start(directory: &Path, version: &str, clock: &Clock, queue: f64, rules: Rules) -> Instance {
     let metrics = metrics(clock);
     metrics.gauge("queue_length", "Jobs that wait.", []).unwrap().set([], queue);
+    let payments = metrics.counter("payments_total", "Payments.", ["result"]).unwrap();
+    payments.add(["success"], 0);
     let state = State::open(StateOptions::new(directory, "shop", "production").version(version)).unwrap();
     let alerts = Alerts::builder().version(version).rules(rules).build(&metrics).unwrap();
     metrics.history().keep_in(&state);
+    metrics.today().keep_in(&state);
     alerts.keep_in(&state);
     let guard = state.spawn(Duration::from_secs(3_600)).unwrap();
-    Instance { _guard: guard, metrics, alerts }
+    Instance { _guard: guard, metrics, payments, alerts }
 }
 
 fn told(alerts: &Alerts) -> Vec<(String, &'static str)> {
@@ -98,25 +102,47 @@ fn silences_and_acknowledgements_go_on() {
     assert!(second.alerts.rules()[0].is_acknowledged);
 }
 
+/// What happened, whoever ran: payments, failures of a handler, and for how long something ran at all.
+#[derive(Default)]
+struct Ledger {
+    payments: f64,
+    failures: u64,
+    seconds: u64,
+}
+
 #[test]
-fn twenty_overlapping_deploys_announce_nothing_twice() {
+fn over_twenty_overlapping_deploys_nothing_is_announced_twice_and_totals_and_charts_go_on() {
     let directory = tempfile::tempdir().unwrap();
     let clock = Clock::manual(START);
     let mut announced = Vec::new();
+    let mut ledger = Ledger::default();
+    let pay = |instance: &Instance, ledger: &mut Ledger, count: u64| {
+        instance.payments.add(["success"], count);
+        ledger.payments += count as f64;
+    };
     let mut running = start(directory.path(), "1.0", &clock, 50.0, only(rule()));
-    for deploy in 1..=20 {
+    for deploy in 1..=20_u64 {
+        pay(&running, &mut ledger, deploy);
         pass(&running.metrics, &clock, Duration::from_secs(60));
         fail(&running.alerts, "order 17 failed");
         let next = start(directory.path(), &format!("1.{deploy}"), &clock, 50.0, only(rule()));
-        // Both serve for a while.
-        pass(&next.metrics, &clock, Duration::from_secs(60));
+        // Both serve for a while, and each is paid.
+        pay(&running, &mut ledger, 1);
+        pay(&next, &mut ledger, 2);
+        for _ in 0..6 {
+            clock.advance(Duration::from_secs(10));
+            running.metrics.history().sample();
+            next.metrics.history().sample();
+        }
         fail(&next.alerts, "order 18 failed");
+        ledger.failures += 2;
+        ledger.seconds += 120;
         assert!(told(&next.alerts).is_empty(), "nothing is announced that the one before has announced");
         announced.extend(told(&running.alerts));
         drop(running);
         // It looks each second.
         for _ in 0..6_000 {
-            if next.alerts.error_groups()[0].count >= 2 {
+            if next.alerts.error_groups()[0].count >= ledger.failures {
                 break;
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -124,11 +150,24 @@ fn twenty_overlapping_deploys_announce_nothing_twice() {
         running = next;
     }
     pass(&running.metrics, &clock, Duration::from_secs(60));
+    ledger.seconds += 60;
     announced.extend(told(&running.alerts));
     let want = [("queue_is_long", "firing"), ("new_error", "firing"), ("frequent_error", "firing")];
     assert_eq!(announced, want.map(|(rule, status)| (rule.to_owned(), status)));
     let group = &running.alerts.error_groups()[0];
-    assert_eq!((group.count, group.first_version.as_str()), (40, "1.0"));
+    assert_eq!((group.count, group.first_version.as_str()), (ledger.failures, "1.0"));
+
+    let today = running.metrics.today();
+    let paid = today.total("payments_total", &[("result", "success")]);
+    assert_eq!(paid, ledger.payments, "the day's total is what was paid");
+
+    // The chart of the hour: a frame for each 10 seconds of the run, in order, without a gap.
+    let frames = running.metrics.history().frames(Tier::TenSeconds, 0);
+    let ends: Vec<_> = frames.iter().map(|frame| frame.unix.as_secs()).collect();
+    assert!(ends.windows(2).all(|pair| pair[1] - pair[0] == 10), "{ends:?}");
+    // The very first sample is where everything begins.
+    let wanted = (ledger.seconds / 10 - 1).min(Tier::TenSeconds.capacity() as u64);
+    assert_eq!(ends.len() as u64, wanted, "of {} s", ledger.seconds);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use steeple_alerts::{
     Alerts, Failure, Rules,
-    channel::{Alertmanager, Heartbeat},
+    channel::{Alertmanager, Heartbeat, Payload, Webhook},
 };
 use steeple_metrics::{
     Metrics,
@@ -18,7 +18,7 @@ use steeple_metrics::{
 };
 
 use crate::{
-    START, bodies, metrics, receiver,
+    SECRET, START, bodies, metrics, receiver, soon,
     support::{missing, record},
 };
 
@@ -194,4 +194,151 @@ async fn a_heartbeat_stops_when_the_evaluation_does() {
     let before = beats();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(beats(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_stops_when_the_evaluation_hangs_and_goes_on_with_it() {
+    let (url, posts) = receiver().await;
+    let beat = Heartbeat::new(format!("{url}/beat")).every(Duration::from_millis(50));
+    let beat = beat.stalled_after(Duration::from_secs(1));
+    let metrics = metrics(&Clock::manual(START));
+    let alerts = Alerts::builder().rules(Rules::mission()).heartbeat(beat).build(&metrics).unwrap();
+    let beats = || posts.lock().unwrap().iter().filter(|post| post.0 == "/beat").count();
+    alerts.evaluate();
+    wait("it beats", || beats() >= 3).await;
+    // Nothing evaluates any more: no sample is taken.
+    let mut before = 0;
+    for _ in 0..100 {
+        before = beats();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        if beats() == before {
+            break;
+        }
+    }
+    assert_eq!(beats(), before, "it has stopped");
+    metrics.history().sample();
+    wait("it beats again", || beats() > before).await;
+}
+
+/// A process of another test: a replica that fires for as long as it lives.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the process that another test kills"]
+async fn a_replica_that_is_killed() {
+    let port = std::env::var_os("ALERTMANAGER_PORT").unwrap().into_string().unwrap();
+    let metrics = Metrics::builder().build().unwrap();
+    let _history = metrics.history_with(HistoryOptions::new().without_thread());
+    let fleet = Alertmanager::new([format!("http://127.0.0.1:{port}")]).every(Duration::from_millis(500));
+    let name = std::env::var_os("REPLICA").unwrap().into_string().unwrap();
+    let alerts = Alerts::builder().service("shop").instance(name).rules(Rules::mission()).alertmanager(fleet);
+    let alerts = alerts.build(&metrics).unwrap();
+    alerts.check("high_cpu_usage", 0.9);
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_that_are_killed_are_one_firing_and_one_resolved() {
+    let (url, posts) = receiver().await;
+    let Some(server) = alertmanager(&format!("{url}/hook")).await else { return };
+    let start = |name: &str| {
+        let mut replica = Command::new(std::env::current_exe().unwrap());
+        replica.args(["--exact", "fleet::a_replica_that_is_killed", "--ignored"]).stdout(Stdio::null());
+        Replica(replica.env("REPLICA", name).env("ALERTMANAGER_PORT", server.port.to_string()).spawn().unwrap())
+    };
+    let (a, b) = (start("a"), start("b"));
+    wait("both fire", || {
+        told(&bodies(&posts, "/hook")).last().is_some_and(|(status, alerts)| status == "firing" && alerts.len() == 2)
+    })
+    .await;
+    // `kill` is SIGKILL: no end is sent, the resends stop.
+    drop(a);
+    wait("the first is over", || {
+        let of_a =
+            |(_, alerts): &(String, Vec<(String, String)>)| alerts.contains(&("a".to_owned(), "resolved".to_owned()));
+        told(&bodies(&posts, "/hook")).iter().any(of_a)
+    })
+    .await;
+    let so_far = told(&bodies(&posts, "/hook"));
+    assert!(so_far.iter().all(|(status, _)| status == "firing"), "the other fires: {so_far:?}");
+    drop(b);
+    wait("both are over", || told(&bodies(&posts, "/hook")).last().is_some_and(|(status, _)| status == "resolved"))
+        .await;
+    let all = told(&bodies(&posts, "/hook"));
+    assert_eq!(all.iter().filter(|(status, _)| status == "resolved").count(), 1, "{all:?}");
+    for name in ["a", "b"] {
+        let of: Vec<_> =
+            all.iter().flat_map(|(_, alerts)| alerts).filter(|(of, _)| of == name).map(|(_, s)| s.as_str()).collect();
+        let turn = of.iter().position(|status| *status == "resolved").unwrap();
+        assert!(turn > 0 && of[turn..].iter().all(|status| *status == "resolved"), "{name}: {of:?}");
+    }
+}
+
+/// A process that is killed with its test.
+struct Replica(Child);
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
+}
+
+/// The names and the types of all that is in it; what stands in labels and annotations is up to the alert.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), shape(value))).collect(),
+        Value::Array(items) => items.iter().map(shape).collect(),
+        Value::String(_) => "text".into(),
+        Value::Number(_) => "number".into(),
+        Value::Bool(_) => "truth".into(),
+        Value::Null => Value::Null,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_payload_of_alertmanager_is_what_a_real_one_posts() {
+    let (url, posts) = receiver().await;
+    let Some(server) = alertmanager(&format!("{url}/hook")).await else { return };
+    let metrics = Metrics::builder().build().unwrap();
+    let _history = metrics.history_with(HistoryOptions::new().without_thread());
+    let ours = Webhook::new(format!("{url}/ours"), SECRET).payload(Payload::Alertmanager).http(soon);
+    let alerts = Alerts::builder()
+        .service("shop")
+        .environment("production")
+        .instance("a")
+        .dashboard("https://shop.example.org/steeple")
+        .rules(Rules::mission())
+        .channel(ours)
+        .alertmanager(Alertmanager::new([server.url()]).every(Duration::from_millis(500)))
+        .build(&metrics)
+        .unwrap();
+    for (value, status) in [(0.9, "firing"), (0.1, "resolved")] {
+        alerts.check("high_cpu_usage", value);
+        let last = |path: &str| bodies(&posts, path).pop().filter(|body| body["status"] == status);
+        wait(status, || last("/hook").is_some() && last("/ours").is_some()).await;
+        let (theirs, ours) = (last("/hook").unwrap(), last("/ours").unwrap());
+        assert_eq!((&ours["version"], &ours["truncatedAlerts"]), (&theirs["version"], &theirs["truncatedAlerts"]));
+        assert_eq!(ours["commonLabels"], theirs["commonLabels"]);
+        let (theirs_alert, ours_alert) = (&theirs["alerts"][0], &ours["alerts"][0]);
+        for field in ["status", "labels", "fingerprint"] {
+            assert_eq!(ours_alert[field], theirs_alert[field], "{field}");
+        }
+        let moment = |value: &Value| value.as_str().unwrap()[..19].to_owned();
+        for field in ["startsAt", "endsAt"] {
+            assert_eq!(moment(&ours_alert[field]), moment(&theirs_alert[field]), "{field}");
+        }
+        // Group by group it differs in what the group is; a worst value is in ours alone.
+        let plain = |body: &Value| {
+            let mut body = body.clone();
+            body["commonAnnotations"] = Value::Null;
+            body["groupLabels"] = Value::Null;
+            body["alerts"][0]["annotations"] = Value::Null;
+            shape(&body)
+        };
+        assert_eq!(plain(&ours), plain(&theirs));
+        for (name, text) in theirs_alert["annotations"].as_object().unwrap() {
+            if name != "dashboard" {
+                assert_eq!(&ours_alert["annotations"][name], text, "{name}");
+            }
+        }
+    }
 }

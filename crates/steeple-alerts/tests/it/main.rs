@@ -3,8 +3,11 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::cast_precision_loss,
+    clippy::float_cmp,
     reason = "a test that cannot go on fails"
 )]
 
@@ -14,7 +17,9 @@ mod file;
 mod fleet;
 mod mail;
 mod prometheus;
+mod quantile;
 mod scenario;
+mod storms;
 mod support;
 
 use std::{
@@ -31,7 +36,7 @@ use axum::{
 use serde_json::{Value, json};
 use steeple_alerts::{
     Alerts, Failure, Rule, Rules, Severity,
-    channel::{Slack, Webhook},
+    channel::{Forward, Slack, Webhook},
     engine::Phase,
 };
 use steeple_export::{HttpOptions, protocol::webhook::Keys};
@@ -231,6 +236,37 @@ async fn a_group_of_errors_is_told_once_without_its_secrets() {
     let text = told[0].to_string();
     assert!(text.contains("order &lt;int&gt; failed"), "{text}");
     assert!(!text.contains("hunter2") && !text.contains("<!channel>"), "{text}");
+}
+
+#[test]
+fn another_part_of_the_process_gets_alerts_by_the_rules_of_a_channel() {
+    let got = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&got);
+    let forward = Forward::new("pager", move |alert| {
+        seen.lock().unwrap().push((alert.subject(), alert.text()));
+        assert!(alert.severity != Severity::Low, "a panic of the receiver's");
+    });
+    let alerts = Alerts::builder()
+        .rules(Rules::mission())
+        .channel(forward.rules_only())
+        .build(&metrics(&Clock::manual(START)))
+        .unwrap();
+    alerts.check("low_user_activity", 1.0);
+    alerts.check("low_user_activity", 100.0);
+    alerts.check("high_cpu_usage", 0.9);
+    alerts.error(&Failure { kind: "io::Error", route: "POST /pay", message: "password=hunter2", fingerprint: None });
+    assert!(alerts.test("pager") && alerts.sinks().is_empty());
+    assert_eq!(alerts.channels().collect::<Vec<_>>(), ["pager"]);
+    let subjects: Vec<_> = got.lock().unwrap().iter().map(|(subject, _)| subject.clone()).collect();
+    assert_eq!(
+        subjects,
+        [
+            "[FIRING] low_user_activity: 1 (threshold 10)",
+            "[RESOLVED] low_user_activity: 100 (threshold 10)",
+            "[FIRING] high_cpu_usage: 90 % (threshold 80 %)",
+            "[FIRING] test",
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

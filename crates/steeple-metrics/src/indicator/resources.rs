@@ -16,11 +16,13 @@ use crate::{
 pub struct ResourceOptions {
     root: PathBuf,
     disk: PathBuf,
+    cpu_limit: Option<f64>,
+    memory_limit: Option<u64>,
 }
 
 impl Default for ResourceOptions {
     fn default() -> Self {
-        Self { root: "/".into(), disk: ".".into() }
+        Self { root: "/".into(), disk: ".".into(), cpu_limit: None, memory_limit: None }
     }
 }
 
@@ -41,6 +43,20 @@ impl ResourceOptions {
         self.disk = path.into();
         self
     }
+
+    /// How many processors this process may use at once, where it cannot know: one of several services on a machine that has no
+    /// limits. What the process itself uses is compared with it. Default: the container's limit, or the machine's. A number that
+    /// is not above 0 is ignored.
+    pub fn cpu_limit(mut self, cores: f64) -> Self {
+        self.cpu_limit = (cores > 0.0 && cores.is_finite()).then_some(cores);
+        self
+    }
+
+    /// How much memory this process may use, in bytes; otherwise as [`cpu_limit`](Self::cpu_limit).
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = (bytes > 0).then_some(bytes);
+        self
+    }
 }
 
 /// What a service uses of its processors, memory and disk, and how much of them it may use. Linux only; elsewhere, all of
@@ -59,7 +75,7 @@ pub struct Resources {
     pub memory: Option<Memory>,
     /// The disk. `None` where it cannot be read.
     pub disk: Option<Disk>,
-    /// Whether a container's limit holds, of processor time or of memory. If not, the limits are the machine's.
+    /// Whether a limit holds, of processor time or of memory: the container's, or one that was set. If not, the limits are the machine's.
     pub is_limited: bool,
 }
 
@@ -124,8 +140,15 @@ impl Resources {
         }
         let root = &*options.root;
         let groups = Groups::of_process(root);
-        let cpu = groups.cpu(root);
-        let memory = groups.memory(root);
+        let cpu = match options.cpu_limit {
+            Some(limit_cores) => process_seconds(root)
+                .map(|used_seconds| (Cpu { used_seconds, limit_cores, periods: 0, throttled_periods: 0 }, true)),
+            None => groups.cpu(root),
+        };
+        let memory = match options.memory_limit {
+            Some(limit_bytes) => resident_bytes(root).map(|used_bytes| (Memory { used_bytes, limit_bytes }, true)),
+            None => groups.memory(root),
+        };
         Self {
             is_limited: cpu.is_some_and(|(_, limited)| limited) || memory.is_some_and(|(_, limited)| limited),
             cpu: cpu.map(|(cpu, _)| cpu),
@@ -287,7 +310,7 @@ impl Groups {
         }
         let used_bytes = match used.filter(|_| limited || is_own) {
             Some(used) => used,
-            None => read(root.join("proc/self/status")).and_then(|text| kib(&text, "VmRSS:"))?,
+            None => resident_bytes(root)?,
         };
         Some((Memory { used_bytes, limit_bytes }, limited))
     }
@@ -301,6 +324,11 @@ fn up<'a>(own: &'a Path, top: &'a Path) -> impl Iterator<Item = &'a Path> {
 fn kib(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// What the process has in memory.
+fn resident_bytes(root: &Path) -> Option<u64> {
+    kib(&read(root.join("proc/self/status"))?, "VmRSS:")
 }
 
 /// The processors of the machine that this process may run on.

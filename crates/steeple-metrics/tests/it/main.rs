@@ -27,6 +27,7 @@ mod messages;
 mod otel;
 #[cfg(feature = "push")]
 mod push;
+mod resources;
 mod rules;
 mod state;
 mod support;

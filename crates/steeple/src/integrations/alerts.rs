@@ -6,11 +6,18 @@ use super::{Integration, NoCalls, Setting, Setup, Started};
 use crate::{ConfigError, Steeple, SteepleBuilder, env::Lookup, sink::StopsFirst};
 use steeple_alerts::{
     Alerts, AlertsBuilder, AlertsObserver, Rules,
-    channel::{Alertmanager, Heartbeat, Mail, Slack, Webhook},
+    channel::{Alertmanager, Heartbeat, Mail, Payload, Slack, Webhook},
 };
 
-pub(crate) type Options = AlertsBuilder;
+pub(crate) type Options = AlertsOptions;
 pub(crate) type Observer = Option<AlertsObserver>;
+
+/// The options for alerts, and where the facade sends them itself.
+#[derive(Debug, Default)]
+pub(crate) struct AlertsOptions {
+    builder: AlertsBuilder,
+    to_sentry: bool,
+}
 
 impl SteepleBuilder {
     /// Changes the options for alerts. What the environment has set stays, unless this sets the same.
@@ -32,7 +39,22 @@ impl SteepleBuilder {
     /// # }
     /// ```
     pub fn alerts(mut self, change: impl FnOnce(AlertsBuilder) -> AlertsBuilder) -> Self {
-        self.integrations.alerts.change(change);
+        self.integrations.alerts.change(|mut options| {
+            options.builder = change(options.builder);
+            options
+        });
+        self
+    }
+
+    /// Sends alerts of rules to Sentry as well, where Sentry is on: a firing one is an event, grouped by its rule, and its end is
+    /// another of the level `info`, which resolves no issue. Groups of errors are not sent: Sentry has the errors themselves.
+    /// `ALERTS_SENTRY=true` does the same. Default: no.
+    #[cfg(feature = "sentry")]
+    pub fn alerts_to_sentry(mut self) -> Self {
+        self.integrations.alerts.change(|mut options| {
+            options.to_sentry = true;
+            options
+        });
         self
     }
 }
@@ -50,6 +72,16 @@ const FILE: &str = "ALERTS_FILE";
 /// What stands between commas.
 fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+/// What the webhook gets.
+fn payload(env: &dyn Lookup) -> Result<Payload, ConfigError> {
+    const PAYLOAD: &str = "ALERTS_WEBHOOK_PAYLOAD";
+    match env.text(PAYLOAD)?.as_deref() {
+        None | Some("steeple") => Ok(Payload::Steeple),
+        Some("alertmanager") => Ok(Payload::Alertmanager),
+        Some(other) => Err(ConfigError::variable_value(PAYLOAD, other, "`steeple` or `alertmanager`")),
+    }
 }
 
 /// The server, the sender and the recipients belong together.
@@ -70,13 +102,37 @@ fn mail(env: &dyn Lookup) -> Result<Option<Mail>, ConfigError> {
     Ok(Some(list(&to).fold(Mail::new(url, from), Mail::to)))
 }
 
-impl Integration for AlertsBuilder {
+/// Alerts as events of Sentry.
+#[cfg(feature = "sentry")]
+fn to_sentry(sentry: steeple_sentry::Sentry) -> steeple_alerts::channel::Forward {
+    use steeple_alerts::{Severity, channel::Forward, message::Status};
+    use steeple_sentry::{Level, Report};
+
+    Forward::new("sentry", move |alert| {
+        let level = match (alert.status, alert.severity) {
+            (Status::Resolved, _) | (_, Severity::Low) => Level::Info,
+            (_, Severity::Critical) => Level::Fatal,
+            (_, Severity::High) => Level::Error,
+            (_, _) => Level::Warning,
+        };
+        let report = Report::new(alert.subject(), ["steeple.alert", &*alert.rule])
+            .level(level)
+            .tag("alert.rule", &*alert.rule)
+            .tag("alert.status", alert.status.as_str())
+            .tag("alert.severity", alert.severity.as_str());
+        let report = alert.facts().into_iter().fold(report, |report, (name, text)| report.extra(name, text));
+        sentry.capture_report(report.extra("Summary", &*alert.summary));
+    })
+    .rules_only()
+}
+
+impl Integration for AlertsOptions {
     type Handle = Alerts;
     type Observer = Observer;
     type CallObserver = NoCalls;
 
     fn from_env(env: &dyn Lookup) -> Result<Setting<Self>, ConfigError> {
-        let mut options = Self::default();
+        let mut options = AlertsBuilder::default();
         let mut variable = None;
         if let Some(url) = env.secret("ALERTS_SLACK_WEBHOOK_URL")? {
             options = options.channel(Slack::new(url));
@@ -84,7 +140,7 @@ impl Integration for AlertsBuilder {
         }
         match (env.secret("ALERTS_WEBHOOK_URL")?, env.secret("ALERTS_WEBHOOK_SECRET")?) {
             (Some(url), Some(secret)) => {
-                options = options.channel(Webhook::new(url, secret));
+                options = options.channel(Webhook::new(url, secret).payload(payload(env)?));
                 variable.get_or_insert("ALERTS_WEBHOOK_URL");
             }
             (Some(_), None) => {
@@ -116,14 +172,28 @@ impl Integration for AlertsBuilder {
         if let Some(url) = env.text("DASHBOARD_URL")? {
             options = options.dashboard(url);
         }
-        Ok(Setting { options, variable })
+        let to_sentry = super::switch(env, "ALERTS_SENTRY")?;
+        if to_sentry {
+            variable.get_or_insert("ALERTS_SENTRY");
+        }
+        Ok(Setting { options: Self { builder: options, to_sentry }, variable })
     }
 
     fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<Alerts>>, ConfigError> {
-        if !self.has_channels() && !self.has_rules() {
+        let Self { mut builder, to_sentry: wants_sentry } = self;
+        if wants_sentry {
+            #[cfg(feature = "sentry")]
+            if let Some(sentry) = setup.started.get::<steeple_sentry::Sentry>() {
+                builder = builder.channel(to_sentry(sentry.clone()));
+            }
+            if !builder.has_channels() {
+                setup.warnings.push("alerts do not go to Sentry, which is off".to_owned());
+            }
+        }
+        if !builder.has_channels() && !builder.has_rules() {
             return Ok(None);
         }
-        let mut options = self.scrubber(setup.scrubber.clone()).http(|http| http.or(&setup.http));
+        let mut options = builder.scrubber(setup.scrubber.clone()).http(|http| http.or(&setup.http));
         if !options.has_rules() {
             options = options.rules(Rules::mission().guarded());
         }
@@ -146,6 +216,7 @@ impl Integration for AlertsBuilder {
             alerts.keep_in(state);
         }
         let mut names = vec!["the log".to_owned()];
+        names.extend(alerts.channels().filter(|name| *name == "sentry").map(str::to_owned));
         for sink in alerts.sinks() {
             names.push(sink.name().to_owned());
             setup.counted.push(Arc::clone(&sink));
@@ -187,13 +258,13 @@ mod tests {
 
     use super::*;
 
-    fn from_env(env: &[(&'static str, &'static str)]) -> Result<Setting<AlertsBuilder>, ConfigError> {
-        AlertsBuilder::from_env(&env.iter().copied().collect::<HashMap<_, _>>())
+    fn from_env(env: &[(&'static str, &'static str)]) -> Result<Setting<AlertsOptions>, ConfigError> {
+        AlertsOptions::from_env(&env.iter().copied().collect::<HashMap<_, _>>())
     }
 
     #[test]
     fn each_channel_is_turned_on_by_its_variable() {
-        assert!(!from_env(&[]).unwrap().options.has_channels());
+        assert!(!from_env(&[]).unwrap().options.builder.has_channels());
         for variables in [
             &[("ALERTS_SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T/B/X")][..],
             &[
@@ -205,11 +276,11 @@ mod tests {
             &[("ALERTS_HEARTBEAT_URL", "https://example.org/ping/1")],
         ] {
             let setting = from_env(variables).unwrap();
-            assert!(setting.options.has_channels(), "{variables:?}");
+            assert!(setting.options.builder.has_channels(), "{variables:?}");
             assert_eq!(setting.variable, Some(variables[0].0));
         }
-        assert!(from_env(&[("ALERTS_ALERTMANAGER_URL", "http://am-0:9093")]).unwrap().options.has_fleet());
-        assert!(!from_env(&[("DASHBOARD_URL", "https://example.org/steeple")]).unwrap().options.has_channels());
+        assert!(from_env(&[("ALERTS_ALERTMANAGER_URL", "http://am-0:9093")]).unwrap().options.builder.has_fleet());
+        assert!(!from_env(&[("DASHBOARD_URL", "https://example.org/steeple")]).unwrap().options.builder.has_channels());
     }
 
     #[test]

@@ -412,6 +412,7 @@ integrations! {
         "ALERTS_ALERTMANAGER_URL",
         "ALERTS_HEARTBEAT_URL",
         "ALERTS_FILE",
+        "ALERTS_SENTRY",
     ];
     dashboard: "dashboard", steeple_dashboard, ["DASHBOARD_TOKEN", "DASHBOARD_USER"];
 }
