@@ -1,5 +1,8 @@
 //! Alerts: rules over the metrics, evaluated in the process.
 
+#[cfg_attr(not(feature = "sentry"), path = "to_sentry_off.rs")]
+mod to_sentry;
+
 use std::sync::Arc;
 
 use super::{Integration, NoCalls, Setting, Setup, Started};
@@ -41,18 +44,6 @@ impl SteepleBuilder {
     pub fn alerts(mut self, change: impl FnOnce(AlertsBuilder) -> AlertsBuilder) -> Self {
         self.integrations.alerts.change(|mut options| {
             options.builder = change(options.builder);
-            options
-        });
-        self
-    }
-
-    /// Sends alerts of rules to Sentry as well, where Sentry is on: a firing one is an event, grouped by its rule, and its end is
-    /// another of the level `info`, which resolves no issue. Groups of errors are not sent: Sentry has the errors themselves.
-    /// `ALERTS_SENTRY=true` does the same. Default: no.
-    #[cfg(feature = "sentry")]
-    pub fn alerts_to_sentry(mut self) -> Self {
-        self.integrations.alerts.change(|mut options| {
-            options.to_sentry = true;
             options
         });
         self
@@ -100,30 +91,6 @@ fn mail(env: &dyn Lookup) -> Result<Option<Mail>, ConfigError> {
         }
     };
     Ok(Some(list(&to).fold(Mail::new(url, from), Mail::to)))
-}
-
-/// Alerts as events of Sentry.
-#[cfg(feature = "sentry")]
-fn to_sentry(sentry: steeple_sentry::Sentry) -> steeple_alerts::channel::Forward {
-    use steeple_alerts::{Severity, channel::Forward, message::Status};
-    use steeple_sentry::{Level, Report};
-
-    Forward::new("sentry", move |alert| {
-        let level = match (alert.status, alert.severity) {
-            (Status::Resolved, _) | (_, Severity::Low) => Level::Info,
-            (_, Severity::Critical) => Level::Fatal,
-            (_, Severity::High) => Level::Error,
-            (_, _) => Level::Warning,
-        };
-        let report = Report::new(alert.subject(), ["steeple.alert", &*alert.rule])
-            .level(level)
-            .tag("alert.rule", &*alert.rule)
-            .tag("alert.status", alert.status.as_str())
-            .tag("alert.severity", alert.severity.as_str());
-        let report = alert.facts().into_iter().fold(report, |report, (name, text)| report.extra(name, text));
-        sentry.capture_report(report.extra("Summary", &*alert.summary));
-    })
-    .rules_only()
 }
 
 impl Integration for AlertsOptions {
@@ -182,12 +149,9 @@ impl Integration for AlertsOptions {
     fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<Alerts>>, ConfigError> {
         let Self { mut builder, to_sentry: wants_sentry } = self;
         if wants_sentry {
-            #[cfg(feature = "sentry")]
-            if let Some(sentry) = setup.started.get::<steeple_sentry::Sentry>() {
-                builder = builder.channel(to_sentry(sentry.clone()));
-            }
-            if !builder.has_channels() {
-                setup.warnings.push("alerts do not go to Sentry, which is off".to_owned());
+            match to_sentry::channel(setup) {
+                Some(channel) => builder = builder.channel(channel),
+                None => setup.warnings.push("alerts do not go to Sentry, which is off".to_owned()),
             }
         }
         if !builder.has_channels() && !builder.has_rules() {
