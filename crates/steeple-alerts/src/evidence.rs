@@ -165,6 +165,10 @@ pub(crate) fn of_rule(rule: &Rule, wall: Duration, seen: &Seen, groups: &Groups,
         if name.is_none() {
             evidence.users = seen.users(wall, rule.window);
             evidence.routes = routes(history, rule.window, Share::Failures);
+            if evidence.routes.is_empty() {
+                // They are younger than the frames of the history.
+                evidence.routes = shares(groups.by_route(wall, rule.window));
+            }
             evidence.outcomes = outcomes(history, wall, rule.window);
         }
         evidence.error = groups
@@ -214,11 +218,13 @@ fn routes(history: &History, window: Duration, share: Share) -> Vec<(String, f64
         // Without requests, the duration is not a number.
         Share::Time => f64::from(frame.requests) * f64::from(frame.p95.max(0.0)),
     };
-    let mut parts: Vec<_> = trends
-        .iter()
-        .map(|trend| (name_of(trend.method, &trend.route), part(trend.over(window))))
-        .filter(|(_, part)| *part > 0.0)
-        .collect();
+    let parts = trends.iter().map(|trend| (name_of(trend.method, &trend.route), part(trend.over(window))));
+    shares(parts.collect())
+}
+
+/// The greatest parts, and how great each is.
+fn shares(mut parts: Vec<(String, f64)>) -> Vec<(String, f64)> {
+    parts.retain(|(_, part)| *part > 0.0);
     parts.sort_by(|(one, a), (other, b)| b.total_cmp(a).then_with(|| one.cmp(other)));
     let all: f64 = parts.iter().map(|(_, part)| part).sum();
     parts.truncate(MAX_ROUTES);

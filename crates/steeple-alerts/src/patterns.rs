@@ -192,6 +192,18 @@ impl Groups {
         recent.filter(|(_, count)| *count > 0).max_by(|(a, x), (b, y)| x.cmp(y).then_with(|| b.message.cmp(&a.message)))
     }
 
+    /// Failures by route, in the minutes that the time is made of.
+    pub(crate) fn by_route(&self, wall: Duration, window: Duration) -> Vec<(String, f64)> {
+        let minutes = window.as_secs().div_ceil(60).clamp(1, MINUTES as u64);
+        let since = minute_of(wall).saturating_sub(minutes.saturating_sub(1));
+        let mut routes: HashMap<&str, f64> = HashMap::new();
+        for group in self.known.values() {
+            let failures = u32::try_from(group.failures_since(since)).unwrap_or(u32::MAX);
+            *routes.entry(group.route.as_str()).or_default() += f64::from(failures);
+        }
+        routes.into_iter().map(|(route, failures)| (route.to_owned(), failures)).collect()
+    }
+
     /// Takes over a group that the process before knew: the counts add up. Returns the power of ten that they reach together
     /// and neither of them alone.
     pub(crate) fn adopt(&mut self, id: u64, group: Group) -> Option<Pattern> {
