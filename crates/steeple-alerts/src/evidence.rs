@@ -94,7 +94,8 @@ impl Seen {
         let now = minute_of(wall);
         let mut registers = [0_u8; REGISTERS];
         let mut has_users = false;
-        for minute in self.minutes.iter().filter(|minute| now.saturating_sub(minute.number) < minutes.max(1)) {
+        // The first minute is in the time in part: those who met a failure in it are counted rather than missed.
+        for minute in self.minutes.iter().filter(|minute| now.saturating_sub(minute.number) <= minutes) {
             has_users |= minute.has_users;
             for (register, rank) in registers.iter_mut().zip(minute.users) {
                 *register = rank.max(*register);
@@ -288,6 +289,10 @@ mod tests {
             let found = seen.users(now, Duration::from_secs(300)).unwrap();
             assert!(found.abs_diff(users) <= users / 5, "{found} of {users}");
         }
+        // 10 seconds ago, and in another minute.
+        let mut seen = Seen::default();
+        seen.add(START.saturating_sub(Duration::from_secs(5)), failed(1, "GET /a"), Some("ann"));
+        assert_eq!(seen.users(START.saturating_add(Duration::from_secs(5)), Duration::from_secs(60)), Some(1));
         assert_eq!(Seen::default().users(START, Duration::from_secs(300)), None);
         assert_eq!(Seen::default().users(START, Duration::from_secs(3_600)), None);
     }

@@ -192,10 +192,10 @@ impl Groups {
         recent.filter(|(_, count)| *count > 0).max_by(|(a, x), (b, y)| x.cmp(y).then_with(|| b.message.cmp(&a.message)))
     }
 
-    /// Failures by route, in the minutes that the time is made of.
+    /// Failures by route, in the minutes that the time is made of: of an hour at most.
     pub(crate) fn by_route(&self, wall: Duration, window: Duration) -> Vec<(String, f64)> {
-        let minutes = window.as_secs().div_ceil(60).clamp(1, MINUTES as u64);
-        let since = minute_of(wall).saturating_sub(minutes.saturating_sub(1));
+        // The first minute is in the time in part.
+        let since = minute_of(wall).saturating_sub(window.as_secs().div_ceil(60));
         let mut routes: HashMap<&str, f64> = HashMap::new();
         for group in self.known.values() {
             let failures = u32::try_from(group.failures_since(since)).unwrap_or(u32::MAX);

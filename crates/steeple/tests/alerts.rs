@@ -140,7 +140,7 @@ async fn a_message_has_what_is_known_of_real_requests_and_leaves_out_the_rest() 
         let exchange = Exchange::current().unwrap();
         exchange.set_user(User::new(format!("u-{}", id % 3)));
         if id == 7 {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_millis(1_000)).await;
         }
         if id % 2 == 0 {
             exchange.record_error(&std::io::Error::other(format!("payment {id} failed: card 4111111111111111")));
@@ -154,8 +154,11 @@ async fn a_message_has_what_is_known_of_real_requests_and_leaves_out_the_rest() 
     for id in 0..20 {
         let traceparent = format!("00-{TRACE}{id:02}-00f067aa0ba902b7-01");
         let request = Request::get(format!("/pay/{id}?token=hunter2")).header("traceparent", traceparent);
-        app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-        app.clone().oneshot(Request::get("/fine").body(Body::empty()).unwrap()).await.unwrap();
+        for request in [request, Request::get("/fine")] {
+            let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            // Whoever does not read the answer has hung up.
+            let _body = axum::body::to_bytes(response.into_body(), 1_024).await.unwrap();
+        }
     }
     // What single routes did is known every 10 seconds.
     tokio::time::sleep(Duration::from_millis(10_500)).await;

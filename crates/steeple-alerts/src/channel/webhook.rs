@@ -1,4 +1,4 @@
-use std::time::SystemTime;
+use std::{net::IpAddr, time::SystemTime};
 
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -82,6 +82,10 @@ reached!(Webhook, "the receiver");
 impl IntoChannel for Webhook {
     fn into_channel(self: Box<Self>, context: &ChannelContext) -> Result<Channel, BuildError> {
         let endpoint = Endpoint::parse(&self.url).map_err(|_unusable| BuildError::setting("webhook.url", "a URL"))?;
+        if endpoint.uri().host().is_some_and(is_never_a_receiver) {
+            let expected = "a URL whose host is neither link-local nor one that a cloud answers for itself";
+            return Err(BuildError::setting("webhook.url", expected));
+        }
         let keys = Keys::parse(&self.secret)
             .map_err(|_invalid| BuildError::setting("webhook.secret", "`whsec_` and base64 of 24 to 64 bytes"))?;
         let (target, scrubber, payload) = (endpoint.clone(), context.scrubber.clone(), self.payload);
@@ -101,6 +105,29 @@ pub(super) struct Messages {
     pub(super) scrubber: Scrubber,
     pub(super) keys: Keys,
     pub(super) payload: Payload,
+}
+
+/// Addresses that are no receiver of anybody's: those that a cloud gives credentials at, and those that mean no host or many.
+///
+/// A URL on this machine or in a private network is what many teams have; it is in the service's own configuration.
+fn is_never_a_receiver(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if matches!(host, "metadata.google.internal" | "metadata.goog" | "instance-data") {
+        return true;
+    }
+    match host.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V4(v4)) => {
+            v4.is_link_local() || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast()
+                // Metadata at Alibaba.
+                || v4.octets() == [100, 100, 100, 200]
+        }
+        Ok(IpAddr::V6(v6)) => {
+            v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast()
+                // Metadata at AWS.
+                || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+        }
+        Err(_not_an_address) => false,
+    }
 }
 
 /// As Alertmanager posts a group of this one alert.

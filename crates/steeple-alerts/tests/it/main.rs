@@ -18,6 +18,7 @@ mod fleet;
 mod mail;
 mod prometheus;
 mod quantile;
+mod receivers;
 mod scenario;
 mod storms;
 mod support;

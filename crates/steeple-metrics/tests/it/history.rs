@@ -408,3 +408,40 @@ fn a_full_history_fits_into_4_megabytes() {
     let bytes = allocated.bytes_current;
     assert!(bytes > 100_000 && allocated.bytes_max <= 4_000_000, "{allocated:?}");
 }
+
+/// Processor time of this thread so far, in nanoseconds: what other threads and processes do is not in it.
+#[cfg(target_os = "linux")]
+fn cpu_time() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sample_of_1000_routes_costs_less_than_a_scrape_of_them() {
+    const TIMES: u64 = 20;
+    let metrics = Metrics::builder().max_routes(2_000).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for n in 0..1_000 {
+        runtime.block_on(answer(&metrics, Box::leak(format!("/r/{n}").into_boxed_str()), 200));
+    }
+    let (history, clock) = manual(&metrics);
+    let _watched = history.watch(Indicator::quantile(0.95), Window::FIVE_MINUTES).unwrap();
+    // Without a viewer: a sample each 10 seconds. The first ones make room.
+    step(&history, &clock, 10);
+    step(&history, &clock, 10);
+    let measure = |what: &dyn Fn()| {
+        let begin = cpu_time();
+        (0..TIMES).for_each(|_| what());
+        (cpu_time() - begin) / TIMES
+    };
+    let sample = measure(&|| step(&history, &clock, 10));
+    let scrape = measure(&|| assert!(metrics.render(None, None).body.len() > 100_000));
+    println!(
+        "1,000 routes: a sample {} µs of processor time ({:.4} % of a core at one in 10 s), a scrape {} µs",
+        sample / 1_000,
+        sample as f64 / 1e10 * 100.0,
+        scrape / 1_000
+    );
+    assert!(sample < scrape, "a sample {sample} ns, a scrape {scrape} ns");
+}
