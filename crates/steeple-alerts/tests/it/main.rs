@@ -190,6 +190,44 @@ fn a_silence_keeps_a_rule_quiet_and_its_end_tells_what_still_fires() {
     assert_eq!(alerts.notifications().len(), 1, "no reminder of what was acknowledged");
 }
 
+#[tokio::test]
+async fn a_latency_rule_names_the_routes_with_the_greatest_part_in_the_time() {
+    use axum::{body::Body, http::Request, routing::get};
+    use tower::ServiceExt as _;
+
+    let clock = Clock::manual(START);
+    let metrics = metrics(&clock);
+    let minute = Duration::from_secs(60);
+    let rules = Rules::from_iter([
+        Rule::new("slow", Indicator::mean(), minute).above(0.02),
+        Rule::new("busy", Indicator::rate(), minute).above(0.1),
+    ]);
+    let alerts = Alerts::builder().rules(rules).build(&metrics).unwrap();
+    let wait = async |ms: u64| {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        "ok"
+    };
+    let app = Router::new()
+        .route("/slow", get(async move || wait(200).await))
+        .route("/fast", get(async move || wait(0).await))
+        .layer(metrics.layer());
+    pass(&metrics, &clock, Duration::from_secs(20));
+    for path in ["/slow", "/fast", "/fast", "/fast", "/slow", "/fast", "/fast"] {
+        let response = app.clone().oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let _body = axum::body::to_bytes(response.into_body(), 1_024).await.unwrap();
+    }
+    pass(&metrics, &clock, Duration::from_secs(20));
+    let told = alerts.notifications();
+    let routes = |rule: &str| told.iter().find(|told| told.rule == rule).unwrap().evidence.routes.clone();
+    let slow = routes("slow");
+    assert_eq!(slow[0].0, "GET /slow");
+    assert!(slow[0].1 > 0.6, "{slow:?}");
+    let busy = routes("busy");
+    assert_eq!(busy.iter().map(|(route, _)| route.as_str()).collect::<Vec<_>>(), ["GET /fast", "GET /slow"]);
+    assert!((busy[0].1 - 5.0 / 7.0).abs() < 1e-6, "{busy:?}");
+    assert!(told.iter().all(|told| told.evidence.error.is_none() && told.evidence.users.is_none()), "nothing failed");
+}
+
 #[test]
 fn a_stopped_engine_tells_nothing() {
     let alerts = Alerts::builder().rules(Rules::mission()).build(&metrics(&Clock::manual(START))).unwrap();
