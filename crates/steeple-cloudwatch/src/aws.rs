@@ -6,16 +6,15 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering::Relaxed},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use http::header;
 use serde_json::Value;
 use steeple_export::{
-    Answer, Client, ClientBuilder, DropReason, Endpoint, Exporter, Http, HttpOptions, Protocol, Reason, Request,
+    Answer, Authorize, Client, ClientBuilder, DropReason, Endpoint, Http, HttpOptions, Protocol, Reason, Request,
     Response, retry_after,
 };
-use steeple_scrub::Scrubbed;
 
 use crate::{
     BuildError,
@@ -107,6 +106,11 @@ impl Aws {
 
     /// Checks everything.
     pub(crate) fn connect(&self, service: &'static Service) -> Result<Connection, BuildError> {
+        self.connect_with(service, &self.http)
+    }
+
+    /// The same, by options that may have an HTTP client of their own.
+    pub(crate) fn connect_with(&self, service: &'static Service, http: &HttpOptions) -> Result<Connection, BuildError> {
         let is_region = !self.region.is_empty()
             && self.region.len() <= 64
             && self.region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
@@ -120,7 +124,11 @@ impl Aws {
             format!("https://{}.{}.{suffix}/", service.host, self.region)
         });
         let endpoint = Endpoint::parse(&url).map_err(|error| BuildError::part("endpoint", error))?;
-        let client = self.http.client_for(&endpoint).map_err(|error| BuildError::part("endpoint", error))?;
+        let client = http
+            .clone()
+            .client_or(&self.http)
+            .client_for(&endpoint)
+            .map_err(|error| BuildError::part("endpoint", error))?;
         let signer = Signer {
             service,
             region: self.region.clone(),
@@ -161,8 +169,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// An exporter that signs what this protocol writes.
     pub(crate) fn speak<P: Protocol>(&self, protocol: P) -> Signed<P> {
-        let signing = Signing { protocol, signer: Arc::clone(&self.signer) };
-        Signed { http: Http::new(self.client.clone(), signing), signer: Arc::clone(&self.signer) }
+        Http::authorized(self.client.clone(), protocol, Signing(Arc::clone(&self.signer)))
     }
 }
 
@@ -229,117 +236,29 @@ impl Signer {
     }
 }
 
-/// Signs what a protocol writes, and reads the errors that all services share.
-pub(crate) struct Signing<P> {
-    protocol: P,
-    signer: Arc<Signer>,
-}
+/// What signs the requests of a service: one for all that are sent with these credentials.
+pub(crate) struct Signing(Arc<Signer>);
 
-impl<P: Protocol> Protocol for Signing<P> {
-    type Item = P::Item;
-    type Ready = P::Ready;
-
-    const IN_FLIGHT: usize = P::IN_FLIGHT;
-    const OFFLOAD_BYTES: usize = P::OFFLOAD_BYTES;
-
-    fn size(item: &P::Item) -> usize {
-        P::size(item)
-    }
-
-    fn scrub(&mut self, item: P::Item) -> Scrubbed<P::Ready> {
-        self.protocol.scrub(item)
-    }
-
-    fn admit(&mut self, ready: &P::Ready) -> Result<(), DropReason> {
-        self.protocol.admit(ready)
-    }
-
-    fn encode(&mut self, batch: &[Scrubbed<P::Ready>]) -> Result<Request, Reason> {
-        self.protocol.encode(batch)
+impl Authorize for Signing {
+    async fn prepare(&mut self) -> Result<(), Answer> {
+        self.0.cache.refresh().await.map_err(Answer::Paused)
     }
 
     fn sign(&mut self, request: &mut Request, now: SystemTime) -> Result<(), Reason> {
-        self.protocol.sign(request, now)?;
-        self.signer.sign(request, now)
+        self.0.sign(request, now)
     }
 
-    fn judge(&mut self, response: &Response, batch: &[Scrubbed<P::Ready>]) -> Answer {
+    /// The errors that all services share.
+    fn judge(&mut self, response: &Response) -> Option<Answer> {
         if response.status.is_success() {
-            return self.protocol.judge(response, batch);
+            return None;
         }
-        let error = AwsError::of(response);
-        self.signer.judge(response, &error).unwrap_or_else(|| self.protocol.judge(response, batch))
-    }
-
-    fn tick(&mut self) -> Vec<P::Item> {
-        self.protocol.tick()
-    }
-
-    fn stored(&mut self, ready: &P::Ready) {
-        self.protocol.stored(ready);
-    }
-
-    fn dropped(&mut self, ready: &P::Ready, reason: DropReason, why: &Reason) {
-        self.protocol.dropped(ready, reason, why);
+        self.0.judge(response, &AwsError::of(response))
     }
 }
 
-/// The same, with the credentials that it waits for.
-pub(crate) struct Signed<P> {
-    http: Http<Signing<P>>,
-    signer: Arc<Signer>,
-}
-
-impl<P: Protocol> Exporter for Signed<P> {
-    type Item = P::Item;
-    type Ready = P::Ready;
-
-    const IN_FLIGHT: usize = P::IN_FLIGHT;
-    const OFFLOAD_BYTES: usize = P::OFFLOAD_BYTES;
-
-    fn size(item: &P::Item) -> usize {
-        P::size(item)
-    }
-
-    fn scrub(&mut self, item: P::Item) -> Scrubbed<P::Ready> {
-        self.http.scrub(item)
-    }
-
-    fn admit(&mut self, ready: &P::Ready) -> Result<(), DropReason> {
-        self.http.admit(ready)
-    }
-
-    fn prepare(&mut self, batch: &[Scrubbed<P::Ready>]) -> Result<(), Reason> {
-        self.http.prepare(batch)
-    }
-
-    async fn export(&mut self, batch: &[Scrubbed<P::Ready>], deadline: Instant) -> Answer {
-        if let Err(why) = self.signer.cache.refresh().await {
-            return Answer::Paused(why);
-        }
-        self.http.export(batch, deadline).await
-    }
-
-    fn answer_bytes(&self) -> usize {
-        self.http.answer_bytes()
-    }
-
-    fn conclude(&mut self, batch: &[Scrubbed<P::Ready>], answer: Answer) -> Answer {
-        self.http.conclude(batch, answer)
-    }
-
-    fn tick(&mut self) -> Vec<P::Item> {
-        self.http.tick()
-    }
-
-    fn stored(&mut self, ready: &P::Ready) {
-        self.http.stored(ready);
-    }
-
-    fn dropped(&mut self, ready: &P::Ready, reason: DropReason, why: &Reason) {
-        self.http.dropped(ready, reason, why);
-    }
-}
+/// A protocol whose requests are signed.
+pub(crate) type Signed<P> = Http<P, Signing>;
 
 /// What AWS says went wrong: `ThrottlingException`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,8 +20,8 @@ pub mod tls;
 
 #[cfg(feature = "http")]
 pub use self::http::{
-    Client, ClientBuilder, Endpoint, EndpointError, Http, HttpOptions, Protocol, ProxyOptions, Request, Response,
-    retry_after,
+    Authorize, Client, ClientBuilder, Endpoint, EndpointError, Http, HttpOptions, Protocol, ProxyOptions, Request,
+    Response, retry_after,
 };
 pub use self::{
     answer::{Answer, DropReason, Reason, Verdict},

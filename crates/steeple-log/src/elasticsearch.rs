@@ -1,16 +1,24 @@
 //! Lines to Elasticsearch and `OpenSearch`.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, header::AUTHORIZATION};
 use serde_json::{Map, Value, json};
 use steeple_core::{clock, date::rfc3339_millis};
+#[cfg(feature = "spool")]
+use steeple_export::store::{
+    NewRow,
+    spool::{FromRow, Hold, SinkOptions, SpoolBuilder, SpooledPipeline, Ticket},
+};
 use steeple_export::{
     Answer, DropReason, Endpoint, HttpOptions, Pipeline, Protocol, Reason, Request, Response, Retry, Sink,
     Unauthorized,
     protocol::bulk::{self, Body},
 };
 use steeple_scrub::{Scrubbed, Scrubber};
+
+#[cfg(feature = "spool")]
+use tracing::Level;
 
 use crate::{BuildError, LogLine, LogOutput};
 
@@ -41,18 +49,22 @@ pub struct Elasticsearch {
     stream: String,
     api_key: Option<String>,
     http: HttpOptions,
+    spool: Option<Store>,
 }
 
 /// Elasticsearch advises 5 to 15 MB a request.
 const BATCH: (usize, usize) = (5_000, 5_000_000);
 
 impl Elasticsearch {
+    /// Whether lines can be kept on disk: the feature `spool`.
+    pub const HAS_SPOOL: bool = cfg!(feature = "spool");
+
     /// A server, and the data stream that gets the lines: `logs-shop-production`.
     pub fn new(url: impl Into<String>, stream: impl Into<String>) -> Self {
         let http = HttpOptions::new().max_queue(100_000, 64 << 20).retry(Retry::new().max_age(DAY));
         // A key that is being replaced takes minutes.
         let http = http.unauthorized(Unauthorized::Keep);
-        Self { url: url.into(), stream: stream.into(), api_key: None, http }
+        Self { url: url.into(), stream: stream.into(), api_key: None, http, spool: None }
     }
 
     /// The data stream.
@@ -74,22 +86,71 @@ impl Elasticsearch {
         self
     }
 
+    /// Keeps lines on disk until the server has them: an outage and the end of the process lose nothing that was stored.
+    /// Default: in memory.
+    ///
+    /// - What a process leaves is sent by the next one with this directory, each line with the id that it had. Processes of one
+    ///   service may share a directory.
+    /// - Lines are tried until they are older than the store keeps, two weeks by default. Full, the newest of the least severe are
+    ///   dropped, counted as `queue_full`.
+    /// - A line is on disk a moment after it was logged, and when the log was flushed.
+    ///
+    /// ```no_run
+    /// use steeple_export::store::spool::Spool;
+    /// use steeple_log::elasticsearch::Elasticsearch;
+    ///
+    /// let store = Spool::builder("/var/lib/shop/elasticsearch").max_bytes(256 << 20);
+    /// let lines = Elasticsearch::new("https://logs.example.com:9200", "logs-shop-production").spool(store);
+    /// ```
+    #[cfg(feature = "spool")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "spool")))]
+    pub fn spool(mut self, store: SpoolBuilder) -> Self {
+        self.spool = Some(store);
+        self
+    }
+
+    /// Keeps lines in a store below this directory, of so many bytes (default: 1 GiB), unless a store is set already. An error when it
+    /// is built without the feature `spool`.
+    pub fn spool_in(mut self, directory: impl Into<PathBuf>, max_bytes: Option<u64>) -> Self {
+        self.spool.get_or_insert_with(|| store(directory.into(), max_bytes));
+        self
+    }
+
     /// Starts the pipeline.
     ///
     /// # Errors
     /// [`BuildError::is_output`] for a URL, stream or key that is not usable, plain HTTP to another machine, `https` without a TLS
-    /// feature, or when no thread starts.
+    /// feature, or when no thread starts; [`BuildError::is_spool`] for a directory in which no store can be kept.
     pub fn build(self) -> Result<ElasticsearchLines, BuildError> {
         let Server { endpoint, api_key } = self.server()?;
         let endpoint = bulk::endpoint(&endpoint).map_err(|error| BuildError::output(NAME, error))?;
         let (to, stream) = (endpoint.clone(), Stream::new(&self.stream));
-        let pipeline = self.http.start("elasticsearch_logs", &endpoint, BATCH, move || Documents {
+        #[cfg(feature = "spool")]
+        let http = if self.spool.is_some() { self.http.patient() } else { self.http };
+        #[cfg(not(feature = "spool"))]
+        let http = match self.spool {
+            Some(()) => return Err(BuildError::spool(io::Error::other("the feature `spool` is off"))),
+            None => self.http,
+        };
+        let pipeline = http.start("elasticsearch_logs", &endpoint, BATCH, move || Documents {
             endpoint: to.clone(),
             stream: stream.clone(),
             api_key: api_key.clone(),
         });
         let pipeline = pipeline.map_err(|error| BuildError::output(NAME, error))?;
-        Ok(ElasticsearchLines { pipeline, process: fastrand::u64(..), lines: 0 })
+        #[cfg(not(feature = "spool"))]
+        let way = Way::Memory(pipeline);
+        #[cfg(feature = "spool")]
+        let way = match self.spool {
+            None => Way::Memory(pipeline),
+            Some(store) => {
+                // A batch is sent while the next one gathers.
+                let options = SinkOptions::default().window(BATCH.0.saturating_mul(2));
+                let spooled = SpooledPipeline::start(store, pipeline, options);
+                Way::Spool(spooled.map_err(BuildError::spool)?, None)
+            }
+        };
+        Ok(ElasticsearchLines { way, process: fastrand::u64(..), lines: 0 })
     }
 
     /// The index template for the data stream, as JSON: the types of the fields, so that the first line does not decide on them.
@@ -161,6 +222,25 @@ impl Elasticsearch {
     }
 }
 
+/// Where lines are kept: nowhere without the feature.
+#[cfg(feature = "spool")]
+type Store = SpoolBuilder;
+#[cfg(not(feature = "spool"))]
+type Store = ();
+
+fn store(directory: PathBuf, max_bytes: Option<u64>) -> Store {
+    #[cfg(feature = "spool")]
+    return {
+        let store = steeple_export::store::spool::Spool::builder(directory);
+        match max_bytes {
+            Some(bytes) => store.max_bytes(bytes),
+            None => store,
+        }
+    };
+    #[cfg(not(feature = "spool"))]
+    drop((directory, max_bytes));
+}
+
 /// The output's name.
 const NAME: &str = "elasticsearch";
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -178,16 +258,33 @@ impl fmt::Debug for Elasticsearch {
 
 /// The output. Made by [`Elasticsearch::build`].
 pub struct ElasticsearchLines {
-    pipeline: Pipeline<Waiting>,
+    way: Way,
     /// Which no other process has.
     process: u64,
     lines: u64,
 }
 
+/// How lines get to the pipeline.
+enum Way {
+    Memory(Pipeline<Waiting>),
+    /// By a store, with the newest row that is not known to be in it.
+    #[cfg(feature = "spool")]
+    Spool(SpooledPipeline<Waiting>, Option<Ticket>),
+}
+
+/// How long a line waits for room in the store before the log keeps it.
+#[cfg(feature = "spool")]
+const ROOM_WITHIN: Duration = Duration::from_secs(1);
+
 impl ElasticsearchLines {
-    /// The pipeline, to be flushed and shut down after the log. Its stats have the lines that the server refused.
+    /// The pipeline, to be flushed and shut down after the log. Its stats have the lines that the server refused. With a
+    /// [spool](Elasticsearch::spool), what is left at the end stays on disk.
     pub fn sink(&self) -> Arc<dyn Sink> {
-        Arc::new(self.pipeline.clone())
+        match &self.way {
+            Way::Memory(pipeline) => Arc::new(pipeline.clone()),
+            #[cfg(feature = "spool")]
+            Way::Spool(spooled, _) => spooled.sink(),
+        }
     }
 }
 
@@ -198,8 +295,37 @@ impl LogOutput for ElasticsearchLines {
 
     fn write(&mut self, line: &LogLine<'_>) -> io::Result<()> {
         let id = format!("{:016x}-{:x}", self.process, self.lines);
+        match &mut self.way {
+            Way::Memory(pipeline) => pipeline.push(Waiting::new(id.into(), line.timestamp(), line.as_str().into())),
+            #[cfg(feature = "spool")]
+            Way::Spool(spooled, newest) => {
+                let row = NewRow {
+                    id: id.into(),
+                    at: line.timestamp(),
+                    key: None,
+                    class: match line.level() {
+                        Level::ERROR | Level::WARN => 2,
+                        Level::INFO => 1,
+                        Level::DEBUG | Level::TRACE => 0,
+                    },
+                    // Lines are scrubbed when they are rendered.
+                    body: Scrubbed::from_application(line.as_str().into()),
+                };
+                let ticket = spooled.push(row, ROOM_WITHIN).map_err(|why| io::Error::other(why.to_string()))?;
+                *newest = Some(ticket);
+            }
+        }
         self.lines = self.lines.wrapping_add(1);
-        self.pipeline.push(Waiting { id: id.into(), at: line.timestamp(), text: line.as_str().into() });
+        Ok(())
+    }
+
+    #[cfg(feature = "spool")]
+    fn flush(&mut self) -> io::Result<()> {
+        if let Way::Spool(spooled, newest) = &mut self.way
+            && let Some(newest) = newest.take()
+        {
+            spooled.wait_stored(newest, ROOM_WITHIN);
+        }
         Ok(())
     }
 }
@@ -215,6 +341,28 @@ struct Waiting {
     id: Box<str>,
     at: Duration,
     text: Box<str>,
+    /// The row that it was read from.
+    #[cfg(feature = "spool")]
+    hold: Option<Hold>,
+}
+
+impl Waiting {
+    fn new(id: Box<str>, at: Duration, text: Box<str>) -> Self {
+        Self {
+            id,
+            at,
+            text,
+            #[cfg(feature = "spool")]
+            hold: None,
+        }
+    }
+}
+
+#[cfg(feature = "spool")]
+impl FromRow for Waiting {
+    fn from_row(row: &NewRow, hold: Hold) -> Self {
+        Self { hold: Some(hold), ..Self::new(row.id.clone(), row.at, row.body.as_ref().into()) }
+    }
 }
 
 /// A data stream: `logs-shop-production` is of type `logs`, dataset `shop`, namespace `production`.
@@ -270,6 +418,16 @@ impl Protocol for Documents {
 
     fn judge(&mut self, response: &Response, _batch: &[Scrubbed<Waiting>]) -> Answer {
         bulk::judge(response)
+    }
+
+    #[cfg(feature = "spool")]
+    fn stored(&mut self, line: &Waiting) {
+        line.hold.as_ref().inspect(|hold| hold.stored());
+    }
+
+    #[cfg(feature = "spool")]
+    fn dropped(&mut self, line: &Waiting, reason: DropReason, _why: &Reason) {
+        line.hold.as_ref().inspect(|hold| hold.lost(reason));
     }
 }
 
@@ -367,7 +525,7 @@ mod tests {
 
         fn item(&self, number: usize) -> Waiting {
             let text = format!(r#"{{"@timestamp":"2026-11-29T20:51:24.007Z","message":"line {number:06}"}}"#).into();
-            Waiting { id: format!("{number:06}").into(), at: Duration::ZERO, text }
+            Waiting::new(format!("{number:06}").into(), Duration::ZERO, text)
         }
 
         fn accepts(&self) -> Reply {
@@ -388,7 +546,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, stream: &str, want: &Value) {
-        let line = Waiting { id: "a".into(), at: Duration::from_millis(1_795_985_484_007), text: text.into() };
+        let line = Waiting::new("a".into(), Duration::from_millis(1_795_985_484_007), text.into());
         assert_eq!(document(&line, &Stream::new(stream)), *want);
     }
 

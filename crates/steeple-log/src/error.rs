@@ -25,6 +25,8 @@ enum Kind {
         output: &'static str,
         reason: Box<dyn Error + Send + Sync>,
     },
+    #[cfg_attr(not(feature = "elasticsearch"), expect(dead_code, reason = "outputs to servers are features"))]
+    Spool(Box<dyn Error + Send + Sync>),
     Ratio(f64),
     Status(u16),
     Thread(io::Error),
@@ -43,6 +45,11 @@ impl BuildError {
     #[cfg(feature = "elasticsearch")]
     pub(crate) fn output(output: &'static str, reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(Kind::Output { output, reason: reason.into() })
+    }
+
+    #[cfg(feature = "elasticsearch")]
+    pub(crate) fn spool(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Kind::Spool(reason.into()))
     }
 
     pub(crate) fn ratio(ratio: f64) -> Self {
@@ -76,6 +83,11 @@ impl BuildError {
         matches!(self.0, Kind::Output { .. })
     }
 
+    /// Lines cannot be kept on disk, in the directory that the source names.
+    pub fn is_spool(&self) -> bool {
+        matches!(self.0, Kind::Spool(_))
+    }
+
     /// A sample ratio is not within 0 to 1. Retrying does not help.
     pub fn is_ratio(&self) -> bool {
         matches!(self.0, Kind::Ratio(_))
@@ -106,6 +118,7 @@ impl fmt::Display for BuildError {
                  with exceptions by target: info,hyper=warn"
             ),
             Kind::Output { output, .. } => write!(f, "cannot build the log's output to {output}"),
+            Kind::Spool(_) => f.write_str("cannot keep lines on disk"),
             Kind::Ratio(ratio) => write!(f, "invalid sample ratio {ratio}: use 0 to 1"),
             Kind::Status(status) => write!(f, "invalid status to warn on {status}: use 400 to 499"),
             Kind::Thread(_) => f.write_str("cannot start the thread that writes the log"),
@@ -119,7 +132,7 @@ impl Error for BuildError {
         match &self.0 {
             // The directory's reason is in the message.
             Kind::Directory { .. } | Kind::Filter { .. } | Kind::Ratio(_) | Kind::Status(_) => None,
-            Kind::Output { reason, .. } => Some(&**reason),
+            Kind::Output { reason, .. } | Kind::Spool(reason) => Some(&**reason),
             Kind::Thread(reason) => Some(reason),
             Kind::Taken(reason) => Some(reason),
         }

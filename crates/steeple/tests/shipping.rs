@@ -136,6 +136,100 @@ fn elasticsearch_gets_every_line_with_the_last_one() {
     }
 }
 
+/// A receiver that is down until it is told otherwise: then it answers as Elasticsearch and CloudWatch do.
+#[cfg(feature = "spool")]
+fn outage() -> (Receiver, std::sync::Arc<std::sync::atomic::AtomicBool>) {
+    let is_up = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let up = std::sync::Arc::clone(&is_up);
+    let receiver = Receiver::start(move |_, _| {
+        if up.load(std::sync::atomic::Ordering::Relaxed) {
+            Reply::ok(r#"{"errors":false,"items":[]}"#)
+        } else {
+            Reply::status(http::StatusCode::SERVICE_UNAVAILABLE)
+        }
+    });
+    (receiver, is_up)
+}
+
+/// Runs the service twice, with the receiver down and then up. Returns what the receiver took.
+#[cfg(feature = "spool")]
+fn run_in_an_outage(variables: &[(&str, &str)]) -> String {
+    let (receiver, is_up) = outage();
+    let url = format!("http://{}", receiver.address());
+    let with = |variables: &[(&'static str, &str)]| {
+        let all: Vec<_> = variables.iter().map(|(name, value)| (*name, value.replace("URL", &url))).collect();
+        run(&all.iter().map(|(name, value)| (*name, &**value)).collect::<Vec<_>>())
+    };
+    let variables: Vec<(&'static str, &str)> =
+        variables.iter().map(|(name, value)| (&*String::leak((*name).to_owned()), *value)).collect();
+    let stdout = with(&variables);
+    assert!(stdout.contains("not everything was delivered") && stdout.contains("spooled in"), "{stdout}");
+    let before = receiver.received().len();
+    is_up.store(true, std::sync::atomic::Ordering::Relaxed);
+    let stdout = with(&variables);
+    assert!(stdout.contains("everything was delivered"), "{stdout}");
+    receiver.received()[before..].iter().map(body).collect()
+}
+
+#[cfg(feature = "spool")]
+#[test]
+fn with_a_directory_the_next_process_sends_what_this_one_could_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let lines = run_in_an_outage(&[
+        ("ELASTICSEARCH_LOGS_STREAM", "logs-shop-test"),
+        ("ELASTICSEARCH_URL", "URL"),
+        ("ELASTICSEARCH_LOGS_SPOOL_DIR", path),
+        ("ELASTICSEARCH_LOGS_SPOOL_BYTES", "64MiB"),
+    ]);
+    assert_eq!(lines.matches("the last line").count(), 2, "{lines}");
+    let lines = run_in_an_outage(&[
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ENDPOINT_URL", "URL"),
+        ("AWS_ACCESS_KEY_ID", "AKIATEST"),
+        ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+        ("CLOUDWATCH_LOG_GROUP", "auto"),
+        // The same: each output has a directory of its own in it.
+        ("CLOUDWATCH_LOG_SPOOL_DIR", path),
+    ]);
+    assert_eq!(lines.matches("the last line").count(), 2, "{lines}");
+}
+
+#[test]
+fn a_directory_without_its_output_is_a_warning_and_one_that_cannot_be_used_an_error() {
+    let stdout = run(&[("CLOUDWATCH_LOG_SPOOL_DIR", "/nowhere"), ("ELASTICSEARCH_LOGS_SPOOL_DIR", "/nowhere")]);
+    for variable in ["CLOUDWATCH_LOG_SPOOL_DIR", "ELASTICSEARCH_LOGS_SPOOL_DIR"] {
+        assert!(stdout.contains(&format!("{variable} has no effect")), "{stdout}");
+    }
+    let receiver = receiver();
+    let url = format!("http://{}", receiver.address());
+    let variables = [
+        ("ELASTICSEARCH_LOGS_STREAM", "logs-shop-test"),
+        ("ELASTICSEARCH_URL", &*url),
+        ("ELASTICSEARCH_LOGS_SPOOL_DIR", "/dev/null/lines"),
+    ];
+    if cfg!(feature = "spool") {
+        let error = refused(&variables);
+        assert!(error.contains("ELASTICSEARCH_LOGS_SPOOL_DIR: ") && error.contains("/dev/null/lines/"), "{error}");
+    } else {
+        let stdout = run(&variables);
+        assert!(stdout.contains("built without the feature `spool`"), "{stdout}");
+    }
+    let error = refused(&[("CLOUDWATCH_LOG_SPOOL_DIR", "/nowhere"), ("CLOUDWATCH_LOG_SPOOL_BYTES", "lots")]);
+    assert!(error.contains("CLOUDWATCH_LOG_SPOOL_BYTES") && error.contains("256MiB"), "{error}");
+}
+
+/// What the builder says to these variables.
+fn refused(variables: &[(&str, &str)]) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["prints_what_is_wrong", "--exact", "--nocapture", "--ignored"])
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 #[test]
 fn half_a_setting_is_an_error_that_names_the_other_half() {
     for (variables, other) in [
@@ -154,13 +248,7 @@ fn half_a_setting_is_an_error_that_names_the_other_half() {
             "endpoint",
         ),
     ] {
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["prints_what_is_wrong", "--exact", "--nocapture", "--ignored"])
-            .env_clear()
-            .envs(variables.iter().copied())
-            .output()
-            .unwrap();
-        let stdout = String::from_utf8_lossy(&output.stdout);
+        let stdout = refused(variables);
         assert!(stdout.contains("error: ") && stdout.contains(other), "{variables:?}: {stdout}");
     }
 }

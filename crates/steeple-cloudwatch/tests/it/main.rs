@@ -10,5 +10,6 @@
 mod moto;
 mod peer;
 mod signatures;
+mod spool;
 mod storms;
 mod strict;

@@ -135,7 +135,7 @@ fn lines_are_in_their_group_and_stream_in_order_and_a_vanished_stream_is_made_ag
         .environment("test")
         .stream("worker-1")
         .retention_days(14)
-        .retry(steeple_export::Retry::new().base(Duration::from_millis(5)))
+        .http(|http| http.retry(steeple_export::Retry::new().base(Duration::from_millis(5))))
         .build(&moto.aws())
         .unwrap();
     let sink = lines.sink();

@@ -177,7 +177,7 @@ fn a_clock_that_is_off_by_days_is_signed_by_awss() {
 }
 
 fn logs(strict: &Strict) -> CloudWatchLogs {
-    CloudWatchLogs::builder().service("api").stream("one").retry(fast()).build(&strict.aws()).unwrap()
+    CloudWatchLogs::builder().service("api").stream("one").http(|http| http.retry(fast())).build(&strict.aws()).unwrap()
 }
 
 #[test]
@@ -196,7 +196,8 @@ fn a_backlog_of_thirty_hours_arrives_in_order_none_lost_and_none_twice() {
             _ => None,
         }
     });
-    let lines = CloudWatchLogs::builder().service("api").stream("one").retry(fast()).max_queue(1_000_000, 1 << 30);
+    let lines = CloudWatchLogs::builder().service("api").stream("one");
+    let lines = lines.http(|http| http.retry(fast()).max_queue(1_000_000, 1 << 30));
     let lines = lines.build(&strict.aws()).unwrap();
     let scrubber = Scrubber::default();
     let first = clock::unix_now() - Duration::from_secs(30 * 3_600);

@@ -8,10 +8,41 @@ use steeple_scrub::Scrubbed;
 use super::{Client, Protocol, Request, Response};
 use crate::{Answer, DropReason, Exporter, Reason};
 
+/// Who a request is from: credentials that are renewed, signatures, and what it means when they are not accepted. For systems that
+/// speak several [`Protocol`]s with the same credentials. Hooks run as [`Exporter`] describes.
+pub trait Authorize: Send + 'static {
+    /// Waits for what [`sign`](Self::sign) needs. Runs before each attempt.
+    ///
+    /// # Errors
+    /// What becomes of the batch, which is not sent: [`Answer::Paused`], [`Answer::retry`].
+    fn prepare(&mut self) -> impl Future<Output = Result<(), Answer>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Finishes a copy of the request before each attempt, after [`Protocol::sign`]. `now` is the wall clock.
+    ///
+    /// # Errors
+    /// The request cannot be sent now. It is tried again.
+    #[expect(unused_variables, reason = "named for those who write one")]
+    fn sign(&mut self, request: &mut Request, now: SystemTime) -> Result<(), Reason> {
+        Ok(())
+    }
+
+    /// What an answer means that is about credentials. `None`: it is the protocol's to judge.
+    #[expect(unused_variables, reason = "named for those who write one")]
+    fn judge(&mut self, response: &Response) -> Option<Answer> {
+        None
+    }
+}
+
+/// Requests that need nothing but their protocol.
+impl Authorize for () {}
+
 /// Speaks a [`Protocol`] over HTTP.
-pub struct Http<P> {
+pub struct Http<P, A = ()> {
     client: Client,
     protocol: P,
+    authorize: A,
     request: Option<Request>,
     response: Option<Response>,
 }
@@ -19,11 +50,18 @@ pub struct Http<P> {
 impl<P: Protocol> Http<P> {
     /// Sends with a client, of which several may have a clone.
     pub fn new(client: Client, protocol: P) -> Self {
-        Self { client, protocol, request: None, response: None }
+        Self::authorized(client, protocol, ())
     }
 }
 
-impl<P: Protocol> Exporter for Http<P> {
+impl<P: Protocol, A: Authorize> Http<P, A> {
+    /// Sends with a client, and with what `authorize` adds to each attempt.
+    pub fn authorized(client: Client, protocol: P, authorize: A) -> Self {
+        Self { client, protocol, authorize, request: None, response: None }
+    }
+}
+
+impl<P: Protocol, A: Authorize> Exporter for Http<P, A> {
     type Item = P::Item;
     type Ready = P::Ready;
 
@@ -57,7 +95,12 @@ impl<P: Protocol> Exporter for Http<P> {
         let Some(mut request) = self.request.clone() else {
             return Answer::Rejected { cause: DropReason::Internal, why: "nothing was prepared".into() };
         };
-        if let Err(why) = self.protocol.sign(&mut request, SystemTime::now()) {
+        if let Err(answer) = self.authorize.prepare().await {
+            return answer;
+        }
+        let now = SystemTime::now();
+        let signed = self.protocol.sign(&mut request, now).and_then(|()| self.authorize.sign(&mut request, now));
+        if let Err(why) = signed {
             return Answer::retry(DropReason::Internal, why);
         }
         let response = match self.client.send(request, deadline).await {
@@ -79,7 +122,7 @@ impl<P: Protocol> Exporter for Http<P> {
 
     fn conclude(&mut self, batch: &[Scrubbed<P::Ready>], answer: Answer) -> Answer {
         match self.response.take() {
-            Some(response) => self.protocol.judge(&response, batch),
+            Some(response) => self.authorize.judge(&response).unwrap_or_else(|| self.protocol.judge(&response, batch)),
             None => answer,
         }
     }
@@ -97,7 +140,7 @@ impl<P: Protocol> Exporter for Http<P> {
     }
 }
 
-impl<P> fmt::Debug for Http<P> {
+impl<P, A> fmt::Debug for Http<P, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Http").finish_non_exhaustive()
     }

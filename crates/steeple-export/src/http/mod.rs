@@ -11,7 +11,7 @@ mod protocol;
 pub use self::{
     client::{Client, ClientBuilder, ProxyOptions},
     endpoint::{Endpoint, EndpointError},
-    exporter::Http,
+    exporter::{Authorize, Http},
     message::{Request, Response, retry_after},
     options::HttpOptions,
     protocol::Protocol,

@@ -74,6 +74,12 @@ impl HttpOptions {
         self.http(|client| client.or(defaults))
     }
 
+    /// Takes from `defaults` the HTTP client, and what is not set for one here.
+    pub fn client_or(mut self, defaults: &Self) -> Self {
+        self.client = self.client.or_else(|| defaults.client.clone());
+        self.http_or(&defaults.builder)
+    }
+
     /// Uses this client, and none of the options for one. Default: each sink has its own.
     pub fn client(mut self, client: Client) -> Self {
         self.client = Some(client);

@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use steeple_core::clock;
 use steeple_export::{
     DropReason, Retry, Sink,
+    store::spool::Spool,
     test_util::{Received, Receiver, Reply},
 };
 use steeple_log::{Format, Log, LogGuard, elasticsearch::Elasticsearch};
@@ -188,6 +189,106 @@ fn an_answer_that_is_lost_a_full_server_and_an_outage_make_no_line_missing_and_n
     });
     assert_eq!(server.count(stream, &json!({"match_all": {}})), 1_000);
     assert_eq!((sink.stats().exported, sink.stats().dropped_total()), (1_000, 0));
+}
+
+fn spooled(url: &str, stream: &str, directory: &Path) -> (LogGuard, Arc<dyn Sink>) {
+    let fast = Retry::new().base(Duration::from_millis(2)).cap(Duration::from_millis(20));
+    let lines = Elasticsearch::new(url, stream).spool(Spool::builder(directory));
+    let lines = lines.http(|http| http.retry(fast).batch_delay(Duration::from_millis(5))).build().unwrap();
+    let sink = lines.sink();
+    let guard = Log::builder().service_name("shop").without_console().output(lines, Format::Ecs).build().unwrap();
+    (guard, sink)
+}
+
+fn log_numbers(guard: &LogGuard, numbers: std::ops::Range<u32>) {
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(guard.layer()), || {
+        for number in numbers {
+            tracing::info!(number, "line of grüße {number}");
+            if number % 1_000 == 999 {
+                assert!(guard.flush(HANG));
+            }
+        }
+    });
+    // On disk.
+    assert!(guard.flush(HANG));
+}
+
+#[test]
+#[ignore = "run by another test, which kills it"]
+fn logs_until_it_is_killed() {
+    let variable = |name| env::var_os(name).unwrap().into_string().unwrap();
+    let number = |name| variable(name).parse().unwrap();
+    let (guard, sink) = spooled(&variable("SPOOL_URL"), "logs-shop-spool", Path::new(&variable("SPOOL_DIRECTORY")));
+    log_numbers(&guard, number("SPOOL_FROM")..number("SPOOL_TO"));
+    loop {
+        writeln!(std::io::stdout(), "exported {}", sink.stats().exported).unwrap();
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Kills a process that logs these numbers, once it has logged them all and this many lines were exported.
+fn killed(url: &str, directory: &Path, from: u32, to: u32, exported: u64) {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["elasticsearch::logs_until_it_is_killed", "--exact", "--ignored", "--nocapture"])
+        .env("SPOOL_URL", url)
+        .env("SPOOL_DIRECTORY", directory)
+        .env("SPOOL_FROM", from.to_string())
+        .env("SPOOL_TO", to.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let mut numbers = output.lines().filter_map(|line| line.unwrap().strip_prefix("exported ")?.parse::<u64>().ok());
+    let was_printed = numbers.any(|number| number >= exported);
+    // SIGKILL.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(was_printed, "the process ended by itself");
+}
+
+#[test]
+fn lines_that_killed_processes_left_on_disk_are_in_the_server_once_each() {
+    let Some(server) = Server::start() else { return };
+    let stream = "logs-shop-spool";
+    Elasticsearch::new(server.url(), stream).install_template(HANG).unwrap();
+    let upstream = server.address;
+    // In front of the server: some answers are lost after the server has stored the lines, some requests fail.
+    let storm = Receiver::start(move |received: &Received, number| match number % 5 {
+        1 => Reply::status(http::StatusCode::TOO_MANY_REQUESTS).with("retry-after", "0"),
+        3 => Reply::Reset,
+        place => {
+            let answer = forward(upstream, received);
+            if place == 2 { Reply::Reset } else { Reply::ok(answer) }
+        }
+    });
+    let url = format!("http://{}", storm.address());
+    let directory = tempfile::tempdir().unwrap();
+    // Nothing listens there.
+    killed("http://127.0.0.1:9", directory.path(), 0, 8_000, 0);
+    // In the middle of a delivery: what is under way is sent again, with the same ids.
+    killed(&url, directory.path(), 8_000, 12_000, 1_000);
+    let (guard, sink) = spooled(&url, stream, directory.path());
+    log_numbers(&guard, 12_000..13_000);
+    let report = sink.flush(clock::now() + HANG);
+    assert!(report.is_complete(), "{report:?} {:?}", sink.stats());
+    assert_eq!(server.count(stream, &json!({"match_all": {}})), 13_000);
+    for number in [0, 7_999, 8_000, 12_999] {
+        let query = json!({"term": {"labels.number": number.to_string()}});
+        assert_eq!(server.count(stream, &query), 1, "{number}");
+    }
+    let stats = sink.stats();
+    assert_eq!((stats.dropped_total(), stats.queued_items), (0, 0), "{stats:?}");
+}
+
+#[test]
+fn a_directory_in_which_nothing_can_be_kept_is_an_error_with_its_name() {
+    let lines = Elasticsearch::new("http://127.0.0.1:9", "logs-shop-spool").spool(Spool::builder("/dev/null/lines"));
+    let error = lines.build().unwrap_err();
+    assert!(error.is_spool(), "{error}");
+    let source = std::error::Error::source(&error).unwrap();
+    assert!(source.to_string().contains("/dev/null/lines/elasticsearch_logs"), "{source}");
 }
 
 /// Sends a request on, and returns the answer's body.

@@ -5,7 +5,7 @@ use steeple_log::{
     elasticsearch::{Elasticsearch, ElasticsearchLines},
 };
 
-use super::{Integration, LogOutputs, NoCalls, Setting, Setup, Started};
+use super::{Integration, LogOutputs, NoCalls, Setting, Setup, Started, spool::SpoolSetting};
 use crate::{ConfigError, SteepleBuilder, env::Lookup};
 
 pub(crate) type Options = ElasticsearchOptions;
@@ -17,6 +17,8 @@ pub(crate) type Observer = ();
 pub struct ElasticsearchOptions {
     // Boxed: the builder of everything stays small.
     lines: Option<Box<Elasticsearch>>,
+    /// As the environment sets it.
+    spool: Option<SpoolSetting>,
 }
 
 impl ElasticsearchOptions {
@@ -53,6 +55,8 @@ impl SteepleBuilder {
 }
 
 const STREAM: &str = "ELASTICSEARCH_LOGS_STREAM";
+const SPOOL_DIR: &str = "ELASTICSEARCH_LOGS_SPOOL_DIR";
+const SPOOL_BYTES: &str = "ELASTICSEARCH_LOGS_SPOOL_BYTES";
 
 impl Integration for ElasticsearchOptions {
     type Handle = ();
@@ -60,7 +64,10 @@ impl Integration for ElasticsearchOptions {
     type CallObserver = NoCalls;
 
     fn from_env(env: &dyn Lookup) -> Result<Setting<Self>, ConfigError> {
-        let Some(stream) = env.text(STREAM)? else { return Ok(Setting::default()) };
+        let spool = SpoolSetting::from_env(env, SPOOL_DIR, SPOOL_BYTES)?;
+        let Some(stream) = env.text(STREAM)? else {
+            return Ok(Setting { options: Self { spool, ..Self::default() }, variable: None });
+        };
         let Some(url) = env.secret("ELASTICSEARCH_URL")? else {
             return Err(ConfigError::secret_value(
                 "ELASTICSEARCH_URL",
@@ -71,17 +78,28 @@ impl Integration for ElasticsearchOptions {
         if let Some(key) = env.secret("ELASTICSEARCH_API_KEY")? {
             lines = lines.api_key(key);
         }
-        Ok(Setting { options: Self { lines: Some(Box::new(lines)) }, variable: Some(STREAM) })
+        Ok(Setting { options: Self { lines: Some(Box::new(lines)), spool }, variable: Some(STREAM) })
     }
 
     fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<()>>, ConfigError> {
-        let Some(lines) = self.lines else { return Ok(None) };
-        let to = format!("data stream {}", lines.stream());
+        let Some(lines) = self.lines else {
+            if let Some(spool) = &self.spool {
+                spool.warn_of_off(setup, STREAM);
+            }
+            return Ok(None);
+        };
+        let spooled = self.spool.as_ref().map(|spool| spool.shown(Elasticsearch::HAS_SPOOL)).unwrap_or_default();
+        let to = format!("data stream {}{spooled}", lines.stream());
         let http = setup.http.clone();
-        let lines: ElasticsearchLines = lines
-            .http(|options| options.http_or(&http))
-            .build()
-            .map_err(|error| ConfigError::part("the log's lines to Elasticsearch", &error))?;
+        let lines = match self.spool.as_ref().and_then(|spool| spool.directory(setup, Elasticsearch::HAS_SPOOL)) {
+            Some((directory, max_bytes)) => lines.spool_in(directory, max_bytes),
+            None => *lines,
+        };
+        let lines: ElasticsearchLines =
+            lines.http(|options| options.http_or(&http)).build().map_err(|error| match &self.spool {
+                Some(spool) if error.is_spool() => spool.refusal(&error),
+                Some(_) | None => ConfigError::part("the log's lines to Elasticsearch", &error),
+            })?;
         setup.add_log_output(LogOutputs::new(STREAM, lines.sink(), |log| log.output(lines, Format::Ecs)));
         Ok(Some(Started { handle: (), to }))
     }

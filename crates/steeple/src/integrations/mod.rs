@@ -8,6 +8,7 @@
 mod off;
 #[cfg_attr(not(feature = "http"), path = "reach_off.rs")]
 mod reach;
+mod spool;
 
 use std::{cell::RefCell, fmt, sync::Arc};
 

@@ -15,6 +15,7 @@ mod open;
 mod options;
 mod place;
 mod room;
+mod spooled;
 mod timing;
 mod writer;
 
@@ -40,6 +41,7 @@ use self::{
 pub use self::{
     open::OpenError,
     options::{SinkOptions, SpoolBuilder, SpoolStats},
+    spooled::{FromRow, Hold, SpooledPipeline},
     timing::TimingOptions,
 };
 use super::{Backlog, DeadLetter, NewRow, Row, Settled, Store, StoreError, StoreFuture};

@@ -35,7 +35,7 @@ pub struct OpenError {
 }
 
 impl OpenError {
-    fn new(directory: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> Self {
+    pub(super) fn new(directory: &Path, source: Box<dyn std::error::Error + Send + Sync>) -> Self {
         Self { directory: directory.to_owned(), source }
     }
 }

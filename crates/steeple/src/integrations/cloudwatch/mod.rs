@@ -11,7 +11,7 @@ use steeple_cloudwatch::{
 };
 use steeple_log::Format;
 
-use super::{Integration, LogOutputs, NoCalls, Setting, Setup, Started};
+use super::{Integration, LogOutputs, NoCalls, Setting, Setup, Started, spool::SpoolSetting};
 use crate::{
     ConfigError, Steeple, SteepleBuilder,
     env::{Lookup, Service},
@@ -31,6 +31,8 @@ pub struct CloudWatchOptions {
     region: Option<String>,
     endpoint: Option<String>,
     credentials: Option<Arc<dyn ProvideCredentials>>,
+    /// As the environment sets it.
+    spool: Option<SpoolSetting>,
 }
 
 impl CloudWatchOptions {
@@ -144,6 +146,8 @@ pub(crate) struct CloudWatchHandle {
 const NAMESPACE: &str = "CLOUDWATCH_NAMESPACE";
 const GROUP: &str = "CLOUDWATCH_LOG_GROUP";
 const EMF: &str = "CLOUDWATCH_EMF";
+const SPOOL_DIR: &str = "CLOUDWATCH_LOG_SPOOL_DIR";
+const SPOOL_BYTES: &str = "CLOUDWATCH_LOG_SPOOL_BYTES";
 
 impl Integration for CloudWatchOptions {
     type Handle = CloudWatchHandle;
@@ -167,6 +171,7 @@ impl Integration for CloudWatchOptions {
             options = options.logs(|logs| if group == "auto" { logs } else { logs.group(group) });
             variable.get_or_insert(GROUP);
         }
+        options.spool = SpoolSetting::from_env(env, SPOOL_DIR, SPOOL_BYTES)?;
         // These may be the application's: they turn nothing on.
         options.region = env.first(&["AWS_REGION", "AWS_DEFAULT_REGION"])?.map(|(_, region)| region);
         options.endpoint = env.secret("AWS_ENDPOINT_URL")?;
@@ -177,6 +182,9 @@ impl Integration for CloudWatchOptions {
     }
 
     fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<CloudWatchHandle>>, ConfigError> {
+        if let (None, Some(spool)) = (&self.logs, &self.spool) {
+            spool.warn_of_off(setup, GROUP);
+        }
         if self.metrics.is_none() && self.logs.is_none() {
             return Ok(None);
         }
@@ -216,8 +224,18 @@ impl Integration for CloudWatchOptions {
             if let Some(environment) = &setup.service.environment {
                 logs = logs.environment(environment);
             }
-            let lines = logs.build(aws).map_err(|error| failed(&error))?;
-            to.push(format!("log group {}", lines.group()));
+            if let Some((directory, max_bytes)) =
+                self.spool.as_ref().and_then(|spool| spool.directory(setup, CloudWatchLogsBuilder::HAS_SPOOL))
+            {
+                logs = logs.spool_in(directory, max_bytes);
+            }
+            let lines = logs.build(aws).map_err(|error| match &self.spool {
+                Some(spool) if error.setting_name() == "spool" => spool.refusal(&error),
+                Some(_) | None => failed(&error),
+            })?;
+            let spooled =
+                self.spool.as_ref().map(|spool| spool.shown(CloudWatchLogsBuilder::HAS_SPOOL)).unwrap_or_default();
+            to.push(format!("log group {}{spooled}", lines.group()));
             setup.add_log_output(LogOutputs::new(GROUP, lines.sink(), |log| log.output(lines, Format::Json)));
         }
         Ok(Some(Started { handle: CloudWatchHandle { metrics, aws }, to: to.join(", ") }))

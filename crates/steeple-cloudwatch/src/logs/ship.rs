@@ -1,266 +1,41 @@
-//! Lines to CloudWatch Logs.
-//!
-//! # Source
-//! CloudWatch Logs API reference, `PutLogEvents`, `CreateLogGroup`, `CreateLogStream`, `PutRetentionPolicy`.
+//! Makes groups and streams where there are none, and puts lines into them.
 
-use std::{
-    collections::BTreeSet,
-    fmt, io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
-use steeple_core::{clock, date::date, text};
-use steeple_export::{
-    Answer, DropReason, Endpoint, Exporter, Pipeline, Protocol, Reason, Request, Response, Retry, Sink, Unauthorized,
-    Verdict,
-};
-use steeple_log::{LogLine, LogOutput};
+use steeple_core::{clock, date::date};
+use steeple_export::{Answer, DropReason, Endpoint, Exporter, InDoubt, Protocol, Reason, Request, Response, Verdict};
 use steeple_scrub::{Scrubbed, Scrubber};
 
+use super::Event;
 use crate::{
-    Aws, BuildError,
-    aws::{AwsError, Connection, LOGS, Signed},
-    limits::{
-        EVENT_OVERHEAD, MAX_AGE_SECONDS, MAX_AHEAD_SECONDS, MAX_EVENT_BYTES, MAX_EVENTS, MAX_EVENTS_BYTES,
-        MAX_EVENTS_SPAN_MILLIS, RETENTION_DAYS,
-    },
+    aws::{AwsError, Connection, Signed},
+    limits::{EVENT_OVERHEAD, MAX_AGE_SECONDS, MAX_AHEAD_SECONDS, MAX_EVENTS_SPAN_MILLIS},
 };
-
-/// Lines to CloudWatch Logs: an output of steeple-log.
-///
-/// One stream for each process and day. Group, stream and retention are made when they are not there, and again when they
-/// have vanished. Lines of one request are in the order of their times.
-///
-/// # Examples
-/// ```no_run
-/// use steeple_cloudwatch::{Aws, CloudWatchLogs, Credentials};
-/// use steeple_log::{Format, Log};
-///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let aws = Aws::new("eu-central-1").credentials(Credentials::new("AKIA…", "…"));
-/// let lines = CloudWatchLogs::builder().service("api").environment("production").build(&aws)?;
-/// let sink = lines.sink(); // shut it down after the log
-/// let guard = Log::builder().output(lines, Format::Json).init()?;
-/// # drop((guard, sink));
-/// # Ok(()) }
-/// ```
-pub struct CloudWatchLogs {
-    pipeline: Pipeline<Event>,
-    group: Arc<str>,
-}
-
-/// Options of [`CloudWatchLogs`]. Made by [`CloudWatchLogs::builder`].
-#[derive(Clone, Debug)]
-#[must_use = "options do nothing until they are built"]
-pub struct CloudWatchLogsBuilder {
-    group: Option<String>,
-    stream: Option<String>,
-    service: Option<String>,
-    environment: Option<String>,
-    retention_days: u16,
-    max_items: usize,
-    max_bytes: usize,
-    retry: Retry,
-    batch_delay: Duration,
-}
-
-impl CloudWatchLogsBuilder {
-    /// The group. Default: `/aws/ecs/<service>-<environment>`.
-    pub fn group(mut self, name: impl Into<String>) -> Self {
-        self.group = Some(name.into());
-        self
-    }
-
-    /// The beginning of the streams' names; the day comes after it. Default: `<service>/<process id>-<start>`, which no other
-    /// process has.
-    pub fn stream(mut self, name: impl Into<String>) -> Self {
-        self.stream = Some(name.into());
-        self
-    }
-
-    /// The service, in the names of group and streams. Default: `service`.
-    pub fn service(mut self, name: impl Into<String>) -> Self {
-        self.service = Some(name.into());
-        self
-    }
-
-    /// The environment, in the name of the group. Default: none.
-    pub fn environment(mut self, name: impl Into<String>) -> Self {
-        self.environment = Some(name.into());
-        self
-    }
-
-    /// How many days lines are kept, one of [`RETENTION_DAYS`]. Set when the group is made: a group that exists keeps
-    /// its own. Default: 30.
-    pub fn retention_days(mut self, days: u16) -> Self {
-        self.retention_days = days;
-        self
-    }
-
-    /// How many lines, and how many bytes of them, wait at most. What exceeds it is dropped and counted. Default: 100,000 and
-    /// 64 MiB.
-    pub fn max_queue(mut self, items: usize, bytes: usize) -> Self {
-        (self.max_items, self.max_bytes) = (items, bytes);
-        self
-    }
-
-    /// How often a delivery is tried again, and how long after. Default: [`Retry::default`] for up to a day, after
-    /// which lines are too far apart anyway.
-    pub fn retry(mut self, retry: Retry) -> Self {
-        self.retry = retry;
-        self
-    }
-
-    /// How long lines gather before they are sent. Default: 5 seconds.
-    pub fn batch_delay(mut self, delay: Duration) -> Self {
-        self.batch_delay = delay;
-        self
-    }
-
-    /// Starts the pipeline.
-    ///
-    /// # Errors
-    /// [`BuildError::setting_name`] has what is not usable: `group`, `stream`, `retention_days`; `region`, `credentials`, `endpoint`
-    /// and `client` of AWS.
-    pub fn build(self, aws: &Aws) -> Result<CloudWatchLogs, BuildError> {
-        let service = self.service.as_deref().map_or_else(|| "service".to_owned(), named);
-        let group = self.group.clone().unwrap_or_else(|| match &self.environment {
-            Some(environment) => format!("/aws/ecs/{service}-{}", named(environment)),
-            None => format!("/aws/ecs/{service}"),
-        });
-        let stream = self.stream.clone().unwrap_or_else(|| {
-            let started = clock::unix_now().as_millis();
-            format!("{service}/{}-{started}", std::process::id())
-        });
-        if !is_group(&group) {
-            return Err(BuildError::setting(
-                "group",
-                "1 to 512 letters, digits and `._-/#`, not beginning with `aws/`",
-            ));
-        }
-        if stream.is_empty() || stream.len() > 480 || stream.contains([':', '*']) || stream.contains(char::is_control) {
-            return Err(BuildError::setting("stream", "1 to 480 characters without `:` and `*`"));
-        }
-        if !RETENTION_DAYS.contains(&self.retention_days) {
-            return Err(BuildError::setting("retention_days", format!("one of {RETENTION_DAYS:?}")));
-        }
-        let connection = aws.connect(&LOGS)?;
-        let group: Arc<str> = group.into();
-        let place = Place { group: Arc::clone(&group), stream: stream.into(), retention_days: self.retention_days };
-        let pipeline = Pipeline::builder("cloudwatch_logs")
-            .max_items(self.max_items)
-            .max_bytes(self.max_bytes)
-            .batch_items(MAX_EVENTS)
-            .batch_bytes(MAX_EVENTS_BYTES)
-            .batch_delay(self.batch_delay)
-            .retry(self.retry)
-            .unauthorized(Unauthorized::Keep)
-            .build(move || Ok(Shipper::new(&connection, &place)))
-            .map_err(|error| BuildError::part("pipeline", error))?;
-        Ok(CloudWatchLogs { pipeline, group })
-    }
-}
-
-/// A name as part of a group's name.
-fn named(name: &str) -> String {
-    let allowed = |char: &char| char.is_ascii_alphanumeric() || "._-/#".contains(*char);
-    let text: String = name.chars().map(|char| if allowed(&char) { char } else { '_' }).take(128).collect();
-    if text.is_empty() { "service".to_owned() } else { text }
-}
-
-fn is_group(name: &str) -> bool {
-    (1..=512).contains(&name.len())
-        && !name.starts_with("aws/")
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/#".contains(&byte))
-}
-
-impl CloudWatchLogs {
-    /// Options, all with a default.
-    pub fn builder() -> CloudWatchLogsBuilder {
-        CloudWatchLogsBuilder {
-            group: None,
-            stream: None,
-            service: None,
-            environment: None,
-            retention_days: 30,
-            max_items: 100_000,
-            max_bytes: 64 << 20,
-            retry: Retry::new().max_age(Duration::from_secs(24 * 3_600)),
-            batch_delay: Duration::from_secs(5),
-        }
-    }
-
-    /// The group.
-    pub fn group(&self) -> &str {
-        &self.group
-    }
-
-    /// The pipeline, to be flushed and shut down after the log.
-    pub fn sink(&self) -> Arc<dyn Sink> {
-        Arc::new(self.pipeline.clone())
-    }
-
-    /// Sends a line of this time, since the Unix epoch: for lines that no log of this process wrote. CloudWatch takes no empty lines.
-    pub fn push(&self, line: Scrubbed<&str>, at: Duration) {
-        self.send(&line, at);
-    }
-
-    fn send(&self, line: &str, at: Duration) {
-        if !line.is_empty() {
-            let text = text::cut(line, MAX_EVENT_BYTES).into();
-            self.pipeline.push(Event { at: u64::try_from(at.as_millis()).unwrap_or(u64::MAX), text });
-        }
-    }
-}
-
-impl LogOutput for CloudWatchLogs {
-    fn name(&self) -> &'static str {
-        "cloudwatch"
-    }
-
-    fn write(&mut self, line: &LogLine<'_>) -> io::Result<()> {
-        self.send(line.as_str(), line.timestamp());
-        Ok(())
-    }
-}
-
-impl fmt::Debug for CloudWatchLogs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CloudWatchLogs").finish_non_exhaustive()
-    }
-}
-
-/// A line.
-pub(crate) struct Event {
-    /// Milliseconds since the Unix epoch.
-    at: u64,
-    text: Box<str>,
-}
 
 /// Where lines go.
 #[derive(Clone, Debug)]
-struct Place {
-    group: Arc<str>,
-    stream: Arc<str>,
-    retention_days: u16,
+pub(super) struct Place {
+    pub(super) group: Arc<str>,
+    pub(super) retention_days: u16,
 }
 
-impl Place {
-    /// The stream of the day of a time.
-    fn stream_at(&self, at: u64) -> String {
-        let (year, month, day) = date(at / 1_000);
-        format!("{}/{year:04}-{month:02}-{day:02}", self.stream)
-    }
+/// The stream of a batch: that of the process which wrote the lines, and of the first line's day.
+fn stream_of(batch: &[Scrubbed<Event>]) -> String {
+    let first = batch.iter().min_by_key(|event| event.at);
+    let (stream, at) = first.map_or(("", 0), |event| (&*event.stream, event.at));
+    let (year, month, day) = date(at / 1_000);
+    format!("{stream}/{year:04}-{month:02}-{day:02}")
 }
 
 /// Makes streams where there are none, and puts lines into them.
-struct Shipper {
+pub(super) struct Shipper {
     put: Signed<Put>,
     set_up: Signed<SetUp>,
     place: Place,
+    #[cfg_attr(not(feature = "spool"), expect(dead_code, reason = "rows of a store are noted before they are sent"))]
+    in_doubt: InDoubt,
     /// Streams that are there.
     ready: BTreeSet<String>,
     /// The stream of the batch that was prepared last.
@@ -271,12 +46,13 @@ struct Shipper {
 const MAX_READY: usize = 31;
 
 impl Shipper {
-    fn new(connection: &Connection, place: &Place) -> Self {
+    pub(super) fn new(connection: &Connection, place: &Place, in_doubt: InDoubt) -> Self {
         let endpoint = connection.endpoint.clone();
         Self {
             put: connection.speak(Put { endpoint: endpoint.clone(), place: place.clone() }),
             set_up: connection.speak(SetUp { endpoint }),
             place: place.clone(),
+            in_doubt,
             ready: BTreeSet::new(),
             stream: String::new(),
         }
@@ -336,7 +112,7 @@ impl Exporter for Shipper {
     }
 
     fn prepare(&mut self, batch: &[Scrubbed<Event>]) -> Result<(), Reason> {
-        self.stream = self.place.stream_at(first(batch));
+        self.stream = stream_of(batch);
         self.put.prepare(batch)
     }
 
@@ -351,7 +127,23 @@ impl Exporter for Shipper {
                 answer
             };
         }
+        #[cfg(feature = "spool")]
+        if self.in_doubt == InDoubt::Drop {
+            // If the process ends before the answer is settled, they are not sent again.
+            let holds = batch.iter().filter_map(|event| event.hold.as_ref());
+            if let Err(error) = steeple_export::store::spool::Hold::attempt(holds).await {
+                return Answer::retry(DropReason::Unavailable, Reason::of_error(&error));
+            }
+        }
         self.put.export(batch, deadline).await
+    }
+
+    fn stored(&mut self, ready: &Event) {
+        self.put.stored(ready);
+    }
+
+    fn dropped(&mut self, ready: &Event, reason: DropReason, why: &Reason) {
+        self.put.dropped(ready, reason, why);
     }
 
     fn answer_bytes(&self) -> usize {
@@ -367,11 +159,6 @@ impl Exporter for Shipper {
         }
         answer
     }
-}
-
-/// The time of the first line.
-fn first(batch: &[Scrubbed<Event>]) -> u64 {
-    batch.iter().map(|event| event.at).min().unwrap_or_default()
 }
 
 /// The lines' places, in the order of their times.
@@ -418,6 +205,10 @@ impl Protocol for Put {
     }
 
     fn encode(&mut self, batch: &[Scrubbed<Event>]) -> Result<Request, Reason> {
+        let of_one = |pair: &[Scrubbed<Event>]| matches!(pair, [first, second] if first.stream == second.stream);
+        if !batch.windows(2).all(of_one) {
+            return Err("lines of two processes".into());
+        }
         let order = in_order(batch);
         let at = |place: Option<&usize>| place.and_then(|place| batch.get(*place)).map_or(0, |event| event.at);
         if at(order.last()).saturating_sub(at(order.first())) >= MAX_EVENTS_SPAN_MILLIS {
@@ -429,7 +220,7 @@ impl Protocol for Put {
             .filter_map(|place| batch.get(*place))
             .map(|event| json!({"timestamp": event.at, "message": &*event.text}))
             .collect();
-        let stream = self.place.stream_at(first(batch));
+        let stream = stream_of(batch);
         let body = json!({"logGroupName": &*self.place.group, "logStreamName": stream, "logEvents": events});
         request(&self.endpoint, "PutLogEvents", body.to_string())
     }
@@ -453,6 +244,14 @@ impl Protocol for Put {
             Some(rejected) if rejected.is_object() => Answer::Items(rejected_of(rejected, batch)),
             _ => Answer::Accepted,
         }
+    }
+
+    fn stored(&mut self, ready: &Event) {
+        ready.settle(None);
+    }
+
+    fn dropped(&mut self, ready: &Event, reason: DropReason, _why: &Reason) {
+        ready.settle(Some(reason));
     }
 }
 
@@ -536,13 +335,13 @@ mod tests {
         type Protocol = Put;
 
         fn protocol(&self, endpoint: Endpoint) -> Put {
-            let place = Place { group: Arc::from("/aws/ecs/shop"), stream: Arc::from("one"), retention_days: 30 };
+            let place = Place { group: Arc::from("/aws/ecs/shop"), retention_days: 30 };
             Put { endpoint, place }
         }
 
         fn item(&self, number: usize) -> Event {
             let at = u64::try_from(clock::unix_now().as_millis()).unwrap();
-            Event { at, text: format!("line {number:06}").into() }
+            Event::new(at, format!("line {number:06}").into(), Arc::from("one"))
         }
 
         fn accepts(&self) -> Reply {
@@ -559,29 +358,5 @@ mod tests {
     #[test]
     fn lines_pass_every_check_of_a_pipeline() {
         check_all(Lines);
-    }
-
-    #[test]
-    fn names_and_retentions_follow_cloudwatchs_rules() {
-        let keys = crate::Credentials::new("id", "secret");
-        let aws = Aws::new("eu-central-1").endpoint("http://127.0.0.1:9").credentials(keys);
-        let built = |change: fn(CloudWatchLogsBuilder) -> CloudWatchLogsBuilder| {
-            change(CloudWatchLogs::builder().service("my shop")).build(&aws).map(|lines| lines.group().to_owned())
-        };
-        assert_eq!(built(|logs| logs).unwrap(), "/aws/ecs/my_shop");
-        assert_eq!(built(|logs| logs.environment("eu:1")).unwrap(), "/aws/ecs/my_shop-eu_1");
-        for (setting, bad) in [
-            ("group", built(|logs| logs.group("aws/own"))),
-            ("group", built(|logs| logs.group("a b"))),
-            ("stream", built(|logs| logs.stream("a:b"))),
-            ("retention_days", built(|logs| logs.retention_days(8))),
-        ] {
-            assert_eq!(bad.unwrap_err().setting_name(), setting);
-        }
-        assert!(
-            RETENTION_DAYS
-                .into_iter()
-                .all(|days| { CloudWatchLogs::builder().retention_days(days).build(&aws).is_ok() })
-        );
     }
 }
