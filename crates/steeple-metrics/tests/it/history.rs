@@ -418,7 +418,7 @@ fn cpu_time() -> u64 {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_sample_of_1000_routes_costs_less_than_a_scrape_of_them() {
+fn a_sample_of_1000_routes_costs_less_than_half_a_scrape_of_them() {
     const TIMES: u64 = 20;
     let metrics = Metrics::builder().max_routes(2_000).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -443,5 +443,6 @@ fn a_sample_of_1000_routes_costs_less_than_a_scrape_of_them() {
         sample as f64 / 1e10 * 100.0,
         scrape / 1_000
     );
-    assert!(sample < scrape, "a sample {sample} ns, a scrape {scrape} ns");
+    // Measured: a fifth of it without optimization.
+    assert!(sample < scrape / 2, "a sample {sample} ns, a scrape {scrape} ns");
 }
