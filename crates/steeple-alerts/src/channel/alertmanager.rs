@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Most alerts in one request.
-const MAX_ALERTS: usize = 100;
+pub(super) const MAX_ALERTS: usize = 100;
 
 /// Sends alerts to Alertmanager (API v2): to each of its instances, which share what they have notified of and not what they
 /// have received.
@@ -122,13 +122,13 @@ impl Alertmanager {
     }
 }
 
-type Current = dyn Fn() -> Vec<Notification> + Send + Sync;
+pub(super) type Current = dyn Fn() -> Vec<Notification> + Send + Sync;
 
-struct Posts {
-    endpoint: Endpoint,
-    scrubber: Scrubber,
-    every: Duration,
-    alerts: Box<Current>,
+pub(super) struct Posts {
+    pub(super) endpoint: Endpoint,
+    pub(super) scrubber: Scrubber,
+    pub(super) every: Duration,
+    pub(super) alerts: Box<Current>,
 }
 
 impl Protocol for Posts {

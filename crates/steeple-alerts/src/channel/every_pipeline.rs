@@ -1,5 +1,7 @@
 //! Every channel over HTTP passes the checks of `steeple-export`: full, hung, reset, limited, too large, panics, flushes, exact counts.
-#![cfg(all(feature = "slack", feature = "webhook"))]
+#![cfg(all(feature = "alertmanager", feature = "slack", feature = "webhook"))]
+
+use std::time::Duration;
 
 use steeple_export::{
     Endpoint,
@@ -8,7 +10,7 @@ use steeple_export::{
 };
 use steeple_scrub::Scrubber;
 
-use super::{slack, webhook};
+use super::{alertmanager, slack, webhook};
 use crate::message::{Notification, tests::firing};
 
 fn alert(number: usize) -> Notification {
@@ -48,6 +50,31 @@ impl Subject for Webhook {
     fn item(&self, number: usize) -> Notification {
         alert(number)
     }
+}
+
+struct Alertmanager;
+
+impl Subject for Alertmanager {
+    type Protocol = alertmanager::Posts;
+    const BATCH: usize = alertmanager::MAX_ALERTS;
+
+    fn protocol(&self, endpoint: Endpoint) -> alertmanager::Posts {
+        let every = Duration::from_secs(60);
+        alertmanager::Posts { endpoint, scrubber: Scrubber::default(), every, alerts: Box::new(Vec::new) }
+    }
+
+    fn item(&self, number: usize) -> Notification {
+        alert(number)
+    }
+
+    fn accepts(&self) -> Reply {
+        Reply::ok("")
+    }
+}
+
+#[test]
+fn alertmanager_passes_every_check() {
+    check_all(Alertmanager);
 }
 
 #[test]
