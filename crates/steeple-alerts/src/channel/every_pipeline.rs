@@ -1,5 +1,5 @@
 //! Every channel over HTTP passes the checks of `steeple-export`: full, hung, reset, limited, too large, panics, flushes, exact counts.
-#![cfg(all(feature = "alertmanager", feature = "slack", feature = "webhook"))]
+#![cfg(all(feature = "alertmanager", feature = "heartbeat", feature = "slack", feature = "webhook"))]
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use steeple_export::{
 };
 use steeple_scrub::Scrubber;
 
-use super::{alertmanager, slack, webhook};
+use super::{alertmanager, heartbeat, slack, webhook};
 use crate::message::{Notification, tests::firing};
 
 fn alert(number: usize) -> Notification {
@@ -70,6 +70,28 @@ impl Subject for Alertmanager {
     fn accepts(&self) -> Reply {
         Reply::ok("")
     }
+}
+
+struct Heartbeat;
+
+impl Subject for Heartbeat {
+    type Protocol = heartbeat::Pings;
+    const BATCH: usize = 1;
+
+    fn protocol(&self, endpoint: Endpoint) -> heartbeat::Pings {
+        heartbeat::Pings { endpoint, scrubber: Scrubber::default(), is_alive: Box::new(|| false) }
+    }
+
+    fn item(&self, _number: usize) {}
+
+    fn accepts(&self) -> Reply {
+        Reply::ok("")
+    }
+}
+
+#[test]
+fn heartbeats_pass_every_check() {
+    check_all(Heartbeat);
 }
 
 #[test]

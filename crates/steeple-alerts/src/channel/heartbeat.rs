@@ -77,10 +77,10 @@ impl Heartbeat {
     }
 }
 
-struct Pings {
-    endpoint: Endpoint,
-    scrubber: Scrubber,
-    is_alive: Box<dyn Fn() -> bool + Send + Sync>,
+pub(super) struct Pings {
+    pub(super) endpoint: Endpoint,
+    pub(super) scrubber: Scrubber,
+    pub(super) is_alive: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Protocol for Pings {
