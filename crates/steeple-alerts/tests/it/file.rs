@@ -47,7 +47,7 @@ fn a_changed_file_is_taken_and_what_fires_and_is_silenced_stays() {
     assert!(alerts.silence("queue_is_long", Duration::from_secs(3_600), "ann"));
     assert!(alerts.acknowledge("queue_is_long"));
 
-    // Nobody asks for it: the file is looked at.
+    // Without a call of `reload`: the file is looked at.
     std::fs::write(&path, format!("{QUEUE}severity = 'critical'\n[rules.more]\nindicator = 'cpu'\nabove = '90%'\n"))
         .unwrap();
     wait("the file is read again", || alerts.rules().len() == 2);
