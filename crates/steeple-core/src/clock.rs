@@ -4,6 +4,7 @@
 
 use std::{
     cell::Cell,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -17,7 +18,68 @@ pub fn now() -> Instant {
 /// The wall-clock time now, since the Unix epoch. Zero on a machine whose clock stands before 1970.
 #[inline]
 pub fn unix_now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    #[cfg(feature = "test-util")]
+    let now = step::stepped(now);
+    now
+}
+
+/// The wall clock is set for a test: for the whole process, and what the operating system says stays as it is.
+#[cfg(feature = "test-util")]
+mod step {
+    use std::{
+        sync::atomic::{AtomicI64, Ordering},
+        time::Duration,
+    };
+
+    static STEP: AtomicI64 = AtomicI64::new(0);
+
+    /// Sets the wall clock so many seconds forward, or back, of what the operating system says. Not covered by semver.
+    pub fn step_wall_clock(seconds: i64) {
+        STEP.store(seconds, Ordering::Relaxed);
+    }
+
+    pub(super) fn stepped(now: Duration) -> Duration {
+        let step = STEP.load(Ordering::Relaxed);
+        let by = Duration::from_secs(step.unsigned_abs());
+        if step < 0 { now.saturating_sub(by) } else { now.saturating_add(by) }
+    }
+}
+
+#[cfg(feature = "test-util")]
+pub use self::step::step_wall_clock;
+
+/// A wall clock that differs by less from the one before was not set: it drifted, or time was kept for it.
+const DRIFT: Duration = Duration::from_secs(60);
+/// After so long, a wall clock that was set is taken for right.
+const BELIEVED: Duration = Duration::from_secs(3600);
+
+/// The wall clock as it was before someone set it.
+struct Steady {
+    at: Instant,
+    unix: Duration,
+    /// When it was found to be set.
+    set_at: Option<Instant>,
+}
+
+static STEADY: Mutex<Option<Steady>> = Mutex::new(None);
+
+/// The wall-clock time now, since the Unix epoch, by the clock as it was before it was set: for an hour after a step of more
+/// than a minute it goes on as if there had been none. For ages, so that no step makes something old at once.
+///
+/// It notices a step between two calls only.
+pub fn unix_steady() -> Duration {
+    let (now, wall) = (now(), unix_now());
+    let mut steady = STEADY.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = steady.get_or_insert(Steady { at: now, unix: wall, set_at: None });
+    let going_on = known.unix.saturating_add(now.saturating_duration_since(known.at));
+    let is_set = wall.abs_diff(going_on) > DRIFT;
+    let set_at = if is_set { *known.set_at.get_or_insert(now) } else { now };
+    if is_set && now.saturating_duration_since(set_at) < BELIEVED {
+        return going_on;
+    }
+    *known = Steady { at: now, unix: wall, set_at: None };
+    wall
 }
 
 /// Whole nanoseconds, enough for 584 years: without a calculation in 128 bits.

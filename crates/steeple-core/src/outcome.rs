@@ -87,6 +87,8 @@ pub struct End {
     /// From the request head to the response head. `None` when there was no response head.
     #[doc(alias = "ttfb")]
     pub head_after: Option<Duration>,
+    /// What of it was not the service's: [`Exchange::add_wait`](crate::Exchange::add_wait).
+    pub waited: Duration,
     /// The status that the service answered with. `None` when there was no response head.
     pub status: Option<StatusCode>,
     /// The gRPC status: of the trailers, the head or the last frame of gRPC-Web; of a call that was answered in plain HTTP,
@@ -107,6 +109,16 @@ pub struct End {
 }
 
 impl End {
+    /// How long the service took: the [duration](Self::duration) without [waits](Self::waited). For latency histograms.
+    pub const fn latency(&self) -> Duration {
+        self.duration.saturating_sub(self.waited)
+    }
+
+    /// From the request head to the response head, without [waits](Self::waited).
+    pub fn head_latency(&self) -> Option<Duration> {
+        self.head_after.map(|head| head.saturating_sub(self.waited))
+    }
+
     /// The status for places that need one: what was answered, else `499` (cancelled), `500` (failed), or `200` for a job
     /// that went well.
     ///

@@ -369,6 +369,7 @@ impl MetricsBuilder {
             sources: RwLock::new(own.to_vec()),
             cache: OnceLock::new(),
             database: OnceLock::new(),
+            watcher: crate::app::watcher::Watcher::default(),
             pools: OnceLock::new(),
             named: Named::default(),
             warned: Mutex::default(),

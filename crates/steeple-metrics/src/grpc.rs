@@ -188,7 +188,7 @@ impl Grpc {
             rpc.started.add(RECEIVED, received);
         }
         rpc.started.add(SENT, end.response_messages);
-        self.handled(rpc, &Handled { status, duration: end.duration, trace, failed: end.is_server_error() });
+        self.handled(rpc, &Handled { status, duration: end.latency(), trace, failed: end.is_server_error() });
         &rpc.name
     }
 

@@ -43,6 +43,7 @@ pub use self::{
         cache::{Cache, CacheOperation, CacheResult},
         connections::Connections,
         database::{Database, QueryTimer},
+        watcher::Operation,
     },
     builder::MetricsBuilder,
     client::{ClientCall, ClientCalls},

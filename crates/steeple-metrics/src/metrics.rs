@@ -43,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) sources: RwLock<Vec<Arc<dyn Source>>>,
     pub(crate) cache: OnceLock<Cache>,
     pub(crate) database: OnceLock<Database>,
+    pub(crate) watcher: crate::app::watcher::Watcher,
     pub(crate) pools: OnceLock<Arc<Pools>>,
     pub(crate) named: Named,
     /// Names that were warned of because they are in two places.

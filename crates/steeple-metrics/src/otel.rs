@@ -88,7 +88,7 @@ impl Otel {
         attributes.extend(status.map(|status| KeyValue::new("http.response.status_code", status)));
         attributes.extend(end.error_class().map(error_type));
         if timed {
-            self.duration.record(end.duration.as_secs_f64(), &attributes);
+            self.duration.record(end.latency().as_secs_f64(), &attributes);
         }
         if let Some(bytes) = end.request_body_bytes {
             self.request_size.record(bytes, &attributes);
@@ -105,7 +105,7 @@ impl Otel {
             KeyValue::new("rpc.response.status_code", status.as_str()),
         ];
         attributes.extend(status.is_server_error().then(|| KeyValue::new("error.type", status.as_str())));
-        self.rpc_duration.record(end.duration.as_secs_f64(), &attributes);
+        self.rpc_duration.record(end.latency().as_secs_f64(), &attributes);
     }
 
     /// Records one outgoing HTTP call to this server, with the port and the template as they are shown.

@@ -71,6 +71,8 @@ struct Inner {
     counts_request_body: AtomicBool,
     request_body_bytes: AtomicU64,
     request_messages: AtomicU64,
+    /// Nanoseconds that are not the service's.
+    waited: AtomicU64,
     watched_by: [AtomicUsize; MAX_IDENTITIES],
     request_id: OnceLock<RequestId>,
     trace: OnceLock<TraceContext>,
@@ -169,6 +171,26 @@ impl Exchange {
     /// How long it has been going on.
     pub fn elapsed(&self) -> Duration {
         clock::now().saturating_duration_since(self.0.started)
+    }
+
+    /// Adds a wait that says nothing of how fast the service is: a response that was ready is held back until something is
+    /// stored. Latency histograms leave it out; [`End::duration`](crate::End::duration) has it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let exchange = steeple_core::Exchange::detached();
+    /// exchange.add_wait(Duration::from_millis(20));
+    /// exchange.add_wait(Duration::from_millis(5));
+    /// assert_eq!(exchange.waited(), Duration::from_millis(25));
+    /// ```
+    pub fn add_wait(&self, wait: Duration) {
+        self.0.waited.fetch_add(clock::nanos(wait), Ordering::Relaxed);
+    }
+
+    /// The waits that were [added](Self::add_wait).
+    pub fn waited(&self) -> Duration {
+        Duration::from_nanos(self.0.waited.load(Ordering::Relaxed))
     }
 
     /// The request's method, `_OTHER` for those that no standard knows.

@@ -59,6 +59,7 @@ impl Inner {
             counts_request_body: false.into(),
             request_body_bytes: super::UNKNOWN_LENGTH.into(),
             request_messages: 0.into(),
+            waited: 0.into(),
             watched_by: [const { AtomicUsize::new(0) }; super::MAX_IDENTITIES],
             request_id: OnceLock::new(),
             trace: OnceLock::new(),
@@ -88,6 +89,7 @@ impl Inner {
             counts_request_body,
             request_body_bytes,
             request_messages,
+            waited,
             watched_by,
             request_id,
             trace,
@@ -107,6 +109,7 @@ impl Inner {
         *counts_request_body.get_mut() = false;
         *request_body_bytes.get_mut() = super::UNKNOWN_LENGTH;
         *request_messages.get_mut() = 0;
+        *waited.get_mut() = 0;
         for identity in watched_by {
             *identity.get_mut() = 0;
         }

@@ -118,6 +118,7 @@ impl<O: Observer> Watch<O> {
             outcome,
             duration: now.saturating_duration_since(exchange.started()),
             head_after: response.head_at.map(|head_at| head_at.saturating_duration_since(exchange.started())),
+            waited: exchange.waited(),
             status: response.status,
             grpc_status,
             is_plain_answer: response.is_plain(),

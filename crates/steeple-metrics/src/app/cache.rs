@@ -6,6 +6,7 @@ use std::{
 
 use steeple_core::clock;
 
+use super::watcher::{Operation, Watcher};
 use crate::{
     Metrics,
     encode::{Kind, Meta},
@@ -18,6 +19,7 @@ use crate::{
 pub struct Cache {
     counts: Arc<Family>,
     durations: Arc<Family>,
+    watcher: Watcher,
 }
 
 /// How an operation on a cache went.
@@ -78,8 +80,13 @@ impl Cache {
     /// ```
     #[doc(alias = "recordCacheOperation")]
     pub fn record(&self, operation: &str, result: CacheResult, duration: Duration) {
-        self.counts.add(&[operation, result.as_str()], 1);
+        self.count(operation, result.as_str());
         self.durations.observe(&[operation], duration);
+    }
+
+    fn count(&self, operation: &str, result: &str) {
+        self.counts.add(&[operation, result], 1);
+        self.watcher.tell(|| Operation::Cache { operation, result });
     }
 
     /// The counts by result.
@@ -93,7 +100,7 @@ impl Cache {
 
     /// Counts a lookup by whether it found something, without a duration, and returns what it found.
     pub fn lookup<T>(&self, found: Option<T>) -> Option<T> {
-        self.counts.add(&["get", if found.is_some() { "hit" } else { "miss" }], 1);
+        self.count("get", if found.is_some() { "hit" } else { "miss" });
         found
     }
 }
@@ -136,7 +143,7 @@ impl CacheOperation {
 
 impl Drop for CacheOperation {
     fn drop(&mut self) {
-        self.cache.counts.add(&[self.operation, self.result], 1);
+        self.cache.count(self.operation, self.result);
         self.cache.durations.observe(&[self.operation], clock::now().saturating_duration_since(self.started));
     }
 }
@@ -166,7 +173,7 @@ impl Metrics {
             );
             let durations = self.new_family(meta, Some(Arc::clone(&self.0.core.latency)));
             self.add_or_yield("cache", &[Arc::clone(&counts) as _, Arc::clone(&durations) as _]);
-            Cache { counts, durations }
+            Cache { counts, durations, watcher: self.0.watcher.clone() }
         })
     }
 }

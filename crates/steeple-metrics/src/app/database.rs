@@ -6,7 +6,10 @@ use std::{
 
 use steeple_core::clock;
 
-use super::statement::Statement;
+use super::{
+    statement::Statement,
+    watcher::{Operation, Watcher},
+};
 use crate::{
     Metrics,
     encode::{Kind, Meta},
@@ -28,14 +31,26 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Database(Arc<Family>);
+pub struct Database(Arc<Timed>);
+
+struct Timed {
+    family: Arc<Family>,
+    watcher: Watcher,
+}
+
+impl Timed {
+    fn record(&self, operation: &str, table: &str, duration: Duration) {
+        self.family.observe(&[operation, table], duration);
+        self.watcher.tell(|| Operation::Query { operation, table, duration });
+    }
+}
 
 impl Database {
     /// Measures from now until the timer is dropped, whatever the reason.
     #[must_use = "dropping the timer records it"]
     pub fn start(&self, operation: &'static str, table: &'static str) -> QueryTimer {
         QueryTimer {
-            family: Arc::clone(&self.0),
+            timed: Arc::clone(&self.0),
             operation: operation.into(),
             table: table.into(),
             started: clock::now(),
@@ -46,7 +61,7 @@ impl Database {
     #[must_use = "dropping the timer records it"]
     pub fn start_statement(&self, sql: &str) -> QueryTimer {
         let Statement { operation, table } = Statement::parse(sql);
-        QueryTimer { family: Arc::clone(&self.0), operation: operation.into(), table, started: clock::now() }
+        QueryTimer { timed: Arc::clone(&self.0), operation: operation.into(), table, started: clock::now() }
     }
 
     /// Measures a query, to its end or to where it is dropped.
@@ -58,13 +73,13 @@ impl Database {
     /// Records a query that was measured elsewhere.
     #[doc(alias = "recordQuery")]
     pub fn record(&self, operation: &str, table: &str, duration: Duration) {
-        self.0.observe(&[operation, table], duration);
+        self.0.record(operation, table, duration);
     }
 
     /// Records a query that was measured elsewhere, with operation and table read from its statement.
     pub fn record_statement(&self, sql: &str, duration: Duration) {
         let Statement { operation, table } = Statement::parse(sql);
-        self.0.observe(&[operation, &table], duration);
+        self.0.record(operation, &table, duration);
     }
 }
 
@@ -76,7 +91,7 @@ impl fmt::Debug for Database {
 
 /// Records a query's duration when it is dropped.
 pub struct QueryTimer {
-    family: Arc<Family>,
+    timed: Arc<Timed>,
     operation: std::borrow::Cow<'static, str>,
     table: std::borrow::Cow<'static, str>,
     started: Instant,
@@ -85,7 +100,7 @@ pub struct QueryTimer {
 impl Drop for QueryTimer {
     fn drop(&mut self) {
         let duration = clock::now().saturating_duration_since(self.started);
-        self.family.observe(&[&self.operation, &self.table], duration);
+        self.timed.record(&self.operation, &self.table, duration);
     }
 }
 
@@ -107,7 +122,7 @@ impl Metrics {
             );
             let family = self.new_family(meta, Some(Arc::clone(&self.0.core.latency)));
             self.add_or_yield("database", &[Arc::clone(&family) as _]);
-            Database(family)
+            Database(Arc::new(Timed { family, watcher: self.0.watcher.clone() }))
         })
     }
 }

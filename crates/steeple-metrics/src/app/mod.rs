@@ -13,3 +13,4 @@ mod sql;
 pub(crate) mod sqlx;
 pub(crate) mod statement;
 pub(crate) mod users;
+pub(crate) mod watcher;

@@ -263,7 +263,7 @@ impl Http {
             row.add(FAILURES, 1);
         }
         if ended.timed
-            && let Some(head) = end.head_after
+            && let Some(head) = end.head_latency()
         {
             let nanos = nanos(head);
             let cell = method.head.record(&row, nanos);
@@ -275,7 +275,7 @@ impl Http {
         let row = status.cells.row();
         row.add(REQUESTS, 1);
         if ended.timed {
-            let nanos = nanos(end.duration);
+            let nanos = nanos(end.latency());
             let cell = status.duration.record(&row, nanos);
             if let Some(trace) = ended.trace {
                 status.exemplars.offer(&status.duration.layout, cell, nanos, trace, failed);
