@@ -1,4 +1,4 @@
-//! Metrics without a scraper: pushed to a Pushgateway, written to Prometheus, or sent by OTLP.
+//! Metrics without a scraper: pushed to a Pushgateway, written to Prometheus, or sent by OTLP or to New Relic's Metric API.
 //!
 //! A push carries everything, and everything is cumulative (or, with [`Temporality::Delta`], counted from the last push that
 //! arrived): the next push carries what one that failed would have. So nothing
@@ -6,6 +6,7 @@
 //!
 //! Pushes go out through `steeple-export`: `https` needs the feature `tls-ring` or `tls-aws-lc`.
 
+mod newrelic;
 mod otlp;
 mod protocol;
 mod remote_write;
@@ -60,6 +61,7 @@ enum PushKind {
     Pushgateway,
     RemoteWrite,
     Otlp,
+    NewRelic,
 }
 
 impl PushKind {
@@ -68,6 +70,7 @@ impl PushKind {
             Self::Pushgateway => "pushgateway",
             Self::RemoteWrite => "remote_write",
             Self::Otlp => "otlp",
+            Self::NewRelic => "newrelic",
         }
     }
 }
@@ -99,7 +102,29 @@ impl PushOptions {
         options
     }
 
-    /// Adds an attribute of the resource, for [`otlp`](Self::otlp): `deployment.environment.name`.
+    /// New Relic's Metric API, such as `https://metric-api.newrelic.com/metric/v1`, for where metrics do not go there by
+    /// OTLP. `service` is the attribute `service.name`; a license key that cannot be a header makes [`build`](Self::build)
+    /// fail.
+    ///
+    /// Counters are counts since the push before that arrived. Histograms are summaries: count, sum, and as least and
+    /// greatest value the bounds of the buckets that grew; for percentiles use OTLP. Names are those of `/metrics`. Labels
+    /// with a name that New Relic keeps for itself (`count`, `value`, …) are `label_count`.
+    ///
+    /// # Source
+    /// New Relic, "Report metrics via the Metric API".
+    pub fn new_relic(url: impl Into<String>, license_key: impl AsRef<str>, service: impl Into<String>) -> Self {
+        let mut options = Self::new(PushKind::NewRelic, url.into(), "newrelic".to_owned());
+        options.otlp.resource.push(("service.name".to_owned(), service.into()));
+        options.interval = Duration::from_secs(60);
+        options.http = Client::builder();
+        match HeaderValue::from_str(license_key.as_ref()) {
+            Ok(key) if !key.is_empty() => options.header(HeaderName::from_static("api-key"), key),
+            Ok(_) | Err(_) => options,
+        }
+    }
+
+    /// Adds an attribute of the resource, for [`otlp`](Self::otlp) and [`new_relic`](Self::new_relic):
+    /// `deployment.environment.name`.
     pub fn resource(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.otlp.resource.push((key.into(), value.into()));
         self
@@ -113,6 +138,11 @@ impl PushOptions {
             None => self.otlp.resource.push((key.to_owned(), value.to_owned())),
         }
         self
+    }
+
+    /// Whether it goes with attributes that say what the service is: [`otlp`](Self::otlp), [`new_relic`](Self::new_relic).
+    pub fn has_resource(&self) -> bool {
+        matches!(self.kind, PushKind::Otlp | PushKind::NewRelic)
     }
 
     /// Whether this is [`otlp`](Self::otlp).
@@ -166,7 +196,7 @@ impl PushOptions {
         self
     }
 
-    /// How often a [spawned](Pusher::spawn) pusher pushes. Default: 15 s, by OTLP 60 s.
+    /// How often a [spawned](Pusher::spawn) pusher pushes. Default: 15 s, by OTLP and to New Relic 60 s.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
@@ -192,7 +222,8 @@ impl PushOptions {
     /// # Errors
     /// [`BuildError::is_endpoint`] for an invalid URL, one that has credentials in it (a header is the place for those), or is
     /// one that the client cannot speak to; [`BuildError::is_name`] for a label that Prometheus does not allow;
-    /// [`BuildError::is_push`] for a job without a name, a label that is set twice, or an interval of 0.
+    /// [`BuildError::is_push`] for a job without a name, a label that is set twice, an interval of 0, or a license key that
+    /// is none.
     pub fn build(self, metrics: &Metrics) -> Result<Pusher, BuildError> {
         let unusable = || BuildError::endpoint(if self.endpoint.contains('@') { "[redacted]" } else { &self.endpoint });
         let is_name = |name: &str| {
@@ -208,6 +239,9 @@ impl PushOptions {
         }
         if self.labels.iter().any(|(name, job)| name == "job" && ["", ".", ".."].contains(&&**job)) {
             return Err(BuildError::push("the job of a push must have a name other than `.` and `..`"));
+        }
+        if self.kind == PushKind::NewRelic && !self.headers.contains_key("api-key") {
+            return Err(BuildError::push("New Relic wants an ingest license key: letters and digits"));
         }
         if self.interval.is_zero() {
             return Err(BuildError::push("the interval between pushes must be above zero"));
@@ -236,6 +270,7 @@ impl PushOptions {
             otlp: self.otlp,
             start_nanos: OnceLock::new(),
             sent: Mutex::default(),
+            counts: Mutex::default(),
             pushes: metrics.pushes(),
             waiting: AtomicUsize::new(0),
             is_ending: AtomicBool::new(false),
@@ -345,7 +380,7 @@ impl Pusher {
         for body in bodies.bodies {
             let sent = body.sent.clone();
             match self.send(body).await {
-                Ok(()) => self.target.arrived(sent),
+                Ok(()) => self.target.arrived(sent.as_ref()),
                 // These series are refused; others may be taken.
                 Err(error) if error.cause == DropReason::Rejected => result = result.and(Err(error)),
                 Err(error) => return Err(error),

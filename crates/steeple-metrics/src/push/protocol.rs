@@ -11,12 +11,13 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use steeple_core::clock;
+use steeple_core::{RequestId, X_REQUEST_ID, clock};
 use steeple_export::{DropReason, Endpoint, Protocol, Reason, Request};
 use steeple_scrub::{Scrubbed, Scrubber};
 
 use super::{
     PushKind,
+    newrelic::{NewRelicEncoder, SentCounts},
     otlp::{OtlpEncoder, OtlpStyle, Sent},
     remote_write::{RemoteWriteEncoder, Samples},
 };
@@ -34,6 +35,8 @@ pub(super) struct Target {
     pub(super) start_nanos: OnceLock<u64>,
     /// What the receiver has, where points count from the push before.
     pub(super) sent: Mutex<Arc<Sent>>,
+    /// The same, at New Relic's Metric API.
+    pub(super) counts: Mutex<SentCounts>,
     pub(super) pushes: Arc<Family>,
     /// Requests of the push before that have no answer yet.
     pub(super) waiting: AtomicUsize,
@@ -46,7 +49,22 @@ pub(super) struct Body {
     bytes: Bytes,
     content_type: &'static str,
     /// What the receiver has once it takes this.
-    pub(super) sent: Option<Arc<Sent>>,
+    pub(super) sent: Option<Arrived>,
+    /// The request's id, where the receiver wants one.
+    id: Option<RequestId>,
+}
+
+/// What a receiver has.
+#[derive(Clone)]
+pub(super) enum Arrived {
+    Otlp(Arc<Sent>),
+    NewRelic(Arc<SentCounts>),
+}
+
+impl Body {
+    fn new(bytes: Bytes, content_type: &'static str) -> Self {
+        Self { bytes, content_type, sent: None, id: None }
+    }
 }
 
 impl fmt::Debug for Body {
@@ -77,13 +95,14 @@ impl Target {
         let bodies = match self.kind {
             // A page replaces the one before, and a series that is missing looks as if it had ended: what a panic leaves out
             // would be gone.
-            PushKind::Pushgateway | PushKind::Otlp if !is_complete => Vec::new(),
+            PushKind::Pushgateway | PushKind::Otlp | PushKind::NewRelic if !is_complete => Vec::new(),
             PushKind::Pushgateway => {
                 let page = self.metrics.render_with(others, Some("text/plain;version=0.0.4"), None);
-                vec![Body { bytes: page.body, content_type: page.content_type, sent: None }]
+                vec![Body::new(page.body, page.content_type)]
             }
             PushKind::RemoteWrite => self.writes(others, Samples::Values),
             PushKind::Otlp => vec![self.points(others)],
+            PushKind::NewRelic => self.counts(others),
         };
         Bodies { bodies, is_complete }
     }
@@ -102,13 +121,43 @@ impl Target {
         let mut encoder = OtlpEncoder::new(&self.otlp, &common.pairs, times, &before);
         self.metrics.write(&mut others, &prefix, &common, &mut encoder);
         let (bytes, sent) = encoder.finish();
-        Body { bytes, content_type: "application/x-protobuf", sent: Some(Arc::new(sent)) }
+        Body { sent: Some(Arrived::Otlp(Arc::new(sent))), ..Body::new(bytes, "application/x-protobuf") }
+    }
+
+    /// The requests of New Relic's Metric API.
+    fn counts(&self, mut others: Others) -> Vec<Body> {
+        let Naming { prefix, common } = std::mem::take(&mut others.naming);
+        let common = Labels::new(common.into_iter().map(|(name, value)| (name.into(), value.into())));
+        let (now, unix_now) = (clock::now(), clock::unix_now());
+        let up = now.saturating_duration_since(self.metrics.0.core.started);
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let times = (millis(unix_now.saturating_sub(up)), millis(unix_now));
+        let mut before = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut encoder = NewRelicEncoder::new(&self.otlp.resource, &common.pairs, times, &before);
+        self.metrics.write(&mut others, &prefix, &common, &mut encoder);
+        let parts = encoder.finish();
+        // Series that have ended are not remembered.
+        before.retain(|series, _| parts.iter().any(|part| part.counts.contains_key(series)));
+        drop(before);
+        let body = |part: super::newrelic::Part| Body {
+            sent: Some(Arrived::NewRelic(Arc::new(part.counts))),
+            id: Some(part.id),
+            ..Body::new(part.json, "application/json")
+        };
+        parts.into_iter().map(body).collect()
     }
 
     /// The receiver took a body.
-    pub(super) fn arrived(&self, sent: Option<Arc<Sent>>) {
-        if let Some(sent) = sent {
-            *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = sent;
+    pub(super) fn arrived(&self, sent: Option<&Arrived>) {
+        match sent {
+            Some(Arrived::Otlp(sent)) => {
+                *self.sent.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(sent);
+            }
+            Some(Arrived::NewRelic(counts)) => {
+                let mut known = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+                known.extend(counts.iter().map(|(series, sent)| (series.clone(), sent.clone())));
+            }
+            None => {}
         }
     }
 
@@ -119,7 +168,7 @@ impl Target {
         let now_ms = i64::try_from(clock::unix_now().as_millis()).unwrap_or(i64::MAX);
         let mut encoder = RemoteWriteEncoder::new(&common.pairs, &self.labels, now_ms, samples);
         self.metrics.write(&mut others, &prefix, &common, &mut encoder);
-        let body = |bytes| Body { bytes, content_type: "application/x-protobuf", sent: None };
+        let body = |bytes| Body::new(bytes, "application/x-protobuf");
         encoder.finish().into_iter().map(body).collect()
     }
 }
@@ -156,6 +205,7 @@ impl Protocol for PushProtocol {
         let request = match target.kind {
             PushKind::Pushgateway => Request::new(Method::PUT, &target.endpoint),
             PushKind::Otlp => Request::post(&target.endpoint),
+            PushKind::NewRelic => Request::post(&target.endpoint).gzip(),
             PushKind::RemoteWrite => Request::post(&target.endpoint)
                 .header(header::CONTENT_ENCODING, HeaderValue::from_static("snappy"))
                 .header(
@@ -165,6 +215,10 @@ impl Protocol for PushProtocol {
         };
         let mut request = request.content_type(body.content_type).body(body.bytes.clone());
         request.headers_mut().extend(target.headers.clone());
+        if let Some(id) = &body.id {
+            let id = HeaderValue::from_str(id.as_str()).map_err(|error| Reason::of_error(&error))?;
+            request.headers_mut().insert(X_REQUEST_ID, id);
+        }
         Ok(request)
     }
 
@@ -184,7 +238,7 @@ impl Protocol for PushProtocol {
     }
 
     fn stored(&mut self, ready: &Body) {
-        self.0.arrived(ready.sent.clone());
+        self.0.arrived(ready.sent.as_ref());
         self.is_over();
         self.0.count("ok");
     }
@@ -216,7 +270,7 @@ mod tests {
         }
 
         fn item(&self, number: usize) -> Body {
-            Body { bytes: format!("up {number:010}\n").into(), content_type: "text/plain", sent: None }
+            Body::new(format!("up {number:010}\n").into(), "text/plain")
         }
     }
 
@@ -225,6 +279,14 @@ mod tests {
         check_all(Pushes {
             metrics: Metrics::builder().build().unwrap(),
             of: |url| PushOptions::pushgateway(url, "job"),
+        });
+    }
+
+    #[test]
+    fn pushes_to_new_relic_pass_every_check() {
+        check_all(Pushes {
+            metrics: Metrics::builder().build().unwrap(),
+            of: |url| PushOptions::new_relic(url, "key", "shop"),
         });
     }
 

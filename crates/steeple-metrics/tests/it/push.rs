@@ -477,3 +477,121 @@ async fn a_real_prometheus_takes_remote_writes() {
     let (_, answer) = get(address, path).await.unwrap();
     assert!(answer.contains(&"07".repeat(16)), "{answer}");
 }
+
+fn inflate(body: &[u8]) -> serde_json::Value {
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(body), &mut text).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The metrics of a request by name, in the form of New Relic's documentation.
+fn metrics_named(body: &serde_json::Value, name: &str) -> Vec<serde_json::Value> {
+    let metrics = body[0]["metrics"].as_array().unwrap();
+    metrics.iter().filter(|metric| metric["name"] == name).cloned().collect()
+}
+
+#[tokio::test]
+async fn new_relic_gets_counts_since_the_push_before_that_arrived() {
+    // The second push is refused.
+    let answers = |number| {
+        let status = if number == 1 { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::ACCEPTED };
+        Response::builder().status(status).body(Full::default()).unwrap()
+    };
+    let (address, seen) = answering(answers).await;
+    let metrics = Metrics::new().unwrap();
+    let jobs = metrics.counter("jobs_total", "Jobs.", ["count"]).unwrap();
+    let temperature = prometheus::Gauge::new("temperature", "How warm it is.").unwrap();
+    metrics.register(Box::new(temperature.clone())).unwrap();
+    temperature.set(f64::NAN);
+    let url = format!("http://{address}/metric/v1");
+    let options = PushOptions::new_relic(url, "hunter2", "shop").resource("deployment.environment.name", "staging");
+    assert!(!format!("{options:?}").contains("hunter2"));
+    let pusher = options.build(&metrics).unwrap();
+    jobs.add(["import"], 3);
+    some_traffic(&metrics).await;
+    pusher.push().await.unwrap();
+    jobs.add(["import"], 4);
+    some_traffic(&metrics).await;
+    assert_eq!(pusher.push().await.unwrap_err().cause(), DropReason::Unavailable);
+    temperature.set(21.5);
+    pusher.push().await.unwrap();
+    pusher.push().await.unwrap();
+
+    let seen = seen.lock().unwrap();
+    let bodies: Vec<_> = seen.iter().map(|request| inflate(request.body())).collect();
+    assert_eq!(seen[0].headers()["api-key"], "hunter2");
+    assert_eq!(seen[0].headers()["content-type"], "application/json");
+    let ids: std::collections::BTreeSet<_> = seen.iter().map(|request| &request.headers()["x-request-id"]).collect();
+    assert_eq!(ids.len(), 4, "one for each request");
+    let common = &bodies[0][0]["common"];
+    assert_eq!(common["attributes"]["service.name"], "shop");
+    assert_eq!(common["attributes"]["deployment.environment.name"], "staging");
+    let counts: Vec<_> = bodies.iter().map(|body| metrics_named(body, "jobs_total")[0]["value"].clone()).collect();
+    assert_eq!(counts, [3.0, 4.0, 4.0, 0.0]);
+    let first = &metrics_named(&bodies[0], "jobs_total")[0];
+    assert_eq!((&first["type"], &first["attributes"]["label_count"]), (&"count".into(), &"import".into()));
+    // The fields that New Relic's own client for Python writes.
+    let fields: Vec<_> = first.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, ["attributes", "interval.ms", "name", "timestamp", "type", "value"]);
+    // A period begins where the one before that arrived has ended.
+    let millis = |value: &serde_json::Value| value.as_u64().unwrap();
+    let third = &metrics_named(&bodies[2], "jobs_total")[0];
+    assert_eq!(millis(&third["timestamp"]), millis(&bodies[0][0]["common"]["timestamp"]));
+    let end = millis(&third["timestamp"]) + millis(&third["interval.ms"]);
+    assert!(end.abs_diff(millis(&bodies[2][0]["common"]["timestamp"])) <= 1);
+    // What is not a number is left out.
+    assert!(metrics_named(&bodies[0], "temperature").is_empty());
+    assert_eq!(metrics_named(&bodies[2], "temperature")[0]["value"], 21.5);
+    let durations = metrics_named(&bodies[0], "http_request_duration_seconds");
+    let value = &durations[0]["value"];
+    assert_eq!((&durations[0]["type"], &value["count"]), (&"summary".into(), &1.0.into()));
+    assert!(value["min"].as_f64().unwrap() <= value["sum"].as_f64().unwrap(), "{value}");
+    assert!(value["sum"].as_f64().unwrap() <= value["max"].as_f64().unwrap(), "{value}");
+    assert_eq!(metrics_named(&bodies[2], "http_request_duration_seconds")[0]["value"]["count"], 1.0);
+    let page = Page::of(&metrics);
+    assert_eq!(page.value("steeple_metrics_pushes_total", r#"target="newrelic",result="ok""#), 3.0);
+}
+
+#[tokio::test]
+async fn many_series_are_several_requests_to_new_relic_and_each_is_remembered_by_itself() {
+    // The first of them is refused each time, until it is not.
+    let answers = |number| {
+        let status = if number == 0 { StatusCode::BAD_REQUEST } else { StatusCode::ACCEPTED };
+        Response::builder().status(status).body(Full::default()).unwrap()
+    };
+    let (address, seen) = answering(answers).await;
+    let metrics = Metrics::new().unwrap();
+    let of_user = prometheus::IntCounterVec::new(prometheus::Opts::new("clicks_total", "Clicks."), &["page"]).unwrap();
+    metrics.register(Box::new(of_user.clone())).unwrap();
+    for page in 0..3_000 {
+        of_user.with_label_values(&[&page.to_string()]).inc_by(2);
+    }
+    let pusher = PushOptions::new_relic(format!("http://{address}/metric/v1"), "key", "shop").build(&metrics).unwrap();
+    assert!(pusher.push().await.is_err());
+    let (mut first, mut second) = (0.0, 0.0);
+    let parts = seen.lock().unwrap().len();
+    assert!(parts >= 2, "{parts}");
+    pusher.push().await.unwrap();
+    for (number, request) in seen.lock().unwrap().iter().enumerate() {
+        let body = inflate(request.body());
+        let sum: f64 =
+            metrics_named(&body, "clicks_total").iter().map(|metric| metric["value"].as_f64().unwrap()).sum();
+        // What was refused comes again, and nothing else.
+        if number > 0 && number < parts {
+            first += sum;
+        } else if number >= parts {
+            second += sum;
+        }
+    }
+    assert_eq!(first + second, 6_000.0);
+    assert!(second > 0.0);
+}
+
+#[test]
+fn a_license_key_that_is_none_is_an_error_without_it() {
+    let metrics = Metrics::new().unwrap();
+    for key in ["", "hunter2\n"] {
+        let error = PushOptions::new_relic("http://127.0.0.1:9/metric/v1", key, "shop").build(&metrics).unwrap_err();
+        assert!(error.is_push() && !error.to_string().contains("hunter2"), "{error}");
+    }
+}
