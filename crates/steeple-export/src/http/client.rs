@@ -315,8 +315,12 @@ impl Client {
         self.0.check(endpoint.uri())
     }
 
-    /// Sends a request. `Err`: there is no answer, and what to make of that.
-    pub(super) async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Answer> {
+    /// Sends a request, for an [`Exporter`](crate::Exporter) whose work is more than one. Redirects are answers as all others.
+    /// Runs on the thread of exporters.
+    ///
+    /// # Errors
+    /// There is no answer, and what to make of that.
+    pub async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Answer> {
         let inner = &self.0;
         let refused = |error: &BuildError| Answer::rejected(Reason::of_error(error));
         inner.check(&request.uri).map_err(|error| refused(&error))?;

@@ -8,3 +8,7 @@ mod network;
 mod spool;
 #[cfg(unix)]
 mod spool_crash;
+#[cfg(target_os = "linux")]
+mod spool_full;
+#[cfg(unix)]
+mod spool_live;

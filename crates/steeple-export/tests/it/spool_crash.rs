@@ -1,11 +1,11 @@
 //! What was stored survives the end of the process, wherever it comes.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     io::{BufRead, BufReader, Write},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -38,8 +38,9 @@ fn child() {
         stored(&spool, append(&spool, &id));
         // On a line of its own, whatever the harness has written.
         writeln!(std::io::stdout(), "\nstored {id}").unwrap();
+        // Now and then so little that most of it waits, and new rows go beside it.
         if n.is_multiple_of(3) {
-            for row in read(&spool, sink, 16) {
+            for row in read(&spool, sink, if std::process::id().is_multiple_of(2) { 16 } else { 2 }) {
                 delivered.write_all(format!("{}\n", row.row.id).as_bytes()).unwrap();
                 spool.settle(sink, row.seq, Settled::Stored);
             }
@@ -61,47 +62,41 @@ fn spawn(directory: &Path, abort: Option<String>) -> Child {
 fn what_was_stored_is_delivered_whenever_the_process_is_killed() {
     let directory = tempfile::tempdir().unwrap();
     let mut stored_ids = BTreeSet::new();
+    let mut ended = BTreeMap::<&str, usize>::new();
     for round in 0..kills() {
         let mut random = fastrand::Rng::with_seed(round);
-        // Half of them end inside of a commit or an adoption, the others anywhere.
-        let abort = match round % 4 {
-            0 => Some(format!("commit:{}", random.u64(1..60))),
-            1 => Some(format!("committed:{}", random.u64(1..60))),
+        // Half of them end inside of a commit, a checkpoint or an adoption, the others anywhere.
+        let abort = match round % 8 {
+            0 => Some(("commit", random.u64(1..60))),
+            2 => Some(("checkpoint", 1)),
+            // Two at once are killed before it: this one adopts what one of them has left.
+            4 => Some(("adopt", 1)),
+            6 => Some(if random.bool() { ("committed", random.u64(1..60)) } else { ("adopted", 1) }),
             _ => None,
         };
-        let is_killed = abort.is_none();
-        let mut child = spawn(directory.path(), abort);
-        // Two at once now and then, so that one adopts what the other left.
-        let mut second = (round % 5 == 4).then(|| spawn(directory.path(), Some(format!("adopt:{}", random.u64(1..3)))));
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let limit = random.usize(1..200);
-        let reader = second.as_mut().and_then(|second| second.stdout.take()).map(|stdout| {
-            std::thread::spawn(move || {
-                BufReader::new(stdout)
-                    .lines()
-                    .map_while(Result::ok)
-                    .filter(|line| line.starts_with("stored "))
-                    .collect::<Vec<_>>()
-            })
-        });
+        let mut child = spawn(directory.path(), abort.map(|(name, times)| format!("{name}:{times}")));
+        let mut second = (round % 4 == 3).then(|| spawn(directory.path(), None));
+        let reader = second
+            .as_mut()
+            .and_then(|second| second.stdout.take())
+            .map(|stdout| std::thread::spawn(move || stored_lines(stdout).collect::<Vec<_>>()));
+        // One that is to end by itself, and does not come by the place where it would, is killed in the end.
+        let limit = if abort.is_some() { 2_000 } else { random.usize(1..200) };
         let mut count = 0;
-        for line in lines.map_while(Result::ok) {
-            if let Some(id) = line.strip_prefix("stored ") {
-                stored_ids.insert(id.to_owned());
-                count += 1;
-            }
-            if is_killed && count >= limit {
+        for id in stored_lines(child.stdout.take().unwrap()) {
+            stored_ids.insert(id);
+            count += 1;
+            if count >= limit {
                 child.kill().unwrap();
             }
         }
         child.wait().unwrap();
+        *ended.entry(abort.filter(|_| count < limit).map_or("anywhere", |(name, _)| name)).or_default() += 1;
         if let (Some(mut second), Some(reader)) = (second, reader) {
             std::thread::sleep(Duration::from_millis(random.u64(1..30)));
             second.kill().unwrap();
             second.wait().unwrap();
-            stored_ids.extend(
-                reader.join().unwrap().iter().filter_map(|line| Some(line.strip_prefix("stored ")?.to_owned())),
-            );
+            stored_ids.extend(reader.join().unwrap());
         }
     }
     assert!(stored_ids.len() > 50, "{}", stored_ids.len());
@@ -118,8 +113,21 @@ fn what_was_stored_is_delivered_whenever_the_process_is_killed() {
         fs::read_dir(directory.path().join("spool")).unwrap().count() == 1
             && spool.backlog_now("file").unwrap().items == 0
     });
+    let delivered = fs::read_to_string(directory.path().join("delivered")).unwrap_or_default();
+    let again = delivered.lines().count() - delivered.lines().collect::<BTreeSet<_>>().len();
     let lost: Vec<_> = stored_ids.difference(&seen).collect();
     assert!(lost.is_empty(), "{} of {} lost: {:?}", lost.len(), stored_ids.len(), lost.first());
     // For the table of `.ci/soak`.
-    writeln!(std::io::stdout(), "killed: {} times, {} rows stored, 0 lost", kills(), stored_ids.len()).unwrap();
+    let out = format!(
+        "killed: {} times ({ended:?}), {} rows stored, 0 lost, {again} delivered a second time with the same id",
+        kills(),
+        stored_ids.len()
+    );
+    writeln!(std::io::stdout(), "{out}").unwrap();
+}
+
+/// What a child says it has stored.
+fn stored_lines(stdout: ChildStdout) -> impl Iterator<Item = String> {
+    let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+    lines.filter_map(|line| Some(line.strip_prefix("stored ")?.to_owned()))
 }

@@ -124,8 +124,9 @@ impl Writer {
             intake.upto = last;
         }
         self.usage = usage;
+        self.wrote(inserted);
         for cursor in &mut self.cursors {
-            cursor.fresh = cursor.fresh.saturating_add(inserted);
+            cursor.appended(inserted);
             cursor.reload(&self.db)?;
         }
         for place in doubts {

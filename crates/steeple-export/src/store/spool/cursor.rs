@@ -10,6 +10,7 @@ use rusqlite::{Connection, params};
 
 use super::{
     db::{DEAD, DONE, RETRY},
+    live::{Live, Pace},
     options::SinkOptions,
 };
 use crate::{InDoubt, Reason, store::Settled};
@@ -36,8 +37,14 @@ pub(super) struct Cursor {
     pub(super) options: SinkOptions,
     /// Every row up to here is settled, or an exception. As the database has it.
     pub(super) acked: u64,
-    /// Rows from here on were never read.
+    /// Rows from here on were never read, but for what [`live`](Self::live) has.
     pub(super) next: u64,
+    /// `Some`: so much waits that new rows go beside it.
+    pub(super) live: Option<Live>,
+    /// How fast what waits is read then.
+    pub(super) pace: Pace,
+    /// Open rows from `next` on that are not exceptions in the database: live ones.
+    ahead: BTreeSet<u64>,
     open: BTreeMap<u64, Open>,
     /// Open rows that are exceptions in the database.
     saved: BTreeSet<u64>,
@@ -66,6 +73,9 @@ impl Cursor {
             options,
             acked,
             next: acked.saturating_add(1),
+            live: None,
+            pace: Pace::new(options.replay_rate, steeple_core::clock::now()),
+            ahead: BTreeSet::new(),
             open: BTreeMap::new(),
             saved: BTreeSet::new(),
             unsaved: BTreeSet::new(),
@@ -163,27 +173,90 @@ impl Cursor {
     pub(super) fn go(&mut self, seq: u64, key: u64) -> u32 {
         let open = self.open.entry(seq).or_insert(Open { tries: 0, key, again: None });
         (open.again, open.key) = (None, key);
+        let tries = open.tries;
         if !self.saved.contains(&seq) {
+            self.keep_open(seq);
+        }
+        tries
+    }
+
+    /// A row that the database knows nothing of is open.
+    fn keep_open(&mut self, seq: u64) {
+        if seq >= self.next {
+            self.ahead.insert(seq);
+        } else {
             self.unsaved.insert(seq);
         }
-        open.tries
+    }
+
+    /// Whether a row was read, and is not settled.
+    pub(super) fn is_open(&self, seq: u64) -> bool {
+        self.open.contains_key(&seq)
+    }
+
+    /// How many of the rows that wait may be read now: half of the window is for new ones.
+    pub(super) fn backlog_room(&self) -> usize {
+        let out = self.open.range(..self.next).filter(|(_, open)| open.again.is_none()).count();
+        self.options.window.div_ceil(2).saturating_sub(out)
     }
 
     /// A row was read, and waits for the one before of the same user.
     pub(super) fn hold(&mut self, seq: u64, key: u64, now: Instant) {
         self.open.insert(seq, Open { tries: 0, key, again: Some(now) });
-        self.unsaved.insert(seq);
+        self.keep_open(seq);
     }
 
     /// A row was read fresh.
     pub(super) fn advance(&mut self, seq: u64) {
-        self.next = self.next.max(seq.saturating_add(1));
+        self.advance_to(seq.saturating_add(1));
         self.fresh = self.fresh.saturating_sub(1);
+    }
+
+    /// Everything below was read: what is open of it and live until now is so no more.
+    pub(super) fn advance_to(&mut self, next: u64) {
+        self.next = self.next.max(next);
+        let ahead = self.ahead.split_off(&self.next);
+        self.unsaved.append(&mut std::mem::replace(&mut self.ahead, ahead));
+    }
+
+    /// A row was read beside what waits.
+    pub(super) fn advance_live(&mut self, seq: u64) {
+        if let Some(live) = &mut self.live {
+            live.advance(seq);
+        }
+        self.fresh = self.fresh.saturating_sub(1);
+    }
+
+    /// Rows were appended.
+    pub(super) fn appended(&mut self, rows: u64) {
+        self.fresh = self.fresh.saturating_add(rows);
+        if let Some(live) = &mut self.live {
+            live.fresh = live.fresh.saturating_add(rows);
+        }
+    }
+
+    /// Begins to read new rows beside what waits, where that is much; or gives up what of the new ones waits too long.
+    /// `newest`: the place of the newest row.
+    pub(super) fn turn(&mut self, newest: u64) {
+        let much = u64::try_from(self.options.window.saturating_mul(2)).unwrap_or(u64::MAX);
+        let waits = self.live.as_ref().map_or(self.fresh, |live| live.fresh);
+        if waits > much && self.next <= newest {
+            self.live = Some(Live { next: newest.saturating_add(1), fresh: 0 });
+        }
+    }
+
+    /// All that waited was read: what is live goes on alone.
+    pub(super) fn rejoin(&mut self) {
+        if let Some(live) = self.live.take() {
+            self.fresh = live.fresh;
+            self.advance_to(live.next);
+        }
     }
 
     /// Forgets a row: evicted, erased, damaged.
     pub(super) fn forget(&mut self, seq: u64) {
-        if seq >= self.next {
+        // Where live rows are read, what was not read is not known by its place: too many is noticed, too few is not.
+        if seq >= self.next && self.live.is_none() && !self.is_open(seq) {
             self.fresh = self.fresh.saturating_sub(1);
         }
         if self.open.remove(&seq).is_some() {
@@ -192,6 +265,13 @@ impl Cursor {
     }
 
     fn close(&mut self, seq: u64) {
+        if seq >= self.next {
+            // What waits is behind it: the cursor alone does not say that it is settled.
+            self.saved.remove(&seq);
+            self.ahead.remove(&seq);
+            self.changes.insert(seq, Change::Put { kind: DONE, tries: 0, attempt: false, why: None });
+            return;
+        }
         if self.saved.remove(&seq) {
             self.changes.insert(seq, Change::Remove);
             self.released.push(seq);
@@ -233,6 +313,7 @@ impl Cursor {
             if let Some(open) = self.open.get(seq) {
                 let tries = open.tries;
                 self.unsaved.remove(seq);
+                self.ahead.remove(seq);
                 self.saved.insert(*seq);
                 self.changes.insert(*seq, Change::Put { kind: RETRY, tries, attempt: true, why: None });
             }
@@ -311,6 +392,8 @@ impl Cursor {
         self.open.clear();
         self.saved.clear();
         self.unsaved.clear();
+        self.ahead.clear();
+        self.live = None;
         self.changes.clear();
         self.released.clear();
         (self.acked, self.next, self.is_ahead) = (acked, acked.saturating_add(1), false);

@@ -56,7 +56,7 @@ pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     db.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))?;
     db.execute_batch(
         "PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 4194304; PRAGMA cache_size = -2048;
-         PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 1000;",
+         PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 10000;",
     )?;
     db.set_prepared_statement_cache_capacity(64);
     let version: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;

@@ -2,8 +2,26 @@
 
 /// Ends the process here if a test asks for it: `STEEPLE_SPOOL_ABORT=commit:37` at the 37th time.
 #[cfg(feature = "test-util")]
-#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
 pub(super) fn point(name: &str) {
+    if is_time(name) {
+        std::process::abort();
+    }
+}
+
+/// Ends the process within the next millisecond: inside of what comes now, as likely as not.
+#[cfg(feature = "test-util")]
+pub(super) fn during(name: &str) {
+    if is_time(name) {
+        let _never_ends = std::thread::spawn(|| {
+            std::thread::sleep(std::time::Duration::from_micros(fastrand::u64(..800)));
+            std::process::abort();
+        });
+    }
+}
+
+#[cfg(feature = "test-util")]
+#[expect(clippy::disallowed_methods, reason = "a test's own switch")]
+fn is_time(name: &str) -> bool {
     use std::sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -15,13 +33,13 @@ pub(super) fn point(name: &str) {
         let (name, times) = text.split_once(':')?;
         Some((name.to_owned(), times.parse().ok()?))
     });
-    if let Some((wanted, times)) = wanted
-        && wanted == name
-        && TIMES.fetch_add(1, Ordering::Relaxed).saturating_add(1) == *times
-    {
-        std::process::abort();
-    }
+    wanted.as_ref().is_some_and(|(wanted, times)| {
+        wanted == name && TIMES.fetch_add(1, Ordering::Relaxed).saturating_add(1) == *times
+    })
 }
 
 #[cfg(not(feature = "test-util"))]
 pub(super) const fn point(_name: &str) {}
+
+#[cfg(not(feature = "test-util"))]
+pub(super) const fn during(_name: &str) {}

@@ -10,10 +10,12 @@ mod db;
 mod fail;
 mod inbox;
 mod intake;
+mod live;
 pub mod offline;
 mod open;
 mod options;
 mod place;
+mod read;
 mod room;
 mod spooled;
 mod timing;
@@ -273,7 +275,16 @@ impl Spool {
     /// When the store cannot be read.
     pub fn dead_letters(&self, sink: &str, max_items: usize) -> StoreFuture<'static, Vec<DeadLetter>> {
         let sink = sink.to_owned();
-        self.call(move |writer| offline::dead_letters(&writer.db, &sink, max_items).map_err(failed))
+        self.call(move |writer| offline::dead_letters(&writer.db, &sink, max_items, false).map_err(failed))
+    }
+
+    /// The dead letters of a sink, the newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn newest_dead_letters(&self, sink: &str, max_items: usize) -> StoreFuture<'static, Vec<DeadLetter>> {
+        let sink = sink.to_owned();
+        self.call(move |writer| offline::dead_letters(&writer.db, &sink, max_items, true).map_err(failed))
     }
 
     /// Has dead letters read again. Returns how many that are.

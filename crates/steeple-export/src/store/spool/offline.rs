@@ -134,7 +134,7 @@ impl Database {
     /// # Errors
     /// When it cannot be read.
     pub fn dead_letters(&self, sink: &str, max_items: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        dead_letters(&self.0, sink, max_items).map_err(failed)
+        dead_letters(&self.0, sink, max_items, false).map_err(failed)
     }
 
     /// Has the dead letters of a sink read again. Returns how many that are.
@@ -192,10 +192,17 @@ impl Database {
     }
 }
 
-/// The dead letters of a sink, the oldest first.
-pub(super) fn dead_letters(db: &Connection, sink: &str, max_items: usize) -> rusqlite::Result<Vec<DeadLetter>> {
+/// The dead letters of a sink, the oldest or the newest first.
+pub(super) fn dead_letters(
+    db: &Connection,
+    sink: &str,
+    max_items: usize,
+    newest_first: bool,
+) -> rusqlite::Result<Vec<DeadLetter>> {
+    let order = if newest_first { "DESC" } else { "ASC" };
     let mut statement = db.prepare_cached(&format!(
-        "SELECT {}, exc.why FROM exc JOIN ev USING (seq) WHERE exc.sink = ?1 AND exc.kind = ?2 ORDER BY seq LIMIT ?3",
+        "SELECT {}, exc.why FROM exc JOIN ev USING (seq) WHERE exc.sink = ?1 AND exc.kind = ?2
+         ORDER BY exc.seq {order} LIMIT ?3",
         COLUMNS.split(", ").map(|column| format!("ev.{column}")).collect::<Vec<_>>().join(", ")
     ))?;
     let max = i64::try_from(max_items).unwrap_or(i64::MAX);

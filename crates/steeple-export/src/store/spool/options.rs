@@ -10,11 +10,12 @@ pub struct SinkOptions {
     pub(super) window: usize,
     pub(super) per_key: bool,
     pub(super) in_doubt: InDoubt,
+    pub(super) replay_rate: u32,
 }
 
 impl Default for SinkOptions {
     fn default() -> Self {
-        Self { window: 1_000, per_key: false, in_doubt: InDoubt::Resend }
+        Self { window: 1_000, per_key: false, in_doubt: InDoubt::Resend, replay_rate: 0 }
     }
 }
 
@@ -29,6 +30,13 @@ impl SinkOptions {
     /// Default: no.
     pub fn per_key(mut self, per_key: bool) -> Self {
         self.per_key = per_key;
+        self
+    }
+
+    /// How many rows a second are read at most of what waits, once that is more than two windows. New rows go beside it: half
+    /// of each read, and half of the window, is for them. 0: as many as the sink takes. Default: 0.
+    pub fn replay_rate(mut self, rows: u32) -> Self {
+        self.replay_rate = rows;
         self
     }
 

@@ -8,27 +8,32 @@ use std::{
     time::Instant,
 };
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use steeple_core::clock;
 
 use super::{
     cursor::Cursor,
-    db::{self, COLUMNS, SIZE, Usage},
+    db::{self, SIZE, Usage},
     fail,
     inbox::{Shared, Work},
     intake::{self, Intake},
     options::{Limits, SinkOptions},
     place::{self, Place},
-    room::{begin_anew, data_version, failed, first, hash, make_room, newest, reason, recount},
+    room::{begin_anew, data_version, failed, first, make_room, newest, reason, recount},
     timing::TimingOptions,
 };
 use crate::{
     DropReason, Health, Reason,
-    store::{Backlog, NewRow, Row, StoreError},
+    store::{Backlog, NewRow, StoreError},
 };
 
 /// Rows that are looked at for removal in one transaction.
 const SWEEP: u64 = 5_000;
+/// What a commit adds to SQLite's log at least, and what a row's removal does, about, in bytes.
+const COMMIT: u64 = 16 << 10;
+const ROW: u64 = 600;
+/// After so much the log goes into the database: a checkpoint.
+const CHECKPOINT: u64 = 4 << 20;
 
 pub(super) struct Writer {
     pub(super) db: Connection,
@@ -54,6 +59,8 @@ pub(super) struct Writer {
     published: Option<Instant>,
     free: Option<(Instant, Option<u64>)>,
     data_version: i64,
+    /// About how much was written since the last checkpoint, in bytes.
+    unchecked: u64,
 }
 
 impl Writer {
@@ -98,6 +105,7 @@ impl Writer {
             published: None,
             free: None,
             data_version,
+            unchecked: 0,
         })
     }
 
@@ -126,10 +134,15 @@ impl Writer {
         let newest = newest(&self.db)?;
         let mut cursor = Cursor::load(&self.db, name, options, newest)?;
         // What is done is removed: to count it is cheaper than to count what is not.
-        let done: i64 =
-            self.db
-                .query_row("SELECT count(*) FROM ev WHERE seq < ?1", [cursor.next.cast_signed()], |row| row.get(0))?;
-        cursor.fresh = self.usage.total_items().saturating_sub(done.max(0).cast_unsigned());
+        let next = cursor.next.cast_signed();
+        let done: i64 = self.db.query_row("SELECT count(*) FROM ev WHERE seq < ?1", [next], |row| row.get(0))?;
+        let apart: i64 = self.db.query_row(
+            "SELECT count(*) FROM exc WHERE seq >= ?1 AND sink = ?2",
+            params![next, name],
+            |row| row.get(0),
+        )?;
+        let read = done.max(0).cast_unsigned().saturating_add(apart.max(0).cast_unsigned());
+        cursor.fresh = self.usage.total_items().saturating_sub(read);
         Ok(cursor)
     }
 
@@ -239,7 +252,7 @@ impl Writer {
     }
 
     /// Tries again a moment later; rows gather in the queue, which has its own bounds.
-    fn later(&mut self, why: &Reason) {
+    pub(super) fn later(&mut self, why: &Reason) {
         self.again_at = clock::now().checked_add(self.timing.retry);
         if self.shared.set_health(Health::Failing(why.clone())) {
             crate::runtime::aloud(
@@ -278,11 +291,14 @@ impl Writer {
         fail::point("commit");
         tx.commit()?;
         fail::point("committed");
+        let written: u64 = self.pending.iter().map(|(_, _, size)| *size).sum();
+        let removed = swept.saturating_sub(self.swept).min(SWEEP).saturating_mul(ROW);
+        self.unchecked = self.unchecked.saturating_add(written).saturating_add(removed).saturating_add(COMMIT);
         (self.usage, self.swept) = (usage, swept);
         self.pending.clear();
         for cursor in &mut self.cursors {
             cursor.saved();
-            cursor.fresh = cursor.fresh.saturating_add(inserted);
+            cursor.appended(inserted);
             for seq in &gone {
                 cursor.forget(*seq);
             }
@@ -339,111 +355,6 @@ impl Writer {
         Ok(to)
     }
 
-    /// Reads the next rows of a sink.
-    pub(super) fn read(&mut self, sink: u16, max_items: usize, max_bytes: usize) -> Result<Vec<Row>, StoreError> {
-        match self.read_rows(usize::from(sink), max_items, max_bytes) {
-            Ok(rows) => Ok(rows),
-            Err(error) => {
-                if db::is_damage(&error)
-                    && let Err(error) = self.quarantine()
-                {
-                    self.later(&reason(&error));
-                }
-                Err(failed(error))
-            }
-        }
-    }
-
-    fn read_rows(&mut self, sink: usize, max_items: usize, max_bytes: usize) -> rusqlite::Result<Vec<Row>> {
-        let Self { db, cursors, shared, usage, .. } = self;
-        let Some(cursor) = cursors.get_mut(sink) else { return Ok(Vec::new()) };
-        let now = clock::now();
-        let max_items = max_items.min(cursor.room());
-        let (mut out, mut bytes, mut damaged) = (Vec::new(), 0_usize, Vec::new());
-        let mut busy = cursor.busy();
-        let due = cursor.due(now, max_items, &mut busy);
-        if !due.is_empty() {
-            let mut one = db.prepare_cached(&format!("SELECT {COLUMNS} FROM ev WHERE seq = ?1"))?;
-            for seq in due {
-                match one.query_row([seq.cast_signed()], db::row).optional()? {
-                    Some((_, Some(row))) if bytes.saturating_add(row.size()) > max_bytes && !out.is_empty() => break,
-                    Some((_, Some(row))) => {
-                        bytes = bytes.saturating_add(row.size());
-                        let tries = cursor.go(seq, hash(&row));
-                        out.push(Row { seq, tries, row: Arc::new(row) });
-                    }
-                    Some((_, None)) => damaged.push(seq),
-                    None => cursor.forget(seq),
-                }
-            }
-        }
-        if out.len() < max_items && bytes < max_bytes && !cursor.is_stuffed() {
-            let mut fresh = db.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM ev WHERE seq >= ?1
-                 AND NOT EXISTS (SELECT 1 FROM exc WHERE exc.seq = ev.seq AND exc.sink = ?2) ORDER BY seq LIMIT ?3"
-            ))?;
-            let max = i64::try_from(max_items.saturating_sub(out.len())).unwrap_or(i64::MAX);
-            let mut rows = fresh.query(params![cursor.next.cast_signed(), &*cursor.name, max])?;
-            let mut is_empty = true;
-            while let Some(row) = rows.next()? {
-                is_empty = false;
-                let (seq, row) = db::row(row)?;
-                let Some(row) = row else {
-                    damaged.push(seq);
-                    cursor.advance(seq);
-                    continue;
-                };
-                if bytes.saturating_add(row.size()) > max_bytes && !out.is_empty() {
-                    break;
-                }
-                cursor.advance(seq);
-                let key = hash(&row);
-                if cursor.options.per_key && key != 0 && !busy.insert(key) {
-                    cursor.hold(seq, key, now);
-                    continue;
-                }
-                bytes = bytes.saturating_add(row.size());
-                let tries = cursor.go(seq, key);
-                out.push(Row { seq, tries, row: Arc::new(row) });
-            }
-            if is_empty {
-                // Exceptions alone are left, or nothing.
-                cursor.next = cursor.next.max(newest(db)?.saturating_add(1));
-                cursor.fresh = 0;
-            }
-        }
-        if !damaged.is_empty() {
-            {
-                let mut seen = shared.seen();
-                seen.stats.damaged = seen.stats.damaged.saturating_add(damaged.len() as u64);
-            }
-            shared.drop_rows(DropReason::Internal, damaged.len() as u64);
-            for seq in damaged {
-                db.execute("DELETE FROM ev WHERE seq = ?1", [seq.cast_signed()])?;
-                db.execute("DELETE FROM exc WHERE seq = ?1", [seq.cast_signed()])?;
-                for cursor in cursors.iter_mut() {
-                    cursor.forget(seq);
-                }
-            }
-            *usage = recount(db)?;
-        }
-        Ok(out)
-    }
-
-    /// Whether there may be something to read for a sink; `Err`: not before then.
-    pub(super) fn is_readable(&self, sink: u16) -> Result<(), Option<Instant>> {
-        let Some(cursor) = self.cursors.get(usize::from(sink)) else { return Err(None) };
-        if cursor.room() == 0 {
-            return Err(None);
-        }
-        let now = clock::now();
-        let has_fresh = cursor.fresh > 0 && !cursor.is_stuffed();
-        if has_fresh || !cursor.due(now, 1, &mut cursor.busy()).is_empty() {
-            return Ok(());
-        }
-        Err(cursor.next_due(now))
-    }
-
     /// What there is to do between two commits.
     fn look_around(&mut self, now: Instant) {
         if self.again_at.is_some_and(|at| at > now) {
@@ -462,7 +373,7 @@ impl Writer {
                 self.later(&reason(&error));
             }
         }
-        if let Err(error) = self.shrink() {
+        if let Err(error) = self.shrink().and_then(|()| self.checkpoint()) {
             self.later(&reason(&error));
         }
         if self.published.is_none_or(|at| now.saturating_duration_since(at) >= self.timing.stats) {
@@ -473,14 +384,22 @@ impl Writer {
 
     /// Removes rows that are older than they may become.
     fn expire(&mut self) -> rusqlite::Result<()> {
-        let Some(before) = clock::unix_now().checked_sub(self.limits.max_age) else { return Ok(()) };
-        let before = i64::try_from(before.as_micros()).unwrap_or(i64::MAX);
+        // Old by both clocks: one that was set a moment ago makes nothing old.
+        let (wall, steady) = (clock::unix_now(), clock::unix_steady());
+        let Some(before) = wall.min(steady).checked_sub(self.limits.max_age) else { return Ok(()) };
+        let micros = |at: Duration| i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
+        let (before, now) = (micros(before), micros(wall.max(steady)));
         let mut expired = Vec::new();
         {
             let mut statement = self.db.prepare_cached("SELECT seq, at FROM ev ORDER BY seq LIMIT 5000")?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                if row.get::<_, i64>(1)? >= before {
+                let at: i64 = row.get(1)?;
+                if at >= before {
+                    // One from the future (the clock was ahead then) says nothing of those behind it.
+                    if at > now {
+                        continue;
+                    }
                     break;
                 }
                 expired.push(row.get::<_, i64>(0)?.cast_unsigned());
@@ -489,6 +408,7 @@ impl Writer {
         if expired.len() >= 5_000 {
             self.expire_at = clock::now();
         }
+        self.unchecked = self.unchecked.saturating_add((expired.len() as u64).saturating_mul(ROW));
         self.remove(&expired)?;
         self.shared.drop_rows(DropReason::Expired, expired.len() as u64);
         Ok(())
@@ -519,14 +439,32 @@ impl Writer {
     }
 
     /// Gives pages that are free back to the file system, a part at a time.
-    fn shrink(&self) -> rusqlite::Result<()> {
+    fn shrink(&mut self) -> rusqlite::Result<()> {
         let free: i64 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
-        if free > 256 {
+        if free > 64 {
             let mut statement = self.db.prepare_cached("PRAGMA incremental_vacuum(1024)")?;
             let mut rows = statement.query([])?;
             // It does a page a step.
             while rows.next()?.is_some() {}
+            self.unchecked = self.unchecked.saturating_add(CHECKPOINT / 8);
         }
+        Ok(())
+    }
+
+    /// Rows were written outside of a commit of what was appended.
+    pub(super) fn wrote(&mut self, rows: u64) {
+        self.unchecked = self.unchecked.saturating_add(rows.saturating_mul(ROW)).saturating_add(COMMIT);
+    }
+
+    /// Moves SQLite's log into the database, now and then. Those who read beside us are not waited for.
+    fn checkpoint(&mut self) -> rusqlite::Result<()> {
+        if self.unchecked < CHECKPOINT {
+            return Ok(());
+        }
+        self.unchecked = 0;
+        fail::during("checkpoint");
+        self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_row| Ok(()))?;
+        fail::point("checkpointed");
         Ok(())
     }
 
@@ -575,7 +513,8 @@ impl Writer {
         let mut backlogs = BTreeMap::new();
         for cursor in &self.cursors {
             let items = cursor.fresh.saturating_add(cursor.open_rows());
-            let oldest = (items > 0).then(|| cursor.oldest_open().unwrap_or(cursor.next));
+            let unread = (cursor.fresh > 0).then_some(cursor.next);
+            let oldest = cursor.oldest_open().into_iter().chain(unread).min();
             let oldest = oldest.and_then(|seq| {
                 let mut statement =
                     self.db.prepare_cached("SELECT at FROM ev WHERE seq >= ?1 ORDER BY seq LIMIT 1").ok()?;
