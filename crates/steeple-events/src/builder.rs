@@ -40,6 +40,7 @@ struct OutboxOptions {
     receipt_timeout: Duration,
     retry_after: Duration,
     timing: steeple_export::store::spool::TimingOptions,
+    replay_rate: u32,
 }
 
 #[cfg(feature = "outbox")]
@@ -52,6 +53,7 @@ impl Default for OutboxOptions {
             receipt_timeout: Duration::from_millis(250),
             retry_after: Duration::from_secs(5),
             timing: steeple_export::store::spool::TimingOptions::default(),
+            replay_rate: 5_000,
         }
     }
 }
@@ -110,7 +112,7 @@ impl SinkContext {
         #[cfg(feature = "outbox")]
         let outbox = match &self.outbox {
             Some(outbox) => {
-                let options = crate::outbox::options(E::IN_FLIGHT, batch_items, feeding);
+                let options = crate::outbox::options(outbox, E::IN_FLIGHT, batch_items, feeding);
                 let id = outbox.spool.register(name, options).map_err(|error| BuildError::sink(name, error))?;
                 Some((outbox.clone(), id))
             }
@@ -126,7 +128,7 @@ impl SinkContext {
         pipeline
             .batch_items(batch_items)
             .in_doubt(feeding.in_doubt)
-            .build(move || Ok(Settling::new(make()?, &registered)))
+            .build(move || Ok(Settling::new(name, make()?, &registered)))
             .map_err(|error| BuildError::sink(name, error))
     }
 
@@ -207,6 +209,22 @@ impl EventsBuilder {
         self
     }
 
+    /// Tracks a [`DatabaseQuery`](crate::preset::DatabaseQuery) for so many of all queries that are
+    /// [observed](Events::observe_query): 0.01 for each hundredth. The facade has those observed that its metrics time.
+    /// Default: 0.0, none.
+    pub fn database_queries(mut self, ratio: f64) -> Self {
+        self.sampled.database_queries = ratio;
+        self
+    }
+
+    /// Tracks a [`CacheOperation`](crate::preset::CacheOperation) for so many of all operations on a cache that are
+    /// [observed](Events::observe_cache): 0.01 for each hundredth. The facade has those observed that its metrics count.
+    /// Default: 0.0, none.
+    pub fn cache_operations(mut self, ratio: f64) -> Self {
+        self.sampled.cache_operations = ratio;
+        self
+    }
+
     /// Keeps events in this directory until every sink has them. It is made if it is not there, for its owner alone; several
     /// processes may share it. Default: events are kept in memory alone.
     ///
@@ -249,6 +267,17 @@ impl EventsBuilder {
     #[cfg(feature = "outbox")]
     pub fn store_timing(mut self, timing: steeple_export::store::spool::TimingOptions) -> Self {
         self.outbox.timing = timing;
+        self
+    }
+
+    /// How many events a second each sink gets at most of a backlog, once more waits than two windows of it (a window is two
+    /// batches for each request that may be under way, at most 4,000 events). What is tracked meanwhile goes beside it: half
+    /// of what is read at once, and half of what is under way, is for new events, unless there are fewer. Where a sink keeps
+    /// the order of a user's events, new ones of a user wait for that user's older ones. 0: as fast as the receiver takes
+    /// them. Default: 5,000.
+    #[cfg(feature = "outbox")]
+    pub fn replay_rate(mut self, events: u32) -> Self {
+        self.outbox.replay_rate = events;
         self
     }
 
@@ -299,7 +328,7 @@ impl OutboxOptions {
             .open()
             .map_err(|error| BuildError::sink("outbox", error))?;
         let key = crate::secret::key(directory).map_err(|error| BuildError::sink("outbox", error))?;
-        let outbox = crate::hold::Outbox::new(spool, key, self.retry_after)
+        let outbox = crate::hold::Outbox::new(spool, key, self.retry_after, self.replay_rate)
             .map_err(|error| BuildError::sink("outbox", error))?;
         Ok(Some(outbox))
     }

@@ -31,6 +31,8 @@ pub(crate) struct Outbox {
     key: Arc<[u8; 32]>,
     /// After a failure that is not the row's, it is read again so much later.
     pub(crate) retry_after: Duration,
+    /// How many events a second of a backlog each sink gets.
+    pub(crate) replay_rate: u32,
     /// Keys of users who have taken consent back.
     revoked: Arc<RwLock<HashSet<Box<[u8]>>>>,
 }
@@ -42,9 +44,15 @@ impl fmt::Debug for Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(spool: Spool, key: [u8; 32], retry_after: Duration) -> Result<Self, StoreError> {
+    pub(crate) fn new(
+        spool: Spool,
+        key: [u8; 32],
+        retry_after: Duration,
+        replay_rate: u32,
+    ) -> Result<Self, StoreError> {
         let revoked = spool.revoked()?.into_iter().map(Vec::into_boxed_slice).collect();
-        Ok(Self { spool, key: Arc::new(key), retry_after, revoked: Arc::new(RwLock::new(revoked)) })
+        let revoked = Arc::new(RwLock::new(revoked));
+        Ok(Self { spool, key: Arc::new(key), retry_after, replay_rate, revoked })
     }
 
     /// What a user's events are found by: no user can be read from it.

@@ -3,7 +3,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::{Request, Response, StatusCode};
@@ -32,7 +32,8 @@ pub enum AtTimeout {
 ///
 /// It waits for what [`track`](crate::Events::track) was called with in the exchange, not for
 /// [`on_success`](crate::Events::on_success), which comes later. Errors (400 and above) are not held. The wait is the
-/// attribute `events.wait_ms` of the exchange.
+/// attribute `events.wait_ms` of the exchange, and no part of its latency: histograms leave it out
+/// ([`Exchange::add_wait`]).
 ///
 /// # Examples
 /// ```
@@ -133,7 +134,7 @@ where
             if receipts.is_empty() {
                 return Ok(response);
             }
-            let begin = clock::now();
+            let waiting = Waiting { begin: clock::now(), exchange: exchange.as_ref() };
             let mut is_stored = true;
             for receipt in &receipts {
                 let outcome = if options.synced { receipt.synced().await } else { receipt.stored().await };
@@ -146,8 +147,8 @@ where
                     }
                 }
             }
+            drop(waiting);
             if let Some(exchange) = &exchange {
-                exchange.set_attribute("events.wait_ms", millis(clock::now().saturating_duration_since(begin)));
                 exchange.set_attribute("events.stored", is_stored);
             }
             if is_stored || options.at_timeout == AtTimeout::LetGo {
@@ -158,6 +159,22 @@ where
             unavailable.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from_static("1"));
             Ok(unavailable)
         })
+    }
+}
+
+/// A response that is held back, until it is not or its client goes away.
+struct Waiting<'a> {
+    begin: Instant,
+    exchange: Option<&'a Exchange>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(exchange) = self.exchange {
+            let wait = clock::now().saturating_duration_since(self.begin);
+            exchange.add_wait(wait);
+            exchange.set_attribute("events.wait_ms", millis(wait));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
+mod dead;
 mod error;
 mod event;
 mod events;
@@ -29,12 +30,14 @@ pub mod sink;
 mod stats;
 #[cfg(feature = "outbox")]
 mod stored;
+mod view;
 mod visitor;
 
 #[cfg(feature = "outbox")]
 pub use self::hold::erase_key;
 pub use self::{
     builder::{EventsBuilder, IntoOutlet, SinkContext},
+    dead::DeadEvent,
     error::BuildError,
     event::{Class, Counter, Event, Labels, Meter, Role},
     events::{Events, MAX_NAMED},
@@ -47,5 +50,6 @@ pub use self::{
     record::{MAX_KEY_BYTES, MAX_PROPERTIES, MAX_PROPERTIES_BYTES, MAX_TEXT_BYTES, Outgoing, Tracked},
     service::Service,
     stats::{EventStats, Rejected},
+    view::{MAX_DEAD_LETTERS, OutboxView},
     visitor::{Consent, Visitor},
 };

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use http::{request, response};
 use steeple_core::{End, Exchange, GrpcStatus, Identity, Observer, Outcome};
 
@@ -5,7 +7,7 @@ use crate::{
     Consent, Events, Visitor,
     page_view::{self, PageRequest},
     pending,
-    preset::{ApiResponse, PageView},
+    preset::{ApiResponse, CacheOperation, DatabaseQuery, PageView},
 };
 
 /// Reads consent and Google Analytics' cookies from requests, and releases what waits for the success of an exchange.
@@ -61,9 +63,35 @@ impl Observer for EventsObserver {
                 method: exchange.method(),
                 path: route.as_deref(),
                 status: status.as_u16(),
-                duration_ms: end.duration.as_secs_f64() * 1_000.0,
+                duration_ms: end.latency().as_secs_f64() * 1_000.0,
             };
             let _receipt = self.0.track_of(exchange, &event);
+        }
+    }
+}
+
+impl Events {
+    /// Whether queries or operations on a cache become events: whether to call [`observe_query`](Self::observe_query) and
+    /// [`observe_cache`](Self::observe_cache) at all.
+    pub fn observes_operations(&self) -> bool {
+        let sampled = self.sampled();
+        sampled.database_queries > 0.0 || sampled.cache_operations > 0.0
+    }
+
+    /// A query was measured: it becomes an event as often as
+    /// [`EventsBuilder::database_queries`](crate::EventsBuilder::database_queries) says.
+    pub fn observe_query(&self, operation: &str, table: &str, duration: Duration) {
+        if page_view::takes(self.sampled().database_queries) {
+            let duration_ms = duration.as_secs_f64() * 1_000.0;
+            let _receipt = self.track(DatabaseQuery { operation, table, duration_ms, failed: None });
+        }
+    }
+
+    /// An operation on a cache was counted: it becomes an event as often as
+    /// [`EventsBuilder::cache_operations`](crate::EventsBuilder::cache_operations) says.
+    pub fn observe_cache(&self, operation: &str, result: &str) {
+        if page_view::takes(self.sampled().cache_operations) {
+            let _receipt = self.track(CacheOperation { operation, result });
         }
     }
 }

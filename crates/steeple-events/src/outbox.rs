@@ -38,9 +38,10 @@ pub(crate) struct Feed {
 }
 
 /// How a sink reads: enough rows for a batch to gather while another one is sent.
-pub(crate) fn options(lanes: usize, batch_items: usize, feeding: Feeding) -> SinkOptions {
+pub(crate) fn options(outbox: &Outbox, lanes: usize, batch_items: usize, feeding: Feeding) -> SinkOptions {
     let window = batch_items.saturating_mul(lanes).saturating_mul(2).clamp(64, 4_000);
-    SinkOptions::default().window(window).per_key(lanes > 1).in_doubt(feeding.in_doubt)
+    let options = SinkOptions::default().window(window).per_key(lanes > 1).in_doubt(feeding.in_doubt);
+    options.replay_rate(outbox.replay_rate)
 }
 
 /// How often a feed looks whether its pipeline has room again.
@@ -73,7 +74,7 @@ fn hand_over(outbox: &Outbox, sink: SinkId, outlet: &Outlet, row: &Row) {
         return;
     };
     if !outlet.admits(&record) {
-        if record.kind.is_event() && !outlet.takes_people() {
+        if record.kind.is_event() && outlet.misses(&record) {
             outlet.skip();
         }
         outbox.spool.settle(sink, row.seq, Settled::Dropped);

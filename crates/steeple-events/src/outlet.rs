@@ -31,8 +31,10 @@ pub enum Takes {
     Analytics,
     /// Those whose visitor did not refuse and has a client id of Google Analytics.
     GoogleAnalytics,
-    /// No events, but what is known of users: [`Events::person`](crate::Events::person).
+    /// No events, but what is known of users: [`Events::person`](crate::Events::person), [`Events::erase`](crate::Events::erase).
     People,
+    /// No events, but users who are to be forgotten: [`Events::erase`](crate::Events::erase).
+    Erasures,
 }
 
 /// What became of the events of one sink.
@@ -84,11 +86,24 @@ impl Outlet {
     }
 
     pub(crate) fn is_analytics(&self) -> bool {
-        self.0.takes != Takes::All
+        !matches!(self.0.takes, Takes::All | Takes::Erasures)
     }
 
     pub(crate) fn takes_people(&self) -> bool {
         self.0.takes == Takes::People
+    }
+
+    pub(crate) fn takes_erasures(&self) -> bool {
+        matches!(self.0.takes, Takes::People | Takes::Erasures)
+    }
+
+    /// Whether it counts as skipped where it is not admitted: it is of the kind that the sink is for.
+    pub(crate) fn misses(&self, record: &Record) -> bool {
+        match self.0.takes {
+            Takes::All | Takes::Analytics | Takes::GoogleAnalytics => record.kind.is_event(),
+            Takes::People => !record.kind.is_event(),
+            Takes::Erasures => false,
+        }
     }
 
     /// Whether the sink takes it.
@@ -102,13 +117,14 @@ impl Outlet {
             Takes::GoogleAnalytics => is_event && allowed && visitor.is_some_and(|visitor| visitor.client_id.is_some()),
             // To be forgotten needs no consent.
             Takes::People => !is_event && (allowed || record.kind == crate::record::Kind::PersonDelete),
+            Takes::Erasures => record.kind == crate::record::Kind::PersonDelete,
         }
     }
 
     pub(crate) fn offer(&self, tracked: &Tracked) {
         if self.admits(&tracked.0) {
             self.0.pipeline.push(tracked.clone());
-        } else if tracked.0.kind.is_event() != self.takes_people() {
+        } else if self.misses(&tracked.0) {
             self.skip();
         }
     }
@@ -140,7 +156,7 @@ impl Outlet {
             skipped: self.0.skipped.load(Ordering::Relaxed),
             backlog: (queue.queued_items, queue.queued_bytes),
             oldest: None,
-            dead_letters: 0,
+            dead_letters: counts.map_or(0, |counts| counts.remembered.count()),
         }
     }
 }

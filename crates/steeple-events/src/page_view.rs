@@ -8,6 +8,8 @@ use steeple_core::Exchange;
 pub(crate) struct Sampled {
     pub(crate) page_views: f64,
     pub(crate) api_responses: f64,
+    pub(crate) database_queries: f64,
+    pub(crate) cache_operations: f64,
 }
 
 impl Sampled {

@@ -47,7 +47,7 @@ impl Person {
 
 impl Events {
     pub(crate) fn accept_person(&self, user: &str, kind: Kind, properties: &Map<String, Value>) -> Receipt {
-        if !self.has_people() {
+        if !self.takes_person(kind) {
             return Receipt::new(None);
         }
         let context =

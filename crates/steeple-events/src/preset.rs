@@ -285,8 +285,9 @@ pub struct DatabaseQuery<'a> {
     pub table: &'a str,
     /// How long it took, in milliseconds.
     pub duration_ms: f64,
-    /// Whether it failed.
-    pub failed: bool,
+    /// Whether it failed. `None`: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<bool>,
 }
 
 event!(

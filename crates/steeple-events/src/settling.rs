@@ -11,7 +11,7 @@ use std::{
 use steeple_export::{Answer, DropReason, Exporter, InDoubt, Reason};
 use steeple_scrub::Scrubbed;
 
-use crate::{Outgoing, Tracked};
+use crate::{Outgoing, Tracked, dead::Remembered};
 
 /// What became of the events of one sink.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(crate) struct Counts {
     pub(crate) in_doubt: AtomicU64,
     /// Whether users' consent is asked before each attempt.
     pub(crate) is_analytics: AtomicBool,
+    /// Dead letters that no store keeps.
+    pub(crate) remembered: Remembered,
 }
 
 impl Counts {
@@ -54,6 +56,7 @@ pub(crate) struct Registered {
 
 /// Settles rows by what becomes of them.
 pub(crate) struct Settling<E> {
+    name: &'static str,
     inner: E,
     #[cfg(feature = "outbox")]
     outbox: Option<(crate::hold::Outbox, steeple_export::store::spool::SinkId)>,
@@ -62,14 +65,31 @@ pub(crate) struct Settling<E> {
 }
 
 impl<E> Settling<E> {
-    pub(crate) fn new(inner: E, registered: &Registered) -> Self {
+    pub(crate) fn new(name: &'static str, inner: E, registered: &Registered) -> Self {
         Self {
+            name,
             inner,
             #[cfg(feature = "outbox")]
             outbox: registered.outbox.clone(),
             feeding: registered.feeding,
             counts: Arc::clone(&registered.counts),
         }
+    }
+}
+
+impl<E> Settling<E> {
+    /// Whether an event that is lost to its pipeline is a dead letter: its receiver will never take it.
+    fn is_dead(&self, event: &Outgoing, reason: DropReason, why: &Reason) -> bool {
+        #[cfg(feature = "outbox")]
+        if let Some(hold) = &event.record.hold {
+            return hold.lose(reason, why);
+        }
+        let is_dead =
+            matches!(reason, DropReason::Rejected | DropReason::TooLarge | DropReason::Internal | DropReason::Expired);
+        if is_dead {
+            self.counts.remembered.add(self.name, &event.record, why.as_str());
+        }
+        is_dead
     }
 }
 
@@ -90,6 +110,8 @@ impl<E: Exporter<Item = Tracked, Ready = Outgoing>> Exporter for Settling<E> {
     fn admit(&mut self, event: &Outgoing) -> Result<(), DropReason> {
         #[cfg(feature = "outbox")]
         if self.counts.is_analytics.load(Ordering::Relaxed)
+            // To be forgotten needs no consent.
+            && event.record.kind != crate::record::Kind::PersonDelete
             && event.record.hold.as_ref().is_some_and(crate::hold::Hold::is_revoked)
         {
             return Err(DropReason::NoConsent);
@@ -147,10 +169,7 @@ impl<E: Exporter<Item = Tracked, Ready = Outgoing>> Exporter for Settling<E> {
     }
 
     fn dropped(&mut self, event: &Outgoing, reason: DropReason, why: &Reason) {
-        #[cfg(feature = "outbox")]
-        if let Some(hold) = &event.record.hold
-            && hold.lose(reason, why)
-        {
+        if self.is_dead(event, reason, why) {
             self.counts.dead.fetch_add(1, Ordering::Relaxed);
         }
         self.inner.dropped(event, reason, why);

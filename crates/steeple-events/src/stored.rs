@@ -100,6 +100,16 @@ pub(crate) fn row(record: &Record, scrubbed: Content, key: Option<Box<[u8]>>) ->
     })
 }
 
+/// The class of the event that a row holds.
+pub(crate) fn class(row: &NewRow) -> Class {
+    Class::ALL.get(usize::from(row.class)).copied().unwrap_or(Class::Revenue)
+}
+
+/// The name of the event that a row holds.
+pub(crate) fn name(row: &NewRow) -> Option<String> {
+    serde_json::from_str::<Stored<'_>>(&row.body).ok().map(|stored| stored.name.to_owned())
+}
+
 /// The event that a row holds. `None`: it was written by something else.
 pub(crate) fn record(row: &NewRow) -> Option<Record> {
     let stored: Stored<'_> = serde_json::from_str(&row.body).ok()?;
@@ -128,7 +138,7 @@ pub(crate) fn record(row: &NewRow) -> Option<Record> {
         user: None,
         visitor: (visitor != Visitor::default()).then(|| Arc::new(visitor)),
     };
-    let class = Class::ALL.get(usize::from(row.class)).copied().unwrap_or(Class::Revenue);
+    let class = class(row);
     Some(Record::restored(Restored {
         id: RequestId::parse(row.id.as_bytes())?,
         at: row.at,

@@ -10,6 +10,7 @@ use steeple_export::Sink;
 
 use crate::{
     BuildError, Class, Event, EventStats, EventsBuilder, Meter, OutletStats, Receipt, Rejected, SinkContext, Tracked,
+    dead,
     name::is_name,
     outlet::Outlet,
     page_view::{self, Sampled},
@@ -17,6 +18,7 @@ use crate::{
     record::{Context, Names, Record},
     settling::Registered,
     stats::Counts,
+    view::{self, OutboxView},
 };
 
 #[cfg(feature = "outbox")]
@@ -51,6 +53,7 @@ struct Inner {
     counts: Counts,
     reads_ga: bool,
     has_people: bool,
+    has_erasures: bool,
     sampled: Sampled,
     #[cfg(feature = "outbox")]
     store: Option<store::Store>,
@@ -101,6 +104,7 @@ impl Events {
     ) -> Result<Self, BuildError> {
         let reads_ga = outlets.iter().any(Outlet::needs_client_id);
         let has_people = outlets.iter().any(Outlet::takes_people);
+        let has_erasures = outlets.iter().any(Outlet::takes_erasures);
         let keep = |outlet: Outlet| {
             let registered = context.registered(outlet.name());
             if let Some(registered) = &registered {
@@ -134,6 +138,7 @@ impl Events {
             counts: Counts::default(),
             reads_ga,
             has_people,
+            has_erasures,
             sampled,
             #[cfg(feature = "outbox")]
             store,
@@ -148,6 +153,7 @@ impl Events {
             counts: Counts::default(),
             reads_ga: false,
             has_people: false,
+            has_erasures: false,
             sampled: Sampled::default(),
             #[cfg(feature = "outbox")]
             store: None,
@@ -277,13 +283,47 @@ impl Events {
         self.0.outlets.iter().map(of).collect()
     }
 
+    /// What waits for each sink, and the newest dead letters, the newest first: at most `max_dead_letters`, and
+    /// [`MAX_DEAD_LETTERS`](crate::MAX_DEAD_LETTERS). What a store cannot read is left out.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> Result<(), steeple_events::BuildError> {
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # runtime.block_on(async {
+    /// let events = steeple_events::Events::builder().build()?;
+    /// let outbox = events.outbox(20).await;
+    /// assert!(outbox.sinks.is_empty() && outbox.dead_letters.is_empty());
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    #[cfg_attr(not(feature = "outbox"), expect(clippy::unused_async, reason = "a store is read on its own thread"))]
+    pub async fn outbox(&self, max_dead_letters: usize) -> OutboxView {
+        let max = max_dead_letters.min(view::MAX_DEAD_LETTERS);
+        #[cfg(feature = "outbox")]
+        if let Some(store) = &self.0.store {
+            let dead_letters = dead::newest(store.dead_letters(self.outlet_names(), max).await, max);
+            return OutboxView { is_durable: true, sinks: self.sink_stats(), dead_letters };
+        }
+        let counts = self.0.outlets.iter().filter_map(|kept| kept.registered.as_ref());
+        let dead = counts.flat_map(|registered| registered.counts.remembered.read()).collect();
+        OutboxView { is_durable: false, sinks: self.sink_stats(), dead_letters: dead::newest(dead, max) }
+    }
+
+    #[cfg(feature = "outbox")]
+    fn outlet_names(&self) -> Vec<String> {
+        self.0.outlets.iter().map(|kept| kept.outlet.name().to_owned()).collect()
+    }
+
     /// Whether events go anywhere.
     pub fn has_sinks(&self) -> bool {
         !self.0.outlets.is_empty()
     }
 
-    pub(crate) fn has_people(&self) -> bool {
-        self.0.has_people
+    /// Whether a sink takes what is known of users.
+    pub(crate) fn takes_person(&self, kind: crate::record::Kind) -> bool {
+        if kind == crate::record::Kind::PersonDelete { self.0.has_erasures } else { self.0.has_people }
     }
 
     pub(crate) fn reads_ga(&self) -> bool {
@@ -376,8 +416,9 @@ impl Events {
             if fed.any(|kept| kept.outlet.admits(&tracked.0)) {
                 receipt.ticket = Some(store.append(&tracked));
                 crate::hold_response::note(&receipt);
-            } else if tracked.0.kind.is_event() {
-                self.0.outlets.iter().filter(|kept| !kept.is_direct()).for_each(|kept| kept.outlet.skip());
+            } else {
+                let fed = self.0.outlets.iter().filter(|kept| !kept.is_direct());
+                fed.filter(|kept| kept.outlet.misses(&tracked.0)).for_each(|kept| kept.outlet.skip());
             }
         }
         for kept in &self.0.outlets {

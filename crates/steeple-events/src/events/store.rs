@@ -15,10 +15,11 @@ use steeple_scrub::Scrubber;
 
 use super::Events;
 use crate::{
-    BuildError, Outlet, OutletStats, Tracked,
+    BuildError, DeadEvent, Outlet, OutletStats, Tracked,
     hold::{Outbox, Storing},
     receipt::Ticket,
     record::Kind,
+    stored,
 };
 
 pub(super) struct Store {
@@ -41,6 +42,23 @@ impl Store {
         Ticket { spool: spool.clone(), row: ticket, timeout: self.timeout }
     }
 
+    /// The newest dead letters of each sink.
+    pub(super) async fn dead_letters(&self, sinks: Vec<String>, max: usize) -> Vec<DeadEvent> {
+        let mut dead = Vec::new();
+        for sink in sinks {
+            let letters = self.outbox.spool.newest_dead_letters(&sink, max).await.unwrap_or_default();
+            dead.extend(letters.into_iter().map(|letter| DeadEvent {
+                sink: sink.clone(),
+                id: letter.row.id.to_string(),
+                name: stored::name(&letter.row).unwrap_or_default(),
+                class: stored::class(&letter.row),
+                at: letter.row.at,
+                why: letter.why.as_str().to_owned(),
+            }));
+        }
+        dead
+    }
+
     /// Adds what the store knows of a sink.
     pub(super) fn complete(&self, stats: &mut OutletStats) {
         let backlog = self.outbox.spool.backlog(&stats.sink);
@@ -53,9 +71,11 @@ impl Store {
 
 impl Events {
     /// Removes what is kept of a user: events that wait and dead letters. Systems that can be asked to forget a user are
-    /// asked (Mixpanel's profile). `user` is the id that the application set. Returns how many events there were.
+    /// asked: Mixpanel deletes the profile, Elasticsearch the documents with this user. `user` is the id that the application
+    /// set. Returns how many events there were.
     ///
-    /// What was delivered before stays with its receivers: their own deletion requests are by their consoles or APIs.
+    /// What GA4, New Relic, webhooks and files got before stays there: their own deletion requests are by their consoles or
+    /// APIs.
     ///
     /// # Errors
     /// When the store cannot be written.

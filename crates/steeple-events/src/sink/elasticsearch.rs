@@ -9,11 +9,14 @@ use steeple_export::{
 };
 use steeple_scrub::{Scrubbed, Scrubber};
 
-use super::http::{endpoint, reached, secret, start};
+use super::{
+    erasures::{self, Erasures},
+    http::{endpoint, reached, secret, start, start_exporter},
+};
 use crate::{BuildError, IntoOutlet, Outgoing, Outlet, Service, SinkContext, Takes, Tracked};
 
 /// Sends events to Elasticsearch or `OpenSearch`: `_bulk` with `create` into a data stream, each with its own `_id`, so
-/// that one that comes twice is stored once.
+/// that one that comes twice is stored once. [`Events::erase`](crate::Events::erase) deletes a user's documents by query.
 ///
 /// # Source
 /// Elasticsearch, "Bulk API" and "Data streams"; Elastic Common Schema 9.
@@ -58,12 +61,24 @@ impl IntoOutlet for Elasticsearch {
                 "the name of a data stream in lower case, such as `logs-events-production`",
             ));
         }
-        let url = endpoint("elasticsearch.url", &self.url)?;
-        let url = bulk::endpoint(&url).map_err(|error| BuildError::sink("elasticsearch_events", error))?;
+        let server = endpoint("elasticsearch.url", &self.url)?;
+        let url = bulk::endpoint(&server).map_err(|error| BuildError::sink("elasticsearch_events", error))?;
+        let (refresh, delete) = erasures::endpoints(&server, &self.stream)
+            .map_err(|error| BuildError::sink("elasticsearch_erasures", error))?;
         let api_key = match &self.api_key {
             Some(key) => Some(secret("elasticsearch.api_key", &format!("ApiKey {key}"))?),
             None => None,
         };
+        let (sink, key, to) = (context.clone(), api_key.clone(), delete.clone());
+        let batch = erasures::BATCH;
+        let forget =
+            start_exporter(self.http.clone(), context, "elasticsearch_erasures", &to, batch, move |client| Erasures {
+                client,
+                scrubber: sink.scrubber.clone(),
+                refresh: refresh.clone(),
+                delete: delete.clone(),
+                api_key: key.clone(),
+            })?;
         let (sink, endpoint, stream) = (context.clone(), url.clone(), self.stream);
         let pipeline = start(self.http, context, "elasticsearch_events", &url, BATCH, move || Documents {
             scrubber: sink.scrubber.clone(),
@@ -72,7 +87,7 @@ impl IntoOutlet for Elasticsearch {
             stream: stream.clone(),
             api_key: api_key.clone(),
         })?;
-        Ok(Outlet::new(pipeline, Takes::All))
+        Ok(Outlet::new(pipeline, Takes::All).beside(Outlet::new(forget, Takes::Erasures)))
     }
 }
 

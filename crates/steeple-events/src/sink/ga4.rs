@@ -135,8 +135,7 @@ impl Protocol for Collect {
     }
 
     fn admit(&mut self, event: &Outgoing) -> Result<(), DropReason> {
-        let now = u64::try_from(steeple_core::clock::unix_now().as_millis()).unwrap_or(u64::MAX);
-        if now.saturating_sub(event.unix_millis()) > MAX_AGE_MILLIS { Err(DropReason::Expired) } else { Ok(()) }
+        super::in_window(event, |now, at| now.saturating_sub(at) <= MAX_AGE_MILLIS)
     }
 
     fn encode(&mut self, batch: &[Scrubbed<Outgoing>]) -> Result<Request, Reason> {

@@ -44,6 +44,27 @@ where
     context.pipeline_with(name, pipeline, items, feeding, move || Ok(Http::new(client.clone(), make())))
 }
 
+/// The same for what is more than one request.
+#[cfg(feature = "elasticsearch")]
+pub(super) fn start_exporter<E, F>(
+    http: HttpOptions,
+    context: &SinkContext,
+    name: &'static str,
+    endpoint: &Endpoint,
+    (items, bytes): (usize, usize),
+    mut make: F,
+) -> Result<Pipeline<Tracked>, BuildError>
+where
+    E: steeple_export::Exporter<Item = Tracked, Ready = Outgoing>,
+    F: FnMut(steeple_export::Client) -> E + Send + 'static,
+{
+    let http = http.http_or(context.http());
+    let http = if context.is_durable() { http.patient() } else { http };
+    let client = http.client_for(endpoint).map_err(|error| BuildError::sink(name, error))?;
+    let pipeline = http.pipeline(name).batch_bytes(bytes);
+    context.pipeline(name, pipeline, items, move || Ok(make(client.clone())))
+}
+
 /// An endpoint from a URL that was configured.
 ///
 /// # Errors

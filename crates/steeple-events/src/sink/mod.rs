@@ -13,6 +13,8 @@
 mod elasticsearch;
 #[cfg(any(feature = "webhook", feature = "ndjson"))]
 mod envelope;
+#[cfg(feature = "elasticsearch")]
+mod erasures;
 #[cfg(test)]
 mod fixtures;
 #[cfg(feature = "ga4")]
@@ -47,6 +49,15 @@ pub use self::ndjson::Ndjson;
 pub use self::newrelic::{NewRelic, NewRelicRegion};
 #[cfg(feature = "webhook")]
 pub use self::webhook::Webhook;
+
+/// Whether a receiver takes an event of that time: by the clock as it is, or as it was before someone set it.
+#[cfg(any(feature = "ga4", feature = "newrelic"))]
+fn in_window(event: &crate::Outgoing, fits: impl Fn(u64, u64) -> bool) -> Result<(), steeple_export::DropReason> {
+    let millis = |now: std::time::Duration| u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let clocks = [steeple_core::clock::unix_now(), steeple_core::clock::unix_steady()];
+    let fits = clocks.into_iter().any(|now| fits(millis(now), event.unix_millis()));
+    if fits { Ok(()) } else { Err(steeple_export::DropReason::Expired) }
+}
 
 #[cfg(test)]
 mod every_pipeline;

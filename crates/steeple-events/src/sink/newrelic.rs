@@ -116,8 +116,7 @@ impl Protocol for EventApi {
     }
 
     fn admit(&mut self, event: &Outgoing) -> Result<(), DropReason> {
-        let now = u64::try_from(steeple_core::clock::unix_now().as_millis()).unwrap_or(u64::MAX);
-        if now.abs_diff(event.unix_millis()) > MAX_AGE_MILLIS { Err(DropReason::Expired) } else { Ok(()) }
+        super::in_window(event, |now, at| now.abs_diff(at) <= MAX_AGE_MILLIS)
     }
 
     fn encode(&mut self, batch: &[Scrubbed<Outgoing>]) -> Result<Request, Reason> {

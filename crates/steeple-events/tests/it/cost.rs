@@ -25,6 +25,43 @@ fn tracking_allocates_twice_with_a_sink_and_not_without() {
     let sink = NewRelic::new("license", "12345")
         .endpoint("http://127.0.0.1:9")
         .http(|http| http.batch_delay(Duration::from_secs(3600)));
-    let events = Events::builder().sink(sink).build().unwrap();
+    let events = Events::builder().sink(sink.clone()).build().unwrap();
     assert_eq!(allocations(&events), 2);
+    // The row is made of it on the thread that writes.
+    let directory = tempfile::tempdir().unwrap();
+    let events = Events::builder().directory(directory.path()).sink(sink).build().unwrap();
+    assert_eq!(allocations(&events), 2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_sink_there_is_no_thread_no_file_and_no_allocation() {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "cost::nothing_is_configured", "--nocapture", "--ignored", "--test-threads=1"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "run by the other test, in a process alone"]
+fn nothing_is_configured() {
+    let entries = |path: &str| std::fs::read_dir(path).unwrap().count();
+    let directory = tempfile::tempdir().unwrap();
+    // Found out about once by each thread.
+    let _first = Events::current();
+    let before = (entries("/proc/self/task"), entries("/proc/self/fd"));
+    let events = Events::builder().directory(directory.path().join("events")).build().unwrap();
+    let observed = allocation_counter::measure(|| {
+        for _ in 0..1_000 {
+            events.track(FeatureUsed { feature: "export" });
+            events.track_named("exported", &());
+            Events::disabled().track(FeatureUsed { feature: "export" });
+        }
+    });
+    // The name of the second one, once.
+    assert!(observed.count_total <= 3, "{observed:?}");
+    assert_eq!((entries("/proc/self/task"), entries("/proc/self/fd")), before);
+    assert_eq!(entries(directory.path().to_str().unwrap()), 0);
+    assert!(events.sinks().is_empty() && events.spool().is_none());
 }

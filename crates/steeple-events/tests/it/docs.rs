@@ -52,7 +52,7 @@ fn the_table_of_calls_has_each_presets_names_and_parameters() {
     check(&rows, "PageView", &PageView { location: "/", title: Some("t") });
     check(&rows, "Generic", &Generic { category: "c", action: "a", label: Some("l"), value: Some(1.0) });
     check(&rows, "ApiResponse", &ApiResponse { method: "GET", path: Some("/"), status: 200, duration_ms: 1.0 });
-    let query = DatabaseQuery { operation: "select", table: "users", duration_ms: 1.0, failed: false };
+    let query = DatabaseQuery { operation: "select", table: "users", duration_ms: 1.0, failed: Some(false) };
     check(&rows, "DatabaseQuery", &query);
     check(&rows, "CacheOperation", &CacheOperation { operation: "get", result: "hit" });
 }

@@ -8,8 +8,10 @@
 )]
 
 mod cli;
+mod clock;
 mod cost;
 mod docs;
+mod elasticsearch;
 mod hold;
 mod joined;
 mod outbox;

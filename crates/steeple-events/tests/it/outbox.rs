@@ -86,7 +86,7 @@ pub(crate) async fn until(mut done: impl FnMut() -> bool) {
     let begin = clock::now();
     while !done() {
         assert!(begin.elapsed() < PATIENCE, "it takes too long");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -162,7 +162,7 @@ async fn a_sink_that_hangs_holds_up_no_other() {
         .sink(Webhook::new(format!("{}/hook", well.url), SECRET).http(soon))
         .build()
         .unwrap();
-    let probes = 100;
+    let probes = 1_000;
     for probe in 1..=probes {
         events.track(FeatureUsed { feature: "export" }).stored().await.unwrap();
         until(|| backlog(&events, "webhook_events") == 0).await;
@@ -258,6 +258,56 @@ async fn mixpanel_names_the_event_that_it_refuses() {
     assert_eq!((letters.len(), letters[0].why.as_str()), (1, "invalid properties.x"));
     let stats = events.sink_stats();
     assert_eq!((stats[0].delivered, stats[0].dead, stats[0].dead_letters), (1_999, 1, 1));
+}
+
+/// A receiver that refuses every event whose property says so.
+async fn picky() -> Scripted {
+    Scripted::start(|_, body| {
+        let events: Vec<Value> = serde_json::from_slice(body).unwrap();
+        let is_poisoned = events.iter().any(|event| event["feature"] == "poison");
+        async move { (if is_poisoned { 400 } else { 202 }, String::new()) }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outbox_shows_what_waits_and_the_newest_dead_letters_first() {
+    let directory = tempfile::tempdir().unwrap();
+    for is_durable in [true, false] {
+        let receiver = picky().await;
+        let builder = if is_durable { durable(directory.path()) } else { Events::builder() };
+        let events = builder
+            .sink(NewRelic::new("license", "12345").endpoint(&receiver.url).http(soon))
+            .sink(Webhook::new(nowhere(), SECRET).http(soon))
+            .build()
+            .unwrap();
+        let ids: Mutex<Vec<String>> = Mutex::default();
+        for n in 0..7 {
+            events.track(FeatureUsed { feature: if n % 2 == 0 { "poison" } else { "export" } });
+            let tracked = n / 2 + 1;
+            until(|| events.sink_stats()[0].dead == tracked).await;
+        }
+        let mut outbox = events.outbox(3).await;
+        // The file of the store is read at once, the count of what waits as of a moment ago.
+        until(|| {
+            outbox.sinks = events.sink_stats();
+            outbox.sinks[1].backlog.0 == 7 && outbox.sinks[0].dead_letters == 4
+        })
+        .await;
+        let newrelic = outbox.sinks.iter().find(|sink| sink.sink == "newrelic").unwrap();
+        assert_eq!((outbox.is_durable, newrelic.dead, newrelic.dead_letters), (is_durable, 4, 4));
+        assert!(outbox.sinks[1].backlog.1 > 7 * 50, "{:?}", outbox.sinks[1]);
+        assert_eq!(outbox.dead_letters.len(), 3);
+        for letter in &outbox.dead_letters {
+            assert_eq!((&*letter.sink, &*letter.name, &*letter.why), ("newrelic", "feature_used", "400"));
+            assert_eq!(letter.class, steeple_events::Class::Product);
+            ids.lock().unwrap().push(letter.id.clone());
+        }
+        let ids = ids.into_inner().unwrap();
+        assert!(ids.is_sorted_by(|newer, older| newer > older), "ids grow with time: {ids:?}");
+        assert_eq!(events.outbox(usize::MAX).await.dead_letters.len(), 4);
+        assert_eq!(events.outbox(0).await.dead_letters, []);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
