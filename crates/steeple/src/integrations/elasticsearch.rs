@@ -1,7 +1,9 @@
 //! The log's lines to Elasticsearch or `OpenSearch`.
 
+use std::io;
+
 use steeple_log::{
-    Format,
+    Format, LogLine, LogOutput,
     elasticsearch::{Elasticsearch, ElasticsearchLines},
 };
 
@@ -100,7 +102,45 @@ impl Integration for ElasticsearchOptions {
                 Some(spool) if error.is_spool() => spool.refusal(&error),
                 Some(_) | None => ConfigError::part("the log's lines to Elasticsearch", &error),
             })?;
-        setup.add_log_output(LogOutputs::new(STREAM, lines.sink(), |log| log.output(lines, Format::Ecs)));
+        let sink = lines.sink();
+        let output = WithoutEvents { lines, events_go_there: events_go_there(setup) };
+        setup.add_log_output(LogOutputs::new(STREAM, sink, |log| log.output(output, Format::Ecs)));
         Ok(Some(Started { handle: (), to }))
+    }
+}
+
+/// Whether events are stored in Elasticsearch as well.
+#[cfg(feature = "events")]
+fn events_go_there(setup: &Setup<'_>) -> bool {
+    let events = setup.started.get::<steeple_events::Events>();
+    events.is_some_and(|events| events.sinks().iter().any(|sink| sink.name() == "elasticsearch_events"))
+}
+
+#[cfg(not(feature = "events"))]
+const fn events_go_there(_setup: &Setup<'_>) -> bool {
+    false
+}
+
+/// The lines but for those that say that an event was tracked, where the event itself goes to the same place.
+struct WithoutEvents {
+    lines: ElasticsearchLines,
+    events_go_there: bool,
+}
+
+impl LogOutput for WithoutEvents {
+    fn name(&self) -> &str {
+        self.lines.name()
+    }
+
+    fn write(&mut self, line: &LogLine<'_>) -> io::Result<()> {
+        // The first field of that name is the line's own: quotes within others are escaped.
+        if self.events_go_there && line.as_str().contains(r#""log.logger":"steeple::events""#) {
+            return Ok(());
+        }
+        self.lines.write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.lines.flush()
     }
 }

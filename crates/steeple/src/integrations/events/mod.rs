@@ -16,7 +16,7 @@ use steeple_events::{
     Class, Counter, Events, EventsBuilder, EventsObserver, Meter, OutletStats, Rejected, Role, Service,
     sink::{Elasticsearch, Ga4, Mixpanel, MixpanelRegion, Ndjson, NewRelic, NewRelicRegion, Webhook},
 };
-use steeple_metrics::{Buckets, CounterFamily, DurationFamily, Metrics};
+use steeple_metrics::{Buckets, CounterFamily, DurationFamily, Metrics, Operation};
 
 pub use self::testing::RecordedEvent;
 use super::{Integration, NoCalls, Setting, Setup, Started};
@@ -90,7 +90,8 @@ impl Integration for EventsBuilder {
                     "a key, since NEW_RELIC_ACCOUNT_ID is set",
                 ));
             };
-            let mut newrelic = NewRelic::new(key, account).region(newrelic_region(env)?);
+            let region = newrelic_region(env, &key)?;
+            let mut newrelic = NewRelic::new(key, account).region(region);
             if let Some(endpoint) = env.text("NEW_RELIC_EVENTS_ENDPOINT")? {
                 newrelic = newrelic.endpoint(endpoint);
             }
@@ -121,7 +122,7 @@ impl Integration for EventsBuilder {
         }
         // It turns nothing on: without a sink there is nothing to keep.
         if let Some(directory) = env.text("EVENTS_DIR")? {
-            options = options.directory(directory);
+            options = kept_in(options, directory)?;
         }
         Ok(Setting { options, variable })
     }
@@ -145,6 +146,9 @@ impl Integration for EventsBuilder {
             }
             None => events.install(),
         }
+        if events.observes_operations() {
+            watch(setup.metrics, &events);
+        }
         count(&mut setup.own, &events);
         // There already where two of us share a registry: the first stays.
         let _there_already = Waiting::new(&events).map(|waiting| setup.metrics.register(Box::new(waiting)));
@@ -160,6 +164,23 @@ impl Integration for EventsBuilder {
     fn observer(handle: Option<&Events>) -> Observer {
         handle.map(Events::observer)
     }
+}
+
+#[cfg(feature = "spool")]
+#[expect(clippy::unnecessary_wraps, reason = "as without the feature")]
+fn kept_in(options: EventsBuilder, directory: String) -> Result<EventsBuilder, ConfigError> {
+    Ok(options.directory(directory))
+}
+
+/// Whoever sets it relies on events that survive the process.
+#[cfg(not(feature = "spool"))]
+#[expect(clippy::needless_pass_by_value, reason = "as with the feature")]
+fn kept_in(_options: EventsBuilder, directory: String) -> Result<EventsBuilder, ConfigError> {
+    Err(ConfigError::variable_value(
+        "EVENTS_DIR",
+        directory,
+        "unset, since Steeple is built without the feature `spool`",
+    ))
 }
 
 /// Two variables that are of use together only.
@@ -182,13 +203,25 @@ fn mixpanel_region(env: &dyn Lookup) -> Result<MixpanelRegion, ConfigError> {
     }
 }
 
-fn newrelic_region(env: &dyn Lookup) -> Result<NewRelicRegion, ConfigError> {
+/// As it is set, else by the key: European ones begin with `eu`.
+fn newrelic_region(env: &dyn Lookup, key: &str) -> Result<NewRelicRegion, ConfigError> {
     const NAME: &str = "NEW_RELIC_REGION";
     match env.text(NAME)?.map(|region| region.to_ascii_lowercase()).as_deref() {
+        None if key.starts_with("eu") => Ok(NewRelicRegion::Eu),
         None | Some("us") => Ok(NewRelicRegion::Us),
         Some("eu") => Ok(NewRelicRegion::Eu),
         Some(other) => Err(ConfigError::variable_value(NAME, other, "`us` or `eu`")),
     }
+}
+
+/// What the metrics measure of the database and the cache becomes events.
+fn watch(metrics: &Metrics, events: &Events) {
+    let events = events.clone();
+    let _only_the_first = metrics.watch_operations(move |operation| match *operation {
+        Operation::Query { operation, table, duration } => events.observe_query(operation, table, duration),
+        Operation::Cache { operation, result } => events.observe_cache(operation, result),
+        _ => {}
+    });
 }
 
 fn service(of: &crate::env::Service) -> Service {

@@ -150,7 +150,9 @@ impl Integration for TraceBuilder {
         let records = handle.as_ref().and_then(Trace::logs_layer);
         let filter = if records.is_some() { &filter } else { "off" };
         // The log has parsed it already, but allows spaces between its items.
-        let plain = filter.split(',').map(str::trim).filter(|item| !item.is_empty()).collect::<Vec<_>>().join(",");
+        let items = filter.split(',').map(str::trim).filter(|item| !item.is_empty());
+        // An event that was tracked goes where events go, and its line nowhere where the event may go as well.
+        let plain = items.chain(["steeple::events=off"]).collect::<Vec<_>>().join(",");
         let filter = EnvFilter::builder().parse(plain).unwrap_or_default();
         subscriber.with(spans).with(records.with_filter(filter))
     }
