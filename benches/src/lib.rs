@@ -16,4 +16,5 @@ pub mod socket;
 pub mod stacks;
 pub mod targets;
 pub mod timing;
+pub mod tracking;
 pub mod workload;

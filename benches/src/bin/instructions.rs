@@ -3,7 +3,7 @@
 //! `cargo run --release -p steeple-benches --bin instructions -- [--check | --write] [--results]` prints the table.
 //! `--check` fails
 //! when a row's count has grown by more than 5 % against `benches/instructions.txt`, or is not in it, and says which and
-//! by how much; `--write` makes the present counts the new baseline. Needs `valgrind`. With
+//! by how much, or when one event takes more than its target; `--write` makes the present counts the new baseline. Needs `valgrind`. With
 //! `--features peers` it counts the peers as well, and only prints.
 //!
 //! Counts hold still where nanoseconds do not: same binary, same inputs, same count. Another compiler, C library or
@@ -20,6 +20,7 @@ use std::{
 use steeple_benches::{
     output::{Part, arguments, number, signed},
     rows::{IDENTITY, find, rows},
+    tracking,
     workload::{answer, measured_request, requests},
 };
 
@@ -52,6 +53,15 @@ fn main() -> ExitCode {
 
 /// The measured half: runs one row under callgrind, which collects inside of `measured_request` only.
 fn run_row(name: &str) -> ExitCode {
+    if let Some(track) = tracking::find(name) {
+        return match tracking::run(track, WARM_UP, ROUNDS) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let Some(row) = find(name) else {
         eprintln!("no row is called {name:?}; there are {:?}", rows());
         return ExitCode::FAILURE;
@@ -85,6 +95,13 @@ fn table(arguments: &[String]) -> Result<(), String> {
     let (mut counts, mut written, mut complaints) = (Vec::new(), String::new(), Vec::new());
     for row in rows() {
         counts.push((row.name, count(row.name)?));
+    }
+    for name in tracking::NAMES {
+        let counted = count(name)?;
+        if counted > tracking::TARGET {
+            complaints.push(format!("{name}: {counted:.0} instructions, the target is {:.0}", tracking::TARGET));
+        }
+        counts.push((name, counted));
     }
     let base = counts.iter().find(|(name, _)| *name == IDENTITY).map_or(f64::NAN, |(_, count)| *count);
     for (name, count) in counts {

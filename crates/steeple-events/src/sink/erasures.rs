@@ -47,10 +47,11 @@ impl Erasures {
         if response.status == http::StatusCode::NOT_FOUND {
             return Ok(Value::Null);
         }
-        match Answer::of(&response) {
-            Answer::Accepted => Ok(serde_json::from_slice(&response.body).unwrap_or_default()),
-            other => Err(other),
+        let answer = Answer::of(&response);
+        if answer != Answer::Accepted {
+            return Err(answer);
         }
+        Ok(serde_json::from_slice(&response.body).unwrap_or_default())
     }
 
     async fn erase(&self, users: &[&str], deadline: Instant) -> Result<(), Answer> {
@@ -60,7 +61,8 @@ impl Erasures {
         let any: Vec<_> = fields.iter().map(|field| json!({"terms": {*field: users}})).collect();
         let query = json!({"query": {"bool": {"should": any, "minimum_should_match": 1}}});
         let answer = self.ask(self.request(&self.delete).body(query.to_string()), deadline).await?;
-        let is_whole = answer["failures"].as_array().is_none_or(Vec::is_empty) && answer["timed_out"] != json!(true);
+        let failed = answer.get("failures").and_then(Value::as_array).is_some_and(|failures| !failures.is_empty());
+        let is_whole = !failed && answer.get("timed_out") != Some(&Value::Bool(true));
         if is_whole {
             return Ok(());
         }
