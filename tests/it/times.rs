@@ -16,12 +16,24 @@ const STEP: &str = "step of a wait that has a setting";
 const DEFAULT: &str = "default";
 
 /// File, name, which of the three, and why or what.
-const CONSTANTS: [(&str, &str, &str, &str); 32] = [
+const CONSTANTS: [(&str, &str, &str, &str); 34] = [
     (
         "steeple-core/src/clock.rs",
         "FRESH",
         DEFINITION,
         "how old a pair of clock readings may be; bounds an error, nothing waits",
+    ),
+    (
+        "steeple-core/src/clock.rs",
+        "DRIFT",
+        DEFINITION,
+        "by how much a clock differs that was set and did not drift; nothing waits",
+    ),
+    (
+        "steeple-core/src/clock.rs",
+        "BELIEVED",
+        DEFINITION,
+        "when a clock that was set is taken for right; nothing waits",
     ),
     ("steeple-dashboard/src/data/business.rs", "STEP", DEFINITION, "a day of minutes"),
     ("steeple-dashboard/src/data/real_time.rs", "HOUR", DEFINITION, "the page compares with an hour ago"),

@@ -222,6 +222,7 @@ fn decoded<T: prost::Message + Default>(kept: &Kept, path: &str) -> Vec<T> {
 const COOKIES: &str = "cookie: _ga=GA1.1.123456789.1700000000; _ga_ABC=GS1.1.1700000001.1.0.1700000002.0.0.0";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one run, at whose end every vendor is asked")]
 fn each_event_error_and_increment_is_once_at_each_vendor() {
     let (url, kept) = recorder();
     let directory = tempfile::tempdir().unwrap();

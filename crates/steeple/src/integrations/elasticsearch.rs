@@ -109,16 +109,9 @@ impl Integration for ElasticsearchOptions {
     }
 }
 
-/// Whether events are stored in Elasticsearch as well.
-#[cfg(feature = "events")]
+/// Whether events are stored in Elasticsearch as well: their sink has this name.
 fn events_go_there(setup: &Setup<'_>) -> bool {
-    let events = setup.started.get::<steeple_events::Events>();
-    events.is_some_and(|events| events.sinks().iter().any(|sink| sink.name() == "elasticsearch_events"))
-}
-
-#[cfg(not(feature = "events"))]
-const fn events_go_there(_setup: &Setup<'_>) -> bool {
-    false
+    setup.counted.iter().any(|sink| sink.name() == "elasticsearch_events")
 }
 
 /// The lines but for those that say that an event was tracked, where the event itself goes to the same place.

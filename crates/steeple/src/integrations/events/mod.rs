@@ -1,5 +1,7 @@
 //! What users do, as typed events.
 
+#[cfg_attr(not(feature = "spool"), path = "directory_off.rs")]
+mod directory;
 mod testing;
 
 use std::{
@@ -122,7 +124,7 @@ impl Integration for EventsBuilder {
         }
         // It turns nothing on: without a sink there is nothing to keep.
         if let Some(directory) = env.text("EVENTS_DIR")? {
-            options = kept_in(options, directory)?;
+            options = directory::keep_in(options, directory)?;
         }
         Ok(Setting { options, variable })
     }
@@ -164,23 +166,6 @@ impl Integration for EventsBuilder {
     fn observer(handle: Option<&Events>) -> Observer {
         handle.map(Events::observer)
     }
-}
-
-#[cfg(feature = "spool")]
-#[expect(clippy::unnecessary_wraps, reason = "as without the feature")]
-fn kept_in(options: EventsBuilder, directory: String) -> Result<EventsBuilder, ConfigError> {
-    Ok(options.directory(directory))
-}
-
-/// Whoever sets it relies on events that survive the process.
-#[cfg(not(feature = "spool"))]
-#[expect(clippy::needless_pass_by_value, reason = "as with the feature")]
-fn kept_in(_options: EventsBuilder, directory: String) -> Result<EventsBuilder, ConfigError> {
-    Err(ConfigError::variable_value(
-        "EVENTS_DIR",
-        directory,
-        "unset, since Steeple is built without the feature `spool`",
-    ))
 }
 
 /// Two variables that are of use together only.
