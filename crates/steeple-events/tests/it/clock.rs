@@ -33,7 +33,7 @@ fn a_clock_that_is_set_makes_no_event_old_and_stalls_no_retry() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by the other test, in a process alone"]
 async fn stepped() {
-    let step: i64 = std::env::var("STEEPLE_TEST_STEP").unwrap().parse().unwrap();
+    let step: i64 = std::env::var_os("STEEPLE_TEST_STEP").unwrap().to_str().unwrap().parse().unwrap();
     let directory = tempfile::tempdir().unwrap();
     // Refuses until it is told to take everything.
     let refuses = Arc::new(AtomicU32::new(1));

@@ -25,7 +25,7 @@ const QUEUE: usize = 3_000;
 #[test]
 fn child() {
     let Some(directory) = env::var_os(DIRECTORY) else { return };
-    let (directory, kind) = (Path::new(&directory), env::var(KIND).unwrap());
+    let (directory, kind) = (Path::new(&directory), env::var_os(KIND).unwrap().into_string().unwrap());
     let spool = Spool::builder(directory.join("spool")).min_free_bytes(0).max_queue(QUEUE, 64 << 20).open().unwrap();
     let sink = spool.register("one", SinkOptions::default().window(10 * ROWS)).unwrap();
     let body = format!("{{\"text\":\"{}\"}}", "x".repeat(400));
