@@ -96,7 +96,6 @@ impl SinkContext {
         self.pipeline_with(name, pipeline, batch_items, Feeding::default(), make)
     }
 
-    #[cfg_attr(not(feature = "outbox"), expect(unused_variables, reason = "for the store"))]
     pub(crate) fn pipeline_with<E, F>(
         &self,
         name: &'static str,
@@ -233,6 +232,18 @@ impl EventsBuilder {
     pub fn directory(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
         self.outbox.directory = Some(directory.into());
         self
+    }
+
+    /// [`directory`](Self::directory) where it is there. `None`: this is built without the feature `outbox`.
+    pub fn try_directory(self, directory: impl Into<std::path::PathBuf>) -> Option<Self> {
+        #[cfg(feature = "outbox")]
+        let kept = Some(self.directory(directory));
+        #[cfg(not(feature = "outbox"))]
+        let kept = {
+            drop((self, directory));
+            None
+        };
+        kept
     }
 
     /// How many bytes of events are kept. What exceeds them: the newest of the lowest class goes first. Default: 1 GiB.

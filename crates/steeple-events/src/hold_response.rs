@@ -14,6 +14,7 @@ use tower_service::Service;
 use crate::{NotStored, Receipt};
 
 /// The most events of one exchange that a response waits for; more are not waited for.
+#[cfg(feature = "outbox")]
 const MAX_HELD: usize = 64;
 
 /// What a response becomes whose events were not stored in time.

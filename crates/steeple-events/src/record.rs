@@ -64,6 +64,7 @@ pub(crate) enum Names {
     /// A name that was made while the program runs: the same one everywhere.
     Dynamic(Arc<str>),
     /// As they were when the event was stored.
+    #[cfg_attr(not(feature = "outbox"), expect(dead_code, reason = "made by the store alone"))]
     Stored {
         name: Arc<str>,
         new_relic: Arc<str>,

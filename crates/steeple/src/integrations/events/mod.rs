@@ -1,7 +1,5 @@
 //! What users do, as typed events.
 
-#[cfg_attr(not(feature = "spool"), path = "directory_off.rs")]
-mod directory;
 mod testing;
 
 use std::{
@@ -124,7 +122,11 @@ impl Integration for EventsBuilder {
         }
         // It turns nothing on: without a sink there is nothing to keep.
         if let Some(directory) = env.text("EVENTS_DIR")? {
-            options = directory::keep_in(options, directory)?;
+            // Whoever sets it relies on events that survive the process.
+            options = options.try_directory(&directory).ok_or_else(|| {
+                let expected = "unset, since Steeple is built without the feature `spool`";
+                ConfigError::variable_value("EVENTS_DIR", &directory, expected)
+            })?;
         }
         Ok(Setting { options, variable })
     }
