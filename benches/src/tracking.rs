@@ -69,7 +69,7 @@ fn build(track: Track, directory: &Path) -> Result<Events, Box<dyn Error>> {
     // Nothing is sent while this is measured.
     let sink = NewRelic::new("license", "12345")
         .endpoint("http://127.0.0.1:9")
-        .http(|http| http.batch_delay(Duration::from_secs(3_600)));
+        .http(|http| http.batch_delay(Duration::from_hours(1)));
     let events = Events::builder();
     Ok(match track {
         Track::Nowhere => events.build()?,
