@@ -146,9 +146,9 @@ fn the_wait_for_a_store_is_on_the_line_and_not_in_the_latency() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let request = Request::post("/users").body(Body::empty()).unwrap();
     assert_eq!(runtime.block_on(app.oneshot(request)).unwrap().status(), StatusCode::CREATED);
-    let line = recorder.lines().into_iter().find(|line| line.number("events.wait_ms").is_some()).unwrap();
+    let line = recorder.lines().into_iter().find(|line| line.number("attributes.events.wait_ms").is_some()).unwrap();
     let number = |name: &str| line.number(name).unwrap();
-    let (waited, took) = (number("events.wait_ms"), number("duration_ms"));
+    let (waited, took) = (number("attributes.events.wait_ms"), number("duration_ms"));
     assert!(waited >= 600.0 && took >= waited, "{waited} of {took}");
     let route = [("route", "/users")];
     let latency = recorder.metric("http_request_duration_seconds_sum", &route).unwrap();
