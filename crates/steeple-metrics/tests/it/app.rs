@@ -70,7 +70,7 @@ fn metrics_by_names_of_run_time_are_checked_and_capped_and_what_is_dropped_is_co
     assert_eq!((values["gauge_7"], values["gauge_255"]), (-0.5, 255.0));
     assert!(!values.contains_key("one_more"));
     let page = Page::of(&metrics);
-    assert_eq!(page.value("steeple_metrics_label_values_dropped_total", r#"label="other",reason="limit""#), 1.0);
+    assert_eq!(page.value("steeple_metrics_label_overflow_total", r#"label="other",reason="limit""#), 1.0);
 
     let other = Metrics::new().unwrap();
     let _own = other.counter("exports_total", "Exports.", []).unwrap();
@@ -138,7 +138,7 @@ fn families_of_your_own_are_capped_and_checked() {
     assert_eq!(page.find("exports_total").count(), 4);
     assert_eq!(page.value("exports_total", r#"format="0",size="big""#), 6.0);
     assert_eq!(page.value("exports_total", r#"format="_OTHER",size="_OTHER""#), 997.0);
-    assert_eq!(page.value("steeple_metrics_label_values_dropped_total", r#"label="other",reason="limit""#), 997.0);
+    assert_eq!(page.value("steeple_metrics_label_overflow_total", r#"label="other",reason="limit""#), 997.0);
     assert!(metrics.counter("exports_total", "Again.", ["format"]).unwrap_err().is_name_taken());
     assert!(metrics.counter("exports", "No suffix.", []).unwrap_err().is_name());
     assert!(metrics.counter("a b_total", "A space.", []).unwrap_err().is_name());

@@ -72,7 +72,7 @@ async fn real_routes(metrics: &Metrics) {
     let requests: f64 = page.find("http_requests_total").map(|(_, value)| value).sum();
     assert_eq!(requests, (ATTACK + 3) as f64, "nothing is lost, only its name");
     let overflow = page.value("http_requests_total", r#"method="GET",route="_OTHER",status_code="200""#);
-    assert_eq!(page.value("steeple_metrics_label_values_dropped_total", r#"label="route",reason="limit""#), overflow);
+    assert_eq!(page.value("steeple_metrics_label_overflow_total", r#"label="route",reason="limit""#), overflow);
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn a_service_that_invents_status_codes_fills_one_method_and_no_more() {
     let page = Page::of(&metrics);
     let total: f64 = page.find("http_requests_total").map(|(_, value)| value).sum();
     assert_eq!((page.find("http_requests_total").count(), total), (40, 899.0));
-    assert!(page.value("steeple_metrics_label_values_dropped_total", r#"label="status_code",reason="limit""#) > 0.0);
+    assert!(page.value("steeple_metrics_label_overflow_total", r#"label="status_code",reason="limit""#) > 0.0);
 }
 
 #[tokio::test]

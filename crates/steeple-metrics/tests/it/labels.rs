@@ -71,7 +71,7 @@ async fn values_beyond_the_cap_count_with_their_route_and_are_counted() {
     assert_eq!(of(&metrics, "http_requests_total", "t2"), None);
     assert_eq!(of(&metrics, "http_requests_total", "_OTHER"), Some(48.0), "nothing is lost, and its room is reserved");
     let page = String::from_utf8(metrics.render(None, None).body.to_vec()).unwrap();
-    assert!(page.contains("steeple_metrics_label_values_dropped_total{label=\"own\",reason=\"limit\"} 48\n"), "{page}");
+    assert!(page.contains("steeple_metrics_label_overflow_total{label=\"own\",reason=\"limit\"} 48\n"), "{page}");
 }
 
 #[tokio::test]
