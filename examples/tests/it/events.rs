@@ -89,7 +89,7 @@ fn every_preset_is_tracked_by_its_handler() {
 }
 
 /// Paths and bodies of what came in.
-type Kept = Arc<Mutex<Vec<(String, String)>>>;
+type Kept = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 /// Plays every vendor: keeps what it gets, by path, and accepts it.
 fn recorder() -> (String, Kept) {
@@ -106,7 +106,7 @@ fn recorder() -> (String, Kept) {
     (url, kept)
 }
 
-fn serve(stream: TcpStream, kept: &Mutex<Vec<(String, String)>>) {
+fn serve(stream: TcpStream, kept: &Mutex<Vec<(String, Vec<u8>)>>) {
     let mut reader = BufReader::new(stream);
     loop {
         let (mut path, mut length, mut zipped) = (String::new(), 0, false);
@@ -129,47 +129,145 @@ fn serve(stream: TcpStream, kept: &Mutex<Vec<(String, String)>>) {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
-        let mut text = String::new();
         if zipped {
-            flate2::read::GzDecoder::new(&*body).read_to_string(&mut text).unwrap();
-        } else {
-            text = String::from_utf8(body).unwrap();
+            let mut plain = Vec::new();
+            flate2::read::GzDecoder::new(&*body).read_to_end(&mut plain).unwrap();
+            body = plain;
         }
-        let answer = if path.starts_with("/_bulk") { r#"{"errors":false,"items":[]}"# } else { r#"{"status":1}"# };
-        kept.lock().unwrap().push((path, text));
+        let answer = if path.starts_with("/_bulk") { bulk_answer(&body) } else { answer_of(&path).to_owned() };
+        kept.lock().unwrap().push((path, body));
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{answer}", answer.len());
         reader.get_mut().write_all(answer.as_bytes()).unwrap();
     }
 }
 
+/// What each vendor says when it has taken something; OTLP an empty message.
+fn answer_of(path: &str) -> &'static str {
+    if path.starts_with("/v1/traces") || path.starts_with("/v1/logs") || path.starts_with("/v1/metrics") {
+        ""
+    } else {
+        r#"{"status":1}"#
+    }
+}
+
+/// Elasticsearch says what became of each document.
+fn bulk_answer(body: &[u8]) -> String {
+    let documents = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count() / 2;
+    let items: Vec<_> = (0..documents).map(|_| serde_json::json!({"create": {"status": 201}})).collect();
+    serde_json::json!({"errors": false, "items": items}).to_string()
+}
+
+/// As much of OTLP as is looked at.
+mod otlp {
+    macro_rules! messages {
+        ($($name:ident { $($(#[$attribute:meta])* $field:ident: $kind:ty,)* })+) => {
+            $(#[derive(Clone, PartialEq, prost::Message)]
+            pub(super) struct $name { $($(#[$attribute])* pub(super) $field: $kind,)* })+
+        };
+    }
+
+    messages! {
+        Traces { #[prost(message, repeated, tag = "1")] resources: Vec<ResourceSpans>, }
+        ResourceSpans { #[prost(message, repeated, tag = "2")] scopes: Vec<ScopeSpans>, }
+        ScopeSpans { #[prost(message, repeated, tag = "2")] spans: Vec<Span>, }
+        Span {
+            #[prost(bytes, tag = "2")] id: Vec<u8>,
+            #[prost(string, tag = "5")] name: String,
+            #[prost(message, repeated, tag = "9")] attributes: Vec<Pair>,
+            #[prost(message, repeated, tag = "11")] events: Vec<SpanEvent>,
+        }
+        SpanEvent { #[prost(string, tag = "2")] name: String, }
+        Logs { #[prost(message, repeated, tag = "1")] resources: Vec<ResourceLogs>, }
+        ResourceLogs { #[prost(message, repeated, tag = "2")] scopes: Vec<ScopeLogs>, }
+        ScopeLogs { #[prost(message, repeated, tag = "2")] records: Vec<Record>, }
+        Record {
+            #[prost(int32, tag = "2")] severity: i32,
+            #[prost(message, optional, tag = "5")] body: Option<Any>,
+            #[prost(message, repeated, tag = "6")] attributes: Vec<Pair>,
+        }
+        Metrics { #[prost(message, repeated, tag = "1")] resources: Vec<ResourceMetrics>, }
+        ResourceMetrics { #[prost(message, repeated, tag = "2")] scopes: Vec<ScopeMetrics>, }
+        ScopeMetrics { #[prost(message, repeated, tag = "2")] metrics: Vec<Metric>, }
+        Metric {
+            #[prost(string, tag = "1")] name: String,
+            #[prost(message, optional, tag = "7")] sum: Option<Sum>,
+        }
+        Sum { #[prost(message, repeated, tag = "1")] points: Vec<Point>, }
+        Point {
+            #[prost(double, tag = "4")] float: f64,
+            #[prost(sfixed64, tag = "6")] whole: i64,
+            #[prost(message, repeated, tag = "7")] attributes: Vec<Pair>,
+        }
+        Pair {
+            #[prost(string, tag = "1")] key: String,
+            #[prost(message, optional, tag = "2")] value: Option<Any>,
+        }
+        Any { #[prost(string, tag = "1")] text: String, }
+    }
+
+    impl Pair {
+        pub(super) fn is(&self, key: &str, value: &str) -> bool {
+            self.key == key && self.value.as_ref().is_some_and(|any| any.text == value)
+        }
+    }
+}
+
+/// What one vendor got, each request decoded.
+fn decoded<T: prost::Message + Default>(kept: &Kept, path: &str) -> Vec<T> {
+    let kept = kept.lock().unwrap();
+    kept.iter().filter(|(at, _)| at.starts_with(path)).map(|(_, body)| T::decode(&**body).unwrap()).collect()
+}
+
+/// The cookies of Google Analytics, by which it knows the visitor.
+const COOKIES: &str = "cookie: _ga=GA1.1.123456789.1700000000; _ga_ABC=GS1.1.1700000001.1.0.1700000002.0.0.0";
+
 #[test]
-fn each_event_is_once_at_each_vendor_and_counted_once() {
+#[expect(clippy::too_many_lines, reason = "one run, at whose end every vendor is asked")]
+fn each_event_error_and_increment_is_once_at_each_vendor() {
     let (url, kept) = recorder();
     let directory = tempfile::tempdir().unwrap();
     let mut command = example("taskboard");
+    let dsn = format!("{}/1", url.replace("http://", "http://key@"));
     let variables = [
-        ("STEEPLE_DISABLE", "trace"),
-        ("OTEL_METRICS_EXPORTER", "none"),
         ("MIXPANEL_TOKEN", "token"),
         ("MIXPANEL_ENDPOINT", &url),
+        ("GA4_MEASUREMENT_ID", "G-ABC"),
+        ("GA4_API_SECRET", "secret"),
+        ("GA4_ENDPOINT", &url),
         ("NEW_RELIC_LICENSE_KEY", "license"),
         ("NEW_RELIC_ACCOUNT_ID", "12345"),
         ("NEW_RELIC_EVENTS_ENDPOINT", &url),
+        // Where metrics would go if they did not go by OTLP.
+        ("NEW_RELIC_METRICS_ENDPOINT", &url),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &url),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_METRICS_EXPORTER", "otlp"),
+        // Once, at the end.
+        ("OTEL_METRIC_EXPORT_INTERVAL", "86400000"),
+        ("SENTRY_DSN", &dsn),
         ("ELASTICSEARCH_EVENTS_STREAM", "logs-events"),
+        ("ELASTICSEARCH_LOGS_STREAM", "logs-lines"),
         ("ELASTICSEARCH_URL", &url),
         ("EVENTS_WEBHOOK_URL", &format!("{url}/hook")),
         ("EVENTS_WEBHOOK_SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
         ("EVENTS_DIR", directory.path().to_str().unwrap()),
-        ("LOG_LEVEL", "debug"),
+        ("LOG_LEVEL", "info,steeple::events=debug"),
     ];
     let program = Program::start(command.args(["--listen", "127.0.0.1:0"]).envs(variables));
-    post(&program, "/api/users", "", r#"{"email":"ann@example.com","name":"Ann"}"#, 201);
-    let session = post(&program, "/api/sessions", "", r#"{"email":"ann@example.com"}"#, 201);
+    let post = |path: &str, token: &str, body: &str, status: u16| {
+        let authorization = format!("authorization: Bearer {token}");
+        let answer = ask(program.address, &format!("POST {path}"), &[&authorization, COOKIES], body);
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        serde_json::from_str::<Value>(&answer.body).unwrap_or_default()
+    };
+    post("/api/users", "", r#"{"email":"ann@example.com","name":"Ann"}"#, 201);
+    let session = post("/api/sessions", "", r#"{"email":"ann@example.com"}"#, 201);
     let token = session["token"].as_str().unwrap();
     for _ in 0..20 {
-        post(&program, "/api/projects", token, r#"{"name":"Steeple"}"#, 201);
+        post("/api/projects", token, r#"{"name":"Steeple"}"#, 201);
     }
-    post(&program, "/api/payments", token, r#"{"plan":"pro","card":"4242"}"#, 201);
+    post("/api/payments", token, r#"{"plan":"pro","card":"4242"}"#, 201);
+    assert_eq!(program.get("/lab/fail").status, 500);
     let page = program.get("/metrics").body;
     let ended = program.stop();
 
@@ -180,21 +278,89 @@ fn each_event_is_once_at_each_vendor_and_counted_once() {
         .sum();
     // Registered twice over, logged in, 20 projects of two events each, three of the payment.
     assert_eq!(tracked, 2 + 1 + 40 + 3);
-    assert!(page.contains(r#"projects_created_total{type="personal"} 20"#), "{page}");
     let ids =
         ended.lines().iter().filter_map(|line| line["event_id"].as_str().map(str::to_owned)).collect::<BTreeSet<_>>();
     assert_eq!(ids.len(), tracked, "a line at debug for each");
-    for (vendor, path) in
-        [("Mixpanel", "/import"), ("New Relic", "/v1/accounts"), ("Elasticsearch", "/_bulk"), ("webhook", "/hook")]
-    {
+
+    // Each event once where events go, and nowhere else.
+    let all_at = |path: &str| -> String {
         let kept = kept.lock().unwrap();
-        let all: Vec<_> = kept.iter().filter(|(at, _)| at.starts_with(path)).map(|(_, body)| body.as_str()).collect();
-        let all = all.join("\n");
+        let all = kept.iter().filter(|(at, _)| at.starts_with(path));
+        all.map(|(_, body)| String::from_utf8_lossy(body).into_owned()).collect::<Vec<_>>().join("\n")
+    };
+    for (vendor, path, times) in [
+        ("Mixpanel", "/import", 1),
+        ("New Relic", "/v1/accounts", 1),
+        // Elasticsearch has it as `_id` and in the document.
+        ("Elasticsearch", "/_bulk", 2),
+        ("webhook", "/hook", 1),
+        ("OTLP spans", "/v1/traces", 0),
+        ("OTLP log records", "/v1/logs", 0),
+        ("OTLP metrics", "/v1/metrics", 0),
+        ("Sentry", "/api/1/", 0),
+    ] {
+        let all = all_at(path);
         for id in &ids {
-            // Elasticsearch has it as `_id` and in the document.
-            let times = if path == "/_bulk" { 2 } else { 1 };
             assert_eq!(all.matches(id.as_str()).count(), times, "{vendor}: {id}");
         }
         assert!(!all.contains("ann@example.com"), "{vendor}");
+    }
+    assert_eq!(all_at("/metric/v1"), "", "metrics go by one road");
+    // Google has no place for an id: a request for each event, and no two with the same name and time.
+    let mut at_google = BTreeSet::new();
+    for (_, body) in kept.lock().unwrap().iter().filter(|(at, _)| at.starts_with("/mp/collect")) {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        assert_eq!(body["client_id"], "123456789.1700000000");
+        for event in body["events"].as_array().unwrap() {
+            let name = event["name"].as_str().unwrap().to_owned();
+            assert!(at_google.insert((name, body["timestamp_micros"].to_string())), "{body}");
+        }
+    }
+    assert_eq!(at_google.len(), tracked);
+
+    // The error: one exception of the one span, one record, one event.
+    let traces: Vec<otlp::Traces> = decoded(&kept, "/v1/traces");
+    let spans: Vec<_> =
+        traces.iter().flat_map(|all| &all.resources).flat_map(|of| &of.scopes).flat_map(|of| &of.spans).collect();
+    let ids_of_spans: BTreeSet<_> = spans.iter().map(|span| &span.id).collect();
+    assert_eq!(ids_of_spans.len(), spans.len(), "each span once");
+    let failed: Vec<_> =
+        spans.iter().filter(|span| span.attributes.iter().any(|pair| pair.is("http.route", "/lab/fail"))).collect();
+    assert_eq!(failed.len(), 1, "{spans:?}");
+    let exceptions: usize =
+        spans.iter().flat_map(|span| &span.events).filter(|event| event.name == "exception").count();
+    assert_eq!(exceptions, 1, "{spans:?}");
+    let logs: Vec<otlp::Logs> = decoded(&kept, "/v1/logs");
+    let records: Vec<_> =
+        logs.iter().flat_map(|all| &all.resources).flat_map(|of| &of.scopes).flat_map(|of| &of.records).collect();
+    let errors = records.iter().filter(|record| record.severity >= 17).count();
+    assert_eq!(errors, 1, "{records:?}");
+    let envelopes = all_at("/api/1/envelope");
+    let captured = envelopes.lines().filter(|line| line.contains(r#""exception":"#)).count();
+    assert_eq!(captured, 1, "{envelopes}");
+
+    // Each increment, on the page and by OTLP.
+    let metrics: Vec<otlp::Metrics> = decoded(&kept, "/v1/metrics");
+    assert_eq!(metrics.len(), 1, "pushed once");
+    for (name, label, value, increments) in [
+        ("user_registrations_total", "source", "direct", 1),
+        ("user_logins_total", "method", "password", 1),
+        ("projects_created_total", "type", "personal", 20),
+        ("payments_total", "result", "succeeded", 1),
+    ] {
+        let line = format!("{name}{{{label}=\"{value}\"}} {increments}");
+        assert!(page.contains(&line), "{line}\n{page}");
+        let points: Vec<_> = metrics[0]
+            .resources
+            .iter()
+            .flat_map(|of| &of.scopes)
+            .flat_map(|of| &of.metrics)
+            .filter(|metric| metric.name == name)
+            .flat_map(|metric| &metric.sum)
+            .flat_map(|sum| &sum.points)
+            .filter(|point| point.attributes.iter().any(|pair| pair.is(label, value)))
+            .collect();
+        let sum: i64 = points.iter().map(|point| point.whole).sum();
+        assert_eq!((points.len(), sum), (1, increments), "{name}");
     }
 }
