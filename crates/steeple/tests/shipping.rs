@@ -168,7 +168,7 @@ fn run_in_an_outage(variables: &[(&str, &str)]) -> String {
     is_up.store(true, std::sync::atomic::Ordering::Relaxed);
     let stdout = with(&variables);
     assert!(stdout.contains("everything was delivered"), "{stdout}");
-    receiver.received()[before..].iter().map(body).collect()
+    receiver.received().iter().skip(before).map(body).collect()
 }
 
 #[cfg(feature = "spool")]
