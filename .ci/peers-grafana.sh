@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Grafana's own library for dashboards, which reads ours back: into a virtual environment below $STEEPLE_PEERS_DIR.
+# Grafana's own library for dashboards, which reads ours back, and one for compose files: into a virtual environment below
+# $STEEPLE_PEERS_DIR.
 set -euo pipefail
 : "${STEEPLE_PEERS_DIR:?where to put what is not a Debian package}"
 
 venv="$STEEPLE_PEERS_DIR/grafana"
-if [ ! -e "$venv/.complete" ]; then
+if [ ! -e "$venv/.complete-2" ]; then
   if ! python3 -c 'import ensurepip' 2>/dev/null; then
     export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends python3-venv
   fi
   python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check 'grafana-foundation-sdk==1769699998!10.1.0'
-  touch "$venv/.complete"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check 'grafana-foundation-sdk==1769699998!10.1.0' 'compose-spec==0.2.1'
+  touch "$venv/.complete-2"
 fi

@@ -8,7 +8,7 @@ use steeple_user::Users;
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 
 use crate::{
-    stacks::{self, errors, everything, log, metrics, trace_context, traces},
+    stacks::{self, Page, dashboard, errors, everything, log, metrics, trace_context, traces},
     workload::{App, Sampled, router},
 };
 
@@ -51,6 +51,8 @@ pub const BARE: &str = "bare";
 pub const IDENTITY: &str = "identity";
 /// One counter and histogram, and the names that they need.
 pub const METRICS: &str = "metrics + naming";
+/// The same with a dashboard of them, mounted, that nobody looks at.
+pub const DASHBOARD: &str = "dashboard, mounted";
 /// What the second of the targets names.
 pub const FIVE: &str = "log + metrics + naming + user + ids";
 /// All that there is.
@@ -72,6 +74,8 @@ pub fn rows() -> Vec<Row> {
         Row::new("traces, one in ten", |router| watched(router, traces())).sampled(Sampled::Tenth),
         Row::new("traces, all", |router| watched(router, traces())).sampled(Sampled::Always),
         Row::new(METRICS, |router| watched(router, (Naming::new(), metrics()))),
+        Row::new(DASHBOARD, |router| watched(router, (Naming::new(), dashboard(Page::Mounted)))),
+        Row::new("dashboard, watched", |router| watched(router, (Naming::new(), dashboard(Page::Watched)))),
         Row::new("log", |router| watched(router, log())),
         Row::new(FIVE, |router| watched(router, (RequestIds::new(), Naming::new(), Users::new(), log(), metrics()))),
         Row::new(EVERYTHING, |router| watched(router, everything())).sampled(Sampled::Tenth),

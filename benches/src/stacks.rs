@@ -8,18 +8,24 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, body::Body};
+use http::Request;
+use http_body_util::BodyExt;
 use opentelemetry_sdk::{
     error::OTelSdkResult,
     trace::{SpanData, SpanExporter},
 };
 use steeple_core::{ObserveLayer, Observer, RequestIds};
+use steeple_dashboard::{Access, Dashboard, Requests};
 use steeple_log::{Format, Log, LogGuard};
 use steeple_metrics::Metrics;
 use steeple_sentry::Sentry;
 use steeple_trace::{Sampling, Trace};
 use steeple_transaction::Naming;
 use steeple_user::Users;
+use tower::Service;
+
+use crate::workload::{App, block_on};
 
 /// What `steeple::Steeple` builds with the features `sentry` and `trace` from an environment in which both are configured, in the
 /// same order.
@@ -48,6 +54,36 @@ pub fn log() -> Log {
 /// When they cannot be built.
 pub fn metrics() -> Metrics {
     Metrics::new().expect("a registry of our own holds no families of others")
+}
+
+/// Who looks at the dashboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// It is mounted, and nobody does.
+    Mounted,
+    /// One page is open.
+    Watched,
+}
+
+/// Metrics, and the dashboard's lists of requests. The dashboard stays for as long as the process.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn dashboard(page: Page) -> (Metrics, Requests) {
+    let (metrics, requests) = (metrics(), Requests::default());
+    let options = Dashboard::builder().access(Access::already_protected()).requests(requests.clone());
+    let dashboard = options.build(&metrics).expect("its options are all defaults");
+    if page == Page::Watched {
+        let mut app: App = crate::rows::app(dashboard.routes());
+        let request = Request::get("/steeple/stream").body(Body::empty()).expect("a valid request");
+        let Ok(mut response) = block_on(app.call(request));
+        let first = block_on(response.body_mut().frame());
+        assert!(first.is_some_and(|frame| frame.is_ok()), "the stream begins with the whole");
+        // The page stays open.
+        std::mem::forget(response);
+    }
+    std::mem::forget(dashboard);
+    (metrics, requests)
 }
 
 /// Errors to Sentry: armed, and nothing to tell.

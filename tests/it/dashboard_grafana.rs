@@ -18,6 +18,7 @@ use steeple::{
 };
 use steeple_examples::taskboard::cli::File;
 use steeple_tests::{
+    board::Board,
     client::{Client, Protocol},
     peer::{self, Peer},
     server::Server,
@@ -184,4 +185,157 @@ fn what_is_to_be_deployed_is_what_the_definitions_make() {
         let there = std::fs::read_to_string(deploy(path)).unwrap();
         assert!(there == file.contents(), "run `taskboard --print {name} > deploy/{path}`");
     }
+}
+
+#[test]
+fn the_compose_file_is_one_and_mounts_what_is_there() {
+    let Some(python) = peer::find_in("grafana", "python") else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/compose.py");
+    let output = peer::run(Command::new(&python).arg(&script).arg(deploy("compose.yml")), b"").unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
+    let mut mounted = Vec::new();
+    for line in printed.lines() {
+        match line.split(' ').collect::<Vec<_>>().as_slice() {
+            ["port", service, port] => assert!(port.starts_with("127.0.0.1:"), "{service} is open to others: {port}"),
+            ["path", service, source, _] => {
+                assert!(deploy(source).exists(), "{service} mounts {source}, which is not there");
+                mounted.push(deploy(source).canonicalize().unwrap());
+            }
+            _ => panic!("{line}"),
+        }
+    }
+    // What is below deploy/ is used.
+    for directory in ["prometheus", "alertmanager", "grafana/provisioning", "grafana/dashboards"] {
+        assert!(
+            mounted.contains(&deploy(directory).canonicalize().unwrap()),
+            "{directory} is not mounted: {mounted:?}"
+        );
+    }
+}
+
+/// A file of `deploy/` as it is, but for the names of the other services and for how long everything takes.
+fn at_hand(file: &str, names: &[(&str, SocketAddr)]) -> String {
+    let text = std::fs::read_to_string(deploy(file)).unwrap();
+    let text = text.replace("_interval: 15s", "_interval: 1s").replace("group_wait: 10s", "group_wait: 1s");
+    names.iter().fold(text, |text, (name, address)| {
+        assert!(text.contains(name), "{file} does not name {name}");
+        text.replace(name, &address.to_string())
+    })
+}
+
+/// What is at this path of a peer.
+async fn read(address: SocketAddr, path: &str) -> Option<Value> {
+    let mut client = Client::try_connect(Protocol::Http1, address).await?;
+    let answer = client.get(path).await.ok()?;
+    serde_json::from_slice(&answer.into_body().collect().await.ok()?.to_bytes()).ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_deployed_works_together() {
+    let (Some(alertmanager), Some(prometheus)) = (peer::find("prometheus-alertmanager"), peer::find("prometheus"))
+    else {
+        return;
+    };
+    let fail = |_: &Steeple, router: Router| router.route("/fail", get(async || StatusCode::INTERNAL_SERVER_ERROR));
+    let board = Board::start_with(Steeple::builder().service_name("taskboard").without_log_setup(), fail).await;
+    let mut alertmanager = Peer::start(&alertmanager, |address, directory| {
+        std::fs::write(directory.join("alertmanager.yml"), at_hand("alertmanager/alertmanager.yml", &[])).unwrap();
+        vec![
+            "--config.file=alertmanager.yml".to_owned(),
+            format!("--web.listen-address={address}"),
+            "--cluster.listen-address=".to_owned(),
+            "--storage.path=data".to_owned(),
+        ]
+    })
+    .unwrap();
+    alertmanager.until(|address| read(address, "/api/v2/status")).await;
+    let names = [("taskboard:3000", board.address()), ("alertmanager:9093", alertmanager.address())];
+    let mut prometheus = Peer::start(&prometheus, |address, directory| {
+        let config = at_hand("prometheus/prometheus.yml", &names);
+        std::fs::write(directory.join("prometheus.yml"), config).unwrap();
+        std::fs::copy(deploy("prometheus/rules.yml"), directory.join("rules.yml")).unwrap();
+        vec![
+            "--config.file=prometheus.yml".to_owned(),
+            format!("--web.listen-address={address}"),
+            "--storage.tsdb.path=data".to_owned(),
+            // As in compose.yml.
+            "--enable-feature=exemplar-storage".to_owned(),
+        ]
+    })
+    .unwrap();
+    prometheus.until(|address| read(address, "/api/v1/status/config")).await;
+    let asking = async {
+        loop {
+            for _ in 0..5 {
+                board.get("/fail", "").await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            let alerts = read(alertmanager.address(), "/api/v2/alerts").await.unwrap_or_default();
+            let fires = |alert: &Value| alert["labels"]["alertname"] == "high_error_rate";
+            if let Some(alert) = alerts.as_array().and_then(|alerts| alerts.iter().find(|alert| fires(alert))) {
+                return alert.clone();
+            }
+        }
+    };
+    let alert = tokio::time::timeout(PATIENCE * 2, asking).await;
+    let alert = alert.unwrap_or_else(|_| panic!("no alert: {} {}", prometheus.log(), alertmanager.log()));
+    assert_eq!((&alert["labels"]["severity"], &alert["labels"]["job"]), (&"critical".into(), &"taskboard".into()));
+    assert!(alert["annotations"]["summary"].as_str().is_some_and(|summary| summary.contains("failed")), "{alert}");
+    // Every rule of the file was evaluated without an error.
+    let rules = read(prometheus.address(), "/api/v1/rules").await.unwrap();
+    let rules = rules["data"]["groups"][0]["rules"].as_array().unwrap().clone();
+    assert_eq!(rules.len(), 7);
+    assert!(rules.iter().all(|rule| rule["health"] == "ok"), "{rules:#?}");
+    board.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_of_the_task_board_answers_the_dashboard_that_is_deployed() {
+    let board = Board::start(Steeple::builder().service_name("taskboard").without_log_setup()).await;
+    let Some(prometheus) = prometheus(board.address(), false) else { return };
+    let file: Value =
+        serde_json::from_str(&std::fs::read_to_string(deploy("grafana/dashboards/taskboard.json")).unwrap()).unwrap();
+    let targets = file["panels"].as_array().unwrap().iter().flat_map(|panel| {
+        let of = move |target: &Value| {
+            let expr = target["expr"].as_str().unwrap().replace("$__rate_interval", "20s").replace("$__range", "1m");
+            (panel["title"].as_str().unwrap().to_owned(), expr.replace("$job", ".*").replace("$instance", ".*"))
+        };
+        panel["targets"].as_array().unwrap().iter().map(of)
+    });
+    let targets: Vec<(String, String)> = targets.collect();
+    let mut answered = std::collections::BTreeSet::new();
+    // What a user does: these panels have numbers then.
+    let wanted = [
+        "Active users",
+        "Requests a minute",
+        "Error rate",
+        "Response time, p95",
+        "In flight",
+        "Requests a second",
+        "Response time",
+        "Top routes",
+        "System",
+        "Distribution of response times",
+    ];
+    let asking = async {
+        let (_, token) = board.sign_in().await;
+        board.task(&token).await;
+        while !wanted.iter().all(|title| answered.contains(*title)) {
+            for path in ["/api/projects/1/tasks", "/api/projects/1/tasks", "/nothing"] {
+                board.get(path, &token).await;
+            }
+            for (title, expr) in &targets {
+                match ask(prometheus.address(), expr).await {
+                    Some(Err(error)) => panic!("{title}: {expr}: {error}"),
+                    Some(Ok(series)) if series > 0 => drop(answered.insert(title.clone())),
+                    _ => (),
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    let all = tokio::time::timeout(PATIENCE * 2, asking).await;
+    assert!(all.is_ok(), "only {answered:?} {}", prometheus.log());
+    board.stop().await;
 }

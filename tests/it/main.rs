@@ -40,6 +40,8 @@ mod bytes;
 mod calls;
 mod cut_off;
 mod dashboard;
+mod dashboard_day;
+mod dashboard_fleet;
 mod dashboard_grafana;
 mod defects;
 mod docs_site;

@@ -16,7 +16,7 @@ const STEP: &str = "step of a wait that has a setting";
 const DEFAULT: &str = "default";
 
 /// File, name, which of the three, and why or what.
-const CONSTANTS: [(&str, &str, &str, &str); 34] = [
+const CONSTANTS: [(&str, &str, &str, &str); 41] = [
     (
         "steeple-core/src/clock.rs",
         "FRESH",
@@ -38,6 +38,12 @@ const CONSTANTS: [(&str, &str, &str, &str); 34] = [
     ("steeple-dashboard/src/data/business.rs", "STEP", DEFINITION, "a day of minutes"),
     ("steeple-dashboard/src/data/real_time.rs", "HOUR", DEFINITION, "the page compares with an hour ago"),
     ("steeple-dashboard/src/data/real_time.rs", "LATELY", DEFINITION, "the page's window: the history's finest tier"),
+    ("steeple-dashboard/src/deploys.rs", "KEPT", DEFINITION, "how far back deploys are known; nothing waits"),
+    ("steeple-dashboard/src/fleet/backfill.rs", "APART", DEFINITION, "tried again at the start alone, six times"),
+    ("steeple-dashboard/src/fleet/client.rs", "TIMEOUT", DEFINITION, "what somebody who looks at a page waits for"),
+    ("steeple-dashboard/src/fleet/mod.rs", "MAX_RANGE", DEFINITION, "the longest range of a chart; nothing waits"),
+    ("steeple-dashboard/src/fleet/mod.rs", "PAUSE", DEFINITION, "how often a page asks after a failure"),
+    ("steeple-dashboard/src/fleet/mod.rs", "REFRESH", DEFINITION, "what somebody who looks at a page waits for"),
     ("steeple-dashboard/src/frame.rs", "FRESH", DEFINITION, "the history's shortest step: nothing newer is there"),
     ("steeple-dashboard/src/requests.rs", "KEPT", DEFINITION, "the list is called the slowest of an hour"),
     ("steeple-dashboard/src/requests.rs", "FLOOR", DEFINITION, "what is never slow"),
@@ -92,6 +98,7 @@ const CONSTANTS: [(&str, &str, &str, &str); 34] = [
         DEFINITION,
         "longer than any process lives: keeps a sum from overflowing",
     ),
+    ("steeple-trace/src/kept.rs", "SLOWEST_OF", DEFINITION, "the list is of the slowest of an hour"),
     ("steeple-trace/src/newrelic.rs", "APDEX_T", DEFINITION, "New Relic's default Apdex T"),
     ("steeple/src/state.rs", "LOOK_EVERY", STEP, "SteepleBuilder::flush_timeout"),
     (

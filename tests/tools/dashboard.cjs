@@ -88,6 +88,114 @@ const drawn = (page) => until(page, 'drawn charts', () => [...document.querySele
     assert(failed === Math.min(100, targets.failed), failed + ' failed requests are listed, not ' + targets.failed);
   });
 
+  await check('requests are as many as the metrics have', async (page) => {
+    const metrics = await (await page.request.get(targets.board + '/metrics')).text();
+    await page.goto(targets.board + '/steeple/');
+    await drawn(page);
+    for (const [route, name] of [['/ok/{id}', 'GET/ok/{id}'], ['/fail', 'GET/fail']]) {
+      const count = metrics.split('\n').filter((line) => line.startsWith('http_requests_total{') && line.includes('route="' + route + '"')).reduce((sum, line) => sum + Number(line.split(' ').pop()), 0);
+      const shown = await until(page, 'the count of ' + name, (name) => {
+        const row = [...document.querySelectorAll('#routes tbody tr')].find((row) => row.children[0].textContent === name);
+        return row && row.children[1].title;
+      }, name);
+      assert(shown === count + ' requests in 5 minutes', name + ': ' + shown + ', and the metrics have ' + count);
+    }
+  });
+
+  await check('there is no network but the loopback', async (page) => {
+    if (!targets.offline) return;
+    const away = await page.goto('http://192.0.2.1/').then(() => 'reached', (error) => error.message);
+    assert(away.includes('ERR_'), away);
+  });
+
+  // From the page alone: which route fails, since when, since which deploy, for whom, with which trace.
+  await check('a tour of the page answers what is wrong', async (page, { said }) => {
+    const { tour } = targets;
+    let step = 0;
+    const picture = async (name) => {
+      step += 1;
+      if (pictures) await page.screenshot({ path: pictures + '/tour-' + step + '-' + name + '.png' });
+    };
+    await page.goto(targets.shop + '/steeple/#range=1h');
+    await drawn(page);
+    // 1. Something is wrong: an alert fires, since when, and the charts have a line for each deploy.
+    const alert = await until(page, 'a firing alert', () => {
+      const alert = document.querySelector('#alerts .alert');
+      return alert && /since \d\d:\d\d/.test(alert.textContent) && alert.textContent;
+    });
+    assert(alert.includes('high_error_rate'), alert);
+    const marks = await page.evaluate(() => document.querySelector('#chart-requests').dataset.marks);
+    assert(marks.includes('deploy ' + tour.before) && marks.includes('deploy ' + tour.version), 'deploys: ' + marks);
+    await picture('alert');
+    // 2. Which route: the worst first.
+    await page.click('#routes th button[data-key="sort error_ratio"]');
+    await until(page, 'the route', (route) => {
+      const row = document.querySelector('#routes tbody tr');
+      return row.children[0].textContent.replace('GET', 'GET ') === route && row.children[2].textContent === '100 %';
+    }, tour.route);
+    await page.locator('#routes').scrollIntoViewIfNeeded();
+    await picture('route');
+    // 3. Since which deploy: the group of errors is new.
+    const group = await until(page, 'the group', () => {
+      const group = document.querySelector('#groups li');
+      return group && group.textContent;
+    });
+    assert(group.includes('new since ' + tour.version) && group.includes(tour.route) && group.includes('sqlx::Error') && group.includes('first'), group);
+    await page.locator('#groups').scrollIntoViewIfNeeded();
+    await picture('error');
+    // 4. For whom, and with which trace: one of its requests, with its spans.
+    await page.click('#groups li a');
+    await until(page, 'its requests', (route) => {
+      const links = [...document.querySelectorAll('#requests tbody a[aria-expanded]')];
+      return links.length && links.every((link) => link.textContent.replace('GET', 'GET ') === route);
+    }, tour.route);
+    await page.click('#requests tbody a[aria-expanded]');
+    const details = await until(page, 'its spans', () => {
+      const details = document.querySelector('#requests tr.detail');
+      return details && details.querySelector('li.span') && [...details.querySelectorAll('dd')].map((value) => value.textContent);
+    });
+    assert(details.includes(tour.user), 'no user among ' + details);
+    assert(tour.traces.some((trace) => details.includes(trace)), 'no trace of ' + tour.traces.length + ' among ' + details);
+    const spans = await page.evaluate(() => [...document.querySelectorAll('#requests li.span')].map((span) => span.textContent));
+    assert(spans[0].includes('/pay') && spans[0].includes('server') && spans.some((span) => span.includes('INSERT payments')), spans.join(' | '));
+    await page.locator('#requests').scrollIntoViewIfNeeded();
+    await picture('request');
+    // 5. The link that is shared shows the same.
+    const address = page.url();
+    await page.goto('about:blank');
+    await page.goto(address);
+    await until(page, 'the same request', (user) => {
+      const details = document.querySelector('#requests tr.detail');
+      return details && details.textContent.includes(user);
+    }, tour.user);
+    assert(said.length === 0, 'it said something');
+  });
+
+  await check('with all instances gone from sight, the page says so and shows what this process knows', async (page, { said }) => {
+    await page.goto(targets.lost + '/steeple/');
+    await until(page, 'the notice', () => document.querySelector('#notice').textContent.includes('Prometheus does not answer') && document.body.classList.contains('late'));
+    const tile = await page.evaluate(() => document.querySelector('.tile b').textContent);
+    assert(tile === '–', 'a number of nothing: ' + tile);
+    await page.selectOption('#replica', 'self');
+    await until(page, 'this process', () => document.querySelector('#notice').hidden && !document.body.classList.contains('late') && document.querySelector('.tile[data-panel="in_flight"] b').textContent !== '–');
+    assert(page.url().includes('replica=self'), page.url());
+    assert(said.length === 0, 'it said something');
+  });
+
+  if (targets.all) {
+    await check('all instances are shown as Prometheus knows them', async (page, { said }) => {
+      await page.goto(targets.all + '/steeple/');
+      await until(page, 'the instances', (replica) => [...document.querySelectorAll('#replica option')].map((option) => option.value).includes(replica), targets.replica);
+      await until(page, 'their routes', () => [...document.querySelectorAll('#routes tbody tr')].some((row) => row.children[0].textContent === 'GET/fail' && row.children[2].textContent === '100 %'));
+      const marked = await page.evaluate(() => ['groups', 'requests', 'activity', 'sinks', 'settings'].filter((id) => !document.querySelector('#' + id).textContent.includes('this replica')));
+      assert(marked.length === 0, 'not marked: ' + marked);
+      await page.selectOption('#replica', targets.replica);
+      await until(page, 'one instance', () => location.hash.includes('replica=') && document.querySelector('.tile[data-panel="in_flight"] b').textContent !== '–');
+      if (pictures) await page.screenshot({ path: pictures + '/fleet.png', fullPage: true });
+      assert(said.length === 0, 'it said something: ' + said);
+    });
+  }
+
   await check('one crosshair and one zoom for all charts', async (page) => {
     await page.goto(targets.board + '/steeple/#range=1h');
     await drawn(page);

@@ -17,7 +17,7 @@
     const time = (name) => (Number.isFinite(Number(hash.get(name))) && hash.get(name) ? Number(hash.get(name)) : null);
     return {
       range: RANGES[hash.get('range')] ? hash.get('range') : '', from: time('from'), to: time('to'),
-      route: hash.get('route') || '', sort: hash.get('sort') || 'requests', request: hash.get('request') || '', list: hash.get('list') === 'slow' ? 'slow' : 'failed',
+      replica: hash.get('replica') || '', route: hash.get('route') || '', sort: hash.get('sort') || 'requests', request: hash.get('request') || '', list: hash.get('list') === 'slow' ? 'slow' : 'failed',
     };
   }
   function write(change) {
@@ -28,6 +28,7 @@
     }
     history.replaceState(null, '', '#' + hash);
     draw();
+    askFleet();
   }
   addEventListener('hashchange', () => {
     if (!location.hash.includes('=')) {
@@ -40,6 +41,7 @@
     }
     view = read();
     draw();
+    askFleet();
   });
 
   /* Frames. */
@@ -56,6 +58,42 @@
     if (frame.slow) data.routes = frame.real_time.routes;
     charts.take(frame);
     if (live) draw();
+    if (frame.whole) askFleet();
+  }
+
+  /* All instances: the server asks Prometheus, this page asks the server. */
+  const fleetOn = () => Boolean(data.has_fleet) && view.replica !== 'self';
+  let fleet = {};
+  let asking = 0;
+  let asked = '';
+  function fleetQuery() {
+    const query = new URLSearchParams(view.from && view.to ? { from: view.from, to: view.to } : { range: RANGES[shown()] / 1000 });
+    if (view.replica) query.set('replica', view.replica);
+    return String(query);
+  }
+  function askFleet(again) {
+    if (!fleetOn() || document.hidden) return clearTimeout(asking);
+    const query = fleetQuery();
+    if (query === asked && !again) return undefined;
+    clearTimeout(asking);
+    asked = query;
+    return fetch('fleet?' + query, { cache: 'no-store' })
+      .then((response) => {
+        if (!response.ok) throw new Error(String(response.status));
+        return response.json();
+      })
+      .then((answer) => {
+        if (query !== asked) return;
+        fleet = { ...(answer.columns ? {} : fleet), ...answer };
+        if (live) draw();
+      }, () => tick())
+      .then(() => { if (query === asked) asking = setTimeout(() => askFleet(true), Math.min(60, Math.max(5, fleet.step || 10)) * 1000); });
+  }
+  /* What the numbers are of: this process, or all that Prometheus knows. */
+  const UNKNOWN = { real_time: {}, routes: [], system: {} };
+  function numbers() {
+    if (!fleetOn()) return { real_time: data.real_time, routes: data.routes || [], system: data.system, hour: (data.slow || {}).hour, day: (data.slow || {}).day };
+    return fleet.columns ? { ...fleet, routes: fleet.real_time.routes } : UNKNOWN;
   }
 
   let source = null;
@@ -92,7 +130,11 @@
       .then(take, () => tick())
       .then(() => { polling = setTimeout(() => (times % 12 === 0 ? connect() : poll(times + 1)), wait); });
   }
-  document.addEventListener('visibilitychange', () => (document.hidden ? disconnect() : connect()));
+  document.addEventListener('visibilitychange', () => {
+    if (document.hidden) return disconnect();
+    askFleet(true);
+    return connect();
+  });
   // Streams stay with one instance. A few questions beside it find out whether there are others.
   for (const wait of [2000, 5000, 9000, 30000]) {
     setTimeout(() => {
@@ -110,16 +152,20 @@
   /* Once a second: ages. */
   function tick() {
     const age = Date.now() - received;
-    const late = received > 0 && age > 25000;
+    const lost = received > 0 && age > 25000;
+    const fleetAge = fleet.asked ? Date.now() + offset - fleet.asked : 0;
+    const old = fleetOn() && (Boolean(fleet.error) || fleetAge > Math.max(60000, 3000 * (fleet.step || 0)));
+    const late = lost || old;
     document.body.classList.toggle('late', late);
-    const state = !received ? 'connecting' : late ? 'lost' : live ? 'live' : 'paused';
+    const state = !received ? 'connecting' : lost ? 'lost' : live ? 'live' : 'paused';
     $('dot').className = 'dot ' + { live: 'live', lost: 'lost', paused: 'late' }[state];
     $('state').textContent = { connecting: 'connecting', live: source ? 'live' : 'every 5 s', paused: 'paused', lost: 'data is ' + span(age) + ' old' }[state];
     if (data.started) $('uptime').textContent = span(Date.now() + offset - data.started);
     const notices = [];
     if (data.signed_out) notices.push('The sign-in has ended. Load the page again to sign in.');
     if (data.replicas) notices.push('Several instances answer at this address, and this page shows one of them: ' + data.instance + '. Use an address of one instance, a balancer with affinity, or Grafana with the file from grafana.json.');
-    if (late && !data.signed_out) notices.push('The service does not answer. What is shown is ' + span(age) + ' old.');
+    if (old) notices.push('Prometheus does not answer' + (fleet.error ? ' (' + fleet.error + ')' : '') + (fleet.asked ? '. What is shown of all instances is ' + span(fleetAge) + ' old.' : '. Nothing is known of all instances yet.'));
+    if (lost && !data.signed_out) notices.push('The service does not answer. What is shown is ' + span(age) + ' old.');
     $('notice').hidden = notices.length === 0;
     $('notice').textContent = notices.join(' ');
   }
@@ -143,6 +189,8 @@
     }
   };
   const head = (title, ...more) => el('div', { class: 'head' }, el('h2', {}, title), ...more);
+  /* What Prometheus cannot know. */
+  const own = () => (fleetOn() ? el('span', { class: 'chip', title: 'Prometheus does not know this' }, 'this replica: ' + data.instance) : null);
   const empty = (text, code) => el('p', { class: 'empty' }, text, code ? ' ' : '', code ? el('code', {}, code) : null);
 
   function draw() {
@@ -158,12 +206,16 @@
       button.setAttribute('aria-pressed', String(!view.from && button.dataset.range === shown()));
     }
     $('zoom').hidden = !view.from;
+    replicas();
+    const all = fleetOn();
+    charts.show(all ? fleet.columns || { t: [] } : null, fleet.step || 15);
     const lists = data.requests || { slow: [], failed: [], activity: [] };
     const dots = new Map();
     for (const [list, failed] of [[lists.slow.slice(0, 30), false], [lists.failed.slice(0, 30), true]]) {
       for (const request of list) dots.set(key(request), { t: request.unix_ms, value: request.seconds, failed: failed || request.status >= 500, id: key(request) });
     }
-    charts.mark([{ t: data.started, label: data.version ? 'deploy ' + data.version : 'start' }], [...dots.values()]);
+    // Single requests are known of this process alone.
+    charts.mark(all ? fleet.deploys || [] : data.deploys, all ? [] : [...dots.values()]);
     charts.update(...interval());
     tick();
     tiles();
@@ -178,16 +230,33 @@
     settings();
   }
 
+  function replicas() {
+    const select = $('replica');
+    select.hidden = !data.has_fleet;
+    if (!data.has_fleet) return;
+    const there = fleet.replicas || [];
+    const title = (replica) => replica.instance + (replica.version ? ', ' + replica.version : '');
+    const options = [['', there.length ? 'all ' + there.length + ' instances' : 'all instances'], ...there.map((replica) => [replica.instance, title(replica)]), ['self', 'this process']];
+    // One that is gone stays chosen.
+    if (!options.some(([value]) => value === view.replica)) options.push([view.replica, view.replica]);
+    if (JSON.stringify(options) !== select.dataset.options) {
+      select.dataset.options = JSON.stringify(options);
+      select.replaceChildren(...options.map(([value, text]) => el('option', { value }, text)));
+    }
+    select.value = view.replica;
+  }
+
   function tiles() {
-    const { real_time } = data;
+    const { real_time } = numbers();
     const compare = (trend, show) => {
+      if (!trend) return 'not known yet';
       if (!isNumber(trend.hour_ago)) return 'an hour ago: not known';
       if (!isNumber(trend.now)) return 'an hour ago: ' + show(trend.hour_ago);
       const change = trend.hour_ago > 0 ? (trend.now / trend.hour_ago - 1) * 100 : 0;
       const sign = change >= 0 ? '+' : '−';
       return 'an hour ago: ' + show(trend.hour_ago) + (trend.hour_ago > 0 && Math.abs(change) < 1000 ? ' (' + sign + Math.abs(change).toFixed(0) + ' %)' : '');
     };
-    const rule = (name) => data.alerts.rules.find((rule) => rule.name === name && rule.is_firing);
+    const rule = (name) => (fleetOn() ? (fleet.firing || []).find((alert) => alert.name === name) : data.alerts.rules.find((rule) => rule.name === name && rule.is_firing));
     const all = [
       ['active_users', real_time.active_users, (value) => plain(isNumber(value) ? Math.round(value) : value), 'users', rule('low_user_activity')],
       ['requests_per_minute', real_time.requests_per_minute, plain, 'requests'],
@@ -198,12 +267,13 @@
     for (const [panel, trend, show, column, firing] of all) {
       const tile = document.querySelector('.tile[data-panel="' + panel + '"]');
       tile.classList.toggle('over', Boolean(firing));
-      tile.querySelector('b').textContent = show(trend.now);
+      tile.querySelector('b').textContent = show(trend && trend.now);
       let text = compare(trend, show);
-      if (panel === 'response_time') text = 'mean ' + seconds(real_time.mean.now) + ', p50 ' + seconds(real_time.p50.now) + ' · ' + text;
+      if (panel === 'active_users' && trend && !trend.now && !trend.hour_ago) text = 'fed by exchange.set_user(User::new(…))';
+      if (panel === 'response_time' && trend) text = 'mean ' + seconds(real_time.mean.now) + ', p50 ' + seconds(real_time.p50.now) + ' · ' + text;
       tile.querySelector('small').textContent = text;
       tile.querySelector('small').title = text;
-      spark(tile.querySelector('svg'), charts.lately(column, Math.min(3600e3, Math.max(60e3, now() - data.started + 30e3)), now()));
+      spark(tile.querySelector('svg'), charts.lately(column, fleetOn() ? 3600e3 : Math.min(3600e3, Math.max(60e3, now() - data.started + 30e3)), now()));
     }
   }
   function spark(svg, values) {
@@ -237,6 +307,9 @@
   function alerts() {
     const { rules, silences, has_rules } = data.alerts;
     const firing = rules.filter((rule) => rule.is_firing);
+    const elsewhere = fleetOn() ? (fleet.firing || []).map((alert) => el('div', { class: 'alert ' + alert.severity },
+      el('span', { class: 'badge bad' }, alert.severity || 'fires'), el('b', {}, alert.name), el('span', {}, alert.instance),
+      el('span', { class: 'quiet' }, 'fires in Prometheus: acknowledge and silence it in Alertmanager'))) : [];
     const cards = firing.map((rule) => {
       const silence = silences.find((silence) => silence.rule === rule.name);
       const state = silence ? 'silenced until ' + clock(silence.until).slice(0, 5) + ' by ' + silence.author : rule.is_acknowledged ? 'acknowledged' : '';
@@ -252,14 +325,14 @@
         rule.is_acknowledged || silence ? null : el('button', { type: 'button', 'data-key': 'ack ' + rule.name, onclick: (event) => act('acknowledge', { rule: rule.name }, event.target) }, 'acknowledge'),
         silence ? null : el('button', { type: 'button', 'data-key': 'silence ' + rule.name, onclick: (event) => act('silence', { rule: rule.name, minutes: 60 }, event.target) }, 'silence 1 h'));
     });
-    if (!has_rules) return put('alerts', empty('No alert rule is set.', 'steeple.alerts(|alerts| alerts.rules(Rules::mission().guarded()))'));
+    if (!has_rules) return put('alerts', ...elsewhere, empty('No alert rule is set.', 'steeple.alerts(|alerts| alerts.rules(Rules::mission().guarded()))'));
     const open = $('alerts').querySelector('details[open]');
     const pending = rules.filter((rule) => rule.phase === 'pending').length;
     const list = el('details', { class: 'calm', open: Boolean(open) },
       el('summary', {}, (firing.length ? firing.length + ' of ' : 'None of ') + rules.length + (rules.length === 1 ? ' alert fires' : ' alerts fire') + (pending ? ', ' + pending + ' pending' : '')),
       el('table', {}, el('tbody', {}, ...rules.map((rule) => el('tr', {},
         el('th', { scope: 'row', class: 'text' }, rule.name), el('td', {}, rule.phase), el('td', {}, rule.has_data ? unit(rule.value, rule.unit) : 'no data'), el('td', { class: 'quiet' }, 'threshold ' + unit(rule.threshold, rule.unit)))))));
-    put('alerts', ...cards, list);
+    put('alerts', ...elsewhere, ...cards, list);
   }
   function firing_evidence(rule) {
     if (!/error|payment|slow|response/.test(rule.name)) return null;
@@ -275,7 +348,8 @@
   const label = (row) => [el('span', { class: 'method' }, row.method || 'gRPC'), row.route];
   let filter = '';
   function routes() {
-    const rows = (data.routes || []).filter((row) => name(row).toLowerCase().includes(filter.toLowerCase()));
+    const known = numbers().routes;
+    const rows = known.filter((row) => name(row).toLowerCase().includes(filter.toLowerCase()));
     const descending = view.sort !== 'route';
     const by = COLUMNS.find(([id]) => id === view.sort) || COLUMNS[1];
     rows.sort((one, other) => {
@@ -295,7 +369,7 @@
     };
     const body = rows.slice(0, 50).map((row) => el('tr', { class: 'link', onclick: () => select(row) },
       el('th', { scope: 'row', class: 'text' }, el('a', { href: '#requests', 'data-key': 'route ' + name(row), onclick: (event) => { event.preventDefault(); event.stopPropagation(); select(row); } }, ...label(row))),
-      el('td', {}, plain(row.rate)),
+      el('td', { title: isNumber(row.requests) ? row.requests + ' requests in 5 minutes' : null }, plain(row.rate)),
       el('td', { class: row.error_ratio > 0.01 ? 'over' : '' }, percent(row.error_ratio)),
       el('td', { class: 'optional' }, percent(row.client_error_ratio)),
       el('td', { class: 'optional' }, seconds(row.p50)),
@@ -309,7 +383,7 @@
     const at = place.scrollTop;
     place.replaceChildren(rows.length
       ? el('table', {}, el('thead', {}, el('tr', {}, ...heads)), el('tbody', {}, ...body))
-      : empty(filter ? 'No route is called so.' : 'No request yet.', filter || (data.routes || []).length ? null : 'app.layer(steeple.layer())'));
+      : empty(filter ? 'No route is called so.' : 'No request yet.', filter || known.length ? null : 'app.layer(steeple.layer())'));
     if (rows.length > 50) place.append(el('p', { class: 'empty' }, 'and ' + (rows.length - 50) + ' more: filter to see them'));
     place.scrollTop = at;
     const again = focused && place.querySelector('[data-key="' + CSS.escape(focused) + '"]');
@@ -325,6 +399,10 @@
     const template = data.slow && data.slow.trace_url;
     return template ? el('a', { href: template.replace('{trace_id}', encodeURIComponent(id)), target: '_blank', rel: 'noopener noreferrer' }, id.slice(0, 8)) : el('code', { title: id }, id.slice(0, 8));
   }
+  /* Leads to the failed requests of a route. */
+  const only = (route) => el('a', { href: '#failed', 'data-key': 'only ' + route, onclick: (event) => { event.preventDefault(); write({ route, list: 'failed' }); $('requests').scrollIntoView(); } }, route);
+  /* What the latest error of a group was caused by. */
+  const chain = (of) => (of.length ? of[0].errors.slice(1, 4) : []);
   function groups(lists) {
     const all = (data.slow && data.slow.groups) || [];
     const rows = all.slice(0, 20).map((group) => {
@@ -335,13 +413,53 @@
         el('span', { class: 'text' },
           group.is_new ? el('span', { class: 'badge new' }, data.version ? 'new since ' + data.version : 'new since start') : null, group.is_new ? ' ' : '',
           el('b', {}, group.kind), group.message ? ': ' + group.message : '',
-          el('br', {}), el('span', { class: 'quiet' }, group.route + ' · first ' + when(group.first_seen) + ', last ' + when(group.last_seen)),
+          ...chain(of).map((cause) => el('span', { class: 'cause quiet' }, 'caused by ' + cause)),
+          el('br', {}), only(group.route), el('span', { class: 'quiet' }, ' · first ' + when(group.first_seen) + (group.first_version && !group.is_new ? ' in ' + group.first_version : '') + ', last ' + when(group.last_seen)),
           ...traces.flatMap((link) => [' ', link])));
     });
-    put('groups', head('Errors'), rows.length ? el('ol', { class: 'lines tall' }, ...rows)
+    put('groups', head('Errors', own()), rows.length ? el('ol', { class: 'lines tall' }, ...rows)
       : data.alerts.has_rules ? empty('No error yet.') : empty('Errors are grouped by the alerts.', 'steeple.alerts(…)'));
   }
   const when = (ms) => (Date.now() + offset - ms < 60e3 ? 'just now' : Date.now() + offset - ms < 86400e3 ? clock(ms).slice(0, 5) : span(Date.now() + offset - ms) + ' ago');
+
+  /* The spans of a trace: asked for once a request is opened, and again until there are some. */
+  const spans = new Map();
+  function spansOf(trace) {
+    const known = spans.get(trace);
+    if (known && (known.length || Date.now() - known.at < 3000)) return known;
+    const none = Object.assign([], { at: Date.now() });
+    spans.set(trace, known || none);
+    (known || none).at = Date.now();
+    fetch('spans?trace=' + trace, { cache: 'no-store' })
+      .then((response) => (response.ok ? response.json() : []))
+      .then((found) => {
+        if (spans.size > 50) spans.delete(spans.keys().next().value);
+        spans.set(trace, Object.assign(found, { at: Date.now() }));
+        if (found.length) draw();
+      })
+      .catch(() => {});
+    return known || none;
+  }
+  function waterfall(request) {
+    if (!request.trace_id) return el('p', { class: 'empty' }, 'This request has no trace. ', el('code', {}, 'OTEL_EXPORTER_OTLP_ENDPOINT=http://…'));
+    if (!data.slow || !data.slow.has_spans) return el('p', { class: 'empty' }, 'Spans are not kept in this process.');
+    const found = spansOf(request.trace_id);
+    if (!found.length) return el('p', { class: 'empty' }, 'The spans of this trace are not here: not yet, or no longer.');
+    const from = Math.min(...found.map((span) => span.start_us));
+    const length = Math.max(1, ...found.map((span) => span.start_us + span.micros - from));
+    const rows = [];
+    const add = (span, depth) => {
+      const bar = el('i', { class: span.failed ? 'full' : span.kind === 'client' ? 'high' : '' });
+      bar.style.marginLeft = Math.min(99.5, ((span.start_us - from) / length) * 100).toFixed(2) + '%';
+      bar.style.width = Math.max(0.5, (span.micros / length) * 100).toFixed(2) + '%';
+      const title = el('span', { class: 'text', title: span.attributes.map((pair) => pair.join(' = ')).join('\n') }, span.name, ' ', el('span', { class: 'quiet' }, span.kind));
+      title.style.paddingLeft = Math.min(8, depth) + 'em';
+      rows.push(el('li', { class: 'span' }, title, el('span', { class: 'bar' }, bar), el('span', { class: span.failed ? 'over' : '' }, seconds(span.micros / 1e6))));
+      if (depth < 20) found.filter((child) => child.parent === span.id && child !== span).sort((one, other) => one.start_us - other.start_us).forEach((child) => add(child, depth + 1));
+    };
+    found.filter((span) => !found.some((parent) => parent.id === span.parent)).sort((one, other) => one.start_us - other.start_us).forEach((span) => add(span, 0));
+    return el('ol', { class: 'lines waterfall', 'aria-label': 'Spans of the trace' }, ...rows.slice(0, 100));
+  }
 
   const state = (request) => request.grpc_status || (request.outcome === 'completed' ? String(request.status) : request.outcome);
   const failed = (request) => request.status >= 500 || Boolean(request.grpc_status && request.failed) || ['panicked', 'body_error', 'service_error'].includes(request.outcome);
@@ -364,12 +482,13 @@
       return [row, el('tr', { class: 'detail' }, el('td', { colspan: '6' }, el('dl', {},
         ...pair('ended', new Date(request.unix_ms).toISOString()), ...pair('status', request.status + ', ' + request.outcome), ...pair('took', seconds(request.seconds)), ...pair('user', request.user),
         ...pair('request id', request.request_id && el('code', {}, request.request_id)), ...pair('trace id', request.trace_id && el('code', {}, request.trace_id)),
-        ...request.errors.flatMap((error, i) => pair(i ? 'caused by' : 'error', error)))))];
+        ...request.errors.flatMap((error, i) => pair(i ? 'caused by' : 'error', error))), waterfall(request)))];
     });
     const text = view.list === 'failed' ? 'No request has failed.' : 'No slow request in the last hour.';
     const at = $('requests').lastElementChild ? $('requests').lastElementChild.scrollTop : 0;
     put('requests',
       el('div', { class: 'head', id: 'failed' }, el('h2', {}, view.list === 'failed' ? 'Latest failed requests' : 'Slowest requests of the last hour'),
+        own(),
         view.route ? el('button', { type: 'button', 'data-key': 'route', onclick: () => write({ route: '' }) }, view.route + ' ×') : null,
         el('div', { class: 'buttons' }, tab('failed', 'failed'), tab('slow', 'slowest'))),
       el('div', { class: 'scroll tall' }, !data.has_requests ? empty('Nothing collects requests.', 'ObserveLayer::new((metrics, requests))')
@@ -385,7 +504,7 @@
 
   function activity(lists) {
     const rows = lists.activity.slice(0, 25).map((request) => el('li', {}, el('span', { class: 'when' }, clock(request.unix_ms)), el('span', { class: 'text' }, ...label(request)), el('span', { class: failed(request) ? 'over' : 'quiet' }, state(request)), el('span', {}, request.user)));
-    put('activity', head('User activity', el('span', { class: 'quiet' }, 'a part, while you look')), rows.length ? el('ol', { class: 'lines tall' }, ...rows) : empty('No request of a known user yet.', 'exchange.set_user(User::new("42"))'));
+    put('activity', head('User activity', own(), el('span', { class: 'quiet' }, 'a part, while you look')), rows.length ? el('ol', { class: 'lines tall' }, ...rows) : empty('No request of a known user yet.', 'exchange.set_user(User::new("42"))'));
   }
 
   const money = (minor, currency) => {
@@ -396,31 +515,35 @@
       return plain(minor) + ' ' + currency;
     }
   };
+  /* A number that says what counts it, when it is opened. */
+  const open = new Set();
+  const explained = (number, feed) => el('details', { class: 'explained', open: open.has(feed), ontoggle: (event) => (event.target.open ? open.add(feed) : open.delete(feed)) },
+    el('summary', { 'data-key': 'why ' + feed }, number), el('small', {}, 'counted by '), el('code', {}, feed));
   function business() {
-    const { hour, day } = data.slow || {};
-    if (!day) return;
+    const { hour, day } = numbers();
+    if (!day || !data.slow) return;
     const figure = (title, of, show) => el('div', {}, el('h3', {}, title),
-      ...(of(day).value === null ? [el('span', { class: 'feed' }, el('code', {}, of(day).feed))]
-        : [el('b', {}, show(of(day).value)), ' ', el('small', {}, show(of(hour).value) + ' in 1 h')]));
-    const currencies = Object.keys(day.revenue);
+      ...(isNumber(of(day).value) ? [explained(el('b', {}, show(of(day).value)), of(data.slow.day).feed), ' ', el('small', {}, show(of(hour).value) + ' in 1 h')]
+        : [el('span', { class: 'feed' }, el('code', {}, of(day).feed || of(data.slow.day).feed || 'Prometheus has no series'))]));
+    const currencies = Object.keys(day.revenue || {});
     const revenue = currencies.length
-      ? currencies.map((currency) => el('div', {}, el('h3', {}, 'Revenue'), el('b', {}, money(day.revenue[currency], currency)), ' ', el('small', {}, money(hour.revenue[currency] || 0, currency) + ' in 1 h')))
-      : [el('div', {}, el('h3', {}, 'Revenue'), el('span', { class: 'feed' }, el('code', {}, day.revenue_feed)))];
+      ? currencies.map((currency) => el('div', {}, el('h3', {}, 'Revenue'), explained(el('b', {}, money(day.revenue[currency], currency)), data.slow.day.revenue_feed), ' ', el('small', {}, money((hour.revenue || {})[currency] || 0, currency) + ' in 1 h')))
+      : [el('div', {}, el('h3', {}, 'Revenue'), el('span', { class: 'feed' }, el('code', {}, data.slow.day.revenue_feed)))];
     put('business', head('Business', el('span', { class: 'quiet' }, day.covers >= 86340 ? 'last 24 h' : 'last ' + span(day.covers * 1000))), el('div', { class: 'figures' },
       figure('New users', (of) => of.new_users, plain), figure('Projects created', (of) => of.projects_created, plain), figure('Tasks completed', (of) => of.tasks_completed, plain),
       ...revenue, figure('Failed payments', (of) => of.payments_failed, plain), figure('Conversion', (of) => of.conversion, percent)));
   }
 
   function system() {
-    const { system } = data;
+    const { system } = numbers();
     const meter = (title, ratio, text, feed) => {
       if (!isNumber(ratio)) return el('div', { class: 'meter' }, title, el('span', { class: 'feed' }, feed ? el('code', {}, feed) : 'not known here'), '');
       const bar = el('i', { class: ratio > 0.9 ? 'full' : ratio > 0.75 ? 'high' : '' });
       bar.style.width = Math.min(100, ratio * 100).toFixed(1) + '%';
-      return el('div', { class: 'meter' }, title, el('span', { class: 'bar' }, bar), text);
+      return el('div', { class: 'meter' }, el('a', { href: '#chart-system', 'data-key': 'meter ' + title }, title), el('span', { class: 'bar' }, bar), text);
     };
-    const of = (level, show) => (level ? [level.ratio, show(level.used) + ' of ' + show(level.limit)] : [null, '']);
-    put('system', head('System', el('span', { class: 'quiet' }, system.is_limited ? 'limits of the container' : 'limits of the machine')), el('div', { class: 'meters' },
+    const of = (level, show) => (level ? [level.ratio, isNumber(level.used) ? show(level.used) + ' of ' + show(level.limit) : percent(level.ratio)] : [null, '']);
+    put('system', head('System', el('span', { class: 'quiet' }, fleetOn() ? 'the fullest instance' : system.is_limited ? 'limits of the container' : 'limits of the machine')), el('div', { class: 'meters' },
       meter('CPU', ...of(system.cpu, (cores) => cores.toFixed(cores < 10 ? 2 : 1)), null),
       meter('throttled', system.throttled, percent(system.throttled)),
       meter('memory', ...of(system.memory, bytes)), meter('disk', ...of(system.disk, bytes)),
@@ -428,24 +551,63 @@
       (() => { const row = meter('cache hits', system.cache_hit_ratio, percent(system.cache_hit_ratio), 'metrics.cache()'); const bar = row.querySelector('i'); if (bar) bar.className = ''; return row; })()));
   }
 
+  let outbox = null;
+  function askOutbox() {
+    if (document.hidden || !data.slow || !data.slow.has_outbox) return;
+    fetch('outbox', { cache: 'no-store' })
+      .then((response) => (response.ok ? response.json() : null))
+      .then((found) => { outbox = found; })
+      .catch(() => {});
+  }
+  setInterval(askOutbox, 10000);
+  function waiting() {
+    if (!data.slow || !data.slow.has_outbox) return [];
+    if (!outbox) { askOutbox(); return []; }
+    const letters = outbox.dead_letters;
+    const closed = !$('sinks').querySelector('details.dead[open]');
+    return [
+      el('h3', {}, 'Events', el('span', { class: 'quiet' }, outbox.is_durable ? ' wait on disk' : ' wait in memory')),
+      outbox.sinks.length ? el('div', { class: 'scroll' }, el('table', {}, el('tbody', {}, ...outbox.sinks.map((sink) => el('tr', {}, el('th', { scope: 'row', class: 'text' }, sink.sink),
+        el('td', { title: bytes(sink.bytes) }, plain(sink.waiting) + ' wait'), el('td', { class: 'quiet' }, sink.oldest ? 'since ' + when(sink.oldest) : ''), el('td', {}, plain(sink.delivered) + ' sent'), el('td', { class: sink.dead ? 'over' : '' }, plain(sink.dead) + ' dead')))))) : empty('No sink of events.', 'MIXPANEL_TOKEN=…'),
+      letters.length ? el('details', { class: 'dead', open: !closed }, el('summary', { 'data-key': 'dead' }, 'the latest ' + letters.length + ' dead letters'),
+        el('ol', { class: 'lines tall' }, ...letters.map((letter) => el('li', {}, el('span', { class: 'when' }, when(letter.at)), el('span', { class: 'text' }, el('b', {}, letter.event), ' ', el('code', {}, letter.id), el('br', {}), letter.why), el('span', { class: 'quiet' }, letter.sink))))) : null,
+    ];
+  }
   function sinks() {
     const { sinks, dropped } = data.slow || { sinks: [], dropped: [] };
     const rows = sinks.map((sink) => el('tr', {}, el('th', { scope: 'row', class: 'text' }, sink.name),
       el('td', {}, el('span', { class: 'badge ' + (sink.health === 'ok' ? 'good' : 'bad') }, sink.health)),
       el('td', { title: bytes(sink.queued_bytes) }, plain(sink.queued_items) + ' queued'), el('td', {}, plain(sink.exported) + ' sent'), el('td', { class: sink.dropped ? 'over' : '' }, plain(sink.dropped) + ' lost')));
-    put('sinks', head('Sinks and losses'), rows.length ? el('div', { class: 'scroll' }, el('table', {}, el('tbody', {}, ...rows))) : empty('Nothing is sent anywhere.'),
+    put('sinks', head('Sinks and losses', own()), rows.length ? el('div', { class: 'scroll' }, el('table', {}, el('tbody', {}, ...rows))) : empty('Nothing is sent anywhere.', 'OTEL_EXPORTER_OTLP_ENDPOINT=…, SENTRY_DSN=…'),
+      ...waiting(),
       dropped.length ? el('ol', { class: 'lines' }, ...dropped.map((loss) => el('li', {}, el('span', { class: 'text' }, loss.sink + (loss.reason ? ', ' + loss.reason : '')), el('span', { class: 'over' }, plain(loss.count) + ' lost')))) : empty('Nothing was lost.'));
   }
 
+  /* What is logged: changed for some minutes, by who may act. */
+  let typed = null;
+  function logged() {
+    const log = data.slow && data.slow.log;
+    if (!log) return null;
+    const change = (body) => fetch('log', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+      .then((response) => (response.ok ? response.json().then((log) => { data.slow.log = log; typed = null; draw(); }) : response.text().then((why) => { $('log-answer').textContent = why || 'refused (' + response.status + ')'; })))
+      .catch(() => { $('log-answer').textContent = 'not sent'; });
+    const input = el('input', { id: 'log-filter', 'data-key': 'log filter', 'aria-label': 'What is logged', value: typed === null ? log.filter : typed, oninput: (event) => { typed = event.target.value; } });
+    const set = (minutes) => el('button', { type: 'button', 'data-key': 'log ' + minutes, onclick: () => change({ filter: $('log-filter').value, minutes }) }, minutes + ' min');
+    return el('div', { class: 'log' }, el('span', { class: 'quiet' }, log.until ? 'logs until ' + clock(log.until).slice(0, 5) + ', then as before' : 'logs'), input, el('span', { class: 'quiet' }, 'for'), set(5), set(15), set(60),
+      log.until ? el('button', { type: 'button', 'data-key': 'log reset', onclick: () => change({}) }, 'as before') : null, el('span', { id: 'log-answer', role: 'status', class: 'over' }));
+  }
   function settings() {
+    // While somebody types, nothing is taken away.
+    if (document.activeElement && document.activeElement.id === 'log-filter' && $('settings').childElementCount) return;
     const all = (data.slow && data.slow.settings) || [];
-    put('settings', head('Settings in force'), all.length ? el('dl', { class: 'pairs' }, ...all.flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, value)])) : empty('None was given.', '.setting("log level", "info")'));
+    put('settings', head('Settings in force', own()), logged(), all.length ? el('dl', { class: 'pairs' }, ...all.flatMap(([name, value]) => [el('dt', {}, name), el('dd', {}, value)])) : empty('None was given.', '.setting("log level", "info")'));
   }
 
   /* Controls. */
   for (const button of document.querySelectorAll('[data-range]')) {
     button.addEventListener('click', () => write({ range: button.dataset.range, from: null, to: null }));
   }
+  $('replica').addEventListener('change', (event) => write({ replica: event.target.value }));
   $('zoom').addEventListener('click', () => write({ from: null, to: null }));
   $('live').addEventListener('click', () => {
     live = !live;
@@ -468,7 +630,7 @@
     paint();
   });
   addEventListener('keydown', (event) => {
-    if (event.target.closest('input') || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest('input, select') || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === 'p') $('live').click();
     if (event.key === 't') $('theme').click();
     if (['1', '2', '3'].includes(event.key)) write({ range: Object.keys(RANGES)[event.key - 1], from: null, to: null });

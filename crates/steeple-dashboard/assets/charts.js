@@ -7,24 +7,25 @@ const charts = (() => {
 
   const DEFINITIONS = [
     {
-      id: 'chart-requests', title: 'Requests a second', format: plain, stacked: true,
+      id: 'chart-requests', title: 'Requests a second', format: plain, stacked: true, feed: 'app.layer(steeple.layer())',
       series: [['ok', '2xx, 3xx', 'ok'], ['client_errors', '4xx', 'warn'], ['server_errors', '5xx', 'bad'], ['aborted', 'aborted', 'abort']],
     },
     {
-      id: 'chart-times', title: 'Response time', format: seconds, dots: true,
+      id: 'chart-times', title: 'Response time', format: seconds, dots: true, feed: 'app.layer(steeple.layer())',
       series: [['p50', 'p50', 'good'], ['p95', 'p95', 'ok'], ['p99', 'p99', 'warn']],
     },
     {
-      id: 'chart-users', title: 'Active users and requests in flight', format: plain,
+      id: 'chart-users', title: 'Active users and requests in flight', format: plain, feed: 'exchange.set_user(User::new("42"))',
       series: [['users', 'users', 'ok'], ['in_flight', 'in flight', 'warn']],
     },
     {
-      id: 'chart-system', title: 'Of the limits', format: percent, atLeast: 1,
+      id: 'chart-system', title: 'Of the limits', format: percent, atLeast: 1, feed: '/proc and control groups, on Linux',
       series: [['cpu', 'CPU', 'ok'], ['throttled', 'throttled', 'bad'], ['memory', 'memory', 'good'], ['disk', 'disk', 'abort']],
     },
   ];
 
   let store = {};
+  let instead = null;
   let drawn = [];
   let marks = { deploys: [], dots: [] };
   const on = { zoom: () => {}, open: () => {} };
@@ -46,14 +47,17 @@ const charts = (() => {
     }
   };
 
+  /** Draws these columns in place of the frames; `null`: the frames again. */
+  const show = (columns, step) => { instead = columns && { columns, step: step * 1000 }; };
+
   /** The columns between two times, at each moment from the finest tier that has it; a gap is a gap. */
   const between = (from, to, keys) => {
     const span = to - from;
     const points = [];
     let covered = [];
-    for (const [name, step] of TIERS) {
-      const columns = store[name];
-      if (!columns || (name !== 'minutes' && span > step * 760)) continue;
+    for (const [name, step] of instead ? [['instead', instead.step]] : TIERS) {
+      const columns = instead ? instead.columns : store[name];
+      if (!columns || (!instead && name !== 'minutes' && span > step * 760)) continue;
       const runs = [];
       columns.t.forEach((t, i) => {
         const run = runs[runs.length - 1];
@@ -73,7 +77,7 @@ const charts = (() => {
         for (const key of keys) out[key].push(null);
       }
       out.t.push(point.t / 1000);
-      for (const key of keys) out[key].push(point.columns[key][point.i]);
+      for (const key of keys) out[key].push(point.columns[key] ? point.columns[key][point.i] : null);
     });
     return out;
   };
@@ -98,11 +102,13 @@ const charts = (() => {
       return { value, key: el('span', { class: 'key' }, mark, label + ' ', value) };
     });
     const body = el('div', {});
+    const none = el('p', { class: 'empty', hidden: true }, 'Nothing in this range. Fed by ', el('code', {}, definition.feed));
     const table = el('div', { class: 'scroll' });
     const details = el('details', { ontoggle: () => fill() }, el('summary', {}, 'as a table'), table);
     figure.replaceChildren(
       el('figcaption', {}, el('h2', {}, definition.title), ...values.map((value) => value.key)),
       body,
+      none,
       details,
     );
     figure.setAttribute('aria-label', definition.title + '. Arrow keys move, plus and minus zoom, Escape resets.');
@@ -219,6 +225,7 @@ const charts = (() => {
     };
     const update = (from, to) => {
       columns = between(from, to, keys);
+      none.hidden = keys.some((key) => columns[key].some((value) => value));
       const shown = definition.stacked ? stack(columns, keys) : columns;
       plot.batch(() => {
         plot.setData([columns.t, ...keys.map((key) => shown[key])], false);
@@ -241,8 +248,12 @@ const charts = (() => {
     cancelAnimationFrame(pending);
     pending = requestAnimationFrame(() => drawn.forEach((chart) => chart.resize()));
   });
-  const mark = (deploys, dots) => { marks = { deploys, dots }; };
+  const mark = (deploys, dots) => {
+    marks = { deploys: deploys || [], dots };
+    // The lines are pixels: who cannot see them has their texts.
+    for (const { id } of DEFINITIONS) document.getElementById(id).dataset.marks = marks.deploys.map((deploy) => deploy.label + ' ' + clock(deploy.t)).join(', ');
+  };
   /** The values of one column in the last while: for a sparkline. */
   const lately = (key, ms, now) => between(now - ms, now, [key])[key];
-  return { take, build, update, mark, lately, on };
+  return { take, show, build, update, mark, lately, on };
 })();

@@ -1,10 +1,12 @@
 use std::{fmt, sync::Arc};
 
 use steeple_export::Sink;
-use steeple_metrics::Metrics;
+use steeple_metrics::{Metrics, state::State};
 use steeple_scrub::Scrubber;
 
-use crate::{Access, BuildError, Dashboard, Requests, TimingOptions, about::About};
+use crate::{
+    Access, BuildError, Dashboard, LogControl, Outbox, Requests, TimingOptions, TraceSource, about::About, seams::Seams,
+};
 
 /// Options for [`Dashboard`], all with a default.
 #[derive(Clone, Default)]
@@ -18,8 +20,12 @@ pub struct DashboardBuilder {
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) trace_url: Option<String>,
     pub(crate) timing: TimingOptions,
+    pub(crate) state: Option<State>,
+    pub(crate) seams: Seams,
     #[cfg(feature = "alerts")]
     pub(crate) alerts: Option<steeple_alerts::Alerts>,
+    #[cfg(feature = "prometheus")]
+    pub(crate) prometheus: Option<crate::PrometheusOptions>,
 }
 
 impl DashboardBuilder {
@@ -89,6 +95,33 @@ impl DashboardBuilder {
         self
     }
 
+    /// Keeps when the service was deployed with a state that survives a deploy: lines in the charts. Default: this process alone.
+    pub fn keep_in(mut self, state: State) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// Where the spans of traces are found: they are drawn with their request. Default: nowhere.
+    pub fn traces(mut self, source: impl TraceSource + 'static) -> Self {
+        self.seams.traces = Some(Arc::new(source));
+        self
+    }
+
+    /// What waits for the sinks of events, and their dead letters. Called while somebody looks. Default: nothing is shown.
+    pub fn outbox<F>(mut self, read: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Outbox> + Send + 'static,
+    {
+        self.seams.outbox = Some(Arc::new(move || Box::pin(read())));
+        self
+    }
+
+    /// Lets who may act on the page change for some minutes how much is logged. Default: it cannot be changed there.
+    pub fn log_control(mut self, control: impl LogControl + 'static) -> Self {
+        self.seams.log = Some(Arc::new(control));
+        self
+    }
+
     /// The alerts that are shown, acknowledged and silenced, and the error groups. Default: none.
     #[cfg(feature = "alerts")]
     pub fn alerts(mut self, alerts: steeple_alerts::Alerts) -> Self {
@@ -102,6 +135,26 @@ impl DashboardBuilder {
         self
     }
 
+    /// Shows all instances, as this Prometheus knows them, and fills the past of the page from it. Default: this instance alone.
+    #[cfg(feature = "prometheus")]
+    pub fn prometheus(mut self, options: crate::PrometheusOptions) -> Self {
+        self.prometheus = Some(options);
+        self
+    }
+
+    /// Whether [`prometheus`](Self::prometheus) was called.
+    #[cfg(feature = "prometheus")]
+    pub fn has_prometheus(&self) -> bool {
+        self.prometheus.is_some()
+    }
+
+    /// Changes how Prometheus is reached, if it is set: proxies, certificates, plain HTTP.
+    #[cfg(feature = "prometheus")]
+    pub fn http(mut self, change: impl FnOnce(steeple_export::ClientBuilder) -> steeple_export::ClientBuilder) -> Self {
+        self.prometheus = self.prometheus.map(|prometheus| prometheus.http(change));
+        self
+    }
+
     /// Checks the options without a dashboard.
     ///
     /// # Errors
@@ -110,6 +163,10 @@ impl DashboardBuilder {
         let is_url = |url: &String| {
             ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) && url.contains("{trace_id}")
         };
+        #[cfg(feature = "prometheus")]
+        if let Some(prometheus) = &self.prometheus {
+            crate::fleet::Prometheus::connect(&prometheus.clone().of_service(&self.about.service))?;
+        }
         match &self.trace_url {
             Some(url) if !is_url(url) => {
                 Err(BuildError::setting("the URL of a trace begins with http:// or https:// and has {trace_id} in it"))

@@ -19,8 +19,10 @@ use crate::{
     about::About,
     access::Gate,
     data::{Ledger, Watches},
+    deploys::Deploys,
     frame::{Cursor, Frames},
     lock::lock,
+    seams::Seams,
 };
 
 /// A page about a service, inside of the service. A cheap clone.
@@ -53,8 +55,15 @@ pub(crate) struct Inner {
     pub(crate) sinks: Vec<Arc<dyn Sink>>,
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) trace_url: Option<String>,
+    pub(crate) deploys: Deploys,
+    pub(crate) seams: Seams,
     #[cfg(feature = "alerts")]
     pub(crate) alerts: Option<steeple_alerts::Alerts>,
+    #[cfg(feature = "prometheus")]
+    pub(crate) fleet: Option<Arc<crate::fleet::Fleet>>,
+    /// Ends the questions about the past when the dashboard is dropped.
+    #[cfg(feature = "prometheus")]
+    _past: Option<steeple_export::Task>,
     pub(crate) watches: Watches,
     pub(crate) ledger: Mutex<Ledger>,
     pub(crate) frames: Mutex<Frames>,
@@ -80,6 +89,27 @@ impl Dashboard {
         if let Some(requests) = &options.requests {
             requests.begin();
         }
+        #[cfg(feature = "prometheus")]
+        let fleet = match options.prometheus {
+            Some(prometheus) => {
+                let prometheus = prometheus.of_service(&about.service);
+                let connected = crate::fleet::Prometheus::connect(&prometheus)?;
+                Some(Arc::new(crate::fleet::Fleet::new(prometheus, connected)))
+            }
+            None => None,
+        };
+        #[cfg(feature = "prometheus")]
+        let past = match &fleet {
+            Some(fleet) => {
+                let filling = crate::fleet::backfill(Arc::clone(fleet), history.clone());
+                Some(steeple_export::spawn(filling).map_err(|_error| BuildError::history())?)
+            }
+            None => None,
+        };
+        let deploys = Deploys::new(about.started, about.version.as_deref());
+        if let Some(state) = &options.state {
+            deploys.keep_in(state);
+        }
         let clean = |text: &str| Scrubber::text(&options.scrubber, text).to_string();
         let settings = options.settings.iter().map(|(name, value)| (name.clone(), clean(value))).collect();
         let dashboard = Self(Arc::new(Inner {
@@ -90,8 +120,14 @@ impl Dashboard {
             sinks: options.sinks,
             settings,
             trace_url: options.trace_url,
+            deploys,
+            seams: options.seams,
             #[cfg(feature = "alerts")]
             alerts: options.alerts,
+            #[cfg(feature = "prometheus")]
+            fleet,
+            #[cfg(feature = "prometheus")]
+            _past: past,
             watches,
             ledger: Mutex::default(),
             frames: Mutex::default(),
@@ -143,7 +179,14 @@ impl Dashboard {
 
     /// The slowest and the latest failed requests. Empty without [`Requests`].
     pub fn requests(&self) -> RequestLists {
-        self.0.requests.as_ref().map(Requests::lists).unwrap_or_default()
+        let mut lists = self.0.requests.as_ref().map(Requests::lists).unwrap_or_default();
+        if let Some(traces) = &self.0.seams.traces {
+            // Tail sampling keeps a trace after its request has ended.
+            for request in lists.slow.iter_mut().chain(&mut lists.failed) {
+                request.find_trace(|id| traces.has(id));
+            }
+        }
+        lists
     }
 
     /// The same panels as a dashboard for Grafana.

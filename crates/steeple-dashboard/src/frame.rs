@@ -6,11 +6,15 @@ use bytes::Bytes;
 use serde::Serialize;
 use steeple_metrics::indicator::{Frame, Tier};
 
-use crate::{Business, Dashboard, RealTime, RequestLists, SystemHealth, about::About, data::Columns};
+use crate::{
+    Business, Dashboard, LogLevel, RealTime, RequestLists, SystemHealth, about::About, data::Columns, deploys::Mark,
+};
 
 /// Where an earlier frame of this process ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cursor {
+    /// How often older frames were put in front: after that, all is read again.
+    past: u64,
     seconds: u64,
     tens: u64,
     minutes: u64,
@@ -25,12 +29,12 @@ impl Cursor {
             return None;
         }
         let mut number = || parts.next()?.parse::<u64>().ok();
-        Some(Self { seconds: number()?, tens: number()?, minutes: number()?, requests: number()? })
+        Some(Self { past: number()?, seconds: number()?, tens: number()?, minutes: number()?, requests: number()? })
     }
 
     pub(crate) fn write(self, about: &About) -> String {
-        let Self { seconds, tens, minutes, requests } = self;
-        format!("{}.{seconds}.{tens}.{minutes}.{requests}", boot(about))
+        let Self { past, seconds, tens, minutes, requests } = self;
+        format!("{}.{past}.{seconds}.{tens}.{minutes}.{requests}", boot(about))
     }
 }
 
@@ -81,8 +85,13 @@ struct Tables<'a> {
     requests: Option<RequestLists>,
     /// Whether the lists of requests are fed at all.
     has_requests: bool,
+    /// Whether the numbers of all instances can be asked for.
+    has_fleet: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     slow: Option<Slow<'a>>,
+    /// When this service was deployed: with `slow`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deploys: Option<Vec<Mark>>,
 }
 
 /// What changes every 10 seconds at most.
@@ -94,6 +103,9 @@ struct Slow<'a> {
     sinks: Vec<SinkRow>,
     dropped: Vec<DroppedRow>,
     settings: &'a [(String, String)],
+    log: Option<LogLevel>,
+    has_outbox: bool,
+    has_spans: bool,
     trace_url: Option<&'a str>,
 }
 
@@ -163,6 +175,7 @@ impl Frames {
         if let (None, Some((cursor, at, bytes))) = (since, &self.whole)
             && now.saturating_sub(*at) < FRESH
             && cursor.requests == requests_version(dashboard)
+            && cursor.past == dashboard.0.history.past()
         {
             return bytes.clone();
         }
@@ -182,6 +195,8 @@ fn requests_version(dashboard: &Dashboard) -> u64 {
 pub(crate) fn encode(dashboard: &Dashboard, since: Option<Cursor>) -> (Cursor, Bytes) {
     let inner = &*dashboard.0;
     let (about, history) = (&inner.about, &inner.history);
+    let past = history.past();
+    let since = since.filter(|since| since.past == past);
     let from = since.unwrap_or_default();
     let requests_version = requests_version(dashboard);
     let [seconds, tens, minutes] =
@@ -189,6 +204,7 @@ pub(crate) fn encode(dashboard: &Dashboard, since: Option<Cursor>) -> (Cursor, B
             .map(|(tier, above)| history.frames(tier, above));
     let end = |frames: &[Frame], before: u64| frames.last().map_or(before, |frame| frame.seq);
     let cursor = Cursor {
+        past,
         seconds: end(&seconds, from.seconds),
         tens: end(&tens, from.tens),
         minutes: end(&minutes, from.minutes),
@@ -219,7 +235,12 @@ pub(crate) fn encode(dashboard: &Dashboard, since: Option<Cursor>) -> (Cursor, B
             alerts: alerts(dashboard),
             requests,
             has_requests: inner.requests.is_some(),
+            #[cfg(feature = "prometheus")]
+            has_fleet: inner.fleet.is_some(),
+            #[cfg(not(feature = "prometheus"))]
+            has_fleet: false,
             slow: is_slow_due.then(|| slow(dashboard)),
+            deploys: is_slow_due.then(|| inner.deploys.marks()),
         },
     };
     // Numbers, texts and lists of them: what cannot be written is not in there.
@@ -250,6 +271,9 @@ fn slow(dashboard: &Dashboard) -> Slow<'_> {
             .map(|row| DroppedRow { sink: row.sink.into_owned(), reason: row.reason.into_owned(), count: row.count })
             .collect(),
         settings: &inner.settings,
+        log: inner.seams.log.as_ref().map(|log| log.current()),
+        has_outbox: inner.seams.outbox.is_some(),
+        has_spans: inner.seams.traces.is_some(),
         trace_url: inner.trace_url.as_deref(),
     }
 }

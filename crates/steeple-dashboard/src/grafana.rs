@@ -31,7 +31,7 @@ const SCHEMA: u32 = 42;
 impl Grafana {
     /// A dashboard of this service, with classic names and buckets.
     pub fn new(service: impl Into<String>) -> Self {
-        Self { service: service.into(), style: Style { names: Names::Classic, native: false } }
+        Self { service: service.into(), style: Style::grafana() }
     }
 
     /// Which names the metrics have on the server. [`Names::Both`] is read as [`Names::Classic`]. Default: classic.

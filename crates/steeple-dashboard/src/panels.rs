@@ -73,24 +73,36 @@ pub(crate) const ONLY_GRAFANA: [&str; 2] = ["latency_distribution", "database_qu
 pub(crate) struct Style {
     pub(crate) names: Names,
     pub(crate) native: bool,
+    /// The matchers of every selector.
+    pub(crate) matchers: String,
+    /// The window of rates.
+    pub(crate) rate: String,
+    /// The window of increases.
+    pub(crate) range: String,
 }
 
-/// The matchers of every selector.
-const MATCHERS: &str = "job=~\"$job\",instance=~\"$instance\"";
-/// The window that Grafana fits to what is shown.
-const RATE: &str = "[$__rate_interval]";
-
 impl Style {
+    /// With Grafana's variables in place of labels, and windows that Grafana fits to what is shown.
+    pub(crate) fn grafana() -> Self {
+        Self {
+            names: Names::Classic,
+            native: false,
+            matchers: "job=~\"$job\",instance=~\"$instance\"".to_owned(),
+            rate: "[$__rate_interval]".to_owned(),
+            range: "[$__range]".to_owned(),
+        }
+    }
+
     fn promql(&self) -> Promql {
-        Promql::new().names(self.names).native(self.native).matchers(MATCHERS)
+        Promql::new().names(self.names).native(self.native).matchers(self.matchers.clone())
     }
 
-    fn of(&self, indicator: &Indicator) -> String {
-        over(&indicator.promql(Window::FIVE_MINUTES, &self.promql()), RATE)
+    pub(crate) fn of(&self, indicator: &Indicator) -> String {
+        over(&indicator.promql(Window::FIVE_MINUTES, &self.promql()), &self.rate)
     }
 
-    fn by(&self, indicator: &Indicator, labels: [&str; 2]) -> String {
-        over(&indicator.promql(Window::FIVE_MINUTES, &self.promql().by(labels)), RATE)
+    pub(crate) fn by(&self, indicator: &Indicator, labels: [&str; 2]) -> String {
+        over(&indicator.promql(Window::FIVE_MINUTES, &self.promql().by(labels)), &self.rate)
     }
 
     fn is_otel(&self) -> bool {
@@ -98,41 +110,57 @@ impl Style {
     }
 
     /// Requests a second with these statuses.
-    fn statuses(&self, pattern: &str) -> String {
+    pub(crate) fn statuses(&self, pattern: &str) -> String {
+        format!("sum({})", self.with_status(pattern))
+    }
+
+    /// The same by these labels.
+    pub(crate) fn statuses_by(&self, pattern: &str, labels: [&str; 2]) -> String {
+        format!("sum by ({}) ({})", labels.join(", "), self.with_status(pattern))
+    }
+
+    fn with_status(&self, pattern: &str) -> String {
         let (name, label) = if self.is_otel() {
             ("http_server_request_duration_seconds", "http_response_status_code")
         } else {
             ("http_requests_total", "status_code")
         };
-        let matchers = format!("{MATCHERS},{label}=~\"{pattern}\"");
-        let rate = match (self.is_otel(), self.native) {
-            (true, true) => format!("histogram_count(rate({name}{{{matchers}}}{RATE}))"),
-            (true, false) => format!("rate({name}_count{{{matchers}}}{RATE})"),
-            (false, _) => format!("rate({name}{{{matchers}}}{RATE})"),
-        };
-        format!("sum({rate})")
+        let (matchers, rate) = (format!("{},{label}=~\"{pattern}\"", self.matchers), &self.rate);
+        match (self.is_otel(), self.native) {
+            (true, true) => format!("histogram_count(rate({name}{{{matchers}}}{rate}))"),
+            (true, false) => format!("rate({name}_count{{{matchers}}}{rate})"),
+            (false, _) => format!("rate({name}{{{matchers}}}{rate})"),
+        }
     }
 
-    fn route_labels(&self) -> [&'static str; 2] {
+    pub(crate) fn route_labels(&self) -> [&'static str; 2] {
         if self.is_otel() { ["http_request_method", "http_route"] } else { ["method", "route"] }
     }
 
+    /// The increase of a counter over what is shown.
+    fn increase(&self, counter: &str, labels: &str) -> String {
+        let comma = if labels.is_empty() { "" } else { "," };
+        format!("sum(increase({counter}{{{}{comma}{labels}}}{}))", self.matchers, self.range)
+    }
+
     fn heatmap(&self) -> String {
+        let Self { matchers, rate, .. } = self;
         let name =
             if self.is_otel() { "http_server_request_duration_seconds" } else { "http_request_duration_seconds" };
         if self.native {
-            format!("sum(rate({name}{{{MATCHERS}}}{RATE}))")
+            format!("sum(rate({name}{{{matchers}}}{rate}))")
         } else {
-            format!("sum by (le) (increase({name}_bucket{{{MATCHERS}}}{RATE}))")
+            format!("sum by (le) (increase({name}_bucket{{{matchers}}}{rate}))")
         }
     }
 
     fn database(&self) -> String {
+        let Self { matchers, rate, .. } = self;
         let name = "database_query_duration_seconds";
         if self.native {
-            format!("histogram_quantile(0.95, sum by (operation) (rate({name}{{{MATCHERS}}}{RATE})))")
+            format!("histogram_quantile(0.95, sum by (operation) (rate({name}{{{matchers}}}{rate})))")
         } else {
-            format!("histogram_quantile(0.95, sum by (operation, le) (rate({name}_bucket{{{MATCHERS}}}{RATE})))")
+            format!("histogram_quantile(0.95, sum by (operation, le) (rate({name}_bucket{{{matchers}}}{rate})))")
         }
     }
 }
@@ -140,12 +168,6 @@ impl Style {
 /// Puts another window in place of the one that an expression was written with.
 fn over(expr: &str, window: &str) -> String {
     expr.replace("[5m]", window)
-}
-
-/// The increase of a counter over what is shown.
-fn increase(counter: &str, labels: &str) -> String {
-    let comma = if labels.is_empty() { "" } else { "," };
-    format!("sum(increase({counter}{{{MATCHERS}{comma}{labels}}}[$__range]))")
 }
 
 /// All panels, in the order of the page.
@@ -321,19 +343,23 @@ fn tables(style: &Style) -> Vec<Panel> {
             Kind::Stat,
             GrafanaUnit::Short,
             vec![
-                query("new users", increase("user_registrations_total", "")),
-                query("projects created", increase("projects_created_total", "")),
-                query("tasks completed", increase("tasks_completed_total", "")),
-                query("failed payments", increase("payments_total", "result=\"failed\"")),
+                query("new users", style.increase("user_registrations_total", "")),
+                query("projects created", style.increase("projects_created_total", "")),
+                query("tasks completed", style.increase("tasks_completed_total", "")),
+                query("failed payments", style.increase("payments_total", "result=\"failed\"")),
                 query(
                     "conversions for each new user",
-                    format!("{} / {}", increase("conversions_total", ""), increase("user_registrations_total", "")),
+                    format!(
+                        "{} / {}",
+                        style.increase("conversions_total", ""),
+                        style.increase("user_registrations_total", "")
+                    ),
                 ),
                 query(
                     "revenue in minor units, {{currency}}",
                     Indicator::counter_increase(revenue)
                         .promql(Window::FIVE_MINUTES, &style.promql().by(["currency"]))
-                        .replace("[5m]", "[$__range]"),
+                        .replace("[5m]", &style.range),
                 ),
             ],
         ),
@@ -372,7 +398,7 @@ fn levels(style: &Style) -> Vec<Panel> {
             "Alerts of the rules in rules.yml.",
             Kind::Table,
             GrafanaUnit::Short,
-            vec![query("", format!("ALERTS{{alertstate=\"firing\",{MATCHERS}}}"))],
+            vec![query("", format!("ALERTS{{alertstate=\"firing\",{}}}", style.matchers))],
         ),
     ]
 }

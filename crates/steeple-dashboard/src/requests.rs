@@ -86,6 +86,18 @@ pub struct RequestRecord {
     pub user: Option<String>,
     /// The error, and its sources behind it.
     pub errors: Vec<String>,
+    /// Its trace, if it was not sampled when the request ended.
+    #[serde(skip)]
+    unsampled: Option<String>,
+}
+
+impl RequestRecord {
+    /// Shows the trace if it was kept after all.
+    pub(crate) fn find_trace(&mut self, is_kept: impl FnOnce(&str) -> bool) {
+        if self.trace_id.is_none() {
+            self.trace_id = self.unsampled.take().filter(|id| is_kept(id));
+        }
+    }
 }
 
 /// The lists at one moment.
@@ -197,6 +209,12 @@ impl Requests {
         errors.extend(error.iter().flat_map(|error| error.chain().skip(1).take(8)).map(text));
         let user = exchange.visible_user();
         let user = user.as_ref().and_then(|user| user.id().or(user.name()).or(user.email()));
+        let trace = exchange.trace().map(|trace| (trace.is_sampled(), trace.trace_id().to_string()));
+        let (trace_id, unsampled) = match trace {
+            Some((true, id)) => (Some(id), None),
+            Some((false, id)) => (None, Some(id)),
+            None => (None, None),
+        };
         RequestRecord {
             unix_ms: millis(clock::unix_now()),
             method,
@@ -207,7 +225,8 @@ impl Requests {
             outcome: end.outcome.as_str(),
             seconds: end.duration.as_secs_f64(),
             request_id: exchange.get_request_id().map(|id| text(id.as_str())),
-            trace_id: exchange.trace().filter(|trace| trace.is_sampled()).map(|trace| trace.trace_id().to_string()),
+            trace_id,
+            unsampled,
             user: user.map(text),
             errors,
         }

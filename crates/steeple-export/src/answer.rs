@@ -51,6 +51,20 @@ impl Answer {
         Self::Retry { after: None, cause, why: why.into() }
     }
 
+    /// The text for people of an answer that is none.
+    #[cfg(feature = "http")]
+    pub(crate) fn into_reason(self) -> Reason {
+        match self {
+            Self::Retry { why, .. }
+            | Self::Rejected { why, .. }
+            | Self::Bisect(why)
+            | Self::InDoubt(why)
+            | Self::Paused(why)
+            | Self::Disabled(why) => why,
+            Self::Accepted | Self::Items(_) | Self::TooLarge => Reason::from("no answer"),
+        }
+    }
+
     /// Drops the batch as [`DropReason::Rejected`].
     pub fn rejected(why: impl Into<Reason>) -> Self {
         Self::Rejected { cause: DropReason::Rejected, why: why.into() }

@@ -77,6 +77,7 @@ pub struct TraceBuilder {
     proxies_of: Option<TrustsPeer>,
     show_unsampled: bool,
     diagnose_timeout: Duration,
+    kept: Option<crate::KeptTraces>,
 }
 
 /// Where spans go.
@@ -116,6 +117,7 @@ impl Default for TraceBuilder {
             proxies_of: None,
             show_unsampled: false,
             diagnose_timeout: Duration::from_secs(1),
+            kept: None,
         }
     }
 }
@@ -346,6 +348,13 @@ impl TraceBuilder {
         self
     }
 
+    /// Keeps spans of some of the exported traces in this process as well: see [`KeptTraces`]. Not with
+    /// [`build_with_provider`](Self::build_with_provider). Default: none.
+    pub fn keep_traces(mut self, kept: crate::KeptTraces) -> Self {
+        self.kept = Some(kept);
+        self
+    }
+
     /// Whether spans or log records have a receiver: without one nothing is sent.
     pub fn has_receiver(&self) -> bool {
         #[cfg(feature = "otlp")]
@@ -454,7 +463,7 @@ impl TraceBuilder {
     }
 
     fn bounds(&self) -> Bounds {
-        Bounds { scrubber: self.scrubber.clone(), max_value: self.max_value }
+        Bounds { scrubber: self.scrubber.clone(), max_value: self.max_value, kept: self.kept.clone() }
     }
 
     fn make_resource(&self) -> Resource {
@@ -512,6 +521,7 @@ impl TraceBuilder {
             show_unsampled: self.show_unsampled,
             new_relic: matches!(self.export, Export::NewRelic(_)),
             diagnosis,
+            kept: self.kept,
         })))
     }
 }

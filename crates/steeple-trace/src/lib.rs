@@ -10,6 +10,7 @@ mod error;
 mod export;
 mod ids;
 mod jobs;
+mod kept;
 #[cfg(feature = "otlp")]
 mod logs;
 mod newrelic;
@@ -46,6 +47,7 @@ pub use self::{
     error::BuildError,
     export::{LogStats, TraceStats},
     jobs::{JobSpans, JobState},
+    kept::{KeptSpan, KeptTraces},
     newrelic::NewRelic,
     observer::State,
     otlp::{Otlp, Protocol},

@@ -59,6 +59,7 @@ pub(crate) struct Inner {
     pub(crate) show_unsampled: bool,
     pub(crate) new_relic: bool,
     pub(crate) diagnosis: Diagnosis,
+    pub(crate) kept: Option<crate::KeptTraces>,
 }
 
 impl Inner {
@@ -109,6 +110,11 @@ impl Trace {
     /// Starts with the defaults: every trace is sampled unless the caller said no, and nothing is exported.
     pub fn builder() -> TraceBuilder {
         TraceBuilder::default()
+    }
+
+    /// What [`TraceBuilder::keep_traces`] was given.
+    pub fn kept_traces(&self) -> Option<&crate::KeptTraces> {
+        self.0.kept.as_ref()
     }
 
     /// A layer for a stack with no other observer. Beside others, put a clone first into their tuple.
@@ -282,7 +288,7 @@ impl Trace {
 
     /// For what is scrubbed before the exporter has it.
     pub(crate) fn bounds(&self) -> Bounds {
-        Bounds { scrubber: self.0.scrubber.clone(), max_value: self.0.max_value }
+        Bounds { scrubber: self.0.scrubber.clone(), max_value: self.0.max_value, kept: None }
     }
 
     pub(crate) fn scrubber(&self) -> &Scrubber {
@@ -291,7 +297,7 @@ impl Trace {
 
     /// The status of what failed and said this.
     pub(crate) fn failed(&self, error: &dyn fmt::Display) -> Status {
-        let bounds = Bounds { scrubber: self.0.scrubber.clone(), max_value: attributes::MAX_TEXT };
+        let bounds = Bounds { scrubber: self.0.scrubber.clone(), max_value: attributes::MAX_TEXT, kept: None };
         Status::error(bounds.formatted(format_args!("{error}")).into_inner())
     }
 

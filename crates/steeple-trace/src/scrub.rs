@@ -10,12 +10,16 @@ use opentelemetry_sdk::trace::SpanData;
 pub(crate) use steeple_core::text::cut;
 use steeple_scrub::{Scrubbed, Scrubber};
 
+use crate::KeptTraces;
+
 /// What every exported span goes through, also those of `#[tracing::instrument]` and of other libraries.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
     pub(crate) scrubber: Scrubber,
     /// In bytes.
     pub(crate) max_value: usize,
+    /// What is looked at in this process: a copy of it stays here.
+    pub(crate) kept: Option<KeptTraces>,
 }
 
 /// Beyond what is shown of a text, this much is recorded, so that a secret at the cut is still whole when it is looked for.
@@ -46,7 +50,11 @@ impl Bounds {
     }
 
     pub(crate) fn apply(&self, span: SpanData) -> Scrubbed<SpanData> {
-        self.scrubber.scrub_with(span, |_, span| self.scrub(span))
+        let safe = self.scrubber.scrub_with(span, |_, span| self.scrub(span));
+        if let Some(kept) = &self.kept {
+            kept.record(&safe);
+        }
+        safe
     }
 
     fn scrub(&self, span: &mut SpanData) {

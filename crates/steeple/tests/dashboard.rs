@@ -73,6 +73,9 @@ fn alone(test: &str, variables: &[(&str, &str)]) {
     for name in ["DASHBOARD_TOKEN", "DASHBOARD_USER", "DASHBOARD_PASSWORD", "DASHBOARD_TRACE_URL", "STEEPLE_DISABLE"] {
         command.env_remove(name);
     }
+    for name in ["DASHBOARD_SOURCE", "PROMETHEUS_URL", "PROMETHEUS_TOKEN", "PROMETHEUS_USER", "PROMETHEUS_PASSWORD"] {
+        command.env_remove(name);
+    }
     let output = command.envs(variables.iter().copied()).output().unwrap();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && printed.contains("1 passed"), "{test}: {printed}");
@@ -93,6 +96,73 @@ fn the_environment_sets_who_may_see_it() {
     ] {
         alone("invalid", bad);
     }
+}
+
+#[test]
+fn the_environment_sets_where_the_numbers_of_all_instances_are_from() {
+    const SOURCE: (&str, &str) = ("DASHBOARD_SOURCE", "prometheus");
+    const HERE: (&str, &str) = ("PROMETHEUS_URL", "http://127.0.0.1:9090");
+    const THERE: (&str, &str) = ("PROMETHEUS_URL", "http://prometheus.example:9090");
+    // An address alone turns nothing on: it may be the application's own.
+    alone("without_a_fleet", &[HERE]);
+    alone("without_a_fleet", &[("DASHBOARD_SOURCE", "process"), HERE]);
+    for good in [
+        &[SOURCE, HERE][..],
+        &[SOURCE, HERE, ("PROMETHEUS_TOKEN", "secret-hunter2")],
+        &[SOURCE, HERE, ("PROMETHEUS_USER", "ops"), ("PROMETHEUS_PASSWORD", "hunter2")],
+        &[SOURCE, HERE, ("PROMETHEUS_JOB", "shop"), ("PROMETHEUS_SCRAPE_INTERVAL", "30s")],
+        &[SOURCE, HERE, ("PROMETHEUS_NAMES", "otel"), ("PROMETHEUS_NATIVE_HISTOGRAMS", "true")],
+        &[SOURCE, HERE, ("PROMETHEUS_MATCHERS", "job=\"shop\",cluster=\"eu\""), ("PROMETHEUS_INSTANCE", "10.0.0.1:80")],
+        &[SOURCE, THERE, ("DASHBOARD_ALLOW_PLAIN_HTTP", "true")],
+    ] {
+        alone("with_a_fleet", good);
+    }
+    for bad in [
+        &[("DASHBOARD_SOURCE", "mimir")][..],
+        &[SOURCE],
+        &[SOURCE, ("PROMETHEUS_URL", "prometheus:9090")],
+        &[SOURCE, THERE],
+        &[SOURCE, HERE, ("PROMETHEUS_TOKEN", "hunter2"), ("PROMETHEUS_USER", "ops")],
+        &[SOURCE, HERE, ("PROMETHEUS_USER", "ops")],
+        &[SOURCE, HERE, ("PROMETHEUS_SCRAPE_INTERVAL", "never")],
+        &[SOURCE, HERE, ("PROMETHEUS_NAMES", "mine")],
+        &[SOURCE, HERE, ("PROMETHEUS_MATCHERS", "{job=\"a\"}")],
+    ] {
+        alone("invalid_fleet", bad);
+    }
+}
+
+fn built() -> Result<Steeple, steeple::ConfigError> {
+    Steeple::builder_from_env()?.without_log_setup().build()
+}
+
+fn has_fleet() -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let frame =
+            ask(&app(&built().unwrap()), "/steeple/frame").await.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8_lossy(&frame).contains("\"has_fleet\":true")
+    })
+}
+
+#[test]
+#[ignore = "run by another test, with variables"]
+fn with_a_fleet() {
+    assert!(has_fleet());
+}
+
+#[test]
+#[ignore = "run by another test, with variables"]
+fn without_a_fleet() {
+    assert!(!has_fleet());
+}
+
+#[test]
+#[ignore = "run by another test, with variables"]
+fn invalid_fleet() {
+    let text = built().unwrap_err().to_string();
+    assert!(["DASHBOARD_", "PROMETHEUS_", "Prometheus"].iter().any(|name| text.contains(name)), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
 }
 
 #[test]

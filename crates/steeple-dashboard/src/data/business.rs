@@ -52,11 +52,9 @@ impl Serialize for Figure {
         #[derive(Serialize)]
         struct Written {
             value: Option<Num>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            feed: Option<&'static str>,
+            feed: &'static str,
         }
-        let feed = if self.value.is_none() { Some(self.feed) } else { None };
-        Written { value: self.value.map(Num), feed }.serialize(serializer)
+        Written { value: self.value.map(Num), feed: self.feed }.serialize(serializer)
     }
 }
 
@@ -202,7 +200,7 @@ mod tests {
         assert_eq!((hour.projects_created.value, hour.payments_failed.value), (None, None));
         let written = serde_json::to_value(&hour).unwrap();
         assert!(written["projects_created"]["feed"].as_str().unwrap().contains("ProjectCreated"));
-        assert!(written["new_users"].get("feed").is_none());
+        assert!(written["new_users"]["feed"].as_str().unwrap().contains("UserRegistration"));
     }
 
     #[test]

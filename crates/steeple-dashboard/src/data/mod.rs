@@ -6,7 +6,7 @@ mod health;
 mod num;
 mod real_time;
 
-pub(crate) use self::{business::Ledger, columns::Columns, real_time::Watches};
+pub(crate) use self::{business::Ledger, columns::Columns, num::Num, real_time::Watches};
 pub use self::{
     business::{Business, Figure},
     health::{Level, SystemHealth},

@@ -28,8 +28,12 @@ impl Dashboard {
     /// | `GET /steeple/` | the page |
     /// | `GET /steeple/frame?since=` | what the page shows as JSON: all of it, or what came after a frame with this `cursor` |
     /// | `GET /steeple/stream` | the same as server-sent events: all of it, then what is new; at most 16 at once, then 503 |
+    /// | `GET /steeple/spans?trace=` | with [`traces`](crate::DashboardBuilder::traces): the spans of one |
+    /// | `GET /steeple/outbox` | with [`outbox`](crate::DashboardBuilder::outbox): what waits for each sink of events, and dead letters |
+    /// | `POST /steeple/log` `{filter, minutes}` | with [`log_control`](crate::DashboardBuilder::log_control): what is logged for 1 to 60 minutes; without `filter`: what was before, now |
     /// | `GET /steeple/grafana.json?names=&histograms=` | a [`Grafana`](crate::Grafana) dashboard: `names=otel`, `histograms=native` |
     /// | `GET /steeple/rules.yml` | rules for Prometheus, from the alerts and the objectives of the routes |
+    /// | `GET /steeple/fleet?range=&from=&to=&replica=` | with a Prometheus: the numbers of all instances, or of one; seconds up to now, or two times in milliseconds |
     /// | `POST /steeple/acknowledge` `{rule}` | with alerts: no more reminders of an alert that fires |
     /// | `POST /steeple/silence` `{rule, minutes}` | with alerts: no notification of a rule for 1 to 1,440 minutes |
     ///
@@ -61,11 +65,17 @@ impl Dashboard {
             .route(&format!("{path}/grafana.json"), get(grafana))
             .route(&format!("{path}/rules.yml"), get(rules))
             .route(&format!("{path}/{{file}}"), get(file));
+        let inside = inside
+            .route(&format!("{path}/spans"), get(spans))
+            .route(&format!("{path}/outbox"), get(outbox))
+            .route(&format!("{path}/log"), axum::routing::post(log));
         #[cfg(feature = "alerts")]
         let inside = inside
             .route(&format!("{path}/acknowledge"), axum::routing::post(actions::acknowledge))
-            .route(&format!("{path}/silence"), axum::routing::post(actions::silence))
-            .layer(axum::extract::DefaultBodyLimit::max(4096));
+            .route(&format!("{path}/silence"), axum::routing::post(actions::silence));
+        let inside = inside.layer(axum::extract::DefaultBodyLimit::max(4096));
+        #[cfg(feature = "prometheus")]
+        let inside = inside.route(&format!("{path}/fleet"), get(fleet));
         let inside = if path.is_empty() { inside } else { inside.route(path, get(to_the_page)) };
         inside.layer(from_fn_with_state(self.clone(), guard)).with_state(self.clone())
     }
@@ -168,6 +178,27 @@ async fn rules(State(dashboard): State<Dashboard>) -> Response {
     }
 }
 
+#[cfg(feature = "prometheus")]
+#[derive(serde::Deserialize)]
+struct FleetOptions {
+    range: Option<u64>,
+    from: Option<u64>,
+    to: Option<u64>,
+    replica: Option<String>,
+}
+
+#[cfg(feature = "prometheus")]
+async fn fleet(State(dashboard): State<Dashboard>, Query(options): Query<FleetOptions>) -> Response {
+    let Some(fleet) = dashboard.0.fleet.clone() else { return StatusCode::NOT_FOUND.into_response() };
+    let FleetOptions { range, from, to, replica } = options;
+    match crate::fleet::Wanted::new(range, from, to, replica) {
+        Some(wanted) => ([(header::CONTENT_TYPE, JSON)], fleet.json(wanted).await).into_response(),
+        None => {
+            (StatusCode::BAD_REQUEST, "range: seconds, or from and to: milliseconds; at most 7 days\n").into_response()
+        }
+    }
+}
+
 async fn stream(State(dashboard): State<Dashboard>) -> Response {
     let Some(stream) = dashboard.0.hub.stream(&dashboard) else {
         let wait = Duration::from_secs(5).as_secs().to_string();
@@ -178,6 +209,59 @@ async fn stream(State(dashboard): State<Dashboard>) -> Response {
     // Proxies that collect answers would hold the events back.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     (headers, Body::from_stream(stream)).into_response()
+}
+
+#[derive(serde::Deserialize)]
+struct OfTrace {
+    trace: String,
+}
+
+async fn spans(State(dashboard): State<Dashboard>, Query(OfTrace { trace }): Query<OfTrace>) -> Response {
+    let Some(source) = &dashboard.0.seams.traces else { return StatusCode::NOT_FOUND.into_response() };
+    if trace.len() != 32 || !trace.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return (StatusCode::BAD_REQUEST, "trace: 32 hex digits\n").into_response();
+    }
+    ([(header::CONTENT_TYPE, JSON)], serde_json::to_vec(&source.spans(&trace)).unwrap_or_default()).into_response()
+}
+
+async fn outbox(State(dashboard): State<Dashboard>) -> Response {
+    let Some(read) = &dashboard.0.seams.outbox else { return StatusCode::NOT_FOUND.into_response() };
+    ([(header::CONTENT_TYPE, JSON)], serde_json::to_vec(&read().await).unwrap_or_default()).into_response()
+}
+
+#[derive(serde::Deserialize)]
+struct ChangeLog {
+    filter: Option<String>,
+    minutes: Option<u64>,
+}
+
+async fn log(State(dashboard): State<Dashboard>, body: axum::body::Bytes) -> Response {
+    /// Longest change, in minutes.
+    const MAX_MINUTES: u64 = 60;
+    /// Longest filter, in bytes.
+    const MAX_FILTER: usize = 1024;
+
+    let Some(control) = &dashboard.0.seams.log else { return StatusCode::NOT_FOUND.into_response() };
+    let Ok(ChangeLog { filter, minutes }) = serde_json::from_slice(&body) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let author = dashboard.0.gate.author();
+    match (filter, minutes) {
+        (Some(filter), Some(minutes)) if (1..=MAX_MINUTES).contains(&minutes) && filter.len() <= MAX_FILTER => {
+            // Logged before and not after: it is seen whatever the filter is then.
+            tracing::info!(target: "steeple::dashboard", filter, author, minutes, "changes what is logged for some minutes");
+            if let Err(why) = control.set(&filter, Duration::from_secs(minutes.saturating_mul(60))) {
+                tracing::info!(target: "steeple::dashboard", filter, author, why, "what is logged was not changed");
+                return (StatusCode::BAD_REQUEST, why).into_response();
+            }
+        }
+        (None, None) => {
+            control.reset();
+            tracing::info!(target: "steeple::dashboard", author, "what is logged is as before");
+        }
+        _ => return StatusCode::BAD_REQUEST.into_response(),
+    }
+    ([(header::CONTENT_TYPE, JSON)], serde_json::to_vec(&control.current()).unwrap_or_default()).into_response()
 }
 
 #[cfg(feature = "alerts")]

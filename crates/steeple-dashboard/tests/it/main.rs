@@ -5,4 +5,5 @@
 mod data;
 mod kit;
 mod router;
+mod seams;
 mod stream;

@@ -6,6 +6,8 @@ use crate::kit::{Service, from, local, text};
 
 const TOKEN: &str = "q1o0cFXKZ7nq8Qx2tW6yTR5u";
 const PATHS: [&str; 4] = ["/steeple", "/steeple/", "/steeple/frame", "/steeple/stream"];
+/// Those that need a part of the service which is not here: the gate is in front of them as well.
+const PARTS: [&str; 3] = ["/steeple/fleet?range=300", "/steeple/spans?trace=0", "/steeple/outbox"];
 
 fn assets(page: &str) -> Vec<String> {
     let quoted = page.split('"').filter(|text| [".js", ".css", ".svg"].iter().any(|end| text.ends_with(end)));
@@ -50,9 +52,14 @@ async fn one_gate_is_in_front_of_page_data_stream_files_and_actions() {
     for (access, refused) in [(Access::local(), 403), (Access::token(TOKEN).unwrap(), 401)] {
         let service = Service::new(|builder, _| builder.access(access.clone()));
         let files = assets(&Service::local().get("/steeple/").await.1);
-        let actions = ["/steeple/acknowledge", "/steeple/silence"];
-        for path in
-            PATHS.iter().copied().chain(files.iter().map(String::as_str)).chain(["/steeple/none"]).chain(actions)
+        let actions = ["/steeple/acknowledge", "/steeple/silence", "/steeple/log"];
+        for path in PATHS
+            .iter()
+            .copied()
+            .chain(files.iter().map(String::as_str))
+            .chain(["/steeple/none"])
+            .chain(PARTS)
+            .chain(actions)
         {
             let method = if actions.contains(&path) { Method::POST } else { Method::GET };
             for (peer, headers) in [

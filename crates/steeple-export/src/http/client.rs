@@ -315,6 +315,41 @@ impl Client {
         self.0.check(endpoint.uri())
     }
 
+    /// Sends one request beside all pipelines, and waits for the whole answer. Works in any runtime or none: the export thread
+    /// does it. Dropping the future ends the request. Redirects are not followed.
+    ///
+    /// # Errors
+    /// Why there is no answer, the time limit included. What an answer's status means is up to the caller.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use steeple_export::{Client, Endpoint, Request};
+    ///
+    /// # async fn ask() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::builder().max_response_bytes(4 << 20).build()?;
+    /// let endpoint = Endpoint::parse("http://127.0.0.1:9090")?.join("api/v1/query")?;
+    /// let request = Request::post(&endpoint).content_type("application/x-www-form-urlencoded").body("query=up");
+    /// let answer = client.ask(request, Duration::from_secs(2)).await.map_err(|why| why.to_string())?;
+    /// println!("{}, {} bytes", answer.status, answer.body.len());
+    /// # Ok(()) }
+    /// ```
+    pub async fn ask(&self, request: Request, timeout: Duration) -> Result<Response, Reason> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let client = self.clone();
+        let asking = async move {
+            let now = clock::now();
+            let deadline = now.checked_add(timeout).unwrap_or(now);
+            let sent = tokio::time::timeout(timeout, client.send(request, deadline)).await;
+            let _gone = sender.send(match sent {
+                Ok(Ok(response)) => Ok(response),
+                Ok(Err(answer)) => Err(answer.into_reason()),
+                Err(_elapsed) => Err(Reason::from("no answer within the time limit")),
+            });
+        };
+        let _asking = crate::spawn(asking).map_err(|error| Reason::of_error(&error))?;
+        receiver.await.unwrap_or_else(|_ended| Err(Reason::from("the export thread has ended")))
+    }
+
     /// Sends a request, for an [`Exporter`](crate::Exporter) whose work is more than one. Redirects are answers as all others.
     /// Runs on the thread of exporters.
     ///

@@ -27,7 +27,7 @@ use crate::{
 };
 
 fn bounds() -> Bounds {
-    Bounds { scrubber: Scrubber::default(), max_value: 4096 }
+    Bounds { scrubber: Scrubber::default(), max_value: 4096, kept: None }
 }
 
 fn wire(endpoint: &Endpoint, signal: Signal) -> Wire {

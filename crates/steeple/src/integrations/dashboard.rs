@@ -3,12 +3,15 @@
 use std::{
     fmt,
     sync::{Arc, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use axum::Router;
-use steeple_dashboard::{Access, Dashboard, DashboardBuilder, Requests};
+use steeple_dashboard::{Access, Dashboard, DashboardBuilder, LogControl, LogLevel, PrometheusOptions, Requests};
+use steeple_log::LogHandle;
+use steeple_metrics::Names;
 
-use super::{Integration, NoCalls, Setting, Setup, Started};
+use super::{Integration, NoCalls, Setting, Setup, Started, switch};
 use crate::{ConfigError, Steeple, SteepleBuilder, env::Lookup, routes::AdminRoutes, summary::Summary};
 
 pub(crate) type Options = DashboardBuilder;
@@ -84,6 +87,37 @@ impl Steeple {
         if let Some(alerts) = self.alerts() {
             options = options.alerts(alerts.clone());
         }
+        #[cfg(feature = "trace")]
+        {
+            struct Traces(steeple_trace::KeptTraces);
+            impl steeple_dashboard::TraceSource for Traces {
+                fn has(&self, trace_id: &str) -> bool {
+                    self.0.has(trace_id)
+                }
+
+                fn spans(&self, trace_id: &str) -> Vec<steeple_dashboard::SpanRecord> {
+                    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or_default();
+                    let spans = self.0.spans(trace_id).into_iter().map(|span| steeple_dashboard::SpanRecord {
+                        id: span.id,
+                        parent: span.parent,
+                        name: span.name,
+                        kind: span.kind,
+                        start_us: micros(span.start),
+                        micros: micros(span.duration),
+                        failed: span.failed,
+                        attributes: span.attributes,
+                    });
+                    spans.collect()
+                }
+            }
+            if let Some(kept) = self.traces().and_then(steeple_trace::Trace::kept_traces) {
+                kept.begin();
+                options = options.traces(Traces(kept.clone()));
+            }
+        }
+        if let Some(outputs) = self.log_outputs() {
+            options = options.log_control(Lines(outputs));
+        }
         let dashboard = match options.build(self.metrics()) {
             Ok(dashboard) => dashboard,
             Err(error) => {
@@ -113,6 +147,83 @@ fn settings(summary: &Summary) -> Vec<(String, String)> {
     settings.extend(summary.integrations.states.iter().map(|(name, state)| pair(name, state)));
     settings.extend(summary.warnings.iter().map(|warning| pair("warning", warning)));
     settings
+}
+
+/// What chooses where the numbers of the page are from.
+const SOURCE: &str = "DASHBOARD_SOURCE";
+
+/// The Prometheus that knows all instances. An address alone turns nothing on: it may be the application's own.
+fn prometheus(env: &dyn Lookup) -> Result<Option<PrometheusOptions>, ConfigError> {
+    const URL: &str = "PROMETHEUS_URL";
+    const TOKEN: &str = "PROMETHEUS_TOKEN";
+    const USER: &str = "PROMETHEUS_USER";
+    const PASSWORD: &str = "PROMETHEUS_PASSWORD";
+    match env.text(SOURCE)?.as_deref() {
+        None | Some("process") => return Ok(None),
+        Some("prometheus") => (),
+        Some(other) => return Err(ConfigError::variable_value(SOURCE, other, "`process` or `prometheus`")),
+    }
+    let url = env.secret(URL)?.ok_or_else(|| {
+        ConfigError::secret_value(URL, "the URL of a Prometheus, since DASHBOARD_SOURCE is `prometheus`")
+    })?;
+    let mut options = PrometheusOptions::new(url);
+    match (env.secret(TOKEN)?, env.text(USER)?, env.secret(PASSWORD)?) {
+        (None, None, None) => (),
+        (Some(token), None, None) => options = options.bearer(token),
+        (None, Some(user), Some(password)) => options = options.basic(user, password),
+        _ => {
+            return Err(ConfigError::secret_value(
+                TOKEN,
+                "unset where PROMETHEUS_USER and PROMETHEUS_PASSWORD are, which go together",
+            ));
+        }
+    }
+    if let Some(job) = env.text("PROMETHEUS_JOB")? {
+        options = options.job(job);
+    }
+    if let Some(matchers) = env.text("PROMETHEUS_MATCHERS")? {
+        options = options.matchers(matchers);
+    }
+    if let Some(instance) = env.text("PROMETHEUS_INSTANCE")? {
+        options = options.instance(instance);
+    }
+    if let Some(names) = env.text("PROMETHEUS_NAMES")? {
+        options = options.names(match names.as_str() {
+            "classic" => Names::Classic,
+            "otel" => Names::OpenTelemetry,
+            other => return Err(ConfigError::variable_value("PROMETHEUS_NAMES", other, "`classic` or `otel`")),
+        });
+    }
+    options = options.native(switch(env, "PROMETHEUS_NATIVE_HISTOGRAMS")?);
+    if let Some(interval) = env.text("PROMETHEUS_SCRAPE_INTERVAL")? {
+        let seconds = interval.strip_suffix('s').unwrap_or(&interval).parse().ok();
+        let seconds = seconds.filter(|seconds| (1..=600).contains(seconds)).ok_or_else(|| {
+            ConfigError::variable_value("PROMETHEUS_SCRAPE_INTERVAL", &interval, "1 to 600 seconds, such as `15s`")
+        })?;
+        options = options.scrape_interval(Duration::from_secs(seconds));
+    }
+    Ok(Some(options))
+}
+
+/// How much is logged, where Steeple has set up the log.
+struct Lines(LogHandle);
+
+impl LogControl for Lines {
+    fn current(&self) -> LogLevel {
+        let level = self.0.level();
+        LogLevel {
+            filter: level.directives().to_owned(),
+            until: level.until().map(|until| u64::try_from(until.as_millis()).unwrap_or_default()),
+        }
+    }
+
+    fn set(&self, filter: &str, time: Duration) -> Result<(), String> {
+        self.0.override_level(filter, time).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn reset(&self) {
+        let _was_overridden = self.0.clear_level_override();
+    }
 }
 
 impl Integration for DashboardBuilder {
@@ -156,13 +267,16 @@ impl Integration for DashboardBuilder {
             options = options.trace_url(url);
         }
         options.check().map_err(|error| ConfigError::rejected("DASHBOARD_TRACE_URL", &error))?;
+        if let Some(prometheus) = prometheus(env)? {
+            (options, variable) = (options.prometheus(prometheus), variable.or(Some(SOURCE)));
+        }
         Ok(Setting { options, variable })
     }
 
     fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<Handle>>, ConfigError> {
-        self.check().map_err(|error| ConfigError::part("the dashboard", &error))?;
         let requests = Requests::new(setup.scrubber.clone());
-        let mut options = self.scrubber(setup.scrubber.clone()).requests(requests.clone());
+        let mut options =
+            self.scrubber(setup.scrubber.clone()).requests(requests.clone()).http(|http| http.or(&setup.http));
         if let Some(name) = &setup.service.name {
             options = options.service(name.clone());
         }
@@ -172,9 +286,18 @@ impl Integration for DashboardBuilder {
         if let Some(environment) = &setup.service.environment {
             options = options.environment(environment.clone());
         }
-        let to = format!("at /steeple where it is mounted, for {}", options.who());
+        if let Some(state) = &setup.state {
+            options = options.keep_in(state.clone());
+        }
+        options.check().map_err(|error| ConfigError::part("the dashboard", &error))?;
+        let source = if options.has_prometheus() { ", with all instances from Prometheus" } else { "" };
+        let to = format!("at /steeple where it is mounted, for {}{source}", options.who());
         setup.started.insert(AdminRoutes(Steeple::dashboard));
-        let handle = Handle(Arc::new(Inner { options, requests, mounted: OnceLock::new() }));
+        let handle = Handle(Arc::new(Inner {
+            options,
+            requests,
+            mounted: OnceLock::new(),
+        }));
         Ok(Some(Started { handle, to }))
     }
 

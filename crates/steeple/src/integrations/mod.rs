@@ -415,5 +415,5 @@ integrations! {
         "ALERTS_FILE",
         "ALERTS_SENTRY",
     ];
-    dashboard: "dashboard", steeple_dashboard, ["DASHBOARD_TOKEN", "DASHBOARD_USER"];
+    dashboard: "dashboard", steeple_dashboard, ["DASHBOARD_TOKEN", "DASHBOARD_USER", "DASHBOARD_SOURCE"];
 }

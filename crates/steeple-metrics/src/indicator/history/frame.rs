@@ -34,6 +34,23 @@ impl Tier {
     }
 }
 
+/// What a number of a frame is until it is known.
+trait Unknown {
+    const UNKNOWN: Self;
+}
+
+impl Unknown for f32 {
+    const UNKNOWN: Self = Self::NAN;
+}
+
+impl Unknown for u32 {
+    const UNKNOWN: Self = 0;
+}
+
+impl Unknown for u64 {
+    const UNKNOWN: Self = 0;
+}
+
 macro_rules! frame {
     ($($(#[$doc:meta])* $name:ident: $type:ident),+ $(,)?) => {
         /// What a service did for a while. Durations are in seconds; what is not known is NaN.
@@ -53,6 +70,13 @@ macro_rules! frame {
 
             pub(super) fn empty() -> Self {
                 Self { seq: 0, unix: Duration::ZERO, $($name: $type::default(),)+ }
+            }
+
+            /// A frame that ended at this time since the Unix epoch, of which nothing else is known yet: counts are 0, other
+            /// numbers NaN. For [`History::prepend`](super::History::prepend).
+            #[must_use]
+            pub fn ended(unix: Duration, seconds: f32) -> Self {
+                Self { unix, seconds, ..Self { $($name: Unknown::UNKNOWN,)+ ..Self::empty() } }
             }
 
             pub(super) fn save(&self, out: &mut Vec<u8>) {
@@ -180,12 +204,18 @@ impl Ring {
         Some((frames?, rest))
     }
 
-    pub(super) fn prepend(&mut self, saved: Vec<Frame>) {
+    /// Puts older frames in front, oldest first, and numbers all of them anew. Returns whether there were any.
+    pub(super) fn prepend(&mut self, older: impl IntoIterator<Item = Frame>) -> bool {
+        let before = self.frames.front().map_or(Duration::MAX, |first| first.unix);
+        let mut older = older.into_iter().filter(|frame| frame.unix < before).peekable();
+        if older.peek().is_none() {
+            return false;
+        }
         let own = std::mem::take(&mut self.frames);
         self.next = 1;
-        let before = own.front().map_or(Duration::MAX, |first| first.unix);
-        for frame in saved.into_iter().filter(|frame| frame.unix < before).chain(own) {
+        for frame in older.chain(own) {
             self.push(frame);
         }
+        true
     }
 }

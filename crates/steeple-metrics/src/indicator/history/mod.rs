@@ -311,6 +311,32 @@ impl History {
         lock(&self.0.state).restore(saved).is_some()
     }
 
+    /// Puts frames of a tier before those that there are: what a server that scraped the service knows of it. Those that are
+    /// not older than the oldest there are left out, and so are the oldest where there is no room.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use steeple_metrics::{Metrics, indicator::{Frame, Tier}};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let history = Metrics::new()?.history();
+    /// let mut minute = Frame::ended(Duration::from_secs(1_790_000_000), 60.0);
+    /// minute.requests = 300;
+    /// history.prepend(Tier::Minute, vec![minute]);
+    /// assert_eq!(history.frames(Tier::Minute, 0).len(), 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn prepend(&self, tier: Tier, mut frames: Vec<Frame>) {
+        frames.sort_by_key(|frame| frame.unix);
+        lock(&self.0.state).prepend(tier, frames);
+    }
+
+    /// How often frames were put before others, by [`restore`](Self::restore) or [`prepend`](Self::prepend). Frames have other
+    /// numbers then: whoever has read some reads all of them again.
+    pub fn past(&self) -> u64 {
+        lock(&self.0.state).past()
+    }
+
     /// Saves the frames with a state that survives a deploy, and restores those of the instance that was adopted.
     pub fn keep_in(&self, state: &state::State) {
         let (saving, loading) = (self.clone(), self.clone());

@@ -29,6 +29,8 @@ const VERSION: u8 = 1;
 
 pub(super) struct State {
     rings: [Ring; 3],
+    /// How often frames were put in front.
+    past: u64,
     bases: [Option<Base>; 3],
     rules: Vec<Option<Rule>>,
     routes: Routes,
@@ -112,6 +114,7 @@ impl State {
     pub(super) fn new() -> Self {
         Self {
             rings: Tier::ALL.map(|tier| Ring::new(tier.capacity())),
+            past: 0,
             bases: [const { None }; 3],
             rules: Vec::new(),
             routes: Routes::default(),
@@ -352,10 +355,27 @@ impl State {
             loaded.push(frames);
             rest = behind;
         }
+        let mut is_changed = false;
         for (ring, frames) in [ten_seconds, minutes].into_iter().zip(loaded) {
-            ring.prepend(frames);
+            is_changed |= ring.prepend(frames);
+        }
+        if is_changed {
+            self.past = self.past.wrapping_add(1);
         }
         rest.is_empty().then_some(())
+    }
+
+    pub(super) fn prepend(&mut self, tier: Tier, frames: Vec<Frame>) {
+        let place = Tier::ALL.iter().position(|other| *other == tier);
+        if let Some(ring) = place.and_then(|place| self.rings.get_mut(place))
+            && ring.prepend(frames)
+        {
+            self.past = self.past.wrapping_add(1);
+        }
+    }
+
+    pub(super) const fn past(&self) -> u64 {
+        self.past
     }
 }
 

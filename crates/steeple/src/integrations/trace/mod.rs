@@ -5,7 +5,7 @@ mod testing;
 use std::time::Duration;
 
 use steeple_trace::{
-    ClientSpans, Diagnostic, DropReason, JobSpans, PassThrough, Stats, TailSampling, Trace, TraceBuilder,
+    ClientSpans, Diagnostic, DropReason, JobSpans, KeptTraces, PassThrough, Stats, TailSampling, Trace, TraceBuilder,
 };
 use tracing_subscriber::{EnvFilter, Layer, filter::LevelFilter, layer::SubscriberExt};
 
@@ -115,6 +115,8 @@ impl Integration for TraceBuilder {
         if let Some(proxies) = setup.proxies.clone() {
             options = options.trust_peers(move |peer| proxies.trusts_peer(peer));
         }
+        // Nothing is kept before a dashboard is mounted.
+        let options = options.keep_traces(KeptTraces::new());
         let built = match setup.recording.clone() {
             Some(recording) => options.build_with_exporter(testing::Kept(recording.memory())),
             None => options.build(),
