@@ -441,7 +441,7 @@
     return known || none;
   }
   function waterfall(request) {
-    if (!request.trace_id) return el('p', { class: 'empty' }, 'This request has no trace. ', el('code', {}, 'OTEL_EXPORTER_OTLP_ENDPOINT=http://…'));
+    if (!request.trace_id) return el('p', { class: 'empty' }, 'This request has no trace. ', el('code', {}, 'OTEL_EXPORTER_OTLP_ENDPOINT'));
     if (!data.slow || !data.slow.has_spans) return el('p', { class: 'empty' }, 'Spans are not kept in this process.');
     const found = spansOf(request.trace_id);
     if (!found.length) return el('p', { class: 'empty' }, 'The spans of this trace are not here: not yet, or no longer.');

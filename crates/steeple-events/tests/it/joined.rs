@@ -100,7 +100,9 @@ async fn an_event_reaches_every_system_once_with_its_request() {
         let all = format!("{:?} {}", got.headers, String::from_utf8_lossy(&got.body));
         assert!(!all.contains("hunter2") && !all.contains("example.org"), "{all}");
     }
-    for sink in events.sinks().into_iter().filter(|sink| !["mixpanel_people", "elasticsearch_erasures"].contains(&sink.name())) {
+    for sink in
+        events.sinks().into_iter().filter(|sink| !["mixpanel_people", "elasticsearch_erasures"].contains(&sink.name()))
+    {
         assert_eq!((sink.stats().accepted, sink.stats().exported), (1, 1), "{}", sink.name());
     }
 }

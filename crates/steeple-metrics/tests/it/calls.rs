@@ -174,10 +174,7 @@ async fn invented_hosts_fold_and_known_ones_have_their_place() {
         page.value("http_client_requests_total", &labels)
     };
     assert_eq!((of("_OTHER"), of("known.example"), of("h9.example")), (90.0, 1.0, 1.0));
-    assert_eq!(
-        page.value("steeple_metrics_label_overflow_total", r#"label="server_address",reason="limit""#),
-        90.0
-    );
+    assert_eq!(page.value("steeple_metrics_label_overflow_total", r#"label="server_address",reason="limit""#), 90.0);
 }
 
 #[tokio::test]

@@ -293,11 +293,7 @@ impl Integration for DashboardBuilder {
         let source = if options.has_prometheus() { ", with all instances from Prometheus" } else { "" };
         let to = format!("at /steeple where it is mounted, for {}{source}", options.who());
         setup.started.insert(AdminRoutes(Steeple::dashboard));
-        let handle = Handle(Arc::new(Inner {
-            options,
-            requests,
-            mounted: OnceLock::new(),
-        }));
+        let handle = Handle(Arc::new(Inner { options, requests, mounted: OnceLock::new() }));
         Ok(Some(Started { handle, to }))
     }
 
