@@ -52,6 +52,9 @@ async fn a_round(exchanges: usize) -> Counts {
     let counted = counted(&page);
     println!("{}", tally.table(&logged));
 
+    let sum = |counts: &Counts| counts.values().sum::<u64>();
+    let (observed, lines, counts) = (sum(&ended), sum(&logged), sum(&counted));
+    println!("per signal, a round: {} sent, {observed} observed, {lines} logged, {counts} counted", tally.sent());
     tally.check("the observer", &ended);
     assert_eq!(logged, ended, "log lines");
     assert_eq!(counted, ended, "counts");

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod data;
+mod days;
 mod kit;
 mod router;
 mod seams;
