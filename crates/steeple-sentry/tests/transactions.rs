@@ -206,3 +206,19 @@ async fn release_health_counts_each_exchange_once() {
         ("shop@1.2.3", Some("test"))
     );
 }
+
+/// What Sentry is searched by.
+#[tokio::test]
+async fn the_region_is_a_tag_of_each_event_and_each_transaction() {
+    let receiver =
+        Receiver::with(|options| options.traces_sample_rate(1.0).region("eu-central-1").region_or("elsewhere"));
+    let address = serve(app().layer(receiver.sentry.layer())).await;
+    get(address, "/fail").await.unwrap();
+    let failed: Vec<_> = receiver.envelopes().into_iter().flat_map(Envelope::into_items).collect();
+    let event = failed.iter().find_map(|item| if let EnvelopeItem::Event(event) = item { Some(event) } else { None });
+    assert_eq!(event.unwrap().tags["cloud.region"], "eu-central-1");
+    get(address, "/users/7").await.unwrap();
+    let transactions = receiver.transactions();
+    assert_eq!(transactions.len(), 1);
+    assert_eq!(transactions[0].tags["cloud.region"], "eu-central-1");
+}

@@ -43,6 +43,7 @@ fn resident() -> Option<u64> {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "how much there is to do")]
 #[expect(clippy::print_stdout, reason = "the figures are what somebody runs this test to see")]
 async fn in_simulated_days_each_request_is_in_one_frame_each_incident_is_one_alert_and_memory_stays() {
     let hours: u64 = std::env::var("STEEPLE_SIMULATED_HOURS").map_or(3, |hours| hours.parse().unwrap());
@@ -53,7 +54,8 @@ async fn in_simulated_days_each_request_is_in_one_frame_each_incident_is_one_ale
     let requests = Requests::default();
     let alerts = Alerts::builder().rules(Rules::mission().guarded()).build(&metrics).unwrap();
     let dashboard = Dashboard::builder().requests(requests.clone()).alerts(alerts.clone()).build(&metrics).unwrap();
-    let service = ServiceBuilder::new().layer(ObserveLayer::new((metrics.clone(), requests))).service(service_fn(answer));
+    let service =
+        ServiceBuilder::new().layer(ObserveLayer::new((metrics.clone(), requests))).service(service_fn(answer));
     history.sample();
 
     let (mut fired, mut resolved, mut incidents, mut seen) = (0_u64, 0_u64, 0_u64, 0_usize);
