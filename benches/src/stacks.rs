@@ -80,9 +80,9 @@ pub fn dashboard(page: Page) -> (Metrics, Requests) {
         let first = block_on(response.body_mut().frame());
         assert!(first.is_some_and(|frame| frame.is_ok()), "the stream begins with the whole");
         // The page stays open.
-        std::mem::forget(response);
+        Box::leak(Box::new(response));
     }
-    std::mem::forget(dashboard);
+    Box::leak(Box::new(dashboard));
     (metrics, requests)
 }
 

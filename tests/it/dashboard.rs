@@ -160,7 +160,7 @@ http {{
 
 /// What the page of a predecessor leaves in the state directory: it was deployed half an hour before, and all was well.
 async fn deployed_before(directory: &Path) {
-    let before = steeple::core::clock::unix_now().saturating_sub(Duration::from_secs(1800)).as_millis();
+    let before = steeple::core::clock::unix_now().saturating_sub(Duration::from_mins(30)).as_millis();
     let options = StateOptions::new(directory, "shop", "production").version("1.8.1");
     let state = State::open(options).unwrap();
     let past = past_hour().await;

@@ -264,7 +264,7 @@ async fn many_pages_ask_prometheus_once_and_four_questions_at_a_time() {
     let prometheus = PrometheusOptions::new(format!("http://{}", server.address()))
         .job("taskboard")
         .instance("here")
-        .scrape_interval(Duration::from_secs(600));
+        .scrape_interval(Duration::from_mins(10));
     let board = board(prometheus).await;
     let first = json(&board, "/steeple/fleet?range=86400").await;
     assert_eq!(first["error"], Value::Null, "{first}");

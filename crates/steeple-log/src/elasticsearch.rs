@@ -145,7 +145,7 @@ impl Elasticsearch {
             None => Way::Memory(pipeline),
             Some(store) => {
                 // A batch is sent while the next one gathers.
-                let options = SinkOptions::default().window(BATCH.0.saturating_mul(2));
+                let options = SinkOptions::default().window(BATCH.0.saturating_mul(2)).in_order(true);
                 let spooled = SpooledPipeline::start(store, pipeline, options);
                 Way::Spool(spooled.map_err(BuildError::spool)?, None)
             }

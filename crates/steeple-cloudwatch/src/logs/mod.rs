@@ -197,7 +197,7 @@ impl CloudWatchLogsBuilder {
         #[cfg(feature = "spool")]
         if let Some(store) = self.spool {
             // A batch is sent while the next one gathers.
-            let options = SinkOptions::default().window(MAX_EVENTS.saturating_mul(2)).in_doubt(in_doubt);
+            let options = SinkOptions::default().window(MAX_EVENTS.saturating_mul(2)).in_order(true).in_doubt(in_doubt);
             let spooled = SpooledPipeline::start(store, pipeline, options);
             let spooled = spooled.map_err(|error| BuildError::part("spool", error))?;
             let process = fastrand::u64(..);

@@ -169,7 +169,15 @@ fn a_backlog_of_thirty_hours_survives_two_killed_processes_in_order_none_lost_an
     assert!(stored.violations.is_empty(), "{:?}", stored.violations);
     let got: Vec<_> = stored.lines.iter().map(|line| (Duration::from_millis(line.at), line.text.clone())).collect();
     let want: Vec<_> = (0..LINES).map(|number| line(first, number, LINES)).collect();
-    assert!(got == want, "{} of {} lines, in their order", got.len(), want.len());
+    let broken = got.iter().zip(&want).position(|(got, want)| got != want);
+    assert!(
+        got == want,
+        "{} of {} lines; the first out of order is {broken:?}: {:?}, expected {:?}",
+        got.len(),
+        want.len(),
+        broken.map(|at| &got[at.saturating_sub(2)..(at + 3).min(got.len())]),
+        broken.map(|at| &want[at])
+    );
     let of = |writer: &str, lines: &[Line]| lines.iter().all(|line| line.stream.starts_with(&format!("{writer}/")));
     assert!(
         of("one", &stored.lines[..40_000]) && of("two", &stored.lines[40_000..55_000]),

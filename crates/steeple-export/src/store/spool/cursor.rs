@@ -240,7 +240,7 @@ impl Cursor {
     pub(super) fn turn(&mut self, newest: u64) {
         let much = u64::try_from(self.options.window.saturating_mul(2)).unwrap_or(u64::MAX);
         let waits = self.live.as_ref().map_or(self.fresh, |live| live.fresh);
-        if waits > much && self.next <= newest {
+        if waits > much && self.next <= newest && !self.options.in_order {
             self.live = Some(Live { next: newest.saturating_add(1), fresh: 0 });
         }
     }

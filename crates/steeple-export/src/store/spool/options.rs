@@ -11,11 +11,12 @@ pub struct SinkOptions {
     pub(super) per_key: bool,
     pub(super) in_doubt: InDoubt,
     pub(super) replay_rate: u32,
+    pub(super) in_order: bool,
 }
 
 impl Default for SinkOptions {
     fn default() -> Self {
-        Self { window: 1_000, per_key: false, in_doubt: InDoubt::Resend, replay_rate: 0 }
+        Self { window: 1_000, per_key: false, in_doubt: InDoubt::Resend, replay_rate: 0, in_order: false }
     }
 }
 
@@ -37,6 +38,13 @@ impl SinkOptions {
     /// of each read, and half of the window, is for them. 0: as many as the sink takes. Default: 0.
     pub fn replay_rate(mut self, rows: u32) -> Self {
         self.replay_rate = rows;
+        self
+    }
+
+    /// Whether new rows wait until all that came before them was read, however much that is. Default: no, they go beside it, see
+    /// [`replay_rate`](Self::replay_rate).
+    pub fn in_order(mut self, in_order: bool) -> Self {
+        self.in_order = in_order;
         self
     }
 

@@ -64,7 +64,7 @@ impl TimingOptions {
         self
     }
 
-    /// How often, at most, what [`Spool::stats`](super::Spool::stats) returns is counted. Default: 200 ms.
+    /// How often, at most, what [`Spool::spool_stats`](super::Spool::spool_stats) returns is counted. Default: 200 ms.
     pub fn stats(mut self, interval: Duration) -> Self {
         self.stats = interval;
         self
