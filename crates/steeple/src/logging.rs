@@ -124,7 +124,6 @@ impl LogSetup {
             let statements = Targets::new().with_target("sqlx::query", LevelFilter::TRACE);
             subscriber.with(metrics.sqlx_layer().with_filter(statements))
         };
-        #[cfg(not(feature = "sqlx"))]
         let _ = metrics;
         if let Some(recording) = recording {
             recording.set_dispatch(tracing::Dispatch::new(subscriber));

@@ -41,7 +41,7 @@ fn kept(variables: &[(&str, &str)]) -> Vec<&'static str> {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    let bodies: Vec<u8> = receiver.received().iter().flat_map(|received| received.body.to_vec()).collect();
+    let bodies: Vec<u8> = receiver.received().iter().flat_map(|received| received.body.clone()).collect();
     let names = ["GET /well", "GET /fails", "GET /slow"];
     names.into_iter().filter(|name| bodies.windows(name.len()).any(|bytes| bytes == name.as_bytes())).collect()
 }

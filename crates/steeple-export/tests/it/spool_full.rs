@@ -96,8 +96,9 @@ fn limit_file_size(bytes: &str) {
 /// Runs the child by a script that ends in it.
 fn run(directory: &Path, kind: &str, shell: &[&str], script: &str) -> Output {
     let exec = r#" exec "$0" --exact spool_full::child --nocapture --test-threads=1"#;
-    let mut command = Command::new(shell[0]);
-    command.args(&shell[1..]).args(["sh", "-c", &format!("{script}{exec}")]).arg(env::current_exe().unwrap());
+    let (program, arguments) = shell.split_first().unwrap();
+    let mut command = Command::new(program);
+    command.args(arguments).args(["sh", "-c", &format!("{script}{exec}")]).arg(env::current_exe().unwrap());
     command.env(DIRECTORY, directory).env(KIND, kind).output().unwrap()
 }
 
