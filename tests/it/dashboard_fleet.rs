@@ -123,6 +123,13 @@ async fn the_page_of_all_instances_has_the_numbers_of_each_and_the_past_comes_ba
     // The successor of the one that is left has its past, and so does a page that is open already.
     other.stop().await;
     scrape(&prometheus, &[one.address()]);
+    // A frame of a minute is there once a minute of the clock has ended. Until then what it counts goes on, for 20 seconds at least.
+    let seconds = || steeple::core::clock::unix_now().as_secs();
+    let ended = (seconds() + 20).next_multiple_of(60) + 5;
+    while seconds() < ended {
+        one.get("/nothing", "").await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
     let next = board(options(&url).instance(one.address().to_string())).await;
     let began = json(&next, "/steeple/frame").await["started"].as_f64().unwrap();
     let back = async {
