@@ -348,7 +348,7 @@ impl TraceBuilder {
         self
     }
 
-    /// Keeps spans of some of the exported traces in this process as well: see [`KeptTraces`]. Not with
+    /// Keeps spans of some of the exported traces in this process as well: see [`KeptTraces`](crate::KeptTraces). Not with
     /// [`build_with_provider`](Self::build_with_provider). Default: none.
     pub fn keep_traces(mut self, kept: crate::KeptTraces) -> Self {
         self.kept = Some(kept);
