@@ -104,6 +104,8 @@ pub(crate) struct Hold {
     pub(crate) seq: u64,
     pub(crate) tries: u32,
     pub(crate) key: Option<Box<[u8]>>,
+    /// Whether the pipeline takes nothing any more.
+    pub(crate) ended: Arc<AtomicBool>,
     pub(crate) settled: AtomicBool,
 }
 
@@ -139,12 +141,12 @@ impl Hold {
 }
 
 impl Drop for Hold {
-    /// A panic took it, or the pipeline was closed.
+    /// A panic took it, or the pipeline has ended.
     fn drop(&mut self) {
-        self.settle(if self.tries >= MAX_PANICS {
-            Settled::Dead(Reason::from("the sink panicked over it"))
-        } else {
+        self.settle(if self.tries < MAX_PANICS || self.ended.load(Ordering::Acquire) {
             Settled::Retry { after: self.outbox.retry_after }
+        } else {
+            Settled::Dead(Reason::from("the sink panicked over it"))
         });
     }
 }

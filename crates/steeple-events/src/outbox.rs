@@ -1,13 +1,16 @@
 //! Between the store and the sinks: rows become events again.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use steeple_core::User;
+use steeple_core::{User, clock};
 use steeple_export::{
-    Reason, Sink,
+    Flush, Pipeline, Reason, Sink,
     store::{
         NewRow, Row, Settled,
         spool::{SinkId, SinkOptions, ToRow},
@@ -31,10 +34,31 @@ impl ToRow for Record {
     }
 }
 
-/// Hands the rows of one sink to its pipeline, until it is dropped.
+/// Hands the rows of one sink to its pipeline, until it ends or is dropped.
 #[derive(Debug)]
 pub(crate) struct Feed {
     _task: steeple_export::Task,
+    end: End,
+}
+
+/// Ends a sink that the store feeds.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pipeline: Pipeline<Tracked>,
+    ended: Arc<AtomicBool>,
+}
+
+impl End {
+    pub(crate) const fn pipeline(&self) -> &Pipeline<Tracked> {
+        &self.pipeline
+    }
+
+    /// Ends the pipeline. What is under way has no time left; it stays in the store.
+    pub(crate) fn close(&self) -> Flush {
+        // Before rows come back without an answer.
+        self.ended.store(true, Ordering::Release);
+        self.pipeline.begin_shutdown(clock::now())
+    }
 }
 
 /// How a sink reads: enough rows for a batch to gather while another one is sent.
@@ -52,23 +76,32 @@ const READ: usize = 2 << 20;
 
 impl Feed {
     pub(crate) fn start(outbox: Outbox, sink: SinkId, outlet: Outlet) -> std::io::Result<Self> {
+        let end = End { pipeline: outlet.pipeline().clone(), ended: Arc::default() };
+        let ended = Arc::clone(&end.ended);
         let task = steeple_export::spawn(async move {
             while outbox.spool.readable(sink).await.is_ok() {
                 // The pipeline is bounded, and nothing is to be dropped there.
                 while outlet.pipeline().stats().queued_bytes > Outlet::MAX_OUT {
                     steeple_export::sleep(LOOK_EVERY).await;
                 }
+                if ended.load(Ordering::Acquire) {
+                    return;
+                }
                 match outbox.spool.read(sink, 2_000, READ).await {
-                    Ok(rows) => rows.iter().for_each(|row| hand_over(&outbox, sink, &outlet, row)),
+                    Ok(rows) => rows.iter().for_each(|row| hand_over(&outbox, sink, &outlet, &ended, row)),
                     Err(_unreadable) => steeple_export::sleep(outbox.retry_after).await,
                 }
             }
         })?;
-        Ok(Self { _task: task })
+        Ok(Self { _task: task, end })
+    }
+
+    pub(crate) const fn end(&self) -> &End {
+        &self.end
     }
 }
 
-fn hand_over(outbox: &Outbox, sink: SinkId, outlet: &Outlet, row: &Row) {
+fn hand_over(outbox: &Outbox, sink: SinkId, outlet: &Outlet, ended: &Arc<AtomicBool>, row: &Row) {
     let Some(mut record) = stored::record(&row.row) else {
         outbox.spool.settle(sink, row.seq, Settled::Dead(Reason::from("not an event of this version")));
         return;
@@ -86,6 +119,7 @@ fn hand_over(outbox: &Outbox, sink: SinkId, outlet: &Outlet, row: &Row) {
         seq: row.seq,
         tries: row.tries,
         key: row.row.key.clone(),
+        ended: Arc::clone(ended),
         settled: AtomicBool::new(false),
     });
     // Dropped, it settles itself.

@@ -83,8 +83,8 @@ impl Kept {
 #[cfg(feature = "outbox")]
 impl Drop for Inner {
     fn drop(&mut self) {
-        for kept in self.outlets.iter().filter(|kept| !kept.is_direct()) {
-            let _ending = kept.outlet.pipeline().begin_shutdown(steeple_core::clock::now());
+        for feed in self.outlets.iter().filter_map(|kept| kept.feed.as_ref()) {
+            let _ending = feed.end().close();
         }
     }
 }
@@ -253,13 +253,12 @@ impl Events {
             sinks.push(Arc::new(store.outbox.spool.clone()));
         }
         for kept in &self.0.outlets {
-            let pipeline = kept.outlet.pipeline().clone();
             #[cfg(feature = "outbox")]
-            if let Some(store) = self.0.store.as_ref().filter(|_| !kept.is_direct()) {
-                sinks.push(Arc::new(store::StoredSink::new(pipeline, store.outbox.spool.clone())));
+            if let (Some(store), Some(feed)) = (&self.0.store, &kept.feed) {
+                sinks.push(Arc::new(store::StoredSink::new(feed.end().clone(), store.outbox.spool.clone())));
                 continue;
             }
-            sinks.push(Arc::new(pipeline));
+            sinks.push(Arc::new(kept.outlet.pipeline().clone()));
         }
         sinks
     }

@@ -8,7 +8,7 @@ use std::{
 
 use steeple_core::clock;
 use steeple_export::{
-    Flush, FlushReport, Pipeline, Sink, Stats,
+    Flush, FlushReport, Sink, Stats,
     store::{DeadLetter, StoreError, spool::Spool},
 };
 use steeple_scrub::Scrubber;
@@ -17,6 +17,7 @@ use super::Events;
 use crate::{
     BuildError, DeadEvent, Outlet, OutletStats, Tracked,
     hold::{Outbox, Storing},
+    outbox::End,
     receipt::Ticket,
     record::Kind,
     stored,
@@ -126,7 +127,7 @@ impl Events {
 
 /// A sink that is fed by the store: what is left at the end stays there.
 pub(super) struct StoredSink {
-    pipeline: Pipeline<Tracked>,
+    end: End,
     spool: Spool,
 }
 
@@ -134,27 +135,27 @@ pub(super) struct StoredSink {
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 impl StoredSink {
-    pub(super) fn new(pipeline: Pipeline<Tracked>, spool: Spool) -> Self {
-        Self { pipeline, spool }
+    pub(super) fn new(end: End, spool: Spool) -> Self {
+        Self { end, spool }
     }
 
     fn backlog(&self) -> u64 {
-        self.spool.backlog_now(self.pipeline.name()).map_or(0, |backlog| backlog.items)
+        self.spool.backlog_now(self.end.pipeline().name()).map_or(0, |backlog| backlog.items)
     }
 }
 
 impl Sink for StoredSink {
     fn name(&self) -> &str {
-        self.pipeline.name()
+        self.end.pipeline().name()
     }
 
     fn stats(&self) -> Stats {
-        self.pipeline.stats()
+        self.end.pipeline().stats()
     }
 
     fn begin_flush(&self, deadline: Instant) -> Flush {
-        let stats = self.pipeline.stats();
-        let _sends_at_once = self.pipeline.begin_flush(deadline);
+        let stats = self.end.pipeline().stats();
+        let _sends_at_once = self.end.pipeline().begin_flush(deadline);
         Flush::new(deadline, [stats.exported, stats.dropped_total(), 0, 0])
     }
 
@@ -169,20 +170,24 @@ impl Sink for StoredSink {
         let mut left = self.backlog();
         while left > 0 && clock::now() < deadline {
             // What the store has handed over since is sent at once as well.
-            let _sends_at_once = self.pipeline.begin_flush(deadline);
+            let _sends_at_once = self.end.pipeline().begin_flush(deadline);
             thread::sleep(LOOK_EVERY);
             left = self.backlog();
         }
         if is_end == 1 {
-            // What is under way has no time left; it stays in the store.
-            let end = self.pipeline.begin_shutdown(clock::now());
-            let _report = self.pipeline.wait(&end);
+            let end = self.end.close();
+            let _report = self.end.pipeline().wait(&end);
             self.spool.settled();
             left = self.backlog();
         }
-        let stats = self.pipeline.stats();
+        let stats = self.end.pipeline().stats();
         let dropped = if is_end == 1 { 0 } else { stats.dropped_total().saturating_sub(dropped) };
-        FlushReport::new(self.pipeline.name().to_owned().into(), stats.exported.saturating_sub(exported), dropped, left)
+        FlushReport::new(
+            self.end.pipeline().name().to_owned().into(),
+            stats.exported.saturating_sub(exported),
+            dropped,
+            left,
+        )
     }
 }
 

@@ -561,6 +561,48 @@ async fn at_the_deadline_of_a_shutdown_the_report_says_what_is_left_on_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_lives_on_after_its_shutdown_leaves_the_rows_to_the_next_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let hung = Scripted::start(|_, _| async {
+        std::future::pending::<()>().await;
+        (200, String::new())
+    })
+    .await;
+    let build = |url: &str| {
+        let events = durable(directory.path()).retry_after(Duration::from_millis(1));
+        // What hangs is given up after the shutdown, and comes back to the store.
+        let http = |http| soon(http).timeout(Duration::from_millis(500));
+        events.sink(NewRelic::new("license", "12345").endpoint(url).http(http)).build().unwrap()
+    };
+    let events = build(&hung.url);
+    for _ in 0..200 {
+        events.track(FeatureUsed { feature: "export" });
+    }
+    let sinks = events.sinks();
+    tokio::task::spawn_blocking(move || shutdown_all(&sinks, clock::now() + Duration::from_millis(100))).await.unwrap();
+    // What is tracked now is stored, and waits too.
+    for _ in 0..20 {
+        events.track(FeatureUsed { feature: "late" });
+    }
+    // Time for hundreds of reads: rows that are read now would be dropped without an answer.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let letters = events.dead_letters("newrelic", 10).await.unwrap();
+    assert!(letters.is_empty(), "{:?}", letters.first().map(|letter| &letter.why));
+    assert_eq!((events.sink_stats()[0].dead, backlog(&events, "newrelic")), (0, 220));
+    end(events).await;
+    let receiver = Receiver::start().await;
+    let events = build(&receiver.url);
+    flush(&events).await;
+    let ids: Vec<String> = receiver
+        .all()
+        .iter()
+        .flat_map(|got| got.json().as_array().unwrap().clone())
+        .map(|event| event["event.id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!((ids.len(), ids.iter().collect::<BTreeSet<_>>().len()), (220, 220));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_who_takes_consent_back_is_not_sent_to_analytics_and_one_who_is_erased_nowhere() {
     let directory = tempfile::tempdir().unwrap();
     let receiver = Receiver::start().await;
