@@ -1,6 +1,6 @@
 //! Spans carry the exchange that they were opened in.
 
-use std::{cell::RefCell, sync::OnceLock};
+use std::cell::RefCell;
 
 use steeple_core::{Carrier, EnteredCarrier, Exchange};
 use tracing::{Subscriber, span};
@@ -16,7 +16,7 @@ use tracing_subscriber::{
 ///
 /// - Only spans carry: where the handler opened none and there is no span around it, [`Span::current`] is empty.
 /// - Where an exchange is current already, it stays.
-/// - Cost: one clone of a handle for each span that is opened in an exchange.
+/// - Cost: for each span that is opened in an exchange a small allocation, and a hub where Sentry is on.
 ///
 /// [`Span::current`]: tracing::Span::current
 ///
@@ -33,12 +33,9 @@ use tracing_subscriber::{
 #[must_use = "a layer does nothing until a subscriber gets it"]
 pub struct ExchangeLayer(());
 
-/// The exchange that was current when a span was opened, kept beside it.
-struct Opened {
-    exchange: Exchange,
-    /// Made when the span is entered elsewhere for the first time.
-    carrier: OnceLock<Carrier>,
-}
+/// The exchange that was current when a span was opened, kept beside it. What goes along with it is asked for then: elsewhere
+/// observers no longer know, such as Sentry, whose hub is bound to the thread.
+struct Opened(Carrier);
 
 /// What a span has bound to this thread.
 struct Bound {
@@ -66,7 +63,9 @@ where
 {
     fn on_new_span(&self, _attributes: &span::Attributes<'_>, id: &span::Id, ctx: layer::Context<'_, S>) {
         if let Some((span, exchange)) = ctx.span(id).zip(Exchange::current()) {
-            span.extensions_mut().replace(Opened { exchange, carrier: OnceLock::new() });
+            // Before the extensions are locked: what goes along may open spans.
+            let opened = Opened(exchange.carrier());
+            span.extensions_mut().replace(opened);
         }
     }
 
@@ -76,8 +75,8 @@ where
         }
         let carrier = ctx.span(id).and_then(|span| {
             let extensions = span.extensions();
-            let opened: &Opened = extensions.get()?;
-            Some(opened.carrier.get_or_init(|| opened.exchange.carrier()).clone())
+            let Opened(carrier) = extensions.get()?;
+            Some(carrier.clone())
         });
         if let Some(carrier) = carrier {
             let bound = Bound { span: id.clone(), depth: 1, _carrier: carrier.enter() };

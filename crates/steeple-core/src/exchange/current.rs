@@ -31,10 +31,7 @@ impl Exchange {
 
     /// Runs `f` with this exchange as the current one, and with all that observers [carry](carry_with) along.
     pub fn in_scope<T>(&self, f: impl FnOnce() -> T) -> T {
-        let carried = carried(self);
-        let mut slot = Some(self.clone());
-        let _guard = CurrentGuard::enter(&mut slot);
-        let _bound = Bound::enter(&carried);
+        let _entered = self.carrier().enter();
         f()
     }
 
@@ -54,17 +51,28 @@ impl Exchange {
     /// # }
     /// ```
     pub fn scope<F: Future>(&self, future: F) -> Scoped<F> {
-        Scoped { future, exchange: Some(self.clone()), carried: carried(self) }
+        self.carrier().scope(future)
     }
 
-    /// The same as [`scope`](Self::scope), for code that is called at the beginning and the end of a piece of work and cannot wrap it,
-    /// such as a layer of a `tracing` subscriber.
+    /// What [`scope`](Self::scope) binds, for a future that is not there yet. Made in the handler, it may be used later and elsewhere:
+    /// in the callback of an upgrade to a WebSocket, in a layer of a `tracing` subscriber.
+    ///
+    /// ```
+    /// use steeple_core::Exchange;
+    ///
+    /// # fn on_upgrade<F: Future>(_callback: impl FnOnce() -> F) {}
+    /// # async fn talk() {}
+    /// # fn handler(exchange: Exchange) {
+    /// let carrier = exchange.carrier();
+    /// on_upgrade(move || carrier.scope(talk()));
+    /// # }
+    /// ```
     pub fn carrier(&self) -> Carrier {
-        Carrier { exchange: self.clone(), carried: carried(self).into() }
+        Carrier { exchange: self.clone(), carried: carried(self) }
     }
 }
 
-/// An exchange with what observers [carry](carry_with) along, to be bound to a thread. Made by [`Exchange::carrier`].
+/// An exchange with what observers [carry](carry_with) along, to be bound to threads. Made by [`Exchange::carrier`].
 #[derive(Clone)]
 #[must_use = "it binds nothing until it is entered"]
 pub struct Carrier {
@@ -81,6 +89,11 @@ impl Carrier {
         swap_current(&mut before);
         enter_all(&self.carried);
         EnteredCarrier { before, carried: Arc::clone(&self.carried), _thread: PhantomData }
+    }
+
+    /// Binds it whenever `future` is polled, as [`Exchange::scope`] does.
+    pub fn scope<F: Future>(self, future: F) -> Scoped<F> {
+        Scoped { future, carrier: self }
     }
 }
 
@@ -138,25 +151,11 @@ pub fn carry_with(capture: Capture) -> bool {
     })
 }
 
-fn carried(exchange: &Exchange) -> Vec<Arc<dyn Carry>> {
+fn carried(exchange: &Exchange) -> Arc<[Arc<dyn Carry>]> {
     let captures = CAPTURES.iter().map_while(OnceLock::get);
-    captures.filter_map(|capture| quietly(|| capture(exchange)).flatten()).collect()
-}
-
-/// Bound until it is dropped, also when that is by unwinding.
-struct Bound<'a>(&'a [Arc<dyn Carry>]);
-
-impl<'a> Bound<'a> {
-    fn enter(carried: &'a [Arc<dyn Carry>]) -> Self {
-        enter_all(carried);
-        Self(carried)
-    }
-}
-
-impl Drop for Bound<'_> {
-    fn drop(&mut self) {
-        exit_all(self.0);
-    }
+    let carried: Vec<_> = captures.filter_map(|capture| quietly(|| capture(exchange)).flatten()).collect();
+    // Without an allocation where nothing goes along.
+    if carried.is_empty() { Arc::default() } else { carried.into() }
 }
 
 fn enter_all(carried: &[Arc<dyn Carry>]) {
@@ -168,22 +167,6 @@ fn enter_all(carried: &[Arc<dyn Carry>]) {
 fn exit_all(carried: &[Arc<dyn Carry>]) {
     for one in carried.iter().rev() {
         quietly(|| one.exit());
-    }
-}
-
-/// Makes an exchange the current one; the one before it waits in the slot and comes back on drop.
-struct CurrentGuard<'a>(&'a mut Option<Exchange>);
-
-impl<'a> CurrentGuard<'a> {
-    fn enter(slot: &'a mut Option<Exchange>) -> Self {
-        swap_current(slot);
-        Self(slot)
-    }
-}
-
-impl Drop for CurrentGuard<'_> {
-    fn drop(&mut self) {
-        swap_current(self.0);
     }
 }
 
@@ -199,8 +182,7 @@ pin_project! {
     pub struct Scoped<F> {
         #[pin]
         future: F,
-        exchange: Option<Exchange>,
-        carried: Vec<Arc<dyn Carry>>,
+        carrier: Carrier,
     }
 }
 
@@ -209,15 +191,14 @@ impl<F: Future> Future for Scoped<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _guard = CurrentGuard::enter(this.exchange);
-        let _bound = Bound::enter(this.carried);
+        let _entered = this.carrier.enter();
         this.future.poll(cx)
     }
 }
 
 impl<F> fmt::Debug for Scoped<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scoped").field("exchange", &self.exchange).finish_non_exhaustive()
+        f.debug_struct("Scoped").field("exchange", &self.carrier.exchange).finish_non_exhaustive()
     }
 }
 

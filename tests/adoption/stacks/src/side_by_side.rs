@@ -14,13 +14,15 @@ use axum::{
     routing::get,
 };
 use axum_prometheus::PrometheusMetricLayer;
-use steeple::{Exchange, Steeple};
+use steeple::{Exchange, Steeple, User};
 use tower::ServiceExt;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
     trace::TraceLayer,
 };
+use tracing::Instrument;
+use tracing_subscriber::layer::SubscriberExt;
 
 use crate::Outcome;
 
@@ -53,9 +55,24 @@ fn routes() -> Router {
         exchange.record_error(&io::Error::other("no stock, password=hunter2hunter2"));
         StatusCode::INTERNAL_SERVER_ERROR
     };
-    let socket =
-        async |upgrade: WebSocketUpgrade, exchange: Exchange| upgrade.on_upgrade(move |_| exchange.scope(async {}));
-    Router::new().route("/users/{id}", get(user)).route("/fails", get(fails)).route("/socket", get(socket))
+    let spawns = async |exchange: Exchange| {
+        exchange.set_user(User::new("u-7"));
+        let work = async {
+            tokio::task::yield_now().await;
+            sentry::capture_message("spawned", sentry::Level::Warning);
+        };
+        let ended = tokio::spawn(work.instrument(tracing::Span::current())).await;
+        assert!(ended.is_ok());
+    };
+    let socket = async |upgrade: WebSocketUpgrade, exchange: Exchange| {
+        let carrier = exchange.carrier();
+        upgrade.on_upgrade(move |_| carrier.scope(async {}))
+    };
+    Router::new()
+        .route("/users/{id}", get(user))
+        .route("/fails", get(fails))
+        .route("/spawns", get(spawns))
+        .route("/socket", get(socket))
 }
 
 async fn ask(app: &Router, path: &str) -> Result<(StatusCode, Option<String>), Box<dyn Error>> {
@@ -70,7 +87,10 @@ pub async fn run() -> Outcome {
     // The team's own subscriber and Sentry, first.
     let written = Written::default();
     let writer = written.clone();
-    tracing_subscriber::fmt().json().with_max_level(tracing::Level::DEBUG).with_writer(move || writer.clone()).init();
+    let formatter = tracing_subscriber::fmt::layer().json().with_writer(move || writer.clone());
+    let level = tracing_subscriber::filter::LevelFilter::DEBUG;
+    let own = tracing_subscriber::registry().with(level).with(formatter).with(Steeple::log_layer());
+    tracing::subscriber::set_global_default(own)?;
     let transport = sentry::test::TestTransport::new();
     let options = sentry::ClientOptions::new()
         .dsn("https://public@sentry.invalid/1")
@@ -122,6 +142,14 @@ pub async fn run() -> Outcome {
     assert_eq!(events.len(), 1, "{events:#?}");
     assert_eq!(events[0].release.as_deref(), Some("their-release"));
     assert!(!format!("{events:?}").contains("hunter2"));
+
+    // What a handler spawns with the request's span, which is the current one, captures for the request.
+    assert_eq!(ask(&alone, "/spawns").await?.0, 200);
+    let events = transport.fetch_and_clear_events();
+    assert_eq!(events.len(), 1, "{events:#?}");
+    assert_eq!(events[0].message.as_deref(), Some("spawned"));
+    assert_eq!(events[0].user.as_ref().and_then(|user| user.id.as_deref()), Some("u-7"), "{events:#?}");
+    assert_eq!(events[0].transaction.as_deref(), Some("GET /spawns"), "{events:#?}");
 
     // A job, beside all of it.
     steeple.job("nightly import").run(async { Err::<(), _>("no file") }).await.unwrap_err();

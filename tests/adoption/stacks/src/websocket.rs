@@ -14,7 +14,8 @@ use crate::Outcome;
 
 async fn chat(upgrade: WebSocketUpgrade, exchange: Exchange) -> Response {
     exchange.set_user(User::new("u-7"));
-    upgrade.on_upgrade(move |socket| exchange.scope(talk(socket)))
+    let carrier = exchange.carrier();
+    upgrade.on_upgrade(move |socket| carrier.scope(talk(socket)))
 }
 
 async fn talk(mut socket: WebSocket) {
