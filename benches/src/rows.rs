@@ -51,7 +51,7 @@ pub const BARE: &str = "bare";
 pub const IDENTITY: &str = "identity";
 /// One counter and histogram, and the names that they need.
 pub const METRICS: &str = "metrics + naming";
-/// The same with a dashboard of them, mounted, that nobody looks at.
+/// The same with a dashboard mounted, without viewers.
 pub const DASHBOARD: &str = "dashboard, mounted";
 /// What the second of the targets names.
 pub const FIVE: &str = "log + metrics + naming + user + ids";

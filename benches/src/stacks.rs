@@ -59,7 +59,7 @@ pub fn metrics() -> Metrics {
 /// Who looks at the dashboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Page {
-    /// It is mounted, and nobody does.
+    /// It is mounted, without viewers.
     Mounted,
     /// One page is open.
     Watched,

@@ -119,7 +119,7 @@ impl AlertsBuilder {
         self
     }
 
-    /// How long alerts gather for one message, in every channel whose messages have several, in place of its own batch delay.
+    /// How long alerts gather for one message, in every channel that sends several in one. Overrides the channel's batch delay.
     /// Default: what the channel has, 10 seconds.
     #[cfg(feature = "http")]
     pub fn group_wait(mut self, wait: Duration) -> Self {

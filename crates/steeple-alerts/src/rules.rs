@@ -73,8 +73,8 @@ impl Rules {
     /// | `connections_used_up` | more than 90 % of the database's connections in use | 5 min | below 75 % | high |
     /// | `telemetry_dropped` | lines, events or spans were dropped, on average more than one in 10 s | 10 min | none for 10 min | low |
     ///
-    /// "For" is the window: the value is that of the whole window. There is no rule about users: how many are few, only the team
-    /// knows. What the [mission's](Self::mission) rules differ in is on the page about alerts.
+    /// "For" is the window: the value is that of the whole window. Users have no rule, since only the team knows how many are too few.
+    /// The page about alerts lists the differences from the [mission's](Self::mission) rules.
     pub fn recommended() -> Self {
         let minutes = |minutes: u64| Duration::from_secs(minutes.saturating_mul(60));
         let rule = |name, indicator, window| Rule::new(name, indicator, minutes(window));

@@ -30,7 +30,7 @@ pub trait TraceSource: Send + Sync {
     /// Whether there are spans of a trace, by its id in hex. Cheap: it is asked for each request that is listed.
     fn has(&self, trace_id: &str) -> bool;
 
-    /// The spans of a trace. Empty: there are none, or no longer.
+    /// The spans of a trace. Empty if none were kept, or they have been dropped since.
     fn spans(&self, trace_id: &str) -> Vec<SpanRecord>;
 }
 

@@ -51,7 +51,7 @@ impl Answer {
         Self::Retry { after: None, cause, why: why.into() }
     }
 
-    /// The text for people of an answer that is none.
+    /// Why there is no response, as text.
     #[cfg(feature = "http")]
     pub(crate) fn into_reason(self) -> Reason {
         match self {

@@ -53,12 +53,12 @@ impl LogLevel {
         self.current.is_some()
     }
 
-    /// When the override ends, since the Unix epoch. `None`: there is none.
+    /// When the override ends, since the Unix epoch. `None` without an override.
     pub fn until(&self) -> Option<Duration> {
         self.current.as_ref().map(|(_, until, _)| *until)
     }
 
-    /// How long the override still lasts. `None`: there is none.
+    /// How long the override still lasts. `None` without an override.
     pub fn remaining(&self) -> Option<Duration> {
         self.current.as_ref().map(|(.., remaining)| *remaining)
     }

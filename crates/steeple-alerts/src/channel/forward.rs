@@ -5,7 +5,7 @@ use crate::{BuildError, Severity, message::Notification};
 
 type Send = Box<dyn Fn(&Scrubbed<Notification>) + std::marker::Send + Sync>;
 
-/// Hands alerts to another part of the process, which sends them in its own way: a system for which there is no channel here.
+/// Passes alerts to another part of the process that sends them, for systems that this crate has no channel for.
 ///
 /// # Examples
 /// ```

@@ -107,7 +107,8 @@ pub(super) struct Messages {
     pub(super) payload: Payload,
 }
 
-/// Addresses that are no receiver of anybody's: those that a cloud gives credentials at, and those that mean no host or many.
+/// Addresses that are refused as receivers: a cloud's metadata service, link-local, unspecified,
+/// multicast and broadcast addresses.
 ///
 /// A URL on this machine or in a private network is what many teams have; it is in the service's own configuration.
 fn is_never_a_receiver(host: &str) -> bool {

@@ -123,7 +123,7 @@ fn read(name: &str, item: Item<'_>, known: Option<&Rule>) -> Result<Option<Rule>
         if !KEYS.contains(&key) {
             let full = format!("{}.{}", item.key, cut_key(key));
             let at = Item { key: &full, value, ..item };
-            return Err(at.error(format!("there is no such key; there are {}", KEYS.join(", "))));
+            return Err(at.error(format!("unknown key, expected one of {}", KEYS.join(", "))));
         }
     }
     let at = |key: &str| table.get(key).map(|value| (format!("{}.{key}", item.key), value));

@@ -73,7 +73,7 @@ fn contents(path: &Path) -> io::Result<String> {
 }
 
 impl Alerts {
-    /// Reads the file of the rules again, on a thread of its own: returns at once. Without a file, it does nothing.
+    /// Reads the rules file again, on another thread: returns at once. Without a file, it does nothing.
     ///
     /// An invalid file changes nothing: the rules that were there go on. What is wrong with it is logged (target
     /// `steeple::alerts`) and in [`file_error`](Self::file_error).
@@ -84,7 +84,7 @@ impl Alerts {
         }
     }
 
-    /// What was wrong with the file of the rules when it was read last. `None`: nothing, or there is no file.
+    /// Why the rules file was rejected when it was last read. `None` if it was accepted, or without a file.
     pub fn file_error(&self) -> Option<FileError> {
         lock(&self.0.reloads.seen).error.clone()
     }

@@ -75,7 +75,7 @@ fn an_invalid_file_changes_nothing_and_is_reported() {
     let (metrics, alerts) = start(&path, &clock);
     pass(&metrics, &clock, Duration::from_secs(120));
     for (n, (text, says)) in [
-        (format!("{QUEUE}abov = 11\n"), "line 7, `rules.queue_is_long.abov`: there is no such key"),
+        (format!("{QUEUE}abov = 11\n"), "line 7, `rules.queue_is_long.abov`: unknown key"),
         (format!("{QUEUE}{}", "#".repeat(70_000)), "larger than 65536 bytes"),
         ("[rules".to_owned(), "line 1"),
     ]

@@ -1,4 +1,4 @@
-//! Makes groups and streams where there are none, and puts lines into them.
+//! Creates missing groups and streams, and puts lines into them.
 
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 

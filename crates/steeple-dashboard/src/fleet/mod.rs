@@ -26,7 +26,7 @@ use self::{
 };
 use crate::lock::lock;
 
-/// Queries of one refresh at once. The client has a limit of its own for all of them.
+/// Queries of one refresh at once. The client limits all of them together.
 const AT_ONCE: usize = 4;
 /// A refresh takes no longer, whatever Prometheus takes for each query.
 const REFRESH: Duration = Duration::from_secs(10);

@@ -118,7 +118,7 @@ impl View {
         Self { grid, asked, body }
     }
 
-    /// `why`: it is no longer true, because Prometheus cannot be asked.
+    /// `why`: it is out of date, because Prometheus did not answer.
     pub(super) fn json(&self, why: Option<&Reason>) -> Bytes {
         let mut body = self.body.clone();
         if let Some(body) = body.as_object_mut() {

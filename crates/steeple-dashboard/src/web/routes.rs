@@ -251,13 +251,13 @@ async fn log(State(dashboard): State<Dashboard>, body: axum::body::Bytes) -> Res
             // Logged before and not after: it is seen whatever the filter is then.
             tracing::info!(target: "steeple::dashboard", filter, author, minutes, "changes what is logged for some minutes");
             if let Err(why) = control.set(&filter, Duration::from_secs(minutes.saturating_mul(60))) {
-                tracing::info!(target: "steeple::dashboard", filter, author, why, "what is logged was not changed");
+                tracing::info!(target: "steeple::dashboard", filter, author, why, "the log level was not changed");
                 return (StatusCode::BAD_REQUEST, why).into_response();
             }
         }
         (None, None) => {
             control.reset();
-            tracing::info!(target: "steeple::dashboard", author, "what is logged is as before");
+            tracing::info!(target: "steeple::dashboard", author, "the log level was reset");
         }
         _ => return StatusCode::BAD_REQUEST.into_response(),
     }

@@ -17,7 +17,7 @@ use steeple_metrics::{
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 const ROUTES: usize = 1_000;
-/// A sample is taken each ten seconds, as where nobody looks at the page.
+/// A sample is taken every ten seconds, as without viewers.
 const STEP: u64 = 10;
 const SAMPLES_AN_HOUR: u64 = 3600 / STEP;
 const REQUESTS: usize = 20;

@@ -41,7 +41,7 @@ impl Erasures {
         }
     }
 
-    /// `Ok`: it was done, or there is no such stream and nothing to be forgotten.
+    /// `Ok` if the documents were deleted, or if the stream does not exist.
     async fn ask(&self, request: Request, deadline: Instant) -> Result<Value, Answer> {
         let response = self.client.send(request, deadline).await?;
         if response.status == http::StatusCode::NOT_FOUND {

@@ -319,7 +319,7 @@ impl Client {
     /// does it. Dropping the future ends the request. Redirects are not followed.
     ///
     /// # Errors
-    /// Why there is no answer, the time limit included. What an answer's status means is up to the caller.
+    /// Returns the reason if there is no response in time. The caller interprets the status of a response.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -354,7 +354,7 @@ impl Client {
     /// Runs on the thread of exporters.
     ///
     /// # Errors
-    /// There is no answer, and what to make of that.
+    /// Returns what to do with the batch if there is no response.
     pub async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Answer> {
         let inner = &self.0;
         let refused = |error: &BuildError| Answer::rejected(Reason::of_error(error));

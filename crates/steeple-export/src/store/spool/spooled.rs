@@ -1,4 +1,4 @@
-//! A pipeline that a store feeds: what is pushed is stored first, and leaves the store when the receiver has it.
+//! A pipeline that a store feeds: items are stored first, and leave the store once the receiver has them.
 
 use std::{
     fmt,
