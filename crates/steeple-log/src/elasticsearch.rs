@@ -8,19 +8,19 @@ use steeple_core::{clock, date::rfc3339_millis};
 #[cfg(feature = "spool")]
 use steeple_export::store::{
     NewRow,
-    spool::{FromRow, Hold, SinkOptions, SpoolBuilder, SpooledPipeline, Ticket},
+    spool::{FromRow, Hold, SinkOptions, SpoolBuilder},
 };
 use steeple_export::{
     Answer, DropReason, Endpoint, HttpOptions, Pipeline, Protocol, Reason, Request, Response, Retry, Sink,
     Unauthorized,
     protocol::bulk::{self, Body},
+    store::{Keep, keep_in},
 };
 use steeple_scrub::{Scrubbed, Scrubber};
 
 #[cfg(feature = "spool")]
-use tracing::Level;
-
-use crate::{BuildError, LogLine, LogOutput};
+use crate::SpooledLines;
+use crate::{BuildError, LogLine, LogOutput, line_ids::LineIds};
 
 /// Lines to Elasticsearch or `OpenSearch`: `_bulk` with `create` into a data stream, each with an id of its own, so that one
 /// that is sent twice is stored once. An output for lines in [`Format::Ecs`](crate::Format::Ecs).
@@ -49,7 +49,7 @@ pub struct Elasticsearch {
     stream: String,
     api_key: Option<String>,
     http: HttpOptions,
-    spool: Option<Store>,
+    spool: Option<Keep>,
 }
 
 /// Elasticsearch advises 5 to 15 MB a request.
@@ -112,7 +112,7 @@ impl Elasticsearch {
     /// Keeps lines in a store below this directory, of so many bytes (default: 1 GiB), unless a store is set already. An error when it
     /// is built without the feature `spool`.
     pub fn spool_in(mut self, directory: impl Into<PathBuf>, max_bytes: Option<u64>) -> Self {
-        self.spool.get_or_insert_with(|| store(directory.into(), max_bytes));
+        self.spool.get_or_insert_with(|| keep_in(directory.into(), max_bytes));
         self
     }
 
@@ -145,12 +145,11 @@ impl Elasticsearch {
             None => Way::Memory(pipeline),
             Some(store) => {
                 // A batch is sent while the next one gathers.
-                let options = SinkOptions::default().window(BATCH.0.saturating_mul(2)).in_order(true);
-                let spooled = SpooledPipeline::start(store, pipeline, options);
-                Way::Spool(spooled.map_err(BuildError::spool)?, None)
+                let options = SinkOptions::default().window(BATCH.0.saturating_mul(2));
+                Way::Spool(SpooledLines::start(store, pipeline, options).map_err(BuildError::spool)?)
             }
         };
-        Ok(ElasticsearchLines { way, process: fastrand::u64(..), lines: 0 })
+        Ok(ElasticsearchLines { way, ids: LineIds::new() })
     }
 
     /// The index template for the data stream, as JSON: the types of the fields, so that the first line does not decide on them.
@@ -222,25 +221,6 @@ impl Elasticsearch {
     }
 }
 
-/// Where lines are kept: nowhere without the feature.
-#[cfg(feature = "spool")]
-type Store = SpoolBuilder;
-#[cfg(not(feature = "spool"))]
-type Store = ();
-
-fn store(directory: PathBuf, max_bytes: Option<u64>) -> Store {
-    #[cfg(feature = "spool")]
-    return {
-        let store = steeple_export::store::spool::Spool::builder(directory);
-        match max_bytes {
-            Some(bytes) => store.max_bytes(bytes),
-            None => store,
-        }
-    };
-    #[cfg(not(feature = "spool"))]
-    drop((directory, max_bytes));
-}
-
 /// The output's name.
 const NAME: &str = "elasticsearch";
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -259,22 +239,15 @@ impl fmt::Debug for Elasticsearch {
 /// The output. Made by [`Elasticsearch::build`].
 pub struct ElasticsearchLines {
     way: Way,
-    /// Which no other process has.
-    process: u64,
-    lines: u64,
+    ids: LineIds,
 }
 
 /// How lines get to the pipeline.
 enum Way {
     Memory(Pipeline<Waiting>),
-    /// By a store, with the newest row that is not known to be in it.
     #[cfg(feature = "spool")]
-    Spool(SpooledPipeline<Waiting>, Option<Ticket>),
+    Spool(SpooledLines<Waiting>),
 }
-
-/// How long a line waits for room in the store before the log keeps it.
-#[cfg(feature = "spool")]
-const ROOM_WITHIN: Duration = Duration::from_secs(1);
 
 impl ElasticsearchLines {
     /// The pipeline, to be flushed and shut down after the log. Its stats have the lines that the server refused. With a
@@ -283,7 +256,7 @@ impl ElasticsearchLines {
         match &self.way {
             Way::Memory(pipeline) => Arc::new(pipeline.clone()),
             #[cfg(feature = "spool")]
-            Way::Spool(spooled, _) => spooled.sink(),
+            Way::Spool(spooled) => spooled.sink(),
         }
     }
 }
@@ -294,37 +267,20 @@ impl LogOutput for ElasticsearchLines {
     }
 
     fn write(&mut self, line: &LogLine<'_>) -> io::Result<()> {
-        let id = format!("{:016x}-{:x}", self.process, self.lines);
-        match &mut self.way {
-            Way::Memory(pipeline) => pipeline.push(Waiting::new(id.into(), line.timestamp(), line.as_str().into())),
-            #[cfg(feature = "spool")]
-            Way::Spool(spooled, newest) => {
-                let row = NewRow {
-                    id: id.into(),
-                    at: line.timestamp(),
-                    key: None,
-                    class: match line.level() {
-                        Level::ERROR | Level::WARN => 2,
-                        Level::INFO => 1,
-                        Level::DEBUG | Level::TRACE => 0,
-                    },
-                    // Lines are scrubbed when they are rendered.
-                    body: Scrubbed::from_application(line.as_str().into()),
-                };
-                let ticket = spooled.push(row, ROOM_WITHIN).map_err(|why| io::Error::other(why.to_string()))?;
-                *newest = Some(ticket);
+        match &self.way {
+            Way::Memory(pipeline) => {
+                pipeline.push(Waiting::new(self.ids.next(), line.timestamp(), line.as_str().into()));
+                Ok(())
             }
+            #[cfg(feature = "spool")]
+            Way::Spool(spooled) => spooled.write(line, line.as_str(), None),
         }
-        self.lines = self.lines.wrapping_add(1);
-        Ok(())
     }
 
     #[cfg(feature = "spool")]
     fn flush(&mut self) -> io::Result<()> {
-        if let Way::Spool(spooled, newest) = &mut self.way
-            && let Some(newest) = newest.take()
-        {
-            spooled.wait_stored(newest, ROOM_WITHIN);
+        if let Way::Spool(spooled) = &self.way {
+            spooled.flush();
         }
         Ok(())
     }

@@ -78,14 +78,21 @@ mod guard;
 mod job;
 mod layer;
 mod level;
+#[cfg(any(feature = "elasticsearch", all(feature = "export", feature = "spool")))]
+mod line_ids;
 mod observer;
 mod os;
 mod output;
 mod panic;
 mod rules;
 mod sink;
+#[cfg(all(feature = "export", feature = "spool"))]
+mod spooled;
 mod timing;
 
+#[cfg(all(feature = "export", feature = "spool"))]
+#[cfg_attr(docsrs, doc(cfg(all(feature = "export", feature = "spool"))))]
+pub use self::spooled::SpooledLines;
 pub use self::{
     builder::LogBuilder,
     carry::ExchangeLayer,

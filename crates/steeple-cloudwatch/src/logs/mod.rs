@@ -5,24 +5,22 @@
 
 mod ship;
 
-#[cfg(feature = "spool")]
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering},
-};
 use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use steeple_core::{clock, text};
 #[cfg(feature = "spool")]
 use steeple_export::store::{
     NewRow,
-    spool::{FromRow, Hold, SinkOptions, SpoolBuilder, SpooledPipeline, Ticket},
+    spool::{FromRow, Hold, SinkOptions, SpoolBuilder},
 };
-use steeple_export::{DropReason, HttpOptions, InDoubt, Pipeline, Retry, Sink, Unauthorized};
+use steeple_export::{
+    DropReason, HttpOptions, InDoubt, Pipeline, Retry, Sink, Unauthorized,
+    store::{Keep, keep_in},
+};
+#[cfg(feature = "spool")]
+use steeple_log::SpooledLines;
 use steeple_log::{LogLine, LogOutput};
 use steeple_scrub::Scrubbed;
-#[cfg(feature = "spool")]
-use tracing::Level;
 
 use self::ship::{Place, Shipper};
 use crate::{
@@ -66,7 +64,7 @@ pub struct CloudWatchLogsBuilder {
     retention_days: u16,
     http: HttpOptions,
     in_doubt: InDoubt,
-    spool: Option<Store>,
+    spool: Option<Keep>,
 }
 
 impl CloudWatchLogsBuilder {
@@ -145,7 +143,7 @@ impl CloudWatchLogsBuilder {
     /// Keeps lines in a store below this directory, of so many bytes (default: 1 GiB), unless a store is set already. An error when it
     /// is built without the feature `spool`.
     pub fn spool_in(mut self, directory: impl Into<PathBuf>, max_bytes: Option<u64>) -> Self {
-        self.spool.get_or_insert_with(|| store(directory.into(), max_bytes));
+        self.spool.get_or_insert_with(|| keep_in(directory.into(), max_bytes));
         self
     }
 
@@ -197,34 +195,13 @@ impl CloudWatchLogsBuilder {
         #[cfg(feature = "spool")]
         if let Some(store) = self.spool {
             // A batch is sent while the next one gathers.
-            let options = SinkOptions::default().window(MAX_EVENTS.saturating_mul(2)).in_order(true).in_doubt(in_doubt);
-            let spooled = SpooledPipeline::start(store, pipeline, options);
+            let options = SinkOptions::default().window(MAX_EVENTS.saturating_mul(2)).in_doubt(in_doubt);
+            let spooled = SpooledLines::start(store, pipeline, options);
             let spooled = spooled.map_err(|error| BuildError::part("spool", error))?;
-            let process = fastrand::u64(..);
-            let spool = Spool { spooled, process, lines: AtomicU64::new(0), newest: Mutex::default() };
-            return Ok(CloudWatchLogs { way: Way::Spool(spool), group, stream });
+            return Ok(CloudWatchLogs { way: Way::Spool(spooled), group, stream });
         }
         Ok(CloudWatchLogs { way: Way::Memory(pipeline), group, stream })
     }
-}
-
-/// Where lines are kept: nowhere without the feature.
-#[cfg(feature = "spool")]
-type Store = SpoolBuilder;
-#[cfg(not(feature = "spool"))]
-type Store = ();
-
-fn store(directory: PathBuf, max_bytes: Option<u64>) -> Store {
-    #[cfg(feature = "spool")]
-    return {
-        let store = steeple_export::store::spool::Spool::builder(directory);
-        match max_bytes {
-            Some(bytes) => store.max_bytes(bytes),
-            None => store,
-        }
-    };
-    #[cfg(not(feature = "spool"))]
-    drop((directory, max_bytes));
 }
 
 /// A name as part of a group's name.
@@ -271,7 +248,7 @@ impl CloudWatchLogs {
         match &self.way {
             Way::Memory(pipeline) => Arc::new(pipeline.clone()),
             #[cfg(feature = "spool")]
-            Way::Spool(spool) => spool.spooled.sink(),
+            Way::Spool(spooled) => spooled.sink(),
         }
     }
 
@@ -285,35 +262,8 @@ impl CloudWatchLogs {
         match &self.way {
             Way::Memory(pipeline) => pipeline.push(Event::new(millis(at), text.into(), Arc::clone(&self.stream))),
             #[cfg(feature = "spool")]
-            Way::Spool(spool) => {
-                let row = spool.row(text, at, Level::INFO, &self.stream);
-                let (class, size) = (row.class, row.size());
-                spool.set_newest(spool.spooled.spool().append(Arc::new(row), class, size));
-            }
+            Way::Spool(spooled) => spooled.push(Scrubbed::from_application(text), at, Some(&self.stream)),
         }
-    }
-}
-
-#[cfg(feature = "spool")]
-impl Spool {
-    fn row(&self, text: &str, at: Duration, level: Level, stream: &str) -> NewRow {
-        let number = self.lines.fetch_add(1, Ordering::Relaxed);
-        NewRow {
-            id: format!("{:016x}-{number:x}", self.process).into(),
-            at,
-            key: Some(stream.as_bytes().into()),
-            class: match level {
-                Level::ERROR | Level::WARN => 2,
-                Level::INFO => 1,
-                Level::DEBUG | Level::TRACE => 0,
-            },
-            // Lines are scrubbed when they are rendered.
-            body: Scrubbed::from_application(text.into()),
-        }
-    }
-
-    fn set_newest(&self, ticket: Ticket) {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(ticket);
     }
 }
 
@@ -330,21 +280,15 @@ impl LogOutput for CloudWatchLogs {
         match &self.way {
             Way::Memory(pipeline) => pipeline.push(Event::new(millis(at), text.into(), Arc::clone(&self.stream))),
             #[cfg(feature = "spool")]
-            Way::Spool(spool) => {
-                let row = spool.row(text, at, line.level(), &self.stream);
-                let ticket = spool.spooled.push(row, ROOM_WITHIN);
-                spool.set_newest(ticket.map_err(|why| io::Error::other(why.to_string()))?);
-            }
+            Way::Spool(spooled) => spooled.write(line, text, Some(&self.stream))?,
         }
         Ok(())
     }
 
     #[cfg(feature = "spool")]
     fn flush(&mut self) -> io::Result<()> {
-        if let Way::Spool(spool) = &self.way
-            && let Some(newest) = spool.newest.lock().unwrap_or_else(PoisonError::into_inner).take()
-        {
-            spool.spooled.wait_stored(newest, ROOM_WITHIN);
+        if let Way::Spool(spooled) = &self.way {
+            spooled.flush();
         }
         Ok(())
     }
@@ -380,6 +324,7 @@ impl Event {
     }
 
     /// It has arrived, or it is lost for this reason.
+    #[cfg_attr(not(feature = "spool"), expect(clippy::unused_self, reason = "no row is kept"))]
     fn settle(&self, lost: Option<DropReason>) {
         #[cfg(feature = "spool")]
         match (&self.hold, lost) {
@@ -388,7 +333,7 @@ impl Event {
             (Some(hold), Some(reason)) => hold.lost(reason),
         }
         #[cfg(not(feature = "spool"))]
-        let _nothing_is_kept = (self, lost);
+        let _ = lost;
     }
 }
 
@@ -408,22 +353,8 @@ fn millis(at: Duration) -> u64 {
 enum Way {
     Memory(Pipeline<Event>),
     #[cfg(feature = "spool")]
-    Spool(Spool),
+    Spool(SpooledLines<Event>),
 }
-
-/// Lines on their way through a store.
-#[cfg(feature = "spool")]
-struct Spool {
-    spooled: SpooledPipeline<Event>,
-    /// Which no other process has: a part of the lines' ids.
-    process: u64,
-    lines: AtomicU64,
-    newest: Mutex<Option<Ticket>>,
-}
-
-/// How long a line waits for room in the store before the log keeps it.
-#[cfg(feature = "spool")]
-const ROOM_WITHIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -7,12 +7,35 @@ mod memory;
 #[cfg(feature = "spool")]
 pub mod spool;
 
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use steeple_scrub::Scrubbed;
 
 pub use self::memory::{MemoryLimits, MemoryStore};
 use crate::{DropReason, Reason};
+
+/// Where a sink keeps its rows on disk. Without the feature `spool` it cannot: a sink refuses it when it is built.
+#[cfg(feature = "spool")]
+pub type Keep = spool::SpoolBuilder;
+/// Where a sink keeps its rows on disk. Without the feature `spool` it cannot: a sink refuses it when it is built.
+#[cfg(not(feature = "spool"))]
+pub type Keep = ();
+
+/// A store below this directory, of so many bytes (default: 1 GiB).
+#[cfg(feature = "spool")]
+pub fn keep_in(directory: PathBuf, max_bytes: Option<u64>) -> Keep {
+    let store = spool::Spool::builder(directory);
+    match max_bytes {
+        Some(bytes) => store.max_bytes(bytes),
+        None => store,
+    }
+}
+
+/// A store below this directory, of so many bytes (default: 1 GiB).
+#[cfg(not(feature = "spool"))]
+pub fn keep_in(directory: PathBuf, _max_bytes: Option<u64>) -> Keep {
+    drop(directory);
+}
 
 /// What a store's slower calls return.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;

@@ -74,6 +74,27 @@ fn new_rows_go_beside_what_waits_and_every_row_goes_once() {
 }
 
 #[test]
+fn in_order_new_rows_wait_for_all_that_came_before_them_also_after_the_store_is_opened_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = SinkOptions::default().window(WINDOW).in_order(true);
+    let (spool, sink) = waiting(directory.path(), 2_000, options);
+    let mut seen = Vec::new();
+    for n in 0..100 {
+        stored(&spool, append(&spool, &format!("new-{n}")));
+        settle(&spool, sink, &read(&spool, sink, 8), &mut seen);
+    }
+    end(&spool);
+    let (spool, sink) = open(directory.path(), options);
+    stored(&spool, append(&spool, "new-100"));
+    until(|| {
+        settle(&spool, sink, &read(&spool, sink, 64), &mut seen);
+        spool.backlog_now("one").unwrap().items == 0
+    });
+    let all = (0..2_000).map(|n| format!("old-{n}")).chain((0..=100).map(|n| format!("new-{n}")));
+    assert!(seen == all.collect::<Vec<_>>(), "{seen:?}");
+}
+
+#[test]
 fn new_rows_of_someone_of_whom_older_ones_wait_come_after_them() {
     let directory = tempfile::tempdir().unwrap();
     let options = SinkOptions::default().window(WINDOW).per_key(true);
