@@ -10,6 +10,7 @@
 mod cli;
 mod clock;
 mod cost;
+mod dead_letters;
 mod docs;
 mod elasticsearch;
 mod hold;
