@@ -33,8 +33,7 @@ pub enum AtTimeout {
 ///
 /// It waits for what [`track`](crate::Events::track) was called with in the exchange, not for
 /// [`on_success`](crate::Events::on_success), which comes later. Errors (400 and above) are not held. The wait is the
-/// attribute `events.wait_ms` of the exchange, and no part of its latency: histograms leave it out
-/// ([`Exchange::add_wait`]).
+/// attribute `events.wait_ms` of the exchange. Latency histograms leave it out ([`Exchange::add_wait`]).
 ///
 /// # Examples
 /// ```

@@ -122,9 +122,13 @@ impl Ring {
             self.recent.push_back(trace);
             Kept::default()
         });
-        if span.kind == "server" {
+        let is_server = span.kind == "server";
+        // A caller may send one trace id with all its requests. The first server span has its place, behind however many.
+        let is_first = is_server && kept.spans.iter().all(|other| other.kind != "server");
+        if is_server {
             (kept.failed, kept.duration, kept.start) = (kept.failed || span.failed, span.duration, span.start);
-        } else if kept.spans.len() >= MAX_SPANS {
+        }
+        if !is_first && kept.spans.len() >= MAX_SPANS {
             return;
         }
         let bytes = span.bytes();
@@ -281,6 +285,20 @@ mod tests {
         assert_eq!((last.spans.len(), last.failed), (MAX_SPANS + 1, true));
         let known = ring.recent.len() + ring.failed.len() + ring.slow.len();
         assert_eq!(known, ring.traces.len());
+    }
+
+    #[test]
+    fn a_caller_that_sends_one_trace_id_with_all_its_requests_takes_the_room_of_one_trace() {
+        let mut ring = Ring::default();
+        for number in 1..=20_u128 {
+            ring.push(id(number), span("server", false, 5, 100));
+        }
+        for request in 0..10_000 {
+            ring.push(id(7), span("server", request == 5_000, 5, 100));
+            ring.push(id(7), span("client", false, 1, 100));
+        }
+        assert_eq!((ring.traces[&id(7)].spans.len(), ring.traces[&id(7)].failed), (MAX_SPANS, true));
+        assert_eq!(ring.traces.len(), 20, "the others stay");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -40,7 +41,9 @@ impl Watcher {
     #[inline]
     pub(super) fn tell<'a>(&self, operation: impl FnOnce() -> Operation<'a>) {
         if let Some(watch) = self.0.get() {
-            watch(&operation());
+            let operation = operation();
+            // Timers tell it when they are dropped, also by unwinding: a second panic would end the process.
+            let _panicked = catch_unwind(AssertUnwindSafe(|| watch(&operation)));
         }
     }
 }
@@ -53,7 +56,7 @@ impl fmt::Debug for Watcher {
 
 impl Metrics {
     /// Calls this with every query and every operation on a cache that [`database`](Self::database) and [`cache`](Self::cache)
-    /// measure, on the thread that measured it, inside of its exchange. It has to be quick. Returns whether it was set: only
+    /// measure, on the thread that measured it, inside of its exchange. It has to be quick; if it panics, that changes nothing else. Returns whether it was set: only
     /// the first one is.
     ///
     /// # Examples

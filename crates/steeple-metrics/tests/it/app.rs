@@ -58,6 +58,22 @@ fn operations_and_queries_that_were_measured_elsewhere_are_recorded() {
 }
 
 #[test]
+fn a_watcher_that_panics_harms_neither_what_it_watches_nor_an_unwinding_thread() {
+    let metrics = Metrics::new().unwrap();
+    assert!(metrics.watch_operations(|_operation| std::panic::resume_unwind(Box::new("a watcher's"))));
+    metrics.cache().start("get").hit();
+    let handler = std::panic::AssertUnwindSafe(|| {
+        let _timer = metrics.database().start("select", "users");
+        std::panic::resume_unwind(Box::new("the handler's"));
+    });
+    let unwound = std::panic::catch_unwind(handler);
+    assert_eq!(unwound.unwrap_err().downcast_ref(), Some(&"the handler's"));
+    let values = metrics.values();
+    assert_eq!(values[r#"cache_operations_total{operation="get",result="hit"}"#], 1.0);
+    assert_eq!(values[r#"database_query_duration_seconds_count{operation="select",table="users"}"#], 1.0);
+}
+
+#[test]
 fn metrics_by_names_of_run_time_are_checked_and_capped_and_what_is_dropped_is_counted() {
     let metrics = Metrics::builder().build().unwrap();
     let _own = metrics.counter("exports_total", "Exports.", []).unwrap();
