@@ -16,7 +16,7 @@ const STEP: &str = "step of a wait that has a setting";
 const DEFAULT: &str = "default";
 
 /// File, name, which of the three, and why or what.
-const CONSTANTS: [(&str, &str, &str, &str); 41] = [
+const CONSTANTS: [(&str, &str, &str, &str); 40] = [
     (
         "steeple-core/src/clock.rs",
         "FRESH",
@@ -61,13 +61,7 @@ const CONSTANTS: [(&str, &str, &str, &str); 41] = [
     ("steeple-export/src/store/spool/db.rs", "BUSY", DEFINITION, "a store has one connection; only tools open another"),
     ("steeple-export/src/store/spool/mod.rs", "LOOK_EVERY", STEP, "the timeout of Spool::wait_blocking"),
     ("steeple-export/src/store/spool/spooled.rs", "LOOK_EVERY", STEP, "the flush's deadline, the timeout of a push"),
-    ("steeple-log/src/elasticsearch.rs", "ROOM_WITHIN", DEFINITION, "then the log keeps the line and offers it again"),
-    (
-        "steeple-cloudwatch/src/logs/mod.rs",
-        "ROOM_WITHIN",
-        DEFINITION,
-        "then the log keeps the line and offers it again",
-    ),
+    ("steeple-log/src/spooled.rs", "ROOM_WITHIN", DEFINITION, "then the log keeps the line and offers it again"),
     ("steeple-log/src/elasticsearch.rs", "DAY", DEFAULT, "HttpOptions::retry"),
     ("steeple-log/src/output.rs", "CENTURY", DEFINITION, "longer than any process lives: keeps a sum from overflowing"),
     (
