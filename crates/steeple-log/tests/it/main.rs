@@ -19,6 +19,7 @@ mod formats;
 mod handler;
 mod hostile;
 mod levels;
+mod lifecycle;
 mod outputs;
 #[cfg(all(unix, not(steeple_os_other)))]
 mod panics;
