@@ -106,13 +106,9 @@ fn canonical_request(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8
     }
     lines.sort_unstable();
     let signed = lines.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-    let path = match uri.path() {
-        "" => "/",
-        path => path,
-    };
     let mut canonical = format!(
         "{method}\n{}\n{}\n",
-        utf8_percent_encode(path, PATH),
+        utf8_percent_encode(&canonical_path(uri.path()), PATH),
         canonical_query(uri.query().unwrap_or_default())
     );
     for (name, value) in lines {
@@ -129,6 +125,20 @@ fn host(uri: &Uri) -> String {
         (None, _) | (Some(443), Some("https")) | (Some(80), Some("http")) => host.to_owned(),
         (Some(port), _) => format!("{host}:{port}"),
     }
+}
+
+/// The path without empty segments and dots, as every service but S3 signs it.
+fn canonical_path(path: &str) -> String {
+    let mut segments = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => (),
+            ".." => _ = segments.pop(),
+            segment => segments.push(segment),
+        }
+    }
+    let end = if path.ends_with('/') && !segments.is_empty() { "/" } else { "" };
+    format!("/{}{end}", segments.join("/"))
 }
 
 /// The pairs in the order of their bytes.
@@ -173,6 +183,21 @@ mod tests {
             "Param1=value1",
             "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
         );
+    }
+
+    #[test]
+    fn a_path_is_signed_without_empty_segments_and_dots() {
+        for (path, want) in [
+            ("", "/"),
+            ("/", "/"),
+            ("//", "/"),
+            ("//a//b/", "/a/b/"),
+            ("/x/./y/../z", "/x/z"),
+            ("/../a/.", "/a"),
+            ("/a%2F..", "/a%2F.."),
+        ] {
+            assert_eq!(canonical_path(path), want, "{path}");
+        }
     }
 
     #[test]

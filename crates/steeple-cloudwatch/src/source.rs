@@ -73,3 +73,21 @@ pub(crate) fn scrub(scrubber: &Scrubber, datum: Datum) -> Scrubbed<Datum> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datum_is_sent_from_two_weeks_before_to_two_hours_ahead() {
+        let now = clock::unix_now();
+        let (old, ahead) = (Duration::from_secs(14 * 24 * 3_600), Duration::from_secs(2 * 3_600));
+        let minute = Duration::from_secs(60);
+        let before = |time: Duration| admit(now.checked_sub(time).unwrap());
+        let after = |time: Duration| admit(now.checked_add(time).unwrap());
+        assert_eq!(before(old.checked_sub(minute).unwrap()), Ok(()));
+        assert_eq!(before(old.checked_add(minute).unwrap()), Err(DropReason::Expired));
+        assert_eq!(after(ahead.checked_sub(minute).unwrap()), Ok(()));
+        assert_eq!(after(ahead.checked_add(minute).unwrap()), Err(DropReason::Expired));
+    }
+}

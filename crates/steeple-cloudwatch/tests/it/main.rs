@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod limits;
 mod moto;
 mod peer;
 mod signatures;

@@ -74,7 +74,18 @@ struct Setting {
 
 fn settings() -> impl Iterator<Item = Setting> {
     const REGIONS: [&str; 4] = ["eu-central-1", "us-east-1", "cn-north-1", "ap-southeast-2"];
-    const PATHS: [&str; 5] = ["", "/", "/aws/emulator/", "/a%20b/c~d", "/gateway?tenant=b&Action=a&tenant=a"];
+    const PATHS: [&str; 10] = [
+        "",
+        "/",
+        "/aws/emulator/",
+        "/a%20b/c~d",
+        "/gateway?tenant=b&Action=a&tenant=a",
+        "/gr%C3%BC%C3%9Fe/%2F/(a)'b*c!;=@",
+        "//a//b/",
+        "/x/./y/../z",
+        "/a?empty=&list=b%2Fc&list=b%20c&list=%C3%BC&Z=1&a=~-._",
+        "/a/?flag&b=c%3Dd&B=c",
+    ];
     (0..20_usize).map(|number| Setting {
         id: format!("AKIA{number:016}"),
         secret: format!("s/e+c=r3t{}{number}", "x".repeat(number * 7)),
