@@ -129,6 +129,64 @@ async fn a_grpc_call_ends_with_what_its_trailers_its_head_or_its_status_say() {
 }
 
 #[tokio::test]
+async fn a_grpc_call_that_a_deadline_ended_is_deadline_exceeded_and_one_that_was_given_up_is_cancelled() {
+    let in_time = |timeout: Option<&str>| {
+        let mut request = request(Method::POST, true);
+        if let Some(text) = timeout {
+            request.headers_mut().insert("grpc-timeout", text.parse().unwrap());
+        }
+        request
+    };
+    let cases = [
+        (Some("1n"), GrpcStatus::DEADLINE_EXCEEDED, Some("DEADLINE_EXCEEDED")),
+        (Some("9999H"), GrpcStatus::CANCELLED, None),
+        (None, GrpcStatus::CANCELLED, None),
+    ];
+    for (timeout, grpc, class) in cases {
+        // Before the response head, and in the middle of the messages.
+        for steps in [None, Some([Step::Data(b"\0\0\0\0\x01m"), Step::Pending])] {
+            let recorder = Recorder::default();
+            let answers = steps.clone();
+            let client = CallLayer::new(recorder.clone()).layer(service_fn(move |_: Request<Empty<Bytes>>| {
+                let answer = answers.clone().map(|steps| answer(200, steps));
+                async move {
+                    match answer {
+                        Some(answer) => Ok::<_, Infallible>(answer),
+                        None => std::future::pending().await,
+                    }
+                }
+            }));
+            let mut reading = Box::pin(async {
+                let mut body = client.oneshot(in_time(timeout)).await.unwrap().into_body();
+                body.frame().await.unwrap().unwrap();
+                std::future::pending::<()>().await;
+            });
+            assert!((&mut reading).now_or_never().is_none());
+            // Longer than the first of the deadlines.
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            drop(reading);
+            let told = recorder.one();
+            let outcome = if steps.is_some() { Outcome::CancelledInBody } else { Outcome::Cancelled };
+            assert_eq!((told.outcome, told.grpc, told.class.as_deref()), (outcome, Some(grpc), class), "{timeout:?}");
+        }
+    }
+    // What Tonic's, Tokio's and the system's timeouts say; and a server that is not there.
+    for (text, grpc) in [
+        ("Timeout expired", GrpcStatus::DEADLINE_EXCEEDED),
+        ("deadline has elapsed", GrpcStatus::DEADLINE_EXCEEDED),
+        ("operation timed out", GrpcStatus::DEADLINE_EXCEEDED),
+        ("connection refused", GrpcStatus::UNAVAILABLE),
+    ] {
+        let recorder = Recorder::default();
+        let client = CallLayer::new(recorder.clone()).layer(service_fn(move |_: Request<Empty<Bytes>>| async move {
+            Err::<Response<Empty<Bytes>>, _>(std::io::Error::other(text))
+        }));
+        assert!(client.oneshot(in_time(None)).await.is_err());
+        assert_eq!(recorder.one().grpc, Some(grpc), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_dropped_call_is_a_failure_only_if_its_answer_was_one() {
     let recorder = Recorder::default();
     let layer = CallLayer::new(recorder.clone());
