@@ -12,7 +12,7 @@ use crate::{
     app::{build_info::BuildInfo, named::Named, process::Process, users::ActiveUsers},
     core::{CallOptions, Core},
     encode::Source,
-    folded::Folded,
+    folded::{Folded, HIGHEST_MAX_VALUE, MAX_VALUE},
     grpc::Grpc,
     http::{Http, HttpOptions, Limits},
     indicator::{Grid, ResourceFamilies, ResourceOptions},
@@ -42,6 +42,7 @@ pub struct MetricsBuilder {
     grpc_methods: Vec<(Name, GrpcType)>,
     own_labels: OwnLabels,
     max_family_series: usize,
+    max_label_bytes: usize,
     calls: CallOptions,
     active_users: Option<Duration>,
     active_users_alias: Option<String>,
@@ -71,6 +72,7 @@ impl Default for MetricsBuilder {
             grpc_methods: Vec::new(),
             own_labels: OwnLabels::default(),
             max_family_series: 200,
+            max_label_bytes: MAX_VALUE,
             calls: CallOptions::default(),
             active_users: Some(Duration::from_secs(300)),
             active_users_alias: None,
@@ -190,7 +192,7 @@ impl MetricsBuilder {
     /// header that the handler noted. `None` is an empty value, which Prometheus shows as no label.
     ///
     /// - At most 8 labels. A request that is gRPC has none of them.
-    /// - Values are scrubbed, cut to 128 bytes and capped with the route: what finds no room within
+    /// - Values are scrubbed, cut to [`max_label_bytes`](Self::max_label_bytes) and capped with the route: what finds no room within
     ///   [`max_label_series`](Self::max_label_series) counts with its route under the value `_OTHER`, whose room is reserved, and
     ///   in `steeple_metrics_label_overflow_total{label="own"}`.
     /// - Each request then pays for reading the values and for a second look-up.
@@ -234,6 +236,13 @@ impl MetricsBuilder {
     /// Most series of each family about anything but requests: queries, caches, the application's own. Default: 200.
     pub fn max_family_series(mut self, series: usize) -> Self {
         self.max_family_series = series;
+        self
+    }
+
+    /// Most bytes of a label value: what is longer is cut at a character boundary when its series is made, and counted in
+    /// `steeple_metrics_label_values_changed_total{reason="too_long"}`. Default: 128. At least 1, at most 2,048.
+    pub fn max_label_bytes(mut self, bytes: usize) -> Self {
+        self.max_label_bytes = bytes.clamp(1, HIGHEST_MAX_VALUE);
         self
     }
 
@@ -310,7 +319,7 @@ impl MetricsBuilder {
     pub fn build(mut self) -> Result<Metrics, BuildError> {
         let latency = Arc::new(Layout::new(&self.buckets, Scale::Seconds, self.native)?);
         let sizes = Arc::new(Layout::new(&self.size_buckets, Scale::Bytes, self.native)?);
-        let folded = Arc::new(Folded::new(self.scrubber));
+        let folded = Arc::new(Folded::new(self.scrubber, self.max_label_bytes));
         let http = Arc::new(Http::new(HttpOptions {
             own: self.own_labels.check()?,
             names: self.names,

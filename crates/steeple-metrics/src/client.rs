@@ -14,7 +14,7 @@ use crate::{
     core::Core,
     encode::{Kind, Meta, Source},
     family::Family,
-    folded::{Label, MAX_VALUE},
+    folded::Label,
     grpc::{Grpc, Handled},
     series::OVERFLOW,
     table::{Table, hash},
@@ -188,7 +188,7 @@ impl Calls {
 
     fn server(&self, call: &Call) -> Arc<str> {
         let Some(host) = call.server_address() else { return Arc::clone(&self.unknown) };
-        if host.len() <= MAX_VALUE
+        if host.len() <= self.core.folded.max_value()
             && let Some(server) = self.servers.get(hash([host]), |server| **server == *host)
         {
             return Arc::clone(server);

@@ -15,7 +15,7 @@ use crate::{
     Buckets, BuildError, Metrics,
     core::Core,
     encode::{Encoder, Kind, Meta, Number, Source},
-    folded::{Folded, Label, MAX_VALUE},
+    folded::{Folded, Label},
     http::Scratch,
     indicator::Latency,
     layout::{Layout, Scale},
@@ -81,7 +81,7 @@ impl Family {
     /// The series of these label values; the overflow series if there is no room for another one.
     fn series(&self, values: &[&str]) -> &Arc<Series> {
         // Values that were made series are at most so long: a longer one is not even hashed.
-        if values.iter().all(|value| value.len() <= MAX_VALUE)
+        if values.iter().all(|value| value.len() <= self.folded.max_value())
             && let Some(series) = self.known(values, hash(values.iter().copied()))
         {
             return series;

@@ -35,11 +35,14 @@ const LABELS: [(Label, &str); 6] = [
     (Label::Own, "own"),
 ];
 
-/// The longest label value, in bytes.
+/// The longest label value, in bytes, unless another limit is set; the longest name of a metric.
 pub(crate) const MAX_VALUE: usize = 128;
 
 /// How much of a value is scrubbed before it is cut: more than any secret that begins before the cut.
 const MAX_SCRUBBED: usize = 4096;
+
+/// The highest limit that can be set: half of what is scrubbed, so that a secret at the cut is still seen as a whole.
+pub(crate) const HIGHEST_MAX_VALUE: usize = MAX_SCRUBBED / 2;
 
 /// Why a label value is not shown as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,19 +58,31 @@ pub(crate) struct Folded {
     said: [AtomicBool; LABELS.len()],
     changed: Cells,
     scrubber: Scrubber,
+    max_value: usize,
 }
 
 impl Folded {
-    pub(crate) fn new(scrubber: Scrubber) -> Self {
+    pub(crate) fn new(scrubber: Scrubber, max_value: usize) -> Self {
         Self {
             count: Cells::new(LABELS.len()),
             said: [const { AtomicBool::new(false) }; LABELS.len()],
             changed: Cells::new(CHANGES.len()),
             scrubber,
+            max_value,
         }
     }
 
-    /// A label value as it may be shown: scrubbed, and at most [`MAX_VALUE`] bytes. Asked when a series is made; a value
+    /// The longest label value, in bytes.
+    pub(crate) fn max_value(&self) -> usize {
+        self.max_value
+    }
+
+    /// The beginning of a value that the application's author wrote.
+    pub(crate) fn cut<'t>(&self, value: &'t str) -> &'t str {
+        steeple_core::text::cut(value, self.max_value)
+    }
+
+    /// A label value as it may be shown: scrubbed, and at most [`max_value`](Self::max_value) bytes. Asked when a series is made; a value
     /// that is borrowed is the one that was given.
     #[cold]
     pub(crate) fn shown<'t>(&self, value: &'t str) -> Cow<'t, str> {
@@ -77,13 +92,13 @@ impl Folded {
         if is_secret {
             self.changed.add(Change::Secret as usize, 1);
         }
-        if !is_secret && value.len() <= MAX_VALUE {
+        if !is_secret && value.len() <= self.max_value {
             return Cow::Borrowed(value);
         }
-        if scrubbed.len() > MAX_VALUE || begin.len() < value.len() {
+        if scrubbed.len() > self.max_value || begin.len() < value.len() {
             self.changed.add(Change::TooLong as usize, 1);
         }
-        Cow::Owned(scrubbed.cut(MAX_VALUE, "").into_inner().into_owned())
+        Cow::Owned(scrubbed.cut(self.max_value, "").into_inner().into_owned())
     }
 
     /// A value of this label was recorded as `_OTHER`.
@@ -102,11 +117,6 @@ impl Folded {
     }
 }
 
-/// The first [`MAX_VALUE`] bytes of a value that the application's author wrote.
-pub(crate) fn cut(value: &str) -> &str {
-    steeple_core::text::cut(value, MAX_VALUE)
-}
-
 fn families() -> [Meta; 2] {
     [
         Meta::new(
@@ -118,7 +128,7 @@ fn families() -> [Meta; 2] {
         Meta::new(
             Kind::Counter,
             "steeple_metrics_label_values_changed_total",
-            "Label values that were cut to 128 bytes or had a secret removed.",
+            "Label values that were cut, to 128 bytes by default, or had a secret removed.",
             &["reason"],
         ),
     ]

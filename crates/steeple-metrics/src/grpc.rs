@@ -13,7 +13,7 @@ use steeple_core::{End, GrpcStatus, TraceContext, clock::nanos};
 
 use crate::{
     encode::{Encoder, Kind, Meta, Number, Source},
-    folded::{Folded, Label, MAX_VALUE},
+    folded::{Folded, Label},
     http::{ABORTS, EachRoute, Scratch},
     indicator::{Counts, RouteReading, Sum},
     layout::Layout,
@@ -223,7 +223,8 @@ impl Grpc {
             return rpc;
         }
         // A name that is too long for a label, or has a secret in it, is no method's.
-        let is_showable = || method.len() <= MAX_VALUE && matches!(self.folded.shown(method), Cow::Borrowed(_));
+        let is_showable =
+            || method.len() <= self.folded.max_value() && matches!(self.folded.shown(method), Cow::Borrowed(_));
         if (proven || self.unproven.load(Relaxed) < UNPROVEN) && !self.methods.is_full() && is_showable() {
             let rpc = self.methods.get_or_insert(hash, is, |_| {
                 if !proven && self.unproven.fetch_add(1, Relaxed) >= UNPROVEN {

@@ -17,7 +17,7 @@ use self::verb::{METHODS, Verbs};
 pub(crate) use self::{verb::Verb, write::Scratch};
 use crate::{
     Objective,
-    folded::{Folded, Label, MAX_VALUE, cut},
+    folded::{Folded, Label},
     indicator::{Counts, RouteReading, Sum},
     layout::Layout,
     names::Names,
@@ -200,7 +200,7 @@ impl Http {
             folded,
             verbs,
         };
-        for route in known_routes.into_iter().map(|route| Name::from(cut(&route).to_owned())) {
+        for route in known_routes.into_iter().map(|route| Name::from(http.folded.cut(&route).to_owned())) {
             http.routes.get_or_insert(
                 hash([&*route]),
                 |other| other.name == route,
@@ -314,7 +314,7 @@ impl Http {
             return route;
         }
         let name = text.as_str();
-        if name.len() <= MAX_VALUE
+        if name.len() <= self.folded.max_value()
             && let Some(route) = self.routes.get(hash([name]), |route| route.name == name)
         {
             self.remember(id, name);
@@ -341,7 +341,7 @@ impl Http {
         let made_up_to = self.limits.routes / 2;
         if !self.routes.is_full() && (fixed || self.made_routes.load(Relaxed) < made_up_to) {
             // What stands in the program's own text is its author's. What is made while it runs may hold anything.
-            let shown = if fixed { cut(text.as_str()).into() } else { self.folded.shown(text.as_str()) };
+            let shown = if fixed { self.folded.cut(text.as_str()).into() } else { self.folded.shown(text.as_str()) };
             let name = &*shown;
             let made = self.routes.get_or_insert(
                 hash([name]),

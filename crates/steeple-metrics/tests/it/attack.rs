@@ -292,3 +292,29 @@ async fn label_values_are_scrubbed_and_at_most_128_bytes() {
     assert!(page.value("steeple_metrics_label_values_changed_total", r#"reason="secret""#) >= 4.0);
     assert_eq!(page.find("grpc_server_handled_total").count(), 1, "both are _OTHER");
 }
+
+#[tokio::test]
+async fn label_values_are_as_long_as_is_asked_for_and_never_longer_than_two_kilobytes() {
+    const TOKEN: &str = "ghp_A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8";
+    for (set, want) in [(16, 16_usize), (300, 300), (usize::MAX, 2_048), (0, 1)] {
+        let known = "/known/".repeat(500);
+        let metrics = Metrics::builder().max_label_bytes(set).known_routes([known]).build().unwrap();
+        let exports = metrics.counter("exports_total", "Exports.", ["customer"]).unwrap();
+        let words = "word ".repeat(1_000);
+        for _ in 0..2 {
+            exports.inc([&words]);
+            answer(&metrics, "GET", format!("/{words}").into(), 200).await;
+            answer(&metrics, "GET", Text::from_static("/a/text/of/the/program/that/is/longer/than/sixteen"), 200).await;
+        }
+        // A secret at the cut is no secret's half.
+        exports.inc([&format!("{} {TOKEN}", &words[..want.saturating_sub(6)])]);
+        let page = Page::of(&metrics);
+        let values = |label: &str| {
+            let parts: Vec<_> = page.text.split(&format!("{label}=\"")).skip(1).collect();
+            parts.iter().map(|part| part.split('"').next().unwrap().len()).max()
+        };
+        assert_eq!((values("customer"), values("route")), (Some(want), Some(want)), "{set}");
+        assert_eq!(page.value("exports_total", &format!("customer=\"{}\"", &words[..want])), 2.0, "one series");
+        assert!(!page.text.contains("ghp_"), "{set}");
+    }
+}

@@ -121,3 +121,55 @@ async fn the_sdk_gets_no_more_servers_and_ports_than_the_page() {
     let AggregatedMetrics::F64(MetricData::Histogram(data)) = duration.next().unwrap().data() else { panic!() };
     assert_eq!(data.data_points().count(), 4, "three, and one for all others");
 }
+
+#[tokio::test]
+async fn the_sdk_gets_label_values_as_the_page_shows_them_and_a_calls_status_by_its_name() {
+    const TOKEN: &str = "ghp_A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8";
+    let exporter = InMemoryMetricExporter::default();
+    let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
+    let metrics = Metrics::builder().meter(provider.meter("steeple")).build().unwrap();
+    let long = "x".repeat(1_000);
+    let exports = metrics.counter("exports_total", "Exports.", ["customer"]).unwrap();
+    let waits = metrics.duration_histogram("wait_seconds", "Waits.", ["customer"], &Buckets::coarse()).unwrap();
+    for value in [TOKEN, &long] {
+        exports.inc([value]);
+        waits.observe([value], Duration::from_secs(1));
+        drop(metrics.database().start_statement(&format!("SELECT * FROM {value}")));
+        let route = format!("/files/{value}");
+        call(&metrics, request("GET", ""), |exchange: steeple_core::Exchange| async move {
+            exchange.report_route(route);
+            Ok::<_, Infallible>(Response::new(TestBody::default()))
+        })
+        .await;
+        let client = metrics.client_layer().layer(service_fn(|_: Request<TestBody>| {
+            std::future::ready(Ok::<_, Infallible>(Response::new(TestBody::default())))
+        }));
+        client
+            .oneshot(Request::get(format!("http://{value}.example/")).body(TestBody::default()).unwrap())
+            .await
+            .unwrap();
+    }
+    let rpc = Request::post("/pkg.S/Get").header("content-type", "application/grpc").body(TestBody::default()).unwrap();
+    call(&metrics, rpc, |_| async {
+        Ok::<_, Infallible>(Response::builder().header("grpc-status", "14").body(TestBody::default()).unwrap())
+    })
+    .await;
+    provider.force_flush().unwrap();
+    let finished = exporter.get_finished_metrics().unwrap();
+    let text = format!("{:?}", finished.last().unwrap());
+    assert!(!text.contains(TOKEN) && !text.contains(&"x".repeat(129)), "{text}");
+    assert!(text.contains(&"x".repeat(120)), "cut, and not left out");
+    let all = finished.last().unwrap().scope_metrics().flat_map(ScopeMetrics::metrics);
+    let mut durations = all.filter(|metric| metric.name() == "rpc.server.call.duration");
+    let AggregatedMetrics::F64(MetricData::Histogram(data)) = durations.next().unwrap().data() else { panic!() };
+    let point = data.data_points().next().unwrap();
+    let mut said: Vec<_> = point.attributes().map(|pair| format!("{}={}", pair.key, pair.value)).collect();
+    said.sort();
+    let want = [
+        "error.type=UNAVAILABLE",
+        "rpc.method=pkg.S/Get",
+        "rpc.response.status_code=UNAVAILABLE",
+        "rpc.system.name=grpc",
+    ];
+    assert_eq!(said, want);
+}
