@@ -13,6 +13,7 @@ mod client;
 mod context;
 mod diagnose;
 mod export;
+mod failures;
 mod logs;
 mod receiver;
 mod secrets;
