@@ -60,6 +60,12 @@ pub struct OutboxSink {
     pub delivered: u64,
     /// Events that were refused for good.
     pub dead: u64,
+    /// Events that were sent without an answer: they may have arrived.
+    pub in_doubt: u64,
+    /// Events that the sink did not get: the visitor refused, or nothing identifies the visitor.
+    pub skipped: u64,
+    /// Dead letters that are kept.
+    pub dead_letters: u64,
 }
 
 /// An event that was refused for good.

@@ -79,42 +79,14 @@ impl Steeple {
     }
 
     fn mount(&self, handle: &Inner) -> Option<Dashboard> {
-        let mut options = handle.options.clone().sinks(self.inner().sinks.0.iter().cloned());
+        let sinks =
+            [&self.inner().sinks, &self.inner().log_sinks].into_iter().flat_map(|sinks| sinks.0.iter().cloned());
+        let log = self.log_outputs().into_iter().flat_map(|log| log.sinks());
+        let mut options = handle.options.clone().sinks(log.chain(sinks));
         for (name, value) in settings(&self.inner().summary) {
             options = options.setting(name, value);
         }
-        #[cfg(feature = "alerts")]
-        if let Some(alerts) = self.alerts() {
-            options = options.alerts(alerts.clone());
-        }
-        #[cfg(feature = "trace")]
-        {
-            struct Traces(steeple_trace::KeptTraces);
-            impl steeple_dashboard::TraceSource for Traces {
-                fn has(&self, trace_id: &str) -> bool {
-                    self.0.has(trace_id)
-                }
-
-                fn spans(&self, trace_id: &str) -> Vec<steeple_dashboard::SpanRecord> {
-                    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or_default();
-                    let spans = self.0.spans(trace_id).into_iter().map(|span| steeple_dashboard::SpanRecord {
-                        id: span.id,
-                        parent: span.parent,
-                        name: span.name,
-                        kind: span.kind,
-                        start_us: micros(span.start),
-                        micros: micros(span.duration),
-                        failed: span.failed,
-                        attributes: span.attributes,
-                    });
-                    spans.collect()
-                }
-            }
-            if let Some(kept) = self.traces().and_then(steeple_trace::Trace::kept_traces) {
-                kept.begin();
-                options = options.traces(Traces(kept.clone()));
-            }
-        }
+        options = parts::add(self, options);
         if let Some(outputs) = self.log_outputs() {
             options = options.log_control(Lines(outputs));
         }
@@ -132,6 +104,30 @@ impl Steeple {
         });
         Some(dashboard)
     }
+}
+
+/// What other integrations show on the page. Each has its file here.
+macro_rules! parts {
+    ($($part:ident: $feature:literal;)+) => {
+        mod parts {
+            $(#[cfg(feature = $feature)] mod $part;)+
+
+            pub(super) fn add(
+                steeple: &crate::Steeple,
+                options: steeple_dashboard::DashboardBuilder,
+            ) -> steeple_dashboard::DashboardBuilder {
+                $(#[cfg(feature = $feature)] let options = $part::add(steeple, options);)+
+                let _without_integrations = steeple;
+                options
+            }
+        }
+    };
+}
+
+parts! {
+    alerts: "alerts";
+    events: "events";
+    trace: "trace";
 }
 
 /// What is in force, as pairs of a name and a value.
