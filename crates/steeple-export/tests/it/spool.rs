@@ -363,68 +363,6 @@ fn others_may_look_at_a_store_and_requeue_while_its_process_runs() {
     });
 }
 
-#[test]
-fn damage_is_set_aside_what_can_be_read_is_saved_and_new_rows_flow() {
-    let directory = tempfile::tempdir().unwrap();
-    let rounds = times("STEEPLE_SPOOL_DAMAGES", 12);
-    let template = directory.path().join("template");
-    let spool = Spool::builder(&template).open().unwrap();
-    let _id = spool.register("one", SinkOptions::default()).unwrap();
-    for n in 0..2_000 {
-        append_row(&spool, row(&format!("row-{n}"), 1, Some("key"), &format!("{{\"text\":\"{}\"}}", "x".repeat(200))));
-    }
-    stored(&spool, append(&spool, "last"));
-    end(&spool);
-    let name = fs::read_dir(&template).unwrap().next().unwrap().unwrap().file_name();
-    for round in 0..rounds {
-        let mut random = fastrand::Rng::with_seed(round);
-        let root = directory.path().join(format!("round-{round}"));
-        fs::create_dir_all(root.join(&name)).unwrap();
-        fs::copy(template.join(&name).join("lock"), root.join(&name).join("lock")).unwrap();
-        let mut bytes = fs::read(template.join(&name).join("outbox.db")).unwrap();
-        match round % 4 {
-            0 => (0..40).for_each(|_| {
-                let place = random.usize(..bytes.len());
-                bytes[place] ^= 1 << random.u8(..8);
-            }),
-            1 => bytes.truncate(random.usize(..bytes.len())),
-            2 => {
-                let from = random.usize(..bytes.len());
-                bytes[from..].fill(0);
-            }
-            _ => {
-                let from = random.usize(..bytes.len());
-                let to = (from + 16_384).min(bytes.len());
-                bytes[from..to].iter_mut().for_each(|byte| *byte = random.u8(..));
-            }
-        }
-        fs::write(root.join(&name).join("outbox.db"), &bytes).unwrap();
-        let spool = Spool::builder(&root).open().unwrap();
-        let sink = spool.register("one", SinkOptions::default().window(10_000)).unwrap();
-        // Whatever is still read is as it was written.
-        let (mut found, mut next) = (false, 0);
-        until(|| {
-            // What is written before the damage is found may be lost with it; what comes after flows.
-            append(&spool, &format!("new-{next}"));
-            next += 1;
-            for row in run(spool.read(sink, 500, usize::MAX)).unwrap_or_default() {
-                let good = match &*row.row.id {
-                    "last" => true,
-                    id if id.starts_with("new-") => true,
-                    id => id.starts_with("row-") && row.row.body.len() == 211,
-                };
-                assert!(good, "{round}: {row:?}");
-                found |= row.row.id.starts_with("new-");
-                spool.settle(sink, row.seq, Settled::Stored);
-            }
-            found
-        });
-        end(&spool);
-        fs::remove_dir_all(root).unwrap();
-    }
-    writeln!(std::io::stdout(), "damaged: {rounds} files, each started and went on").unwrap();
-}
-
 /// How often; more in `.ci/soak`.
 pub(crate) fn times(variable: &str, default: u64) -> u64 {
     std::env::var_os(variable).map_or(default, |times| times.to_str().unwrap().parse().unwrap())

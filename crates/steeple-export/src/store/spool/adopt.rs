@@ -9,7 +9,7 @@ use super::{
     place::Place,
     writer::Writer,
 };
-use crate::{DropReason, InDoubt};
+use crate::InDoubt;
 
 impl Writer {
     /// Looks for directories of processes that have ended.
@@ -51,6 +51,8 @@ impl Writer {
                 Ok(())
             }
             Ok(false) => {
+                // What was in it and could not be read is lost.
+                self.shared.damaged(intake.missing());
                 if intake.is_adoption() {
                     // Known no more once the other is gone.
                     self.merge_marks(&intake.db)?;
@@ -83,8 +85,18 @@ impl Writer {
         };
         let Some((last, _)) = rows.last() else { return Ok(false) };
         let last = *last;
+        // Places that do not go on in order are damage: they could come round for ever.
+        let goes_on = intake.from_end.map_or(last > intake.upto, |end| last < end);
+        if !goes_on {
+            let is_from_start = intake.from_end.is_none();
+            intake.from_end.get_or_insert(i64::MAX.cast_unsigned());
+            return Ok(is_from_start);
+        }
+        intake.found = intake.found.saturating_add(rows.len() as u64);
         let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
         let (mut usage, mut inserted, mut damaged, mut doubts) = (self.usage, 0_u64, 0_u64, Vec::new());
+        // Of each sink: rows that it has not settled.
+        let mut fresh = vec![0_u64; self.cursors.len()];
         for (seq, row) in &rows {
             let Some(row) = row else {
                 damaged = damaged.saturating_add(1);
@@ -102,7 +114,11 @@ impl Writer {
                 if attempt {
                     doubts.push(place);
                 }
-                if let Some(kind) = if is_dropped { Some(DONE) } else { kind } {
+                let kind = if is_dropped { Some(DONE) } else { kind };
+                if let Some(fresh) = fresh.get_mut(place).filter(|_| kind.is_none()) {
+                    *fresh = fresh.saturating_add(1);
+                }
+                if let Some(kind) = kind {
                     tx.prepare_cached("INSERT OR REPLACE INTO exc VALUES (?1, ?2, ?3, 0, 0, ?4)")?.execute(params![
                         here.cast_signed(),
                         &*cursor.name,
@@ -125,8 +141,8 @@ impl Writer {
         }
         self.usage = usage;
         self.wrote(inserted);
-        for cursor in &mut self.cursors {
-            cursor.appended(inserted);
+        for (cursor, fresh) in self.cursors.iter_mut().zip(fresh) {
+            cursor.appended(fresh);
             cursor.reload(&self.db)?;
         }
         for place in doubts {
@@ -134,12 +150,7 @@ impl Writer {
                 cursor.in_doubt = cursor.in_doubt.saturating_add(1);
             }
         }
-        if damaged > 0 {
-            let mut seen = self.shared.seen();
-            seen.stats.damaged = seen.stats.damaged.saturating_add(damaged);
-            drop(seen);
-            self.shared.drop_rows(DropReason::Internal, damaged);
-        }
+        self.shared.damaged(damaged);
         self.shared.readable.notify_waiters();
         Ok(true)
     }

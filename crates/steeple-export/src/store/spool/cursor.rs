@@ -6,14 +6,14 @@ use std::{
     time::Instant,
 };
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    db::{DEAD, DONE, RETRY},
+    db::{self, ACKED, DEAD, DONE, RETRY},
     live::{Live, Pace},
     options::SinkOptions,
 };
-use crate::{InDoubt, Reason, store::Settled};
+use crate::{DropReason, InDoubt, Reason, store::Settled};
 
 /// A row that was read and is not settled.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,17 @@ struct Open {
 enum Change {
     Put { kind: i64, tries: u32, attempt: bool, why: Option<Reason> },
     Remove,
+}
+
+/// What a row was to a sink when it left the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Settled: the sink had it, or never wanted it.
+    Settled,
+    /// Out: whether the sink has it shows once it is settled.
+    Out,
+    /// The sink never gets it.
+    Lost,
 }
 
 pub(super) struct Cursor {
@@ -59,15 +70,22 @@ pub(super) struct Cursor {
     pub(super) fresh: u64,
     pub(super) dead: u64,
     pub(super) in_doubt: u64,
+    /// Rows that left the store before the sink had them, by [`DropReason`].
+    pub(super) gone: [u64; DropReason::ALL.len()],
+    /// Rows that left the store while they were out, and why.
+    leaving: BTreeMap<u64, DropReason>,
 }
 
 impl Cursor {
     /// Reads how far a sink had come; one that is not known begins behind the newest row.
     pub(super) fn load(db: &Connection, name: &str, options: SinkOptions, newest: u64) -> rusqlite::Result<Self> {
-        db.prepare_cached("INSERT OR IGNORE INTO sink(name, acked) VALUES (?1, ?2)")?
-            .execute(params![name, newest.cast_signed()])?;
-        let acked: i64 = db.query_row("SELECT acked FROM sink WHERE name = ?1", [name], |row| row.get(0))?;
-        let acked = acked.max(0).cast_unsigned();
+        let known = db.query_row(&format!("SELECT {ACKED} FROM sink WHERE name = ?1"), [name], db::acked).optional()?;
+        let acked = if let Some((_, acked)) = known {
+            acked
+        } else {
+            db::set_acked(db, name, newest)?;
+            newest
+        };
         let mut cursor = Self {
             name: name.into(),
             options,
@@ -85,6 +103,8 @@ impl Cursor {
             fresh: 0,
             dead: 0,
             in_doubt: 0,
+            gone: [0; DropReason::ALL.len()],
+            leaving: BTreeMap::new(),
         };
         cursor.reload(db)?;
         Ok(cursor)
@@ -101,7 +121,8 @@ impl Cursor {
             let tries = u32::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
             let was_sent: bool = row.get(2)?;
             known.insert(seq);
-            if self.open.contains_key(&seq) {
+            // What is known here and not written yet is newer.
+            if self.open.contains_key(&seq) || self.changes.contains_key(&seq) {
                 continue;
             }
             if was_sent {
@@ -253,15 +274,52 @@ impl Cursor {
         }
     }
 
-    /// Forgets a row: evicted, erased, damaged.
-    pub(super) fn forget(&mut self, seq: u64) {
-        // Where live rows are read, what was not read is not known by its place: too many is noticed, too few is not.
-        if seq >= self.next && self.live.is_none() && !self.is_open(seq) {
-            self.fresh = self.fresh.saturating_sub(1);
+    /// Forgets a row that leaves the store: evicted, expired, erased, damaged. `exception`: what the database had of it.
+    pub(super) fn forget(&mut self, seq: u64, exception: Option<i64>, reason: DropReason) -> Left {
+        let change = self.changes.remove(&seq);
+        let _any = self.saved.remove(&seq) | self.unsaved.remove(&seq) | self.ahead.remove(&seq);
+        if let Some(open) = self.open.remove(&seq) {
+            if open.again.is_none() {
+                self.leaving.insert(seq, reason);
+                return Left::Out;
+            }
+            self.lose(reason);
+            return Left::Lost;
         }
-        if self.open.remove(&seq).is_some() {
-            self.close(seq);
+        let kind = match change {
+            Some(Change::Put { kind, .. }) => Some(kind),
+            Some(Change::Remove) => Some(DONE),
+            None => exception,
+        };
+        match kind {
+            Some(DEAD) => {
+                self.dead = self.dead.saturating_sub(1);
+                Left::Settled
+            }
+            Some(DONE) => Left::Settled,
+            None if seq < self.next => Left::Settled,
+            Some(_) | None => {
+                if kind.is_none() {
+                    self.fresh = self.fresh.saturating_sub(1);
+                    if let Some(live) = self.live.as_mut().filter(|live| seq >= live.next) {
+                        live.fresh = live.fresh.saturating_sub(1);
+                    }
+                }
+                self.lose(reason);
+                Left::Lost
+            }
         }
+    }
+
+    fn lose(&mut self, reason: DropReason) {
+        if let Some(count) = self.gone.get_mut(reason as usize) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Whether a row left the store while it was out, and is not settled since.
+    pub(super) fn is_leaving(&self, seq: u64) -> bool {
+        self.leaving.contains_key(&seq)
     }
 
     fn close(&mut self, seq: u64) {
@@ -281,8 +339,15 @@ impl Cursor {
         self.is_ahead |= self.unsaved.first().is_some_and(|first| *first < seq);
     }
 
-    pub(super) fn settle(&mut self, seq: u64, outcome: Settled, now: Instant) {
-        let Some(open) = self.open.get_mut(&seq) else { return };
+    /// Settles a row. Returns why it is lost, if it left the store while it was out and would have to be sent again.
+    pub(super) fn settle(&mut self, seq: u64, outcome: Settled, now: Instant) -> Option<DropReason> {
+        if let Some(reason) = self.leaving.remove(&seq) {
+            return matches!(outcome, Settled::Retry { .. }).then(|| {
+                self.lose(reason);
+                reason
+            });
+        }
+        let open = self.open.get_mut(&seq)?;
         match outcome {
             Settled::Stored | Settled::Dropped => {
                 self.open.remove(&seq);
@@ -305,6 +370,7 @@ impl Cursor {
                 self.dead = self.dead.saturating_add(1);
             }
         }
+        None
     }
 
     /// Rows are about to be sent, and it has to be known if no answer comes.
@@ -357,8 +423,7 @@ impl Cursor {
         }
         let frontier = self.frontier();
         if frontier > self.acked {
-            db.prepare_cached("UPDATE sink SET acked = ?1 WHERE name = ?2")?
-                .execute(params![frontier.cast_signed(), &*self.name])?;
+            db::set_acked(db, &self.name, frontier)?;
             db.prepare_cached("DELETE FROM exc WHERE kind = ?1 AND sink = ?2 AND seq <= ?3")?.execute(params![
                 DONE,
                 &*self.name,
@@ -393,6 +458,7 @@ impl Cursor {
         self.saved.clear();
         self.unsaved.clear();
         self.ahead.clear();
+        self.leaving.clear();
         self.live = None;
         self.changes.clear();
         self.released.clear();

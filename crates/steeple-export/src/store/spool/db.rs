@@ -11,7 +11,7 @@ use crate::store::NewRow;
 /// The number of classes; higher ones count as the last.
 pub(super) const CLASSES: usize = 4;
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE ev(
@@ -19,7 +19,7 @@ const SCHEMA: &str = "
         class INTEGER NOT NULL, crc INTEGER NOT NULL, body TEXT NOT NULL);
     CREATE INDEX ev_key ON ev(key) WHERE key IS NOT NULL;
     CREATE INDEX ev_class ON ev(class);
-    CREATE TABLE sink(name TEXT PRIMARY KEY, acked INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE sink(name TEXT PRIMARY KEY, acked INTEGER NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE exc(
         seq INTEGER NOT NULL, sink TEXT NOT NULL, kind INTEGER NOT NULL, tries INTEGER NOT NULL, attempt INTEGER NOT NULL,
         why TEXT, PRIMARY KEY(seq, sink)) WITHOUT ROWID;
@@ -88,16 +88,31 @@ fn failure(code: i32, message: String) -> rusqlite::Error {
 
 /// Whether the file is damaged, so that no second try helps.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    use rusqlite::ErrorCode;
     #[expect(clippy::wildcard_enum_match_arm, reason = "what else there is says nothing about the file")]
     match error {
-        rusqlite::Error::SqliteFailure(failure, message) => {
-            matches!(failure.code, DatabaseCorrupt | NotADatabase)
-                // A schema of which a part is lost.
-                || message.as_deref().is_some_and(|message| message.contains("no such table") || message.contains("malformed"))
-        }
-        // A value of another type than was written.
-        rusqlite::Error::FromSqlConversionFailure(..)
+        // All that is not a disk, a lock or memory: the statements are always the same, so that a table that is not there, a value
+        // that is too big or a key that is there twice is damage.
+        rusqlite::Error::SqliteFailure(failure, _) => !matches!(
+            failure.code,
+            ErrorCode::PermissionDenied
+                | ErrorCode::OperationAborted
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::OutOfMemory
+                | ErrorCode::ReadOnly
+                | ErrorCode::OperationInterrupted
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DiskFull
+                | ErrorCode::CannotOpen
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::ApiMisuse
+                | ErrorCode::NoLargeFileSupport
+                | ErrorCode::AuthorizationForStatementDenied
+        ),
+        // A table or a column that is not there, a value of another type than was written.
+        rusqlite::Error::SqlInputError { .. }
+        | rusqlite::Error::FromSqlConversionFailure(..)
         | rusqlite::Error::IntegralValueOutOfRange(..)
         | rusqlite::Error::InvalidColumnType(..)
         | rusqlite::Error::Utf8Error(..)
@@ -142,6 +157,32 @@ fn checksum(row: &NewRow) -> u32 {
     hasher.update(row.key.as_deref().unwrap_or_default());
     hasher.update(&[row.class]);
     hasher.update(row.body.as_bytes());
+    hasher.finalize()
+}
+
+/// How far a sink has come, as it is read, checked against its checksum: by a wrong one rows would be skipped.
+pub(super) fn acked(row: &Row<'_>) -> rusqlite::Result<(String, u64)> {
+    let (name, acked, crc): (String, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    if acked < 0 || crc != i64::from(checksum_of(&name, acked.cast_unsigned())) {
+        return Err(rusqlite::Error::IntegralValueOutOfRange(1, acked));
+    }
+    Ok((name, acked.cast_unsigned()))
+}
+
+/// What [`acked`] reads.
+pub(super) const ACKED: &str = "name, acked, crc";
+
+/// Notes how far a sink has come.
+pub(super) fn set_acked(db: &Connection, name: &str, acked: u64) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO sink VALUES (?1, ?2, ?3)")?
+        .execute(params![name, acked.cast_signed(), checksum_of(name, acked)])
+        .map(drop)
+}
+
+fn checksum_of(name: &str, acked: u64) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(name.as_bytes());
+    hasher.update(&acked.to_le_bytes());
     hasher.finalize()
 }
 

@@ -268,6 +268,12 @@ impl<W> Shared<W> {
     /// A row is lost.
     pub(super) fn lose(&self, ticket: u64, reason: DropReason) {
         self.drop_rows(reason, 1);
+        {
+            let mut seen = self.seen();
+            if let Some(count) = seen.stats.refused.get_mut(reason as usize) {
+                *count = count.saturating_add(1);
+            }
+        }
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         lost.insert(ticket, reason);
         while lost.len() > MAX_LOST {
@@ -275,6 +281,18 @@ impl<W> Shared<W> {
         }
         drop(lost);
         self.moved.notify_waiters();
+    }
+
+    /// Counts rows that damage took.
+    pub(super) fn damaged(&self, rows: u64) {
+        if rows == 0 {
+            return;
+        }
+        {
+            let mut seen = self.seen();
+            seen.stats.damaged = seen.stats.damaged.saturating_add(rows);
+        }
+        self.drop_rows(DropReason::Internal, rows);
     }
 
     /// Counts rows that are lost, and whose tickets are known no more.

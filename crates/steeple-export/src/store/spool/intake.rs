@@ -5,9 +5,11 @@ use std::{collections::BTreeMap, path::Path};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    db::{self, COLUMNS, DONE, RETRY},
+    db::{self, ACKED, COLUMNS, DONE, RETRY, Usage},
     place::Place,
+    room::newest,
 };
+
 /// Rows of one transaction.
 const PART: i64 = 500;
 
@@ -23,20 +25,33 @@ pub(super) struct Intake {
     pub(super) place: Option<Place>,
     /// A damaged file is read from both ends; up to here from the end.
     pub(super) from_end: Option<u64>,
+    /// Rows that were found in it.
+    pub(super) found: u64,
+    /// How many there were, of a damaged file. `None`: that cannot be read.
+    items: Option<u64>,
 }
 
 impl Intake {
     pub(super) fn damaged(path: &Path) -> Option<Self> {
         let db = Connection::open(path).ok()?;
         let store = name(&db).unwrap_or_else(|_unreadable| path.display().to_string());
-        let acked = cursors(&db).ok();
-        Some(Self { db, store, acked, upto: 0, place: None, from_end: None })
+        // No sink has come further than there are rows: where one has, what it has is not known.
+        let newest = newest(&db).ok();
+        let acked = cursors(&db).ok().filter(|acked| acked.values().all(|acked| newest.is_none_or(|to| *acked <= to)));
+        let items = Usage::load(&db).ok().map(|usage| usage.total_items());
+        let items = items.filter(|items| newest.is_none_or(|newest| *items <= newest));
+        Some(Self { db, store, acked, upto: 0, place: None, from_end: None, found: 0, items })
     }
 
     pub(super) fn adopted(place: Place) -> rusqlite::Result<Self> {
         let db = db::open(&place.database())?;
         let (store, acked) = (name(&db)?, Some(cursors(&db)?));
-        Ok(Self { db, store, acked, upto: 0, place: Some(place), from_end: None })
+        Ok(Self { db, store, acked, upto: 0, place: Some(place), from_end: None, found: 0, items: None })
+    }
+
+    /// Rows that were in a damaged file and were not found in it.
+    pub(super) fn missing(&self) -> u64 {
+        self.items.unwrap_or_default().saturating_sub(self.found)
     }
 
     pub(super) fn is_adoption(&self) -> bool {
@@ -84,6 +99,5 @@ fn name(db: &Connection) -> rusqlite::Result<String> {
 
 /// How far each sink has come.
 pub(super) fn cursors(db: &Connection) -> rusqlite::Result<BTreeMap<String, u64>> {
-    let mut statement = db.prepare("SELECT name, acked FROM sink")?;
-    statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.max(0).cast_unsigned())))?.collect()
+    db.prepare(&format!("SELECT {ACKED} FROM sink"))?.query_map([], db::acked)?.collect()
 }

@@ -154,6 +154,9 @@ impl Spool {
 
     /// All sinks are registered: one that was here before and is not any more holds nothing back from now on.
     ///
+    /// Then the store takes in what processes that have ended left, for these sinks. Without this call, it does so once no sink
+    /// was registered for [`TimingOptions::idle`].
+    ///
     /// # Errors
     /// When the store has ended.
     pub fn registered_all(&self) -> Result<(), StoreError> {
@@ -331,7 +334,7 @@ impl Spool {
                 }
             }
             offline::mark(&writer.db, &key, ERASED).map_err(failed)?;
-            writer.remove(&seqs).map_err(failed)?;
+            writer.remove(&seqs, DropReason::NoConsent).map_err(failed)?;
             let _busy = writer.db.execute_batch("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)");
             Ok(seqs.len() as u64)
         })
@@ -456,8 +459,8 @@ impl Store for Spool {
     fn settle(&self, sink: &str, seq: u64, outcome: Settled) {
         let name = sink.to_owned();
         let job = self.call(move |writer| {
-            if let Some(cursor) = writer.cursors.iter_mut().find(|cursor| *cursor.name == *name) {
-                cursor.settle(seq, outcome, clock::now());
+            if let Some(place) = writer.cursors.iter().position(|cursor| *cursor.name == *name) {
+                writer.settle(place, seq, outcome, clock::now());
             }
             writer.shared.readable.notify_waiters();
             Ok(())
@@ -502,10 +505,9 @@ impl Sink for Spool {
         let mut stats = Stats::new();
         (stats.queued_items, stats.queued_bytes) = (items as u64, bytes as u64);
         (stats.accepted, stats.health) = (seen.stats.appended, seen.stats.health.clone());
-        // What came later, out of the disk, counts as dropped by the store: `SpoolStats::dropped`.
-        let reasons = [DropReason::QueueFull, DropReason::TooLarge, DropReason::Shutdown, DropReason::NoConsent];
-        for reason in reasons {
-            stats.add_dropped(reason, seen.stats.dropped(reason));
+        // What leaves the disk later counts at each sink: `SpoolStats::gone`.
+        for reason in DropReason::ALL {
+            stats.add_dropped(reason, seen.stats.refused(reason));
         }
         drop(seen);
         stats.exported = stats.accepted.saturating_sub(stats.queued_items).saturating_sub(stats.dropped_total());

@@ -133,6 +133,8 @@ pub struct SpoolStats {
     /// How the disk does.
     pub health: Health,
     pub(super) dropped: [u64; DropReason::ALL.len()],
+    pub(super) refused: [u64; DropReason::ALL.len()],
+    pub(super) gone: BTreeMap<Arc<str>, [u64; DropReason::ALL.len()]>,
 }
 
 impl Default for SpoolStats {
@@ -147,14 +149,27 @@ impl Default for SpoolStats {
             in_doubt: BTreeMap::new(),
             health: Health::Ok,
             dropped: [0; DropReason::ALL.len()],
+            refused: [0; DropReason::ALL.len()],
+            gone: BTreeMap::new(),
         }
     }
 }
 
 impl SpoolStats {
     /// Rows that were dropped for a reason: `queue_full` where there was no room, in memory or on disk; `expired` by age;
-    /// `internal` where they were damaged.
+    /// `no_consent` where they were erased; `internal` where they were damaged. Each counts once, however many sinks wanted it, and
+    /// only if one of them never gets it.
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.dropped.get(reason as usize).copied().unwrap_or_default()
+    }
+
+    /// Those of [`dropped`](Self::dropped) that were never stored.
+    pub fn refused(&self, reason: DropReason) -> u64 {
+        self.refused.get(reason as usize).copied().unwrap_or_default()
+    }
+
+    /// Rows that were stored, and left the store before this sink had them.
+    pub fn gone(&self, sink: &str, reason: DropReason) -> u64 {
+        self.gone.get(sink).and_then(|gone| gone.get(reason as usize)).copied().unwrap_or_default()
     }
 }

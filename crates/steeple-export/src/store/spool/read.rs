@@ -8,7 +8,7 @@ use steeple_core::clock;
 use super::{
     cursor::Cursor,
     db::{self, COLUMNS, DONE},
-    room::{failed, hash, newest, reason, recount},
+    room::{failed, hash, newest, reason},
     writer::Writer,
 };
 use crate::{
@@ -91,28 +91,17 @@ impl Writer {
             }
         }
         let Reading { out, damaged, .. } = reading;
-        self.forget_damaged(damaged)?;
+        self.forget_damaged(&damaged)?;
         Ok(out)
     }
 
-    fn forget_damaged(&mut self, damaged: Vec<u64>) -> rusqlite::Result<()> {
+    fn forget_damaged(&mut self, damaged: &[u64]) -> rusqlite::Result<()> {
         if damaged.is_empty() {
             return Ok(());
         }
-        let rows = damaged.len() as u64;
-        {
-            let mut seen = self.shared.seen();
-            seen.stats.damaged = seen.stats.damaged.saturating_add(rows);
-        }
-        self.shared.drop_rows(DropReason::Internal, rows);
-        for seq in damaged {
-            self.db.execute("DELETE FROM ev WHERE seq = ?1", [seq.cast_signed()])?;
-            self.db.execute("DELETE FROM exc WHERE seq = ?1", [seq.cast_signed()])?;
-            for cursor in &mut self.cursors {
-                cursor.forget(seq);
-            }
-        }
-        self.usage = recount(&self.db)?;
+        self.remove(damaged, DropReason::Internal)?;
+        let mut seen = self.shared.seen();
+        seen.stats.damaged = seen.stats.damaged.saturating_add(damaged.len() as u64);
         Ok(())
     }
 
@@ -162,7 +151,10 @@ impl Reading {
                     self.out.push(Row { seq, tries, row: Arc::new(row) });
                 }
                 Some((_, None)) => self.damaged.push(seq),
-                None => cursor.forget(seq),
+                // Another process has erased it.
+                None => {
+                    cursor.forget(seq, None, DropReason::NoConsent);
+                }
             }
         }
         Ok(())
@@ -217,6 +209,7 @@ impl Reading {
             }
             read = read.saturating_add(1);
             let Some(row) = row else {
+                cursor.hold(seq, 0, self.now);
                 self.damaged.push(seq);
                 continue;
             };

@@ -24,6 +24,27 @@ pub(super) fn begin_anew(place: &Place) -> rusqlite::Result<(Connection, Option<
     Ok((db, Intake::damaged(&aside)))
 }
 
+/// A row that leaves the store although a sink may not have it.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) seq: u64,
+    /// What the database had of it: a sink, and the kind of its exception.
+    exceptions: Vec<(String, i64)>,
+}
+
+impl Leaving {
+    /// Removes the exceptions of a row.
+    pub(super) fn take(tx: &Connection, seq: u64) -> rusqlite::Result<Self> {
+        let mut statement = tx.prepare_cached("DELETE FROM exc WHERE seq = ?1 RETURNING sink, kind")?;
+        let exceptions = statement.query_map([seq.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(Self { seq, exceptions: exceptions.collect::<rusqlite::Result<_>>()? })
+    }
+
+    pub(super) fn exception(&self, sink: &str) -> Option<i64> {
+        self.exceptions.iter().find(|(name, _)| name == sink).map(|(_, kind)| *kind)
+    }
+}
+
 /// Evicts the newest rows of lower classes until there is room. `false`: there is none for this class.
 pub(super) fn make_room(
     tx: &Transaction<'_>,
@@ -31,7 +52,7 @@ pub(super) fn make_room(
     class: u8,
     size: u64,
     budget: u64,
-    gone: &mut Vec<u64>,
+    gone: &mut Vec<Leaving>,
 ) -> rusqlite::Result<bool> {
     while usage.total_bytes().saturating_add(size) > budget {
         let Some(lowest) = usage.lowest_below(class) else { return Ok(false) };
@@ -40,9 +61,8 @@ pub(super) fn make_room(
         ))?;
         match statement.query_row([lowest], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).optional()? {
             Some((seq, bytes)) => {
-                tx.prepare_cached("DELETE FROM exc WHERE seq = ?1")?.execute([seq])?;
                 usage.remove(lowest, bytes.max(0).cast_unsigned());
-                gone.push(seq.cast_unsigned());
+                gone.push(Leaving::take(tx, seq.cast_unsigned())?);
             }
             // The count was wrong.
             None => *usage = recount(tx)?,
@@ -71,17 +91,30 @@ pub(super) fn data_version(db: &Connection) -> rusqlite::Result<i64> {
     db.query_row("PRAGMA data_version", [], |row| row.get(0))
 }
 
+/// The place of the first row there is.
 pub(super) fn first(db: &Connection) -> rusqlite::Result<u64> {
-    let first: Option<i64> = db.query_row("SELECT min(seq) FROM ev", [], |row| row.get(0))?;
-    Ok(first.unwrap_or_default().max(0).cast_unsigned())
+    let end =
+        |which: &str| db.query_row(&format!("SELECT {which}(seq) FROM ev"), [], |row| row.get::<_, Option<i64>>(0));
+    let last = end("max")?.unwrap_or_default();
+    // A place that was never given away is damage: behind the last number that there is, no row could be inserted.
+    if last.max(0).cast_unsigned() > newest(db)? {
+        return Err(rusqlite::Error::IntegralValueOutOfRange(0, last));
+    }
+    Ok(end("min")?.unwrap_or_default().max(0).cast_unsigned())
 }
 
 /// The place of the newest row that there ever was.
 pub(super) fn newest(db: &Connection) -> rusqlite::Result<u64> {
     let newest: Option<i64> =
         db.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'ev'", [], |row| row.get(0)).optional()?;
-    Ok(newest.unwrap_or_default().max(0).cast_unsigned())
+    match newest.unwrap_or_default() {
+        newest @ 0..=MAX_PLACE => Ok(newest.cast_unsigned()),
+        damaged => Err(rusqlite::Error::IntegralValueOutOfRange(0, damaged)),
+    }
 }
+
+/// More rows than there will ever be.
+const MAX_PLACE: i64 = i64::MAX >> 8;
 
 pub(super) fn hash(row: &NewRow) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};

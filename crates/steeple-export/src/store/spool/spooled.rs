@@ -294,7 +294,8 @@ impl<T: FromRow> Sink for SpooledSink<T> {
         let mut stats = Stats::new();
         for reason in DropReason::ALL {
             let after = self.0.shared.dropped.get(reason as usize).map_or(0, |count| count.load(Ordering::Relaxed));
-            stats.add_dropped(reason, stored.dropped(reason).saturating_add(after));
+            let gone = stored.gone(self.0.pipeline.name(), reason);
+            stats.add_dropped(reason, stored.refused(reason).saturating_add(gone).saturating_add(after));
         }
         if self.0.shared.drops_in_doubt {
             let in_doubt = stored.in_doubt.values().copied().fold(0, u64::saturating_add);

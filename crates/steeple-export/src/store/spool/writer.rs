@@ -1,7 +1,7 @@
 //! The thread that owns the database: it writes what waits, reads what sinks ask for, and makes room.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
@@ -12,19 +12,19 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use steeple_core::clock;
 
 use super::{
-    cursor::Cursor,
+    cursor::{Cursor, Left},
     db::{self, SIZE, Usage},
     fail,
     inbox::{Shared, Work},
     intake::{self, Intake},
     options::{Limits, SinkOptions},
     place::{self, Place},
-    room::{begin_anew, data_version, failed, first, make_room, newest, reason, recount},
+    room::{Leaving, begin_anew, data_version, failed, first, make_room, newest, reason, recount},
     timing::TimingOptions,
 };
 use crate::{
     DropReason, Health, Reason,
-    store::{Backlog, NewRow, StoreError},
+    store::{Backlog, NewRow, Settled, StoreError},
 };
 
 /// Rows that are looked at for removal in one transaction.
@@ -46,6 +46,8 @@ pub(super) struct Writer {
     pub(super) usage: Usage,
     limits: Limits,
     timing: TimingOptions,
+    /// Rows that left the store while they were out everywhere where they were not settled: not counted as dropped so far.
+    leaving: BTreeSet<u64>,
     /// Taken from the inbox, and not written yet.
     pending: Vec<(u64, NewRow, u64)>,
     /// The last ticket that was taken.
@@ -53,6 +55,8 @@ pub(super) struct Writer {
     /// No row up to here is to be removed any more, but for those that are exceptions.
     swept: u64,
     again_at: Option<Instant>,
+    /// From then on all sinks are taken to be registered: what others left is taken in for each of them.
+    pub(super) complete_at: Instant,
     pub(super) intakes: Vec<Intake>,
     adopt_at: Instant,
     expire_at: Instant,
@@ -71,20 +75,19 @@ impl Writer {
         shared: Arc<Shared<Self>>,
     ) -> Result<Self, rusqlite::Error> {
         let mut intakes = Vec::new();
-        let opened = db::open(&place.database()).and_then(|db| Ok((Usage::load(&db)?, first(&db)?, db)));
-        let (usage, swept, db) = match opened {
+        let opened = db::open(&place.database())
+            .and_then(|db| Ok((Usage::load(&db)?, first(&db)?, intake::cursors(&db)?, data_version(&db)?, db)));
+        let (usage, swept, others, data_version, db) = match opened {
             Ok(opened) => opened,
             Err(error) if db::is_damage(&error) => {
                 let (db, intake) = begin_anew(&place)?;
                 shared.seen().stats.quarantined = 1;
                 intakes.extend(intake);
-                (Usage::default(), 0, db)
+                (Usage::default(), 0, BTreeMap::new(), data_version(&db)?, db)
             }
             Err(error) => return Err(error),
         };
         let now = clock::now();
-        let data_version = data_version(&db)?;
-        let others = intake::cursors(&db)?;
         Ok(Self {
             db,
             root,
@@ -95,10 +98,12 @@ impl Writer {
             usage,
             limits,
             timing,
+            leaving: BTreeSet::new(),
             pending: Vec::new(),
             taken: 0,
             swept: swept.saturating_sub(1),
             again_at: None,
+            complete_at: now.checked_add(timing.idle).unwrap_or(now),
             intakes,
             adopt_at: now,
             expire_at: now,
@@ -125,6 +130,8 @@ impl Writer {
         let cursor = cursor.map_err(failed)?;
         self.others.remove(name);
         self.cursors.push(cursor);
+        let now = clock::now();
+        self.complete_at = self.complete_at.max(now.checked_add(self.timing.idle).unwrap_or(now));
         self.publish();
         self.shared.readable.notify_waiters();
         Ok(place)
@@ -181,9 +188,7 @@ impl Writer {
             }
         }
         for (sink, seq, outcome) in settled {
-            if let Some(cursor) = self.cursors.get_mut(usize::from(sink)) {
-                cursor.settle(seq, outcome, now);
-            }
+            self.settle(usize::from(sink), seq, outcome, now);
         }
         let may_write = self.again_at.is_none_or(|at| at <= now);
         if may_write && (sync || self.has_changes()) {
@@ -204,12 +209,47 @@ impl Writer {
         true
     }
 
+    pub(super) fn settle(&mut self, sink: usize, seq: u64, outcome: Settled, now: Instant) {
+        let Some(cursor) = self.cursors.get_mut(sink) else { return };
+        let lost = cursor.settle(seq, outcome, now);
+        if self.leaving.is_empty() {
+            return;
+        }
+        if let Some(reason) = lost {
+            self.shared.drop_rows(reason, u64::from(self.leaving.remove(&seq)));
+        } else if !self.cursors.iter().any(|cursor| cursor.is_leaving(seq)) {
+            self.leaving.remove(&seq);
+        }
+    }
+
+    /// Rows have left the store: each counts as dropped once, unless every sink has it after all.
+    fn left(&mut self, gone: &[Leaving], reason: DropReason) {
+        let mut dropped = 0_u64;
+        for row in gone {
+            let (mut is_lost, mut is_out) = (false, false);
+            for cursor in &mut self.cursors {
+                match cursor.forget(row.seq, row.exception(&cursor.name), reason) {
+                    Left::Lost => is_lost = true,
+                    Left::Out => is_out = true,
+                    Left::Settled => {}
+                }
+            }
+            if is_lost {
+                dropped = dropped.saturating_add(1);
+            } else if is_out {
+                self.leaving.insert(row.seq);
+            }
+        }
+        self.shared.drop_rows(reason, dropped);
+    }
+
     fn wake_at(&self, now: Instant) -> Instant {
-        if !self.intakes.is_empty() || self.needs_sweep() {
+        if self.needs_sweep() || (!self.intakes.is_empty() && self.complete_at <= now) {
             return now;
         }
         let idle = now.checked_add(self.timing.idle).unwrap_or(now);
-        self.again_at.map_or(idle, |at| at.min(idle))
+        let next = self.again_at.map_or(idle, |at| at.min(idle));
+        if self.complete_at > now { next.min(self.complete_at) } else { next }
     }
 
     fn has_changes(&self) -> bool {
@@ -226,9 +266,10 @@ impl Writer {
         self.others.values().copied().min().map_or(done, |others| done.min(others))
     }
 
-    /// Sinks that are not registered hold nothing back any more.
+    /// Sinks that are not registered hold nothing back any more, and get nothing of what others left.
     pub(super) fn release_others(&mut self) {
         self.others.clear();
+        self.complete_at = clock::now();
     }
 
     /// Writes what is pending. What cannot be written now stays.
@@ -268,6 +309,10 @@ impl Writer {
         let mut usage = self.usage;
         let (mut inserted, mut gone, mut refused) = (0_u64, Vec::new(), Vec::new());
         let is_wanted = !self.cursors.is_empty();
+        // Before rows leave: what is known of them is in the database then.
+        for cursor in &self.cursors {
+            cursor.save(&tx)?;
+        }
         for (ticket, row, size) in &self.pending {
             if !is_wanted {
                 break;
@@ -279,16 +324,15 @@ impl Writer {
                 inserted = inserted.saturating_add(1);
             }
         }
-        for cursor in &self.cursors {
-            cursor.save(&tx)?;
-        }
         let swept = self.sweep(&tx, &mut usage)?;
+        let vanished = self.vanished(&tx, &mut usage, swept)?;
         usage.save(&tx)?;
         if sync {
             // There is something to put onto the disk, whatever was committed before.
             tx.execute("INSERT OR REPLACE INTO meta VALUES ('synced', ?1)", [self.taken.to_string()])?;
         }
         fail::point("commit");
+        fail::during("committing");
         tx.commit()?;
         fail::point("committed");
         let written: u64 = self.pending.iter().map(|(_, _, size)| *size).sum();
@@ -299,11 +343,9 @@ impl Writer {
         for cursor in &mut self.cursors {
             cursor.saved();
             cursor.appended(inserted);
-            for seq in &gone {
-                cursor.forget(*seq);
-            }
         }
-        self.shared.drop_rows(DropReason::QueueFull, gone.len() as u64);
+        self.left(&gone, DropReason::QueueFull);
+        self.shared.damaged(vanished);
         for ticket in refused {
             self.shared.lose(ticket, DropReason::QueueFull);
         }
@@ -355,17 +397,34 @@ impl Writer {
         Ok(to)
     }
 
+    /// Rows that are counted and not there, where no sink has anything left to read: damage took them without a trace.
+    fn vanished(&self, tx: &Transaction<'_>, usage: &mut Usage, swept: u64) -> rusqlite::Result<u64> {
+        let kept: u64 = self.cursors.iter().map(|cursor| cursor.dead).sum();
+        let is_done = self.others.is_empty() && self.cursors.iter().all(|cursor| cursor.open_rows() == 0);
+        if usage.total_items() <= kept || !is_done || swept < newest(tx)? || data_version(tx)? != self.data_version {
+            return Ok(0);
+        }
+        let (counted, there) = (usage.total_items(), recount(tx)?);
+        *usage = there;
+        // More than there ever were: it is the count that is damaged.
+        let is_count = counted <= newest(tx)?;
+        Ok(if is_count { counted.saturating_sub(there.total_items()) } else { 0 })
+    }
+
     /// What there is to do between two commits.
     fn look_around(&mut self, now: Instant) {
         if self.again_at.is_some_and(|at| at > now) {
             return;
         }
-        if self.adopt_at <= now {
-            self.adopt_at = now.checked_add(self.timing.adopt).unwrap_or(now);
-            self.adopt();
-        }
-        if let Err(error) = self.take_in() {
-            self.later(&reason(&error));
+        // What is taken in before a sink is registered would be lost to it.
+        if self.complete_at <= now {
+            if self.adopt_at <= now {
+                self.adopt_at = now.checked_add(self.timing.adopt).unwrap_or(now);
+                self.adopt();
+            }
+            if let Err(error) = self.take_in() {
+                self.later(&reason(&error));
+            }
         }
         if self.expire_at <= now {
             self.expire_at = now.checked_add(self.timing.expire).unwrap_or(now);
@@ -409,31 +468,25 @@ impl Writer {
             self.expire_at = clock::now();
         }
         self.unchecked = self.unchecked.saturating_add((expired.len() as u64).saturating_mul(ROW));
-        self.remove(&expired)?;
-        self.shared.drop_rows(DropReason::Expired, expired.len() as u64);
-        Ok(())
+        self.remove(&expired, DropReason::Expired)
     }
 
-    /// Removes rows, and whatever is known of them.
-    pub(super) fn remove(&mut self, seqs: &[u64]) -> rusqlite::Result<()> {
+    /// Removes rows, and whatever is known of them. They count as dropped for this reason.
+    pub(super) fn remove(&mut self, seqs: &[u64], reason: DropReason) -> rusqlite::Result<()> {
         if seqs.is_empty() {
             return Ok(());
         }
         let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+        let mut gone = Vec::new();
         for seq in seqs {
             tx.prepare_cached("DELETE FROM ev WHERE seq = ?1")?.execute([seq.cast_signed()])?;
-            tx.prepare_cached("DELETE FROM exc WHERE seq = ?1")?.execute([seq.cast_signed()])?;
+            gone.push(Leaving::take(&tx, *seq)?);
         }
         let usage = recount(&tx)?;
         usage.save(&tx)?;
         tx.commit()?;
         self.usage = usage;
-        for cursor in &mut self.cursors {
-            for seq in seqs {
-                cursor.forget(*seq);
-            }
-            cursor.reload(&self.db)?;
-        }
+        self.left(&gone, reason);
         self.publish();
         Ok(())
     }
@@ -442,10 +495,12 @@ impl Writer {
     fn shrink(&mut self) -> rusqlite::Result<()> {
         let free: i64 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         if free > 64 {
+            fail::during("vacuum");
             let mut statement = self.db.prepare_cached("PRAGMA incremental_vacuum(1024)")?;
             let mut rows = statement.query([])?;
             // It does a page a step.
             while rows.next()?.is_some() {}
+            fail::point("vacuumed");
             // The file gets smaller once the log is in it.
             self.unchecked = self.unchecked.saturating_add(CHECKPOINT);
         }
@@ -495,7 +550,7 @@ impl Writer {
         self.intakes.extend(intake);
         for cursor in &mut self.cursors {
             cursor.reset(0);
-            self.db.execute("INSERT OR IGNORE INTO sink(name, acked) VALUES (?1, 0)", [&*cursor.name])?;
+            db::set_acked(&self.db, &cursor.name, 0)?;
         }
         {
             let mut seen = self.shared.seen();
@@ -529,6 +584,7 @@ impl Writer {
         seen.backlogs = backlogs;
         seen.stats.items = self.usage.total_items();
         seen.stats.bytes = self.usage.total_bytes();
+        seen.stats.gone = self.cursors.iter().map(|cursor| (Arc::clone(&cursor.name), cursor.gone)).collect();
         seen.stats.in_doubt = self.cursors.iter().map(|cursor| (Arc::clone(&cursor.name), cursor.in_doubt)).collect();
     }
 }
