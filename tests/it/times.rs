@@ -16,7 +16,8 @@ const STEP: &str = "step of a wait that has a setting";
 const DEFAULT: &str = "default";
 
 /// File, name, which of the three, and why or what.
-const CONSTANTS: [(&str, &str, &str, &str); 40] = [
+const CONSTANTS: [(&str, &str, &str, &str); 41] = [
+    ("steeple-alerts/src/engine/mod.rs", "MIN_REPEAT", DEFINITION, "the floor of a setting; more often is no reminder"),
     (
         "steeple-core/src/clock.rs",
         "FRESH",

@@ -8,7 +8,7 @@ use std::{
 use steeple_core::clock;
 use steeple_export::{Pipeline, Sink};
 use steeple_metrics::{
-    indicator::{History, Subscription, Unit, Watched},
+    indicator::{History, Subscription, Unit},
     state,
 };
 use steeple_scrub::Scrubber;
@@ -22,6 +22,7 @@ use crate::{
     message::{ErrorGroup, Evidence, Notification, Status},
     normalize::normalize,
     patterns::{Failure, Pattern},
+    replace::Watching,
 };
 
 /// How many notifications are remembered.
@@ -84,7 +85,7 @@ pub(crate) struct Shared {
 pub(crate) struct Active {
     pub(crate) rule: Rule,
     /// `None`: fed by hand only.
-    pub(crate) watched: Option<Watched>,
+    pub(crate) watched: Option<Watching>,
     pub(crate) state: State,
     /// What [`Alerts::check`] set, until the next evaluation of the rule.
     pub(crate) by_hand: Option<Sample>,
@@ -436,6 +437,7 @@ impl Alerts {
             Transition::Firing { .. } => Status::Firing,
             Transition::Reminder { .. } => Status::Reminder,
             Transition::Resolved { .. } => Status::Resolved,
+            Transition::KeptBack { .. } => Status::KeptBack,
         };
         let mut notification =
             Notification::new(status, rule.name(), rule.severity, rule.indicator.unit(), rule.policy.raise);
@@ -452,8 +454,12 @@ impl Alerts {
             Transition::Resolved { value, peak, since, .. } => {
                 (notification.value, notification.peak, notification.since) = (value, Some(peak), since);
             }
+            Transition::KeptBack { suppressed, since, peak } => {
+                (notification.suppressed, notification.since) = (suppressed, since);
+                notification.peak = Some(peak).filter(|peak| !peak.is_nan());
+            }
         }
-        let is_over = matches!(transition, Transition::Resolved { .. });
+        let is_over = matches!(transition, Transition::Resolved { .. } | Transition::KeptBack { .. });
         // It reads the metrics, which runs collectors of the application: no lock is held.
         let slowest = if is_over { None } else { evidence::slowest(rule, wall, &self.0.history) };
         {
@@ -506,7 +512,7 @@ fn log(notification: &Notification) {
     let (rule, severity, subject) = (&notification.rule, notification.severity.as_str(), notification.subject());
     match notification.status {
         Status::Firing | Status::Reminder => tracing::warn!(target: "steeple::alerts", rule, severity, "{subject}"),
-        Status::Resolved => tracing::info!(target: "steeple::alerts", rule, severity, "{subject}"),
+        Status::Resolved | Status::KeptBack => tracing::info!(target: "steeple::alerts", rule, severity, "{subject}"),
     }
 }
 
@@ -515,11 +521,7 @@ impl Active {
         if let Some(sample) = self.by_hand.take() {
             return sample;
         }
-        let Some(value) = self.watched.as_ref().map(Watched::value) else { return Sample::none() };
-        match value.value {
-            Some(read) => Sample { value: read, samples: value.samples, bad: value.bad },
-            None => Sample::none(),
-        }
+        self.watched.as_ref().map_or_else(Sample::none, |watched| watched.sample(&self.rule.policy))
     }
 
     /// Notices when the alert begins and ends, whatever is sent to channels. Returns whether it did.

@@ -19,14 +19,18 @@ pub enum Status {
     Reminder,
     /// The alert is over.
     Resolved,
+    /// The rule's cooldown has ended. What fired in it was kept back, and is over.
+    KeptBack,
 }
 
 impl Status {
-    /// `firing` or `resolved`: a reminder is about an alert that fires.
+    /// `firing` or `resolved`: a reminder is about an alert that fires. `kept_back` is about alerts that are over, and of which no other
+    /// notification was sent.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Firing | Self::Reminder => "firing",
             Self::Resolved => "resolved",
+            Self::KeptBack => "kept_back",
         }
     }
 
@@ -35,6 +39,7 @@ impl Status {
             Self::Firing => "FIRING",
             Self::Reminder => "STILL FIRING",
             Self::Resolved => "RESOLVED",
+            Self::KeptBack => "KEPT BACK",
         }
     }
 }
@@ -88,7 +93,7 @@ pub struct Notification {
     pub at: Duration,
     /// The group of errors that it is about, by an id that stays the same. `None` for the alerts of rules.
     pub group: Option<String>,
-    /// How many alerts of the rule the cooldown kept back.
+    /// How many alerts of the rule the cooldown before it kept back.
     pub suppressed: u64,
     /// What is known of the cause.
     pub evidence: Evidence,
@@ -229,6 +234,9 @@ impl Notification {
             let (value, threshold) = (show(self.unit, value), show(self.unit, self.threshold));
             let _infallible = write!(out, ": {value} (threshold {threshold})");
         }
+        if self.status == Status::KeptBack {
+            let _infallible = write!(out, ": fired {} in the cooldown, and is over", times(self.suppressed));
+        }
         match (&self.service, &self.environment) {
             (Some(service), Some(environment)) => _ = write!(out, ", {service} in {environment}"),
             (Some(only), None) | (None, Some(only)) => _ = write!(out, ", {only}"),
@@ -246,7 +254,12 @@ impl Notification {
             fact("Value", format!("{} (threshold {})", show(self.unit, value), show(self.unit, self.threshold)));
         }
         if let Some(peak) = self.peak {
-            fact("Worst", show(self.unit, peak));
+            let threshold = show(self.unit, self.threshold);
+            let of_several = self.status == Status::KeptBack;
+            fact(
+                "Worst",
+                show(self.unit, peak) + &if of_several { format!(" (threshold {threshold})") } else { String::new() },
+            );
         }
         fact("Since", rfc3339(self.since));
         if self.status == Status::Resolved {
@@ -281,7 +294,7 @@ impl Notification {
                 fact("Request", format!("{}: {}", example.which, ids.join(", ")));
             }
         }
-        if self.suppressed > 0 {
+        if self.suppressed > 0 && self.status != Status::KeptBack {
             fact("Kept back", format!("{} more in the cooldown before", self.suppressed));
         }
         if let Some(runbook) = &self.runbook {
@@ -331,7 +344,7 @@ impl Notification {
     pub const fn slack_color(&self) -> &'static str {
         match self.status {
             Status::Firing | Status::Reminder => self.severity.slack_color(),
-            Status::Resolved => "good",
+            Status::Resolved | Status::KeptBack => "good",
         }
     }
 
@@ -383,6 +396,9 @@ impl Notification {
         set("runbook", json!(self.runbook));
         set("dashboard", json!(self.link));
         set("users", json!(evidence.users));
+        if self.suppressed > 0 {
+            set("kept_back", json!(self.suppressed));
+        }
         if !evidence.routes.is_empty() {
             let route = |(route, share): &(String, f64)| json!({"route": route, "share": share});
             set("routes", evidence.routes.iter().map(route).collect());
@@ -396,6 +412,11 @@ impl Notification {
         }
         data
     }
+}
+
+/// `once`, `2 times`.
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 /// A time as people say it: `4 min`, `2 h 5 min`.
@@ -461,6 +482,26 @@ pub(crate) mod tests {
         );
         let bare = Notification::new(Status::Firing, "low_user_activity", Severity::Low, Unit::Count, 10.0).text();
         assert_eq!(bare, "[FIRING] low_user_activity\n\nSeverity: low\nSince: 1970-01-01T00:00:00Z\n");
+    }
+
+    #[test]
+    fn what_was_kept_back_is_told_in_a_line() {
+        let mut alert = firing();
+        (alert.status, alert.value, alert.peak) = (Status::KeptBack, None, Some(0.4));
+        (alert.suppressed, alert.evidence) = (1, Evidence::default());
+        assert_eq!(
+            alert.text(),
+            "[KEPT BACK] high_error_rate: fired once in the cooldown, and is over, shop in production\n\n\
+             More than 5 % of the requests failed in the last 5 minutes.\n\n\
+             Severity: critical\n\
+             Worst: 40 % (threshold 5 %)\n\
+             Since: 2026-11-29T20:51:24Z\n"
+        );
+        alert.suppressed = 3;
+        assert!(alert.subject().contains("fired 3 times in the cooldown"), "{}", alert.subject());
+        let data = alert.webhook_data();
+        assert_eq!((&data["status"], &data["kept_back"]), (&json!("kept_back"), &json!(3)));
+        assert_eq!(alert.slack_color(), "good");
     }
 
     #[test]

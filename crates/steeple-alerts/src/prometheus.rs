@@ -3,9 +3,9 @@
 use std::{fmt::Write as _, time::Duration};
 
 use serde_json::Value;
-use steeple_metrics::indicator::{Promql, Window};
+use steeple_metrics::indicator::Promql;
 
-use crate::{Rule, Rules, engine::Side};
+use crate::{Rule, Rules, engine::Side, rule::Windows};
 
 /// The name of the group in the file.
 const GROUP: &str = "steeple-alerts";
@@ -36,9 +36,9 @@ impl Rules {
         let mut is_empty = true;
         for rule in self {
             let mut rule = rule.clone();
-            if let Ok(window) = rule.check() {
+            if let Ok(windows) = rule.check() {
                 is_empty = false;
-                alert(&mut out, &rule, window, style);
+                alert(&mut out, &rule, windows, style);
             }
         }
         if !style.matcher_text().is_empty() {
@@ -70,7 +70,7 @@ impl Rules {
     }
 }
 
-fn alert(out: &mut String, rule: &Rule, window: Window, style: &Promql) {
+fn alert(out: &mut String, rule: &Rule, windows: Windows, style: &Promql) {
     let mut style = style.clone();
     if rule.indicator.is_of_instance() && !style.labels().iter().any(|label| label == "instance") {
         let labels: Vec<String> = style.labels().iter().cloned().chain(["instance".to_owned()]).collect();
@@ -79,7 +79,7 @@ fn alert(out: &mut String, rule: &Rule, window: Window, style: &Promql) {
     let summary = rule.summary.clone().unwrap_or_else(|| rule.indicator.to_string());
     Alert {
         name: &rule.name,
-        expr: expression(rule, window, &style),
+        expr: expression(rule, windows, &style),
         hold: rule.policy.hold,
         keep_firing: rule.policy.keep_firing,
         severity: rule.severity.as_str(),
@@ -91,19 +91,27 @@ fn alert(out: &mut String, rule: &Rule, window: Window, style: &Promql) {
 }
 
 /// When the rule fires, and between its thresholds still does.
-fn expression(rule: &Rule, window: Window, style: &Promql) -> String {
+fn expression(rule: &Rule, windows: Windows, style: &Promql) -> String {
     let policy = &rule.policy;
-    let mut value = rule.indicator.promql(window, style);
-    if rule.indicator.is_increase() {
+    let over = |window| {
+        let value = rule.indicator.promql(window, style);
         // The server extrapolates to the ends of the window: 3 failures would be 3.1, and more than 3.
-        value = format!("round({value})");
-    }
+        if rule.indicator.is_increase() { format!("round({value})") } else { value }
+    };
+    let value = over(windows.over);
     let on = format!("on ({})", style.labels().join(", "));
     let sign = match policy.side {
         Side::Above => ">",
         Side::Below => "<",
     };
-    let mut expr = format!("({value}) {sign} {}", number(policy.raise));
+    let beyond = |threshold: f64| {
+        let threshold = number(threshold);
+        let first = format!("({value}) {sign} {threshold}");
+        windows
+            .also
+            .map_or_else(|| first.clone(), |also| format!("{first} and {on} ({}) {sign} {threshold}", over(also)))
+    };
+    let mut expr = beyond(policy.raise);
     #[expect(clippy::float_cmp, reason = "whoever sets no other has the same")]
     let has_clear = policy.clear != policy.raise;
     if has_clear {
@@ -112,10 +120,10 @@ fn expression(rule: &Rule, window: Window, style: &Promql) -> String {
             let _infallible = write!(firing, ",{label}={}", yaml(&value));
         }
         firing.push('}');
-        expr = format!("({expr})\nor\n(({value}) {sign} {} and {on} {firing})", number(policy.clear));
+        expr = format!("({expr})\nor\n({} and {on} {firing})", beyond(policy.clear));
     }
     let mut guards = Vec::new();
-    if let Some(samples) = rule.indicator.samples_promql(window, style) {
+    if let Some(samples) = rule.indicator.samples_promql(windows.over, style) {
         // Extrapolated as well; a ratio times its whole is the part.
         if policy.min_samples > 0 {
             guards.push(format!("round({samples}) >= {}", policy.min_samples));

@@ -5,18 +5,19 @@ use std::{
     time::Duration,
 };
 
-use steeple_metrics::indicator::{History, Watched, Window};
+use steeple_metrics::indicator::{History, Value, Watched};
 
 use crate::{
     Alerts, BuildError, Rule, Rules,
     alerts::{Active, lock},
-    engine::State,
+    engine::{Policy, Sample, State},
     message::{Notification, Status},
+    rule::Windows,
     rules::MAX_RULES,
 };
 
 /// Checks each rule, and that their names differ.
-fn checked(rules: Rules) -> Result<Vec<(Rule, Window)>, BuildError> {
+fn checked(rules: Rules) -> Result<Vec<(Rule, Windows)>, BuildError> {
     if rules.iter().len() > MAX_RULES {
         return Err(BuildError::too_many(rules.iter().len(), MAX_RULES));
     }
@@ -85,12 +86,12 @@ impl Alerts {
 fn exchange(
     history: &History,
     before: &mut [Active],
-    rules: &[(Rule, Window)],
-) -> Result<HashMap<String, Watched>, BuildError> {
+    rules: &[(Rule, Windows)],
+) -> Result<HashMap<String, Watching>, BuildError> {
     let measures = |active: &Active, rule: &Rule| {
         active.rule.name() == rule.name()
             && active.rule.indicator == rule.indicator
-            && active.rule.window == rule.window
+            && (active.rule.window, active.rule.also_over) == (rule.window, rule.also_over)
             && active.watched.is_some()
     };
     for active in before.iter_mut() {
@@ -99,28 +100,53 @@ fn exchange(
         }
     }
     let mut watched = HashMap::new();
-    for (rule, window) in rules {
+    for (rule, windows) in rules {
         if before.iter().any(|active| measures(active, rule)) {
             continue;
         }
-        match history.watch(rule.indicator.clone(), *window) {
+        match Watching::start(history, rule, *windows) {
             Ok(new) => watched.extend([(rule.name().to_owned(), new)]),
             Err(error) => {
                 watched.clear();
                 for active in before.iter_mut().filter(|active| active.watched.is_none()) {
-                    let window = Window::new(active.rule.window).ok();
-                    active.watched =
-                        window.and_then(|window| history.watch(active.rule.indicator.clone(), window).ok());
+                    let windows = active.rule.check().ok();
+                    active.watched = windows.and_then(|windows| Watching::start(history, &active.rule, windows).ok());
                 }
-                return Err(BuildError::rule(rule.name(), &error.to_string()));
+                return Err(error);
             }
         }
     }
     Ok(watched)
 }
 
+/// A rule's indicator over its windows.
+pub(crate) struct Watching {
+    over: Watched,
+    also: Option<Watched>,
+}
+
+impl Watching {
+    fn start(history: &History, rule: &Rule, windows: Windows) -> Result<Self, BuildError> {
+        let watch = |window| {
+            let watched = history.watch(rule.indicator.clone(), window);
+            watched.map_err(|error| BuildError::rule(rule.name(), &error.to_string()))
+        };
+        Ok(Self { over: watch(windows.over)?, also: windows.also.map(watch).transpose()? })
+    }
+
+    /// The value that both windows have reached. None, where one has none.
+    pub(crate) fn sample(&self, policy: &Policy) -> Sample {
+        let Value { value, samples, bad, .. } = self.over.value();
+        let value = match (&self.also, value) {
+            (None, value) => value,
+            (Some(also), value) => value.zip(also.value().value).map(|(one, other)| policy.better(one, other)),
+        };
+        value.map_or_else(Sample::none, |value| Sample { value, samples, bad })
+    }
+}
+
 impl Active {
-    pub(crate) fn new(rule: Rule, watched: Option<Watched>) -> Self {
+    pub(crate) fn new(rule: Rule, watched: Option<Watching>) -> Self {
         Self {
             rule,
             watched,

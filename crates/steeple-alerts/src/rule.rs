@@ -29,6 +29,7 @@ pub struct Rule {
     pub(crate) summary: Option<String>,
     pub(crate) indicator: Indicator,
     pub(crate) window: Duration,
+    pub(crate) also_over: Option<Duration>,
     pub(crate) policy: Policy,
     has_threshold: bool,
     has_clear: bool,
@@ -47,6 +48,7 @@ impl Rule {
             summary: None,
             indicator,
             window,
+            also_over: None,
             policy: Policy::new(Side::Above, f64::INFINITY),
             has_threshold: false,
             has_clear: false,
@@ -58,6 +60,27 @@ impl Rule {
     /// Measures its indicator over this time, in place of what [`new`](Self::new) has set.
     pub fn over(mut self, window: Duration) -> Self {
         self.window = window;
+        self
+    }
+
+    /// Fires only where the last `window` is beyond the threshold as well, and is over as soon as it is good: a shorter one, so that
+    /// what is long over is no alert, and a long one alone is no alert of a moment. Numbers of samples are those of the rule's own
+    /// window. Default: no second window.
+    ///
+    /// # Source
+    /// Google, "The Site Reliability Workbook", chapter 5, "Multiwindow, Multi-Burn-Rate Alerts".
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use steeple_alerts::Rule;
+    /// use steeple_metrics::indicator::Indicator;
+    ///
+    /// let hour = Duration::from_secs(3_600);
+    /// let rule = Rule::new("errors", Indicator::error_ratio(), hour).also_over(hour / 12).above(0.02);
+    /// ```
+    pub fn also_over(mut self, window: Duration) -> Self {
+        self.also_over = Some(window);
         self
     }
 
@@ -115,13 +138,14 @@ impl Rule {
         self
     }
 
-    /// Does not notify for this long after the alert was resolved. Default: 15 minutes.
+    /// Does not notify for this long after the alert was resolved. At the end, one notification says what was kept back: with the
+    /// alert, if it fires. Default: 15 minutes.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.policy.cooldown = cooldown;
         self
     }
 
-    /// Reminds after this long, then after twice as long, and so on. Default: 4 hours.
+    /// Reminds after this long, then after twice as long, and so on. At least 5 minutes. Default: 4 hours.
     pub fn repeat(mut self, repeat: Duration) -> Self {
         self.policy.repeat = repeat;
         self
@@ -165,6 +189,11 @@ impl Rule {
         self.window
     }
 
+    /// The second window, see [`also_over`](Self::also_over).
+    pub const fn second_window(&self) -> Option<Duration> {
+        self.also_over
+    }
+
     /// When it fires and when it is over. The threshold is infinite until one is set.
     pub const fn policy(&self) -> &Policy {
         &self.policy
@@ -176,7 +205,7 @@ impl Rule {
     }
 
     /// Checks the rule: a rule that can never fire, or never be over, is refused.
-    pub(crate) fn check(&mut self) -> Result<Window, BuildError> {
+    pub(crate) fn check(&mut self) -> Result<Windows, BuildError> {
         let refuse = |what: &str| Err(BuildError::rule(&self.name, what));
         let plain = |name: &str| {
             (1..=64).contains(&name.len())
@@ -210,7 +239,17 @@ impl Rule {
             return refuse("no value of its indicator is beyond its threshold; a ratio is from 0 to 1");
         }
         self.indicator.check().map_err(|error| BuildError::rule(&self.name, &error.to_string()))?;
-        Window::new(self.window)
-            .map_err(|_too_long| BuildError::rule(&self.name, "its window is from 1 second to 24 hours"))
+        let window = |time: Duration| {
+            Window::new(time)
+                .map_err(|_too_long| BuildError::rule(&self.name, "its window is from 1 second to 24 hours"))
+        };
+        Ok(Windows { over: window(self.window)?, also: self.also_over.map(window).transpose()? })
     }
+}
+
+/// What a rule measures over.
+#[derive(Clone, Copy)]
+pub(crate) struct Windows {
+    pub(crate) over: Window,
+    pub(crate) also: Option<Window>,
 }

@@ -66,7 +66,7 @@ impl Rules {
     /// | `high_memory_usage` | memory above 90 % of the limit | 5 min | below 80 % | high |
     /// | `memory_nearly_full` | memory above 97 % of the limit | 1 min | below 90 % | critical |
     /// | `disk_nearly_full` | the disk above 90 % | 5 min | below 85 % | high |
-    /// | `high_error_rate` | more than 5 % of the requests failed, 20 at least, 3 of them failed | 5 min | below 2 % | critical |
+    /// | `high_error_rate` | more than 5 % of the requests failed, 20 at least, 3 of them failed | 5 min, and the last minute | below 2 % | critical |
     /// | `slow_response_time` | the 95th percentile above 1 s, of 20 requests at least | 5 min | below 0.8 s | medium |
     /// | `requests_cancelled` | clients gave up more than 20 % of the requests, 20 at least | 5 min | below 10 % | medium |
     /// | `payment_failures` | more than 10 % of the payments failed, 3 at least | 10 min | below 5 % | high |
@@ -107,6 +107,7 @@ impl Rules {
                 .severity(Severity::High)
                 .summary("The disk is above 90 %."),
             rule("high_error_rate", Indicator::error_ratio(), 5)
+                .also_over(minutes(1))
                 .above(0.05)
                 .clear(0.02)
                 .min_samples(20)
@@ -142,6 +143,50 @@ impl Rules {
                 .severity(Severity::Low)
                 .summary("Lines, events or spans were dropped: what is observed is not complete."),
         ])
+    }
+
+    /// Two rules for an objective: the part of the requests that are good, such as 0.999. `bad` is the part that is not:
+    /// [`Indicator::error_ratio`], [`Indicator::slow_ratio`], of all requests or of one route.
+    ///
+    /// | rule | fires when | windows | severity |
+    /// | --- | --- | --- | --- |
+    /// | `<name>_fast_burn` | 14.4 times as many requests are bad as may be: a month's worth in two days | 1 h and 5 min | critical |
+    /// | `<name>_slow_burn` | 6 times as many: a month's worth in five days | 6 h and 30 min | high |
+    ///
+    /// Both need 20 requests and 3 bad ones. An objective that no ratio can miss so often, such as 0.9 (14.4 times 10 % is more than
+    /// all), is refused when alerts are built.
+    ///
+    /// # Source
+    /// Google, "The Site Reliability Workbook", chapter 5, table 5-8.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use steeple_alerts::Rules;
+    /// use steeple_metrics::indicator::Indicator;
+    ///
+    /// let checkout = Indicator::error_ratio().of("POST", "/checkout");
+    /// let rules = Rules::recommended().with_objective("checkout", checkout, 0.999);
+    /// ```
+    pub fn with_objective(self, name: &str, bad: Indicator, good: f64) -> Self {
+        let minutes = |minutes: u64| Duration::from_secs(minutes.saturating_mul(60));
+        let burn = |bad: Indicator, speed: &str, factor: f64, window: u64, also: u64| {
+            // Without the dust of binary fractions: it is shown to people.
+            let threshold = (factor * (1.0 - good) * 1e9).round() / 1e9;
+            Rule::new(format!("{name}_{speed}_burn"), bad, minutes(window))
+                .also_over(minutes(also))
+                .above(threshold)
+                .min_samples(20)
+                .min_bad(3)
+        };
+        self.with(burn(bad.clone(), "fast", 14.4, 60, 5).severity(Severity::Critical).summary(format!(
+            "The objective of {} % for {name} is missed 14.4 times as fast as it may be.",
+            percent(good)
+        )))
+        .with(burn(bad, "slow", 6.0, 360, 30).severity(Severity::High).summary(format!(
+            "The objective of {} % for {name} is missed 6 times as fast as it may be.",
+            percent(good)
+        )))
     }
 
     /// The same rules, which wait until they know enough: an error ratio and a response time need 20 requests and 3 bad
@@ -187,6 +232,11 @@ impl Rules {
     pub fn iter(&self) -> std::slice::Iter<'_, Rule> {
         self.0.iter()
     }
+}
+
+/// 0.999 as 99.9.
+fn percent(ratio: f64) -> f64 {
+    (ratio * 1e8).round() / 1e6
 }
 
 impl<'a> IntoIterator for &'a Rules {

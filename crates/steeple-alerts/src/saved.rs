@@ -68,6 +68,10 @@ impl Alerts {
                 "quiet_until": millis(saved.quiet_until),
                 "remind_at": millis(saved.remind_at),
                 "reminders": saved.reminders,
+                "cooldown_until": millis(saved.cooldown_until),
+                "kept_back": saved.suppressed,
+                "kept_back_since": millis(saved.suppressed_since),
+                "kept_back_peak": saved.suppressed_peak,
                 "acknowledged": active.is_acknowledged,
             })
         };
@@ -153,6 +157,10 @@ impl Shared {
             quiet_until: time(rule, "quiet_until")?,
             remind_at: time(rule, "remind_at")?,
             reminders: rule.get("reminders")?.as_u64().and_then(|reminders| u32::try_from(reminders).ok())?,
+            cooldown_until: time(rule, "cooldown_until").unwrap_or_default(),
+            suppressed: rule.get("kept_back").and_then(Value::as_u64).unwrap_or_default(),
+            suppressed_since: time(rule, "kept_back_since").unwrap_or_default(),
+            suppressed_peak: rule.get("kept_back_peak").and_then(Value::as_f64).unwrap_or(f64::NAN),
         };
         if let Some(active) = self.rules.iter_mut().find(|active| active.rule.name() == name) {
             active.state.adopt(&active.rule.policy, mono, wall, &saved);

@@ -86,7 +86,7 @@ pub struct Event {
     pub after: Duration,
     /// The rule.
     pub rule: String,
-    /// `firing`, `reminder` or `resolved`.
+    /// `firing`, `reminder`, `resolved`, or `kept_back` for what came and went in a cooldown.
     pub what: &'static str,
 }
 
@@ -196,7 +196,7 @@ impl Scenario {
             rule: told.rule,
             what: match told.status {
                 Status::Reminder => "reminder",
-                Status::Firing | Status::Resolved => told.status.as_str(),
+                Status::Firing | Status::Resolved | Status::KeptBack => told.status.as_str(),
             },
         });
         events.collect()
@@ -214,7 +214,8 @@ impl Scenario {
 
     /// The rules and this scenario as a test for `promtool test rules`: the file with the rules is expected beside it, with this
     /// name. At each sample, exactly those alerts must fire on the server that fired here; two samples on each side of a change are
-    /// left out, because a server takes the mean of samples, and this process that of time.
+    /// left out, because a server takes the mean of samples, and this process that of time; and a thirtieth of the longest window, which
+    /// is as exactly as this process knows when a window begins.
     pub fn to_promtool(&self, rule_file: &str) -> String {
         let step = format!("{}s", self.step.as_secs());
         let mut out = format!(
@@ -230,8 +231,11 @@ impl Scenario {
                 writeln!(out, "      - series: {}\n        values: {}", yaml(name), yaml(&text.join(" ")));
         }
         out.push_str("    promql_expr_test:\n");
+        let longest = self.rules.iter().map(crate::Rule::window).max().unwrap_or_default();
+        let part = longest.as_secs().div_ceil(30).checked_div(self.step.as_secs()).unwrap_or_default();
+        let margin = usize::try_from(part.saturating_add(1)).unwrap_or_default().max(2);
         for (sample, fired) in self.fired.iter().enumerate() {
-            let around = self.fired.get(sample.saturating_sub(2)..=sample.saturating_add(2));
+            let around = self.fired.get(sample.saturating_sub(margin)..=sample.saturating_add(margin));
             if !around.is_some_and(|around| around.iter().all(|other| other == fired)) {
                 continue;
             }

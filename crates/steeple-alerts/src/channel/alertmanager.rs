@@ -166,7 +166,7 @@ impl Protocol for Posts {
 pub(super) fn encode(alert: &Notification, every: Duration) -> Value {
     let end = match alert.status {
         Status::Firing | Status::Reminder => alert.at.saturating_add(every.saturating_mul(4)),
-        Status::Resolved => alert.at,
+        Status::Resolved | Status::KeptBack => alert.at,
     };
     let mut encoded = json!({
         "labels": labels(alert),

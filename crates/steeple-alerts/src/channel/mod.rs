@@ -58,6 +58,8 @@ pub struct Channel(Arc<Inner>);
 struct Inner {
     out: Out,
     at_least: Severity,
+    /// Takes what is no alert: what a cooldown kept back.
+    takes_notes: bool,
     told: Mutex<Told>,
 }
 
@@ -129,8 +131,14 @@ impl Channel {
         Self::with(Out::Pipeline(pipeline), at_least)
     }
 
+    /// The same for a receiver that knows alerts alone, and not what a cooldown kept back.
+    #[cfg(feature = "webhook")]
+    fn of_alerts(pipeline: Pipeline<Notification>, at_least: Severity) -> Self {
+        Self(Arc::new(Inner { out: Out::Pipeline(pipeline), at_least, takes_notes: false, told: Mutex::default() }))
+    }
+
     fn with(out: Out, at_least: Severity) -> Self {
-        Self(Arc::new(Inner { out, at_least, told: Mutex::default() }))
+        Self(Arc::new(Inner { out, at_least, takes_notes: true, told: Mutex::default() }))
     }
 
     /// The channel's name.
@@ -152,6 +160,7 @@ impl Channel {
             Status::Reminder => told.firing.contains(&notification.rule) && told.may_send(mono),
             // Never held back: people wait for it.
             Status::Resolved => told.firing.remove(&notification.rule),
+            Status::KeptBack => self.0.takes_notes && told.may_send(mono),
         };
         drop(told);
         if goes {

@@ -27,7 +27,7 @@ pub enum Payload {
     #[default]
     Steeple,
     /// That of Alertmanager's webhooks, version 4, for a receiver that was written for it. One alert is a group. It is signed all
-    /// the same, which such a receiver may ignore.
+    /// the same, which such a receiver may ignore. What a [cooldown](Status::KeptBack) kept back has no such payload, and is not sent.
     ///
     /// # Source
     /// Alertmanager, `notify/webhook/webhook.go` and `template/template.go`.
@@ -96,7 +96,11 @@ impl IntoChannel for Webhook {
             keys: keys.clone(),
             payload,
         })?;
-        Ok(Channel::new(pipeline, self.at_least))
+        Ok(match self.payload {
+            Payload::Steeple => Channel::new(pipeline, self.at_least),
+            // Its receivers know what fires and what is over.
+            Payload::Alertmanager => Channel::of_alerts(pipeline, self.at_least),
+        })
     }
 }
 
@@ -137,7 +141,7 @@ fn of_alertmanager(alert: &Notification) -> Value {
     let name = serde_json::to_string(&alert.rule).unwrap_or_default();
     let end = match alert.status {
         Status::Firing | Status::Reminder => "0001-01-01T00:00:00Z".to_owned(),
-        Status::Resolved => rfc3339(alert.at),
+        Status::Resolved | Status::KeptBack => rfc3339(alert.at),
     };
     let link = alert.link.as_deref().unwrap_or_default();
     json!({

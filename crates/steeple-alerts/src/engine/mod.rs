@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The shortest time between a notification and a reminder.
+pub const MIN_REPEAT: Duration = Duration::from_secs(300);
+
 /// When a rule fires and when it is over.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Policy {
@@ -23,9 +26,11 @@ pub struct Policy {
     pub min_uptime: Duration,
     /// How long a state is kept without data; after that, an alert is resolved. Default: 15 minutes.
     pub no_data_timeout: Duration,
-    /// How long after a resolved alert the rule does not notify. Default: 15 minutes.
+    /// How long after a resolved alert the rule does not notify. What came and went in the meantime is told at its end. Default: 15
+    /// minutes.
     pub cooldown: Duration,
-    /// How long after the notification a reminder follows; each later one takes twice as long. Default: 4 hours.
+    /// How long after the notification a reminder follows; each later one takes twice as long. At least [`MIN_REPEAT`]. Default: 4
+    /// hours.
     pub repeat: Duration,
     /// The longest time between two reminders. Default: 24 hours.
     pub max_repeat: Duration,
@@ -75,7 +80,24 @@ impl Policy {
             }
     }
 
-    /// Of two values, the worse.
+    /// Of two values, the worse; one that is not a number is none.
+    fn worst(&self, one: f64, other: f64) -> f64 {
+        match (one.is_nan(), other.is_nan()) {
+            (true, _) => other,
+            (false, true) => one,
+            (false, false) => self.worse(one, other),
+        }
+    }
+
+    /// Of two numbers, the better.
+    pub(crate) fn better(&self, one: f64, other: f64) -> f64 {
+        match self.side {
+            Side::Above => one.min(other),
+            Side::Below => one.max(other),
+        }
+    }
+
+    /// Of two numbers, the worse.
     fn worse(&self, one: f64, other: f64) -> f64 {
         match self.side {
             Side::Above => one.max(other),
@@ -169,6 +191,15 @@ pub enum Transition {
         /// Why it is over.
         reason: ResolvedReason,
     },
+    /// The cooldown has ended: alerts that fired in it were kept back, and are over.
+    KeptBack {
+        /// How many there were.
+        suppressed: u64,
+        /// When the first of them began to fire.
+        since: Duration,
+        /// The worst value of all of them.
+        peak: f64,
+    },
 }
 
 /// Why an alert is over.
@@ -197,6 +228,14 @@ pub struct Saved {
     pub remind_at: Duration,
     /// How many reminders there have been.
     pub reminders: u32,
+    /// Until when the cooldown lasts.
+    pub cooldown_until: Duration,
+    /// How many alerts it has kept back.
+    pub suppressed: u64,
+    /// When the first of them began to fire.
+    pub suppressed_since: Duration,
+    /// The worst value of those that are over.
+    pub suppressed_peak: f64,
 }
 
 impl Saved {
@@ -209,6 +248,10 @@ impl Saved {
             quiet_until: Duration::ZERO,
             remind_at: Duration::ZERO,
             reminders: 0,
+            cooldown_until: Duration::ZERO,
+            suppressed: 0,
+            suppressed_since: Duration::ZERO,
+            suppressed_peak: f64::NAN,
         }
     }
 }
@@ -222,7 +265,8 @@ impl Default for Saved {
 /// The state of one rule.
 ///
 /// Whatever the samples, these hold: no `Resolved` without a `Firing` before it, no second `Firing` without a `Resolved`
-/// between them, and at least [`Policy::cooldown`] between a `Resolved` and the next `Firing`.
+/// between them, at least [`Policy::cooldown`] between a `Resolved` and the next `Firing`, at least [`MIN_REPEAT`] between a
+/// notification and a reminder, and each alert that a cooldown kept back is in the count of one `Firing` or `KeptBack`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct State {
     phase: Phase,
@@ -243,9 +287,25 @@ pub struct State {
     announced: bool,
     /// Monotonic: until then the rule does not notify.
     quiet_until: Duration,
-    suppressed: u64,
+    /// Monotonic: until then alerts are counted as kept back.
+    cooldown_until: Duration,
+    kept_back: KeptBack,
     remind_at: Duration,
     reminders: u32,
+}
+
+/// Alerts that fired in a cooldown.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct KeptBack {
+    count: u64,
+    /// When the first began to fire, on the wall clock.
+    since: Duration,
+    /// The worst value of those that are over.
+    peak: f64,
+}
+
+impl KeptBack {
+    const NONE: Self = Self { count: 0, since: Duration::ZERO, peak: f64::NAN };
 }
 
 impl Default for State {
@@ -263,7 +323,8 @@ impl Default for State {
             fired_before: Duration::ZERO,
             announced: false,
             quiet_until: Duration::ZERO,
-            suppressed: 0,
+            cooldown_until: Duration::ZERO,
+            kept_back: KeptBack::NONE,
             remind_at: Duration::ZERO,
             reminders: 0,
         }
@@ -309,7 +370,9 @@ impl State {
     }
 
     /// What of it is to survive the process.
-    pub const fn save(&self, mono: Duration, wall: Duration) -> Saved {
+    pub fn save(&self, mono: Duration, wall: Duration) -> Saved {
+        // An alert that fires still is counted by the next process, if it does there.
+        let waits = self.is_alert() && !self.announced && self.fired_at < self.cooldown_until;
         Saved {
             announced: self.announced,
             firing_since: self.firing_since,
@@ -317,13 +380,27 @@ impl State {
             quiet_until: wall.saturating_add(self.quiet_until.saturating_sub(mono)),
             remind_at: wall.saturating_add(self.remind_at.saturating_sub(mono)),
             reminders: self.reminders,
+            cooldown_until: wall.saturating_add(self.cooldown_until.saturating_sub(mono)),
+            suppressed: self.kept_back.count.saturating_sub(u64::from(waits)),
+            suppressed_since: self.kept_back.since,
+            suppressed_peak: self.kept_back.peak,
         }
     }
 
     /// Takes over what the process before knew: an alert that it announced is not announced again, and its end is. May come
     /// after the first steps.
     pub fn adopt(&mut self, policy: &Policy, mono: Duration, wall: Duration, saved: &Saved) {
-        self.quiet_until = self.quiet_until.max(mono.saturating_add(saved.quiet_until.saturating_sub(wall)));
+        let later = |at: Duration| mono.saturating_add(at.saturating_sub(wall));
+        self.quiet_until = self.quiet_until.max(later(saved.quiet_until));
+        self.cooldown_until = self.cooldown_until.max(later(saved.cooldown_until));
+        if saved.suppressed > 0 {
+            let own = self.kept_back;
+            self.kept_back = KeptBack {
+                count: own.count.saturating_add(saved.suppressed),
+                since: saved.suppressed_since,
+                peak: policy.worst(own.peak, saved.suppressed_peak),
+            };
+        }
         if !saved.announced {
             return;
         }
@@ -333,13 +410,9 @@ impl State {
         }
         self.firing_since = saved.firing_since.min(wall);
         self.fired_before = wall.saturating_sub(self.firing_since).saturating_sub(mono.saturating_sub(self.fired_at));
-        self.peak = match (self.peak.is_nan(), saved.peak.is_nan()) {
-            (true, _) => saved.peak,
-            (false, true) => self.peak,
-            (false, false) => policy.worse(self.peak, saved.peak),
-        };
+        self.peak = policy.worst(self.peak, saved.peak);
         if !self.announced {
-            (self.announced, self.suppressed, self.reminders) = (true, 0, saved.reminders);
+            (self.announced, self.kept_back, self.reminders) = (true, KeptBack::NONE, saved.reminders);
             self.remind_at = mono.saturating_add(saved.remind_at.saturating_sub(wall));
         }
     }
@@ -348,6 +421,20 @@ impl State {
     ///
     /// Returns what to send to channels. At most one thing happens in a step.
     pub fn step(&mut self, policy: &Policy, mono: Duration, wall: Duration, sample: &Sample) -> Option<Transition> {
+        let stepped = self.advance(policy, mono, wall, sample);
+        stepped.or_else(|| self.tell_of_kept_back(mono))
+    }
+
+    /// At the end of the cooldown, what it has kept back, unless that fires now or is about to.
+    fn tell_of_kept_back(&mut self, mono: Duration) -> Option<Transition> {
+        if self.phase != Phase::Inactive || mono < self.quiet_until || self.kept_back.count == 0 {
+            return None;
+        }
+        let KeptBack { count, since, peak } = std::mem::replace(&mut self.kept_back, KeptBack::NONE);
+        Some(Transition::KeptBack { suppressed: count, since, peak })
+    }
+
+    fn advance(&mut self, policy: &Policy, mono: Duration, wall: Duration, sample: &Sample) -> Option<Transition> {
         let passed = self.last.map_or(Duration::ZERO, |last| mono.saturating_sub(last));
         self.last = Some(mono);
         self.has_data = !sample.value.is_nan() && sample.samples >= policy.min_samples && mono >= policy.min_uptime;
@@ -419,8 +506,11 @@ impl State {
         self.enter(Phase::Firing);
         (self.firing_since, self.fired_at, self.peak) = (wall, mono, sample.value);
         self.fired_before = Duration::ZERO;
-        if mono < self.quiet_until {
-            self.suppressed = self.suppressed.saturating_add(1);
+        if mono < self.cooldown_until {
+            if self.kept_back.count == 0 {
+                self.kept_back.since = wall;
+            }
+            self.kept_back.count = self.kept_back.count.saturating_add(1);
         }
         self.announce(policy, mono, sample.value)
     }
@@ -433,18 +523,19 @@ impl State {
             }
             self.announced = true;
             self.reminders = 0;
-            self.remind_at = mono.saturating_add(policy.repeat);
+            self.remind_at = mono.saturating_add(policy.repeat.max(MIN_REPEAT));
+            let kept_back = std::mem::replace(&mut self.kept_back, KeptBack::NONE).count;
             // An alert that waited for the end of the cooldown is the one that is sent, and not one of those kept back.
-            let suppressed =
-                std::mem::take(&mut self.suppressed).saturating_sub(u64::from(self.fired_at < self.quiet_until));
+            let suppressed = kept_back.saturating_sub(u64::from(self.fired_at < self.cooldown_until));
             return Some(Transition::Firing { value, since: self.firing_since, suppressed });
         }
         if mono < self.remind_at {
             return None;
         }
         self.reminders = self.reminders.saturating_add(1);
-        let wait = policy.repeat.saturating_mul(1_u32.checked_shl(self.reminders).unwrap_or(u32::MAX));
-        self.remind_at = mono.saturating_add(wait.min(policy.max_repeat.max(policy.repeat)));
+        let repeat = policy.repeat.max(MIN_REPEAT);
+        let wait = repeat.saturating_mul(1_u32.checked_shl(self.reminders).unwrap_or(u32::MAX));
+        self.remind_at = mono.saturating_add(wait.min(policy.max_repeat.max(repeat)));
         Some(Transition::Reminder { value, since: self.firing_since, number: self.reminders })
     }
 
@@ -466,9 +557,13 @@ impl State {
         self.without_data = Duration::ZERO;
         if !std::mem::take(&mut self.announced) {
             // No channel knows of it.
+            if self.kept_back.count > 0 {
+                self.kept_back.peak = policy.worst(self.kept_back.peak, self.peak);
+            }
             return None;
         }
-        self.quiet_until = mono.saturating_add(policy.cooldown);
+        self.cooldown_until = mono.saturating_add(policy.cooldown);
+        self.quiet_until = self.quiet_until.max(self.cooldown_until);
         Some(Transition::Resolved {
             value,
             peak: self.peak,

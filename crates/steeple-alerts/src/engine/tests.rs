@@ -33,6 +33,7 @@ fn name(transition: &Transition) -> &'static str {
         Transition::Reminder { .. } => "reminder",
         Transition::Resolved { reason: ResolvedReason::Cleared, .. } => "resolved",
         Transition::Resolved { reason: ResolvedReason::NoData, .. } => "no data",
+        Transition::KeptBack { .. } => "kept back",
     }
 }
 
@@ -91,7 +92,7 @@ fn reminders_come_less_and_less_often() {
         match state.step(&policy, at, at, &Sample::gauge(1.0)) {
             Some(Transition::Reminder { number, .. }) => hours.push((hour, number)),
             Some(Transition::Firing { .. }) => assert_eq!(hour, 0),
-            Some(Transition::Resolved { .. }) => panic!("resolved"),
+            Some(other @ (Transition::Resolved { .. } | Transition::KeptBack { .. })) => panic!("{other:?}"),
             None => (),
         }
     }
@@ -115,6 +116,82 @@ fn an_alert_inside_the_cooldown_is_told_at_its_end() {
         [(0, "firing"), (1, "resolved"), (16, "firing"), (17, "resolved")]
     );
     assert!(matches!(got[2].1, Transition::Firing { suppressed: 1, since, .. } if since == minutes(6)), "{got:?}");
+}
+
+#[test]
+fn alerts_that_came_and_went_in_the_cooldown_are_told_at_its_end_once() {
+    let policy = Policy { cooldown: minutes(15), ..Policy::new(Side::Above, 0.5) };
+    let mut state = State::default();
+    let mut got = Vec::new();
+    // Fires at 0, resolved at 1; fires from 3 to 4 and from 6 to 8, and is good from then on.
+    for minute in 0..40 {
+        let value = match minute {
+            0 => 0.9,
+            3 => 0.7,
+            6 | 7 => 0.8,
+            _ => 0.1,
+        };
+        let at = minutes(minute);
+        let transition = state.step(&policy, at, at, &Sample::gauge(value));
+        got.extend(transition.map(|transition| (minute, transition)));
+    }
+    assert_eq!(
+        got.iter().map(|(at, it)| (*at, name(it))).collect::<Vec<_>>(),
+        [(0, "firing"), (1, "resolved"), (16, "kept back")]
+    );
+    assert_eq!(got[2].1, Transition::KeptBack { suppressed: 2, since: minutes(3), peak: 0.8 });
+}
+
+#[test]
+fn what_a_cooldown_kept_back_is_told_after_a_restart_and_after_a_silence_and_without_data() {
+    let policy = Policy { cooldown: minutes(15), ..Policy::new(Side::Above, 0.5) };
+    let mut before = State::default();
+    for (minute, value) in [(0, 0.9), (1, 0.1), (3, 0.7), (4, 0.1), (5, 0.6)] {
+        let at = minutes(minute);
+        before.step(&policy, at, at, &Sample::gauge(value));
+    }
+    let saved = before.save(minutes(5), minutes(5));
+    let mut state = State::default();
+    state.adopt(&policy, Duration::ZERO, minutes(6), &saved);
+    // The one that fires still is not counted twice.
+    assert_eq!(state.step(&policy, minutes(1), minutes(7), &Sample::gauge(0.8)), None);
+    assert_eq!(state.step(&policy, minutes(2), minutes(8), &Sample::gauge(0.1)), None);
+    state.keep_quiet(minutes(30));
+    assert_eq!(state.step(&policy, minutes(29), minutes(35), &Sample::none()), None);
+    let told = state.step(&policy, minutes(30), minutes(36), &Sample::none());
+    assert_eq!(told, Some(Transition::KeptBack { suppressed: 2, since: minutes(3), peak: 0.8 }));
+    assert_eq!(state.step(&policy, minutes(31), minutes(37), &Sample::gauge(0.1)), None);
+}
+
+#[test]
+fn a_silence_goes_on_where_an_alert_ends_in_it() {
+    let policy = Policy { cooldown: minutes(5), ..Policy::new(Side::Above, 0.5) };
+    let mut state = State::default();
+    assert!(state.step(&policy, minutes(0), minutes(0), &Sample::gauge(0.9)).is_some());
+    state.keep_quiet(minutes(60));
+    assert!(matches!(
+        state.step(&policy, minutes(1), minutes(1), &Sample::gauge(0.1)),
+        Some(Transition::Resolved { .. })
+    ));
+    for minute in [10, 59] {
+        assert_eq!(state.step(&policy, minutes(minute), minutes(minute), &Sample::gauge(0.9)), None, "{minute}");
+    }
+    // What fired after the cooldown was silenced, and not kept back by the cooldown.
+    let told = state.step(&policy, minutes(60), minutes(60), &Sample::gauge(0.9));
+    assert!(matches!(told, Some(Transition::Firing { suppressed: 0, .. })), "{told:?}");
+}
+
+#[test]
+fn a_reminder_comes_after_five_minutes_at_least() {
+    let policy = Policy { repeat: Duration::ZERO, ..Policy::new(Side::Above, 0.5) };
+    let mut state = State::default();
+    let told: Vec<_> = (0..=15)
+        .filter_map(|minute| {
+            let at = minutes(minute);
+            state.step(&policy, at, at, &Sample::gauge(0.9)).map(|told| (minute, name(&told)))
+        })
+        .collect();
+    assert_eq!(told, [(0, "firing"), (5, "reminder"), (15, "reminder")]);
 }
 
 #[test]
@@ -180,6 +257,7 @@ proptest! {
     fn firing_and_resolved_alternate_and_the_cooldown_is_kept(
         readings in prop::collection::vec((0..3_u8, 0..400_u64, 0..40_u64), 0..300),
         hold in 0..200_u64, keep_firing in 0..200_u64, cooldown in 0..2_000_u64, no_data in 1..500_u64,
+        repeat in 0..600_u64,
     ) {
         let policy = Policy {
             clear: 0.3,
@@ -187,32 +265,45 @@ proptest! {
             keep_firing: Duration::from_secs(keep_firing),
             cooldown: Duration::from_secs(cooldown),
             no_data_timeout: Duration::from_secs(no_data),
-            repeat: Duration::from_secs(300),
+            repeat: Duration::from_secs(repeat),
             min_samples: 20,
             ..Policy::new(Side::Above, 0.6)
         };
         let mut state = State::default();
         let (mut now, mut firing, mut resolved_at, mut last_told) = (Duration::ZERO, false, None, None);
+        // Alerts that came and went without a word.
+        let mut hidden = 0_u64;
         for (kind, step, samples) in readings {
             now = now.saturating_add(Duration::from_secs(step));
             let value = match kind { 0 => 0.1, 1 => 0.5, _ => 0.9 };
-            let Some(told) = state.step(&policy, now, now, &Sample { value, samples, bad: samples }) else { continue };
+            let was_alert = state.is_alert();
+            let told = state.step(&policy, now, now, &Sample { value, samples, bad: samples });
+            if was_alert && !state.is_alert() && !matches!(told, Some(Transition::Resolved { .. })) {
+                hidden = hidden.saturating_add(1);
+            }
+            let Some(told) = told else { continue };
             match told {
-                Transition::Firing { .. } => {
+                Transition::Firing { suppressed, .. } => {
                     prop_assert!(!firing);
+                    prop_assert_eq!(suppressed, std::mem::take(&mut hidden));
                     prop_assert!(resolved_at.is_none_or(|at: Duration| now.saturating_sub(at) >= policy.cooldown));
                     firing = true;
                     last_told = Some(now);
                 }
                 Transition::Reminder { .. } => {
                     prop_assert!(firing);
-                    prop_assert!(last_told.is_some_and(|at: Duration| now.saturating_sub(at) >= policy.repeat));
+                    prop_assert!(last_told.is_some_and(|at: Duration| now.saturating_sub(at) >= policy.repeat.max(MIN_REPEAT)));
                     last_told = Some(now);
                 }
                 Transition::Resolved { .. } => {
                     prop_assert!(firing);
                     firing = false;
                     resolved_at = Some(now);
+                }
+                Transition::KeptBack { suppressed, .. } => {
+                    prop_assert!(!firing && suppressed > 0);
+                    prop_assert!(resolved_at.is_some_and(|at: Duration| now.saturating_sub(at) >= policy.cooldown));
+                    prop_assert_eq!(suppressed, std::mem::take(&mut hidden));
                 }
             }
             prop_assert_eq!(state.is_announced(), firing);

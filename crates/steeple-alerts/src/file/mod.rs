@@ -15,11 +15,12 @@
 //! | `enabled` | `false` leaves the rule out | `true` |
 //! | `indicator` | see below | |
 //! | `window` | the time over which it is measured, `"1s"` to `"24h"` | `"5m"` |
+//! | `also_over` | a second, shorter window, in which it is beyond the threshold too | none |
 //! | `above`, `below` | a number in the indicator's unit, or `"5%"`, `"1.5s"`, `"200ms"` | |
 //! | `clear` | the same, on the good side of the threshold | the threshold |
 //! | `for`, `keep_firing_for`, `min_uptime` | a duration | `"0s"` |
 //! | `cooldown` | a duration | `"15m"` |
-//! | `repeat` | the time until the first reminder | `"4h"` |
+//! | `repeat` | the time until the first reminder, at least `"5m"` | `"4h"` |
 //! | `min_samples`, `min_bad` | a whole number | 0 |
 //! | `severity` | `low`, `medium`, `high` or `critical` | `medium` |
 //! | `summary`, `runbook` | a text | |

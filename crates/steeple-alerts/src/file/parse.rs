@@ -11,7 +11,7 @@ use super::{FileError, shown};
 use crate::{Rule, Rules, Severity};
 
 /// What a table of a rule may have.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "enabled",
     "indicator",
     "quantile",
@@ -22,6 +22,7 @@ const KEYS: [&str; 23] = [
     "labels",
     "labels_not",
     "window",
+    "also_over",
     "above",
     "below",
     "clear",
@@ -148,6 +149,7 @@ fn read(name: &str, item: Item<'_>, known: Option<&Rule>) -> Result<Option<Rule>
     };
     let unit = rule.indicator().unit();
     set!(rule, "window", Item::duration, over);
+    set!(rule, "also_over", Item::duration, also_over);
     set!(rule, "above", |item: Item<'_>| item.threshold(unit), above);
     set!(rule, "below", |item: Item<'_>| item.threshold(unit), below);
     if let Some((key, value)) = at("below")
@@ -427,6 +429,8 @@ mod tests {
         let found: Vec<_> = rules.iter().skip(5).cloned().collect();
         assert_eq!(found, [slow, declined, queue]);
         let before = Rules::mission().guarded();
+        let twice = of("[rules.x]\nindicator = 'error_ratio'\nabove = '2%'\nwindow = '1h'\nalso_over = '5m'").unwrap();
+        assert_eq!(twice.iter().last().unwrap().second_window(), Some(minutes(5)));
         let error = before.iter().find(|rule| rule.name() == "high_error_rate").unwrap();
         let changed = rules.iter().find(|rule| rule.name() == "high_error_rate").unwrap();
         assert_eq!(*changed, error.clone().above(0.02).clear(0.01), "what is not in the file stays");
@@ -478,6 +482,7 @@ mod tests {
             ("[rules.x]\nindicator = 'error_ratio'\nabove = '5'", 3, "rules.x.above", "\"5%\""),
             ("[rules.x]\nindicator = 'mean'\nabove = 1\nfor = 3", 4, "rules.x.for", "\"90s\""),
             ("[rules.x]\nindicator = 'mean'\nabove = 1\nwindow = '25h'", 1, "rules.x", "24 hours"),
+            ("[rules.x]\nindicator = 'mean'\nabove = 1\nalso_over = '25h'", 1, "rules.x", "24 hours"),
             ("[rules.x]\nindicator = 'mean'\nabove = 1\nbelow = 1", 4, "rules.x.below", "not both"),
             ("[rules.x]\nindicator = 'mean'\nabove = nan", 3, "rules.x.above", "seconds"),
             ("[rules.x]\nindicator = 'mean'\nroute = 'checkout'\nabove=1", 3, "rules.x.route", "METHOD"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use steeple_alerts::{
     Alerts, Rules,
     channel::{MAX_PER_HOUR, Slack},
-    engine::{Policy, Side},
+    engine::{MIN_REPEAT, Policy, Side},
     message::{ErrorGroup, Evidence, Example, Notification, Status, show},
     patterns::MAX_GROUPS,
 };
@@ -64,6 +64,7 @@ fn the_defaults_on_the_page_are_those_of_the_code() {
     let hours = |duration: Duration| duration.as_secs() / 3_600;
     let minutes = |duration: Duration| duration.as_secs() / 60;
     for row in [
+        format!("| reminders | not within {} min |", minutes(MIN_REPEAT)),
         format!("| first reminder | {} h |", hours(policy.repeat)),
         format!("| later reminders | twice as long each, at most {} h |", hours(policy.max_repeat)),
         format!("| without data | the state stays for {} min |", minutes(policy.no_data_timeout)),

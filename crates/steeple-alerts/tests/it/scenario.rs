@@ -212,3 +212,86 @@ fn the_recommended_rules_agree_with_a_server_in_calm_and_in_trouble() {
     assert_eq!(shop.firing(), [""; 0]);
     agrees(&shop);
 }
+
+#[test]
+fn around_the_threshold_for_an_hour_is_one_alert_at_most_on_either_side() {
+    let mut shop = ordinary(Rules::mission().guarded());
+    shop.pass(minutes(65));
+    shop.traffic("", "shop.v1.Shop/Pay", 0.0, 0.0, FAST);
+    for minute in 0..60 {
+        // 4 % and 7 % in turn: over five minutes it is now below 5 %, now above.
+        let ratio = if minute / 5 % 2 == 0 { 0.07 } else { 0.04 };
+        shop.traffic("POST", "/pay/{id}", 4.0, ratio, FAST);
+        shop.pass(minutes(1));
+    }
+    let told: Vec<_> = shop.events().into_iter().map(|event| (event.rule, event.what)).collect();
+    assert_eq!(told, [("high_error_rate".to_owned(), "firing")]);
+    agrees(&shop);
+}
+
+#[test]
+fn what_is_long_over_is_no_alert_where_a_second_window_is_good_and_a_server_agrees() {
+    let rule = Rule::new("errors", Indicator::error_ratio(), minutes(30)).also_over(minutes(3)).above(0.05).clear(0.03);
+    let mut shop = ordinary(Rules::from_iter([rule]));
+    shop.pass(minutes(40));
+    // A minute in which all fail: 30 minutes are below the threshold, 3 are above.
+    shop.traffic("POST", "/pay/{id}", 4.0, 1.0, FAST);
+    shop.pass(minutes(1));
+    shop.traffic("POST", "/pay/{id}", 4.0, 0.0, FAST);
+    shop.pass(minutes(40));
+    assert_eq!(shop.events(), []);
+    // Ten minutes: both are above. It is over when the last three are good, and stays over.
+    shop.traffic("POST", "/pay/{id}", 4.0, 0.5, FAST);
+    shop.pass(minutes(10));
+    assert_eq!(shop.firing(), ["errors"]);
+    shop.traffic("POST", "/pay/{id}", 4.0, 0.0, FAST);
+    shop.pass(minutes(4));
+    assert_eq!(shop.firing(), [""; 0]);
+    shop.pass(minutes(20));
+    let told: Vec<_> = shop.events().into_iter().map(|event| event.what).collect();
+    assert_eq!(told, ["firing", "resolved"]);
+    agrees(&shop);
+}
+
+#[test]
+fn an_objective_is_two_rules_and_a_server_agrees() {
+    let rules = Rules::from_iter([]).with_objective("pay", Indicator::error_ratio().of("POST", "/pay/{id}"), 0.999);
+    let mut shop = ordinary(rules);
+    shop.pass(minutes(7 * 60));
+    assert_eq!(shop.events(), []);
+    // 1 % is ten times as many as may be: for hours that is an alert, and not at once.
+    shop.traffic("POST", "/pay/{id}", 4.0, 0.01, FAST);
+    shop.pass(minutes(60));
+    assert_eq!(shop.firing(), [""; 0]);
+    shop.pass(minutes(4 * 60));
+    assert_eq!(shop.firing(), ["pay_slow_burn"]);
+    shop.traffic("POST", "/pay/{id}", 4.0, 0.05, FAST);
+    shop.pass(minutes(60));
+    assert_eq!(shop.firing(), ["pay_fast_burn", "pay_slow_burn"]);
+    shop.traffic("POST", "/pay/{id}", 4.0, 0.0, FAST);
+    shop.pass(minutes(40));
+    assert_eq!(shop.firing(), [""; 0]);
+    agrees(&shop);
+    let told = shop.alerts().notifications();
+    assert_eq!(told[0].summary, "The objective of 99.9 % for pay is missed 6 times as fast as it may be.");
+    // Ten percent may fail: 14.4 times as many are more than all.
+    let impossible = Rules::from_iter([]).with_objective("pay", Indicator::error_ratio(), 0.9);
+    assert!(Scenario::new(impossible).unwrap_err().is_rule());
+}
+
+#[test]
+fn what_came_and_went_in_a_cooldown_is_told_at_its_end() {
+    let rule = Rule::new("errors", Indicator::error_ratio(), minutes(1)).above(0.05).cooldown(minutes(20));
+    let mut shop = ordinary(Rules::from_iter([rule]));
+    for _ in 0..3 {
+        shop.traffic("POST", "/pay/{id}", 4.0, 0.5, FAST);
+        shop.pass(minutes(2));
+        shop.traffic("POST", "/pay/{id}", 4.0, 0.0, FAST);
+        shop.pass(minutes(3));
+    }
+    shop.pass(minutes(30));
+    let told: Vec<_> = shop.events().into_iter().map(|event| (event.after.as_secs() / 60, event.what)).collect();
+    assert_eq!(told, [(1, "firing"), (3, "resolved"), (23, "kept_back")]);
+    let note = shop.alerts().notifications().pop().unwrap();
+    assert_eq!((note.suppressed, note.since.as_secs() % 86_400 / 60), (2, 12 * 60 + 6), "{note:?}");
+}

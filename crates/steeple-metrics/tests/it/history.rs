@@ -446,3 +446,27 @@ fn a_sample_of_1000_routes_costs_less_than_half_a_scrape_of_them() {
     // Measured: a fifth of it without optimization.
     assert!(sample < scrape / 2, "a sample {sample} ns, a scrape {scrape} ns");
 }
+
+#[test]
+fn a_value_covers_its_window_and_no_more_than_a_thirtieth_beyond_whatever_the_samples_times() {
+    let metrics = Metrics::new().unwrap();
+    let (history, clock) = manual(&metrics);
+    let watched: Vec<_> = [60, 300, 600, 3_600, 21_600, 86_400]
+        .into_iter()
+        .map(Duration::from_secs)
+        .map(|window| (window, history.watch(Indicator::in_flight(), Window::new(window).unwrap()).unwrap()))
+        .collect();
+    for sample in 0..10_000_u64 {
+        // Every 10 seconds, a little early or late.
+        clock.advance(Duration::from_millis(9_800 + sample * 7 % 5 * 100));
+        history.sample();
+        let so_far = Duration::from_secs(10 * sample);
+        for (window, watched) in watched.iter().filter(|(window, _)| so_far > *window + *window / 20) {
+            let covers = watched.value().covers;
+            // A sample's own distance besides.
+            let (least, most) =
+                (window.saturating_sub(Duration::from_secs(6)), *window + *window / 30 + Duration::from_secs(11));
+            assert!((least..=most).contains(&covers), "{window:?}: {covers:?} at sample {sample}");
+        }
+    }
+}

@@ -119,8 +119,10 @@ impl Rule {
             Some(q) => State::Cells { grid: CellGrid::Unknown, q, slots: VecDeque::with_capacity(SLOTS), absent: None },
             None => State::Pair(VecDeque::with_capacity(SLOTS)),
         };
-        // Samples are never taken at exactly the planned time: what is nearly due is.
-        let step = window.div_f64(30.0).max(Duration::from_secs(1)).mul_f64(0.9);
+        // Samples are never taken at exactly the planned time: what is nearly due is. No more than that: thirty steps have to be the
+        // window.
+        let step = window.div_f64(30.0).max(Duration::from_secs(1));
+        let step = step.saturating_sub(step.div_f64(10.0).min(Duration::from_secs(1)));
         Self { indicator, window, step, state, counters: [Counter::default(); 2], last: Value::NONE }
     }
 

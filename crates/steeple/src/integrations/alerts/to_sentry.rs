@@ -23,7 +23,7 @@ pub(super) fn channel(setup: &Setup<'_>) -> Option<Forward> {
     let sentry = setup.started.get::<Sentry>()?.clone();
     let forward = Forward::new("sentry", move |alert| {
         let level = match (alert.status, alert.severity) {
-            (Status::Resolved, _) | (_, Severity::Low) => Level::Info,
+            (Status::Resolved | Status::KeptBack, _) | (_, Severity::Low) => Level::Info,
             (_, Severity::Critical) => Level::Fatal,
             (_, Severity::High) => Level::Error,
             (_, _) => Level::Warning,

@@ -9,8 +9,8 @@ use super::NAMESPACE;
 use crate::{ConfigError, Steeple};
 
 impl Steeple {
-    /// Alert rules as alarms of CloudWatch, on the metrics that are sent there. Cooldown and reminders have no counterpart in
-    /// CloudWatch. Off, where no metrics go there: an error.
+    /// Alert rules as alarms of CloudWatch, on the metrics that are sent there. Cooldown, reminders and a rule's second window have
+    /// no counterpart in CloudWatch. Off, where no metrics go there: an error.
     ///
     /// # Errors
     /// When metrics are off, or CloudWatch cannot compute what a rule watches.
