@@ -91,9 +91,11 @@ impl Scan {
             let twos = words & words >> 1;
             let fours = twos & twos >> 2;
             let eights = fours & fours >> 4;
-            let sixteens = eights & eights >> 8;
-            let found = [eights, eights & twos >> 8, sixteens, sixteens & eights >> 16];
-            runs.iter_mut().zip(found).for_each(|(runs, found)| *runs |= found);
+            if eights != 0 {
+                let sixteens = eights & eights >> 8;
+                let found = [eights, eights & twos >> 8, sixteens, sixteens & eights >> 16];
+                runs.iter_mut().zip(found).for_each(|(runs, found)| *runs |= found);
+            }
         }
         let signs = seen.signs.into_iter().fold(0, |all, lane| all | lane);
         let others = seen.others.into_iter().fold(0, |all, lane| all | lane);
@@ -146,7 +148,7 @@ impl Seen {
 }
 
 #[inline]
-const fn is_digit(byte: u8) -> u8 {
+pub(crate) const fn is_digit(byte: u8) -> u8 {
     lane(byte.wrapping_sub(b'0') < 10)
 }
 
@@ -180,9 +182,64 @@ const fn other(byte: u8) -> u8 {
     lane(byte == b'+') & 1 | lane(byte == b'&') & 2 | is_letter(byte) & !byte & 0x20
 }
 
+/// The places in `text` of the bytes for which `is` has all ones; for all others, the byte 0 among them, it has none.
+pub(crate) fn places<F: Fn(u8) -> u8>(text: &[u8], is: F) -> Places<'_, F> {
+    let (blocks, rest) = text.as_chunks();
+    Places { blocks: blocks.iter(), rest, is, begin: 0, after: 0, marks: 0 }
+}
+
+/// See [`places`].
+pub(crate) struct Places<'t, F> {
+    blocks: std::slice::Iter<'t, [u8; BLOCK]>,
+    /// Behind the blocks.
+    rest: &'t [u8],
+    is: F,
+    /// Where the bytes begin that `marks` is about.
+    begin: usize,
+    /// Where they end.
+    after: usize,
+    /// A bit for each place that has not been returned.
+    marks: u64,
+}
+
+impl<F: Fn(u8) -> u8> Iterator for Places<'_, F> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while self.marks == 0 {
+            self.begin = self.after;
+            if let Some(block) = self.blocks.next() {
+                self.after = self.begin.saturating_add(BLOCK);
+                self.marks = bits(lanes(block, &self.is));
+            } else if self.rest.is_empty() {
+                return None;
+            } else {
+                let rest = std::mem::take(&mut self.rest);
+                // `is` has none for what fills the block.
+                let mut block = [0; BLOCK];
+                block.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                self.marks = bits(lanes(&block, &self.is));
+                self.after = self.begin.saturating_add(rest.len());
+            }
+        }
+        let nth = self.marks.trailing_zeros();
+        self.marks &= self.marks.wrapping_sub(1);
+        Some(self.begin.saturating_add(usize::try_from(nth).unwrap_or_default()))
+    }
+}
+
+/// 1 for each byte for which `is` has all ones. Its own function for the reason of [`Seen::look`].
+#[inline(never)]
+fn lanes(block: &[u8; BLOCK], is: &impl Fn(u8) -> u8) -> [u8; BLOCK] {
+    let mut lanes = [0_u8; BLOCK];
+    lanes.iter_mut().zip(block).for_each(|(lane, &byte)| *lane = is(byte) & 1);
+    lanes
+}
+
 /// All ones or none.
 #[inline]
-const fn lane(is: bool) -> u8 {
+pub(crate) const fn lane(is: bool) -> u8 {
     if is { u8::MAX } else { 0 }
 }
 
@@ -244,6 +301,17 @@ mod tests {
         #[test]
         fn sixteen_at_a_time_see_what_one_at_a_time_sees(text in "[a-z0-9A-Z_-]{0,40}[ -~\\t\u{e9}]{0,3}[a-z0-9-]{0,70}") {
             check(text.as_bytes());
+        }
+
+        #[test]
+        fn places_are_found_in_order_and_none_is_left_out(bytes: Vec<u8>, text in "[a-c=:]{0,70}") {
+            let is = |byte| lane(byte == b'=') | lane(byte == b':') | lane(byte == 0xff);
+            for text in [&bytes[..], text.as_bytes()] {
+                let found: Vec<_> = places(text, is).collect();
+                let slowly: Vec<_> =
+                    (0..text.len()).filter(|&at| matches!(text[at], b'=' | b':' | 0xff)).collect();
+                prop_assert_eq!(found, slowly);
+            }
         }
 
         #[test]

@@ -94,7 +94,7 @@ fn unescape(byte: u8, rest: &[u8]) -> (Decoded, usize) {
             },
             _ => plain,
         },
-        (b'&', _) => {
+        (b'&', [_, b'q' | b'#' | b'a' | b'l' | b'g', ..]) => {
             const ENTITIES: [(&[u8], u8); 12] = [
                 (b"&quot;", b'"'),
                 (b"&#34;", b'"'),

@@ -1,27 +1,29 @@
 //! Card numbers, IBANs and social security numbers.
 
 use super::{Findings, add, at, before, cut, is_alnum, run, run_back};
-use crate::marker::Rule;
+use crate::{marker::Rule, scan};
 
 /// A social security number has 9 digits, the IBAN with the fewest digits of its own no less.
 pub(crate) const FEWEST: u32 = 9;
 
 pub(crate) fn find(text: &[u8], findings: &mut Findings) {
+    // The end of the last word that was looked at.
     let mut from = 0;
-    while let Some(&byte) = text.get(from) {
-        if !is_alnum(byte) {
-            from = from.saturating_add(1);
+    for digit in scan::places(text, scan::is_digit) {
+        if digit < from {
             continue;
         }
-        let word = run(text, from.saturating_add(1), is_alnum);
-        let end = if byte.is_ascii_digit() {
-            number(text, from, word, findings)
-        } else if at(text, from.saturating_add(2)).is_ascii_digit() {
-            iban(text, from).inspect(|&end| add(findings, from, end, Rule::Iban))
+        // The first digit of its word.
+        let end = if !is_alnum(before(text, digit)) {
+            let word = run(text, digit, is_alnum);
+            number(text, digit, word, findings).unwrap_or(word)
         } else {
-            None
+            let start = digit.saturating_sub(2);
+            let begins = digit >= from.saturating_add(2) && !is_alnum(before(text, start)) && is_alnum(at(text, start));
+            let end = if begins { iban(text, start) } else { None };
+            end.inspect(|&end| add(findings, start, end, Rule::Iban)).unwrap_or_else(|| run(text, digit, is_alnum))
         };
-        from = end.unwrap_or(word);
+        from = end;
     }
 }
 

@@ -2,43 +2,53 @@
 //! `IDENTIFIED BY '…'`. What stands in another order is in `list`, `element` and `command`.
 
 use super::{
-    Findings, Table, add, at, before, command, cut, element, is_in, is_space,
+    Findings, add, at, before, command, cut, element, is_space,
     key::{Key, is_name, key},
     list,
     phrase::Known,
     random::{is_prose, looks_opaque},
     remark::{is_folder, is_placeholder, is_remark},
-    run, run_back, run_max, scheme, table,
+    run, run_back, run_max, scheme,
     value::{self, LOOK, quoted},
 };
 use crate::{
     marker::{Rule, marker_len},
     name::{self, Class, Names},
+    scan::{self, lane},
 };
-
-/// What may stand between a name and its value, or before both.
-static SIGNS: Table = table(b"=:[<-\"'");
 
 pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) {
     let mut from = 0;
-    loop {
-        from = run(text, from, |byte| !is_in(&SIGNS, byte));
-        if from >= text.len() {
-            return;
+    for place in scan::places(text, is_sign) {
+        if place < from {
+            continue;
         }
-        let byte = at(text, from);
-        let next = match byte {
-            b'=' | b':' => pair(text, from, known, findings),
-            b'[' => marker_len(text.get(from..).unwrap_or_default(), known.markers).map(|len| from.saturating_add(len)),
-            b'<' => element::find(text, from, known, findings),
-            b'-' if at(text, from.saturating_add(1)) == b'-' => command::flag(text, from, known, findings),
-            b'-' if before(text, from) == b' ' => command::option(text, from, known, findings),
-            b'"' | b'\'' if is_space(before(text, from)) => statement(text, from, known, findings),
-            b'"' | b'\'' if at(text, from.saturating_add(1)) == b',' => list::two(text, from, known, findings),
+        let next = match at(text, place) {
+            b'=' | b':' => pair(text, place, known, findings),
+            b'[' => {
+                marker_len(text.get(place..).unwrap_or_default(), known.markers).map(|len| place.saturating_add(len))
+            }
+            b'<' => element::find(text, place, known, findings),
+            b'-' if at(text, place.saturating_add(1)) == b'-' => command::flag(text, place, known, findings),
+            b'-' if before(text, place) == b' ' => command::option(text, place, known, findings),
+            b'"' | b'\'' if is_space(before(text, place)) => statement(text, place, known, findings),
+            b'"' | b'\'' if at(text, place.saturating_add(1)) == b',' => list::two(text, place, known, findings),
             _ => None,
         };
-        from = next.unwrap_or(0).max(from.saturating_add(1));
+        from = next.unwrap_or(from);
     }
+}
+
+/// What may stand between a name and its value, or before both: `=:[<-"'`.
+#[inline]
+const fn is_sign(byte: u8) -> u8 {
+    lane(byte == b'=')
+        | lane(byte == b':')
+        | lane(byte == b'[')
+        | lane(byte == b'<')
+        | lane(byte == b'-')
+        | lane(byte == b'"')
+        | lane(byte == b'\'')
 }
 
 fn pair(text: &[u8], sign: usize, known: Known<'_>, findings: &mut Findings) -> Option<usize> {

@@ -6,7 +6,11 @@ use super::{
     run, run_back,
     userinfo::is_user,
 };
-use crate::{marker::Rule, name::Class};
+use crate::{
+    marker::Rule,
+    name::Class,
+    scan::{self, lane},
+};
 
 /// Credentials without a digit or a capital are at least that long.
 pub(crate) const LONG_RUN: u32 = 24;
@@ -15,7 +19,7 @@ pub(crate) const LONG_RUN: u32 = 24;
 pub(crate) fn find(text: &[u8], known: Known<'_>, findings: &mut Findings) -> usize {
     let mut from = 0;
     let (mut last, mut longest) = (0, 0);
-    for gap in memchr::memchr2_iter(b' ', b'\t', text) {
+    for gap in scan::places(text, |byte| lane(byte == b' ') | lane(byte == b'\t')) {
         longest = gap.saturating_sub(last).max(longest);
         last = gap;
         // The last two letters of the words below; few other words end so.

@@ -83,6 +83,30 @@ const fn pairs() -> [(u32, u32); 32] {
     pairs
 }
 
+/// For each letter, the first of [`ANYWHERE`]'s words that begin with it, and the first one after them.
+static GROUPS: [(usize, usize); 32] = groups();
+
+const fn groups() -> [(usize, usize); 32] {
+    let mut groups = [(0_usize, 0_usize); 32];
+    let mut nth = 0_usize;
+    while nth < ANYWHERE.len() {
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks it")]
+        {
+            let group = &mut groups[(ANYWHERE[nth][0] & 31) as usize];
+            assert!(group.1 == 0 || group.1 == nth, "words with the same first letter stand together");
+            *group = (if group.1 == 0 { nth } else { group.0 }, nth.saturating_add(1));
+        }
+        nth = nth.saturating_add(1);
+    }
+    groups
+}
+
+/// Those of [`ANYWHERE`]'s words that begin with `letter`.
+fn group(letter: u8) -> &'static [&'static [u8]] {
+    let (first, end) = GROUPS.get(usize::from(letter & 31)).copied().unwrap_or_default();
+    ANYWHERE.get(first..end).unwrap_or_default()
+}
+
 /// Does one of [`ANYWHERE`] stand in the name?
 pub(super) fn is_anywhere(name: &Normal<'_>) -> bool {
     let mut rest = name.all;
@@ -91,7 +115,7 @@ pub(super) fn is_anywhere(name: &Normal<'_>) -> bool {
         let follows = |letter: u8| PAIRS.get(usize::from(letter & 31)).copied().unwrap_or_default();
         if follows(*first).0 >> (second & 31) & 1 != 0
             && follows(*second).1 >> (third & 31) & 1 != 0
-            && ANYWHERE.iter().any(|word| rest.starts_with(word))
+            && group(*first).iter().any(|word| rest.starts_with(word))
             && !HARMLESS.iter().any(|word| rest.starts_with(word))
         {
             return true;
