@@ -65,3 +65,27 @@ impl Default for Connections {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    #[test]
+    fn by_default_a_service_has_ended_long_before_kubernetes_kills_it() {
+        let Ending { drain, flush, delay } = Ending::default();
+        assert!(delay.is_zero());
+        assert!(drain.saturating_add(flush) <= Duration::from_secs(25), "{drain:?} and {flush:?}");
+    }
+
+    #[test]
+    fn a_delay_is_part_of_the_time_for_draining() {
+        let of = |text| Ending::from_env(&HashMap::from([("SHUTDOWN_DELAY", text)])).unwrap().check();
+        let ending = of("5s").unwrap();
+        assert_eq!((ending.delay, ending.drain), (Duration::from_secs(5), Ending::default().drain));
+        assert_eq!(of("20s").unwrap().delay, ending.drain);
+        let error = of("21s").unwrap_err();
+        assert_eq!(error.variable(), Some("SHUTDOWN_DELAY"));
+    }
+}

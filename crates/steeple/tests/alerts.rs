@@ -27,6 +27,32 @@ fn a_channel_alone_brings_the_six_rules() {
     assert_eq!(names, six.iter().map(Rule::name).collect::<Vec<_>>());
 }
 
+#[test]
+#[expect(clippy::disallowed_methods, reason = "guards against a hang")]
+fn a_reload_as_at_sighup_reads_the_file_of_rules_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("alerts.toml");
+    let rule = |above| format!("[rules.busy]\nindicator = 'cpu'\nabove = '{above}'\n");
+    std::fs::write(&path, rule("90%")).unwrap();
+    let an_hour = Duration::from_secs(3_600);
+    let steeple = Steeple::builder()
+        .without_log_setup()
+        .alerts(|alerts| alerts.rules_file(&path).rules_interval(an_hour))
+        .build()
+        .unwrap();
+    let alerts = steeple.alerts().unwrap();
+    let has = |name: &str| alerts.rules().iter().any(|rule| rule.name == name);
+    assert!(has("busy") && !has("full"));
+    std::fs::write(&path, rule("90%") + "[rules.full]\nindicator = 'memory'\nabove = '90%'\n").unwrap();
+    steeple.reload();
+    let begun = std::time::Instant::now();
+    while !has("full") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", alerts.file_error());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(alerts.reloads(), (1, 0));
+}
+
 #[tokio::test]
 async fn failed_requests_are_grouped_and_reported_once() {
     let rule = Rule::new("orders", Indicator::counter_increase(Selector::new("orders_total")), Duration::from_secs(60));

@@ -113,8 +113,9 @@ fn readiness_fails_from_the_signal_on_while_requests_are_still_served_for_the_de
 fn a_signal_ends_the_service_within_its_deadline_also_where_every_sink_hangs_and_what_is_left_is_reported() {
     let (receiver, _silent) = silent();
     let (dsn, endpoint) = (format!("http://public@{receiver}/1"), format!("http://{receiver}"));
+    // One after the other, four waits of this length would take longer than this test waits for the end.
     let service =
-        Service::start(&[("SENTRY_DSN", &dsn), ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("FLUSH_SECONDS", "1")]);
+        Service::start(&[("SENTRY_DSN", &dsn), ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("FLUSH_SECONDS", "16")]);
     service.ask("/fail").unwrap();
     // More lines than a pipe holds, and nothing reads it: the log hangs as well.
     service.ask("/chatter").unwrap();

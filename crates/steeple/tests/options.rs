@@ -234,8 +234,8 @@ fn scrapers_that_ask_for_gzip_get_it() {
 
 #[tokio::test]
 async fn a_clients_request_id_that_holds_a_secret_is_not_taken() {
-    let steeple = Steeple::builder().without_log_setup().build().unwrap();
-    let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(steeple.layer());
+    let recorder = steeple::testing::Recorder::new();
+    let app: Router = Router::new().route("/", get(|| async { "hello" })).layer(recorder.layer());
     for (sent, is_taken) in [
         ("order-4711-retry-2", true),
         ("01890a5d-ac96-774b-bcce-b302099a8057", true),
@@ -246,5 +246,10 @@ async fn a_clients_request_id_that_holds_a_secret_is_not_taken() {
         let request = Request::builder().uri("/").header("x-request-id", sent).body(Body::empty()).unwrap();
         let response = app.clone().oneshot(request).await.unwrap();
         assert_eq!(response.headers()["x-request-id"] == sent, is_taken, "{sent}");
+        axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+        let line = recorder.line("GET /");
+        assert_eq!(line.as_str().contains(sent), is_taken, "{}", line.as_str());
+        assert_eq!(line.text("client_request_id").is_some(), !is_taken, "what was sent is there without its secret");
+        recorder.clear();
     }
 }
