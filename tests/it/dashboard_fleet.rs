@@ -194,8 +194,8 @@ async fn the_credentials_are_those_of_the_setting() {
 }
 
 /// What is asked of something at this address that is not a Prometheus in good health.
-async fn trouble(address: SocketAddr) -> String {
-    let board = board(options(format!("http://{address}"))).await;
+async fn trouble(options: PrometheusOptions) -> String {
+    let board = board(options).await;
     let asking = async {
         // The service goes on while somebody waits for Prometheus.
         let (view, (status, _)) =
@@ -214,12 +214,18 @@ async fn trouble(address: SocketAddr) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prometheus_in_trouble_costs_the_page_its_numbers_and_nothing_else() {
-    let gone = peer::free_address();
-    let why = trouble(gone).await;
+    let at = |address: SocketAddr| options(format!("http://{address}"));
+    let why = trouble(at(peer::free_address())).await;
     assert!(why.contains("connect") || why.contains("refused"), "{why}");
 
     let silent = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let why = trouble(silent.local_addr().unwrap()).await;
+    let soon = Duration::from_millis(100);
+    let hasty = || at(silent.local_addr().unwrap()).retry_after(Duration::ZERO);
+    let why = trouble(hasty().query_timeout(soon)).await;
+    assert_eq!(why, "no answer within the time limit");
+    // Of all queries together, where each may take an hour.
+    let hour = Duration::from_hours(1);
+    let why = trouble(hasty().query_timeout(hour).refresh_timeout(soon)).await;
     assert_eq!(why, "no answer within the time limit");
 
     let answers = |answer: fn() -> (StatusCode, String)| {
@@ -236,7 +242,7 @@ async fn a_prometheus_in_trouble_costs_the_page_its_numbers_and_nothing_else() {
         (|| (StatusCode::TEMPORARY_REDIRECT, String::new()), "307"),
     ] {
         let server = answers(answer).await;
-        let why = trouble(server.address()).await;
+        let why = trouble(at(server.address())).await;
         assert!(why.contains(expected), "{why}, not {expected}");
     }
 }

@@ -17,8 +17,6 @@ use crate::BuildError;
 
 /// Queries in flight, whoever asks.
 const IN_FLIGHT: usize = 4;
-/// Longest time for one query.
-const TIMEOUT: Duration = Duration::from_secs(2);
 /// Largest answer.
 const MAX_ANSWER: usize = 4 << 20;
 /// Answers above this are read by the helper thread.
@@ -49,6 +47,8 @@ pub(crate) struct Prometheus {
     query_range: Endpoint,
     authorization: Option<HeaderValue>,
     places: Arc<Semaphore>,
+    /// Longest time for one query.
+    timeout: Duration,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +79,7 @@ impl Prometheus {
     pub(crate) fn connect(options: &PrometheusOptions) -> Result<Self, BuildError> {
         let (http, endpoint, authorization) = options.reach()?;
         let client =
-            http.max_response_bytes(MAX_ANSWER).connect_timeout(TIMEOUT).build().map_err(|_error| {
+            http.max_response_bytes(MAX_ANSWER).connect_timeout(options.query_timeout).build().map_err(|_error| {
                 BuildError::setting("Prometheus cannot be reached with these certificates or proxies")
             })?;
         client.check(&endpoint).map_err(|error| {
@@ -97,6 +97,7 @@ impl Prometheus {
             client,
             authorization,
             places: Arc::new(Semaphore::new(IN_FLIGHT)),
+            timeout: options.query_timeout,
         })
     }
 
@@ -118,7 +119,12 @@ impl Prometheus {
             }
             When::Chart => (&self.query_range, vec![("start", grid.from), ("end", grid.to), ("step", grid.step)]),
         };
-        let mut body = format!("query={}&timeout=2s", utf8_percent_encode(&question.expr, NON_ALPHANUMERIC));
+        let mut body = format!(
+            "query={}&timeout={}ms",
+            utf8_percent_encode(&question.expr, NON_ALPHANUMERIC),
+            // Prometheus refuses 0.
+            self.timeout.as_millis().max(1)
+        );
         for (name, value) in times {
             let _infallible = write!(body, "&{name}={value}");
         }
@@ -127,7 +133,7 @@ impl Prometheus {
             request = request.header(header::AUTHORIZATION, authorization.clone());
         }
         let _place = self.places.acquire().await;
-        let timeout = left.min(TIMEOUT);
+        let timeout = left.min(self.timeout);
         if timeout.is_zero() {
             return Err(Reason::from("Prometheus takes too long for all queries together"));
         }

@@ -28,10 +28,6 @@ use crate::lock::lock;
 
 /// Queries of one refresh at once. The client limits all of them together.
 const AT_ONCE: usize = 4;
-/// A refresh takes no longer, whatever Prometheus takes for each query.
-const REFRESH: Duration = Duration::from_secs(10);
-/// After a failure, the next attempt comes so much later.
-const PAUSE: Duration = Duration::from_secs(5);
 /// Views that are kept: ranges times replicas.
 const MAX_VIEWS: usize = 32;
 /// Longest range.
@@ -174,7 +170,7 @@ impl Fleet {
             }
             Err(why) => {
                 tracing::debug!(target: "steeple::dashboard", %why, "Prometheus could not be asked");
-                last.until = now.saturating_add(PAUSE);
+                last.until = now.saturating_add(self.options.retry_after);
                 last.body = last.view.as_ref().map_or_else(|| Stale::json(&why), |view| view.json(Some(&why)));
             }
         }
@@ -202,7 +198,7 @@ impl Fleet {
 
     async fn ask(&self, wanted: &Wanted) -> Result<View, Reason> {
         let asked = clock::unix_now();
-        let deadline = clock::now().checked_add(REFRESH);
+        let deadline = clock::now().checked_add(self.options.refresh_timeout);
         let grid = Grid::new(wanted.span, asked.as_secs(), self.options.scrape_seconds());
         let questions: Vec<Question> = questions(&self.options, wanted.replica.as_deref(), grid);
         let answers = stream::iter(questions).map(|question| async move {

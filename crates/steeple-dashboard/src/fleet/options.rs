@@ -32,6 +32,9 @@ pub struct PrometheusOptions {
     pub(super) native: bool,
     scrape: Duration,
     pub(super) instance: Option<String>,
+    pub(super) query_timeout: Duration,
+    pub(super) refresh_timeout: Duration,
+    pub(super) retry_after: Duration,
     http: ClientBuilder,
 }
 
@@ -47,6 +50,9 @@ impl PrometheusOptions {
             native: false,
             scrape: Duration::from_secs(15),
             instance: None,
+            query_timeout: Duration::from_secs(2),
+            refresh_timeout: Duration::from_secs(10),
+            retry_after: Duration::from_secs(5),
             http: Client::builder(),
         }
     }
@@ -99,6 +105,24 @@ impl PrometheusOptions {
     /// there is, if there is one.
     pub fn instance(mut self, instance: impl Into<String>) -> Self {
         self.instance = Some(instance.into());
+        self
+    }
+
+    /// How long Prometheus may take to be reached, and for each query. Default: 2 seconds.
+    pub fn query_timeout(mut self, timeout: Duration) -> Self {
+        self.query_timeout = timeout;
+        self
+    }
+
+    /// How long all queries of a refresh may take together. Default: 10 seconds.
+    pub fn refresh_timeout(mut self, timeout: Duration) -> Self {
+        self.refresh_timeout = timeout;
+        self
+    }
+
+    /// How long after a refresh that failed the next one may begin. Default: 5 seconds.
+    pub fn retry_after(mut self, pause: Duration) -> Self {
+        self.retry_after = pause;
         self
     }
 
