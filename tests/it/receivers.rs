@@ -6,7 +6,8 @@ use axum::{Router, body::Body, routing::get};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use steeple::{
-    Exchange, Steeple, User,
+    Exchange, Steeple, User, alerts,
+    events::{self, Events},
     sentry::breadcrumb,
     trace::{Otlp, Sampling},
 };
@@ -20,7 +21,11 @@ use tower::ServiceExt;
 /// The most that queues and what is on its way may hold, over the memory of an idle service.
 const ROOM: u64 = 64 << 20;
 
-/// A service behind the facade that sends errors and spans of each request to this address, and logs into a directory.
+/// What webhooks are signed with.
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// A service behind the facade that sends errors, spans, log records, events and alerts of each request to this address, and
+/// logs into a directory.
 struct Service {
     steeple: Steeple,
     app: Router,
@@ -37,9 +42,12 @@ impl Service {
             .log_directory(directory.path())
             .sentry(|sentry| sentry.dsn(format!("http://public@{address}/1")))
             .traces(|traces| {
-                let otlp = Otlp::new().endpoint(format!("http://{address}/v1/traces"));
-                traces.sampling(Sampling::always_on()).otlp(otlp).export_delay(Duration::from_millis(20))
+                let otlp = |signal: &str| Otlp::new().endpoint(format!("http://{address}/v1/{signal}"));
+                let traces = traces.sampling(Sampling::always_on()).otlp(otlp("traces")).logs(otlp("logs"));
+                traces.export_delay(Duration::from_millis(20))
             })
+            .events(|events| events.sink(events::sink::Webhook::new(format!("http://{address}/events"), SECRET)))
+            .alerts(|alerts| alerts.channel(alerts::channel::Webhook::new(format!("http://{address}/alerts"), SECRET)))
             .flush_timeout(Duration::from_millis(500))
             .build()
             .unwrap();
@@ -73,8 +81,13 @@ impl Service {
 }
 
 /// Fails, with a text of this length in every place that takes one.
-async fn fail(exchange: Exchange, axum::extract::Path(bytes): axum::extract::Path<usize>) -> StatusCode {
+async fn fail(
+    exchange: Exchange,
+    events: Events,
+    axum::extract::Path(bytes): axum::extract::Path<usize>,
+) -> StatusCode {
     let text = "lorem ipsum ".repeat(bytes / 12 + 1);
+    events.track_named("request_failed", &serde_json::json!({ "detail": &text, "all": [&text, &text] }));
     breadcrumb("step", text.clone());
     tracing::error!(detail = %text, "{text}");
     exchange.set_attribute("detail", text.clone());

@@ -223,13 +223,22 @@ struct Postfix {
 }
 
 impl Postfix {
+    /// On the `PATH`, or where Debian puts servers.
+    fn find() -> Option<PathBuf> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let servers = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+        let places = std::env::split_paths(&path).chain(servers);
+        places.map(|place| place.join("postfix")).find(|postfix| postfix.is_file())
+    }
+
     fn run(directory: &Path, command: &str) -> std::process::Output {
-        Command::new("/usr/sbin/postfix").args(["-c", directory.to_str().unwrap(), command]).output().unwrap()
+        let postfix = Self::find().unwrap();
+        Command::new(postfix).args(["-c", directory.to_str().unwrap(), command]).output().unwrap()
     }
 
     fn start() -> Option<Self> {
-        if !Path::new("/usr/sbin/postfix").exists() {
-            missing("postfix", &"no /usr/sbin/postfix");
+        if Self::find().is_none() {
+            missing("postfix", &"it is not on the PATH, nor where Debian puts servers");
             return None;
         }
         let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
