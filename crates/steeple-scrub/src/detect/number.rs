@@ -13,15 +13,15 @@ pub(crate) fn find(text: &[u8], findings: &mut Findings) {
         if digit < from {
             continue;
         }
-        // The first digit of its word.
-        let end = if !is_alnum(before(text, digit)) {
-            let word = run(text, digit, is_alnum);
-            number(text, digit, word, findings).unwrap_or(word)
-        } else {
+        // The first digit of its word: an IBAN has two letters before it.
+        let end = if is_alnum(before(text, digit)) {
             let start = digit.saturating_sub(2);
             let begins = digit >= from.saturating_add(2) && !is_alnum(before(text, start)) && is_alnum(at(text, start));
             let end = if begins { iban(text, start) } else { None };
             end.inspect(|&end| add(findings, start, end, Rule::Iban)).unwrap_or_else(|| run(text, digit, is_alnum))
+        } else {
+            let word = run(text, digit, is_alnum);
+            number(text, digit, word, findings).unwrap_or(word)
         };
         from = end;
     }
