@@ -1,4 +1,4 @@
-//! Every channel over HTTP passes the checks of `steeple-export`: full, hung, reset, limited, too large, panics, flushes, exact counts.
+//! Every channel over HTTP passes the checks of `steeple-export` (mail: in its module): full, hung, reset, limited, too large, panics, flushes, exact counts.
 #![cfg(all(feature = "alertmanager", feature = "heartbeat", feature = "slack", feature = "webhook"))]
 
 use std::time::Duration;

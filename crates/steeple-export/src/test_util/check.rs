@@ -121,17 +121,17 @@ fn push<S: Subject>(subject: &Arc<S>, pipeline: &Pipeline<Item<S>>, items: usize
     }
 }
 
-fn later() -> Instant {
+pub(super) fn later() -> Instant {
     clock::now().checked_add(HANG).unwrap()
 }
 
-fn settled<T: Send>(pipeline: &Pipeline<T>) -> Stats {
+pub(super) fn settled<T: Send>(pipeline: &Pipeline<T>) -> Stats {
     let report = pipeline.flush(later());
     assert_eq!(report.left, 0, "{}: settled in time: {:?}", pipeline.name(), pipeline.stats());
     exact(pipeline)
 }
 
-fn exact<T: Send>(pipeline: &Pipeline<T>) -> Stats {
+pub(super) fn exact<T: Send>(pipeline: &Pipeline<T>) -> Stats {
     let stats = pipeline.stats();
     let counted = stats.exported + stats.dropped_total() + stats.queued_items;
     assert_eq!(stats.accepted, counted, "{}: every item is in one count: {stats:?}", pipeline.name());
@@ -139,7 +139,7 @@ fn exact<T: Send>(pipeline: &Pipeline<T>) -> Stats {
 }
 
 #[track_caller]
-fn expect(stats: &Stats, exported: u64, dropped: &[(DropReason, u64)]) {
+pub(super) fn expect(stats: &Stats, exported: u64, dropped: &[(DropReason, u64)]) {
     assert_eq!(stats.exported, exported, "{stats:?}");
     assert_eq!(stats.dropped_total(), dropped.iter().map(|(_, items)| items).sum::<u64>(), "{stats:?}");
     for (reason, items) in dropped {
@@ -382,7 +382,7 @@ fn panics_in_the_factory<S: Subject>(subject: &Arc<S>) {
 }
 
 /// Blocks its thread over each batch until it is let go.
-struct Blocking(Arc<(Mutex<bool>, Condvar)>);
+pub(super) struct Blocking(pub(super) Arc<(Mutex<bool>, Condvar)>);
 
 impl Exporter for Blocking {
     type Item = String;
@@ -426,7 +426,7 @@ fn blocked_neighbour<S: Subject>(subject: &Arc<S>) {
 }
 
 /// The panic hook is the process's: one subject at a time has it.
-static HOOK: Mutex<()> = Mutex::new(());
+pub(super) static HOOK: Mutex<()> = Mutex::new(());
 
 fn flushed_from_anywhere<S: Subject>(subject: &Arc<S>) {
     let receiver = scripted(subject, vec![]);

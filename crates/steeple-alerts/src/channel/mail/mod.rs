@@ -399,6 +399,9 @@ fn judge(error: Option<&Error>) -> Sent {
 }
 
 #[cfg(test)]
+mod every_pipeline;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

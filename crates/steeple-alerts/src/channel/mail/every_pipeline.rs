@@ -1,0 +1,133 @@
+//! Mail passes the checks of `steeple-export`, before a server that speaks as much of SMTP as RFC 5321 demands.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Condvar, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use steeple_export::test_util::{ExporterSubject, Turn, check_exporter};
+
+use super::*;
+use crate::message::tests::firing;
+
+struct MailServer {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    turn: Box<dyn Fn(usize) -> Turn + Send + Sync>,
+    seen: AtomicUsize,
+    is_released: Mutex<bool>,
+    released: Condvar,
+}
+
+impl MailServer {
+    fn start(turn: Box<dyn Fn(usize) -> Turn + Send + Sync>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (is_released, released) = (Mutex::new(false), Condvar::new());
+        let shared = Arc::new(Shared { turn, seen: AtomicUsize::new(0), is_released, released });
+        let serving = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&serving);
+                // A client that goes in the middle ends its connection.
+                thread::spawn(move || shared.serve(&stream).ok());
+            }
+        });
+        Self { address, shared }
+    }
+}
+
+impl Shared {
+    fn serve(&self, stream: &TcpStream) -> std::io::Result<()> {
+        let (mut lines, mut out) = (BufReader::new(stream).lines(), stream);
+        let mut say = |reply: &str| out.write_all(format!("{reply}\r\n").as_bytes());
+        say("220 mail.example.org ESMTP")?;
+        let mut turn = Turn::Accepts;
+        while let Some(line) = lines.next().transpose()? {
+            match line.get(..4).unwrap_or_default().to_ascii_uppercase().as_str() {
+                "EHLO" | "HELO" => say("250 mail.example.org")?,
+                "MAIL" => {
+                    turn = (self.turn)(self.seen.fetch_add(1, Ordering::SeqCst));
+                    say(if turn == Turn::Forbids { "530 5.7.0 authentication required" } else { "250 2.1.0 ok" })?;
+                }
+                "RCPT" => say(if turn == Turn::Refuses { "550 5.1.1 no such user" } else { "250 2.1.5 ok" })?,
+                "DATA" => {
+                    say("354 go ahead")?;
+                    while lines.next().transpose()?.is_some_and(|line| line != ".") {}
+                    match turn {
+                        Turn::Defers => say("451 4.3.0 try again later")?,
+                        Turn::Breaks => return stream.shutdown(std::net::Shutdown::Both),
+                        Turn::Hangs => {
+                            // Until the client has had enough.
+                            while lines.next().transpose()?.is_some() {}
+                        }
+                        Turn::Holds => {
+                            self.wait();
+                            say("250 2.0.0 ok")?;
+                        }
+                        Turn::Accepts | Turn::Refuses | Turn::Forbids | _ => say("250 2.0.0 ok")?,
+                    }
+                }
+                "QUIT" => return say("221 2.0.0 bye"),
+                _ => say("250 2.0.0 ok")?,
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self) {
+        let is_released = self.is_released.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.released.wait_while(is_released, |is_released| !*is_released));
+    }
+}
+
+struct Subject;
+
+impl ExporterSubject for Subject {
+    type Exporter = Mails;
+    type Receiver = MailServer;
+    const BATCH: usize = 1;
+
+    fn receiver(&self, turn: Box<dyn Fn(usize) -> Turn + Send + Sync>) -> MailServer {
+        MailServer::start(turn)
+    }
+
+    fn seen(&self, receiver: &MailServer) -> usize {
+        receiver.shared.seen.load(Ordering::SeqCst)
+    }
+
+    fn release(&self, receiver: &MailServer) {
+        *receiver.shared.is_released.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        receiver.shared.released.notify_all();
+    }
+
+    fn exporter(&self, receiver: &MailServer) -> Mails {
+        let server = Server::parse(&format!("smtp://{}?tls=off", receiver.address)).unwrap();
+        let timeout = Duration::from_secs(120);
+        Mails {
+            transport: server.transport("example.org", None, timeout).unwrap(),
+            from: "alerts@example.org".parse().unwrap(),
+            to: vec![("ann@example.org".parse().unwrap(), Severity::Low)],
+            domain: "example.org".to_owned(),
+            scrubber: Scrubber::default(),
+            numbers: Arc::default(),
+        }
+    }
+
+    fn item(&self, number: usize) -> Notification {
+        Notification { rule: format!("rule_{number:010}"), ..firing() }
+    }
+}
+
+#[test]
+fn mails_pass_every_check() {
+    check_exporter(Subject);
+}
