@@ -22,7 +22,7 @@ use crate::{
     message::{ErrorGroup, Evidence, Notification, Status},
     normalize::normalize,
     patterns::{Failure, Pattern},
-    replace::Watching,
+    watching::Watching,
 };
 
 /// How many notifications are remembered.

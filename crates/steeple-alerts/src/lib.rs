@@ -22,6 +22,7 @@ mod rules;
 mod saved;
 pub mod scenario;
 mod severity;
+mod watching;
 
 pub use self::{
     alerts::{Alerts, RuleStatus, Silence},

@@ -5,15 +5,16 @@ use std::{
     time::Duration,
 };
 
-use steeple_metrics::indicator::{History, Value, Watched};
+use steeple_metrics::indicator::History;
 
 use crate::{
     Alerts, BuildError, Rule, Rules,
     alerts::{Active, lock},
-    engine::{Policy, Sample, State},
+    engine::State,
     message::{Notification, Status},
     rule::Windows,
     rules::MAX_RULES,
+    watching::Watching,
 };
 
 /// Checks each rule, and that their names differ.
@@ -117,32 +118,6 @@ fn exchange(
         }
     }
     Ok(watched)
-}
-
-/// A rule's indicator over its windows.
-pub(crate) struct Watching {
-    over: Watched,
-    also: Option<Watched>,
-}
-
-impl Watching {
-    fn start(history: &History, rule: &Rule, windows: Windows) -> Result<Self, BuildError> {
-        let watch = |window| {
-            let watched = history.watch(rule.indicator.clone(), window);
-            watched.map_err(|error| BuildError::rule(rule.name(), &error.to_string()))
-        };
-        Ok(Self { over: watch(windows.over)?, also: windows.also.map(watch).transpose()? })
-    }
-
-    /// The value that both windows have reached. None, where one has none.
-    pub(crate) fn sample(&self, policy: &Policy) -> Sample {
-        let Value { value, samples, bad, .. } = self.over.value();
-        let value = match (&self.also, value) {
-            (None, value) => value,
-            (Some(also), value) => value.zip(also.value().value).map(|(one, other)| policy.better(one, other)),
-        };
-        value.map_or_else(Sample::none, |value| Sample { value, samples, bad })
-    }
 }
 
 impl Active {

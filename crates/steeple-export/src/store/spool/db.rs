@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags, Row, Transaction, TransactionBehavior, ffi, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, ffi, params};
 use steeple_scrub::Scrubbed;
 
 use super::place;
@@ -43,8 +43,21 @@ pub(super) const DONE: i64 = 2;
 pub(super) const ERASED: i64 = 0;
 pub(super) const REVOKED: i64 = 1;
 
+/// More rows than there will ever be.
+const MAX_PLACE: i64 = i64::MAX >> 8;
+
 /// How long a lock of another connection is waited for. Only tools have one: a store's thread is alone otherwise.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// The place of the newest row that there ever was.
+pub(super) fn newest(db: &Connection) -> rusqlite::Result<u64> {
+    let newest: Option<i64> =
+        db.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'ev'", [], |row| row.get(0)).optional()?;
+    match newest.unwrap_or_default() {
+        newest @ 0..=MAX_PLACE => Ok(newest.cast_unsigned()),
+        damaged => Err(rusqlite::Error::IntegralValueOutOfRange(0, damaged)),
+    }
+}
 
 /// Opens a database, and makes it if it is not there.
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {

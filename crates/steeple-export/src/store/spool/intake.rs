@@ -5,9 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    db::{self, ACKED, COLUMNS, DONE, RETRY, Usage},
+    db::{self, ACKED, COLUMNS, DONE, RETRY, Usage, newest},
     place::Place,
-    room::newest,
 };
 
 /// Rows of one transaction.

@@ -7,8 +7,8 @@ use steeple_core::clock;
 
 use super::{
     cursor::Cursor,
-    db::{self, COLUMNS, DONE},
-    room::{failed, hash, newest, reason},
+    db::{self, COLUMNS, DONE, newest},
+    room::{failed, hash, reason},
     writer::Writer,
 };
 use crate::{

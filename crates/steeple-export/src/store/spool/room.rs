@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use super::{
-    db::{self, SIZE, Usage},
+    db::{self, SIZE, Usage, newest},
     intake::Intake,
     place::Place,
 };
@@ -102,19 +102,6 @@ pub(super) fn first(db: &Connection) -> rusqlite::Result<u64> {
     }
     Ok(end("min")?.unwrap_or_default().max(0).cast_unsigned())
 }
-
-/// The place of the newest row that there ever was.
-pub(super) fn newest(db: &Connection) -> rusqlite::Result<u64> {
-    let newest: Option<i64> =
-        db.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'ev'", [], |row| row.get(0)).optional()?;
-    match newest.unwrap_or_default() {
-        newest @ 0..=MAX_PLACE => Ok(newest.cast_unsigned()),
-        damaged => Err(rusqlite::Error::IntegralValueOutOfRange(0, damaged)),
-    }
-}
-
-/// More rows than there will ever be.
-const MAX_PLACE: i64 = i64::MAX >> 8;
 
 pub(super) fn hash(row: &NewRow) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};

@@ -13,13 +13,13 @@ use steeple_core::clock;
 
 use super::{
     cursor::{Cursor, Left},
-    db::{self, SIZE, Usage},
+    db::{self, SIZE, Usage, newest},
     fail,
     inbox::{Shared, Work},
     intake::{self, Intake},
     options::{Limits, SinkOptions},
     place::{self, Place},
-    room::{Leaving, begin_anew, data_version, failed, first, make_room, newest, reason, recount},
+    room::{Leaving, begin_anew, data_version, failed, first, make_room, reason, recount},
     timing::TimingOptions,
 };
 use crate::{
