@@ -22,6 +22,7 @@ mod panic_hook;
 mod peer;
 mod request_id;
 mod route;
+mod route_options;
 mod route_settings;
 mod service;
 #[cfg(feature = "test-util")]
@@ -49,6 +50,7 @@ pub use self::{
     peer::Peer,
     request_id::{RequestId, RequestIds, X_REQUEST_ID},
     route::{MAX_ROUTES, RouteId, Routes},
+    route_options::{RouteError, RouteLayer, RouteOptions, RoutePolicy, RouteService},
     route_settings::RouteSettings,
     trace_context::{SpanId, TraceContext, TraceId},
     user::{Privacy, User, VisibleAddress, truncate_address},

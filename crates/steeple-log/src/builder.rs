@@ -5,12 +5,13 @@ use std::{
     time::Duration,
 };
 
+use steeple_core::RouteOptions;
 use steeple_scrub::{Scrubbed, Scrubber};
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
 
 use crate::{
-    BuildError, Format, Log, LogGuard, LogHandle, LogOutput, PanicHook, Rotation, RouteOptions, TimingOptions,
+    BuildError, Format, Log, LogGuard, LogHandle, LogOutput, PanicHook, Rotation, TimingOptions,
     custom::Custom,
     encode::{Encoder, Field, Line, Service, Value},
     filter::Filter,
@@ -27,7 +28,8 @@ use crate::{
 /// The log of a process:
 /// ```
 /// use std::time::Duration;
-/// use steeple_log::{Log, Rotation, RouteOptions};
+/// use steeple_core::{RouteOptions, Signal};
+/// use steeple_log::{Log, Rotation};
 ///
 /// # let directory = tempfile::tempdir()?;
 /// let guard = Log::builder()
@@ -38,13 +40,13 @@ use crate::{
 ///     .slow_after(Duration::from_millis(300))
 ///     .warn_on([401, 403, 429])
 ///     .sample_ratio(0.1) // of what went well; failed and slow exchanges always have their line
-///     .route("/healthz", RouteOptions::new().skip())
+///     .route("/healthz", RouteOptions::new().skip(Signal::Log))
 ///     .route("POST /reports", RouteOptions::new().slow_after(Duration::from_secs(30)))
 ///     .init()?;
 ///
 /// let app: axum::Router = axum::Router::new().layer(guard.log().layer());
 /// tracing::info!("ready");
-/// // At the end, the guard writes what is still queued.
+/// // At the end, the guard writes everything still queued.
 /// # drop(app);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
@@ -291,7 +293,7 @@ impl LogBuilder {
     /// Writes this share of the `info` lines of exchanges, 0 to 1. Default: 1, all of them.
     ///
     /// Decided at random at the end of the exchange. Lines of exchanges that failed, were cancelled or slow, or that
-    /// [`warn_on`](Self::warn_on) names, are always written. [`Log::sampled_out`] counts what is left out.
+    /// [`warn_on`](Self::warn_on) names, are always written. [`Log::sampled_out`] counts the lines that are left out.
     #[doc(alias = "keep")]
     #[doc(alias = "sampling")]
     pub fn sample_ratio(mut self, ratio: f64) -> Self {
@@ -321,7 +323,7 @@ impl LogBuilder {
 
     /// Sets up the log of this process: starts the outputs, installs a `tracing` subscriber, and reports panics.
     ///
-    /// Keep the guard in `main`: dropping it writes what is queued and ends the log.
+    /// Keep the guard in `main`: dropping it writes everything queued and ends the log.
     ///
     /// # Errors
     /// As [`build`](Self::build), and [`BuildError::is_taken`] when the process has a subscriber already.

@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use steeple_core::RouteError;
 use tracing::subscriber::SetGlobalDefaultError;
 
 /// The log cannot be built.
@@ -29,6 +30,7 @@ enum Kind {
     Spool(Box<dyn Error + Send + Sync>),
     Ratio(f64),
     Status(u16),
+    Route(RouteError),
     Thread(io::Error),
     Taken(SetGlobalDefaultError),
 }
@@ -58,6 +60,10 @@ impl BuildError {
 
     pub(crate) fn status(status: u16) -> Self {
         Self(Kind::Status(status))
+    }
+
+    pub(crate) fn route(error: RouteError) -> Self {
+        Self(Kind::Route(error))
     }
 
     pub(crate) fn thread(reason: io::Error) -> Self {
@@ -90,12 +96,12 @@ impl BuildError {
 
     /// A sample ratio is not within 0 to 1. Retrying does not help.
     pub fn is_ratio(&self) -> bool {
-        matches!(self.0, Kind::Ratio(_))
+        matches!(self.0, Kind::Ratio(_)) || matches!(&self.0, Kind::Route(error) if error.is_ratio())
     }
 
     /// A status to warn on is not within 400 to 499. Retrying does not help.
     pub fn is_status(&self) -> bool {
-        matches!(self.0, Kind::Status(_))
+        matches!(self.0, Kind::Status(_)) || matches!(&self.0, Kind::Route(error) if error.is_status())
     }
 
     /// The process has a `tracing` subscriber already. Use [`LogBuilder::build`](crate::LogBuilder::build) and add the
@@ -121,6 +127,7 @@ impl fmt::Display for BuildError {
             Kind::Spool(_) => f.write_str("cannot keep lines on disk"),
             Kind::Ratio(ratio) => write!(f, "invalid sample ratio {ratio}: use 0 to 1"),
             Kind::Status(status) => write!(f, "invalid status to warn on {status}: use 400 to 499"),
+            Kind::Route(error) => error.fmt(f),
             Kind::Thread(_) => f.write_str("cannot start the thread that writes the log"),
             Kind::Taken(_) => f.write_str("the process has a tracing subscriber already"),
         }
@@ -133,6 +140,7 @@ impl Error for BuildError {
             // The directory's reason is in the message.
             Kind::Directory { .. } | Kind::Filter { .. } | Kind::Ratio(_) | Kind::Status(_) => None,
             Kind::Output { reason, .. } | Kind::Spool(reason) => Some(&**reason),
+            Kind::Route(error) => error.source(),
             Kind::Thread(reason) => Some(reason),
             Kind::Taken(reason) => Some(reason),
         }

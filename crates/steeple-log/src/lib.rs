@@ -106,7 +106,6 @@ pub use self::{
     observer::{Log, LogState},
     output::{Dropped, LogHandle},
     panic::PanicHook,
-    rules::RouteOptions,
     sink::{DropReason, Rotation},
     timing::TimingOptions,
 };

@@ -3,62 +3,10 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use steeple_core::{End, Exchange, RouteSettings};
+use steeple_core::{End, Exchange, RouteOptions, RoutePolicy, RouteSettings, Signal};
 use tracing::Level;
 
 use crate::BuildError;
-#[cfg(doc)]
-use crate::LogBuilder;
-
-/// Options for the lines of one route, set by [`LogBuilder::route`]. What is not set is as for all routes.
-#[must_use = "options do nothing until a log is built with them"]
-#[derive(Clone, Debug, Default)]
-pub struct RouteOptions {
-    slow_after: Option<Duration>,
-    sample_ratio: Option<f64>,
-    warn_on: Vec<u16>,
-    skip: bool,
-}
-
-impl RouteOptions {
-    /// Everything as for all routes.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// See [`LogBuilder::slow_after`].
-    pub fn slow_after(mut self, duration: Duration) -> Self {
-        self.slow_after = Some(duration);
-        self
-    }
-
-    /// This route is never slow: a long poll, a stream.
-    pub fn never_slow(mut self) -> Self {
-        self.slow_after = Some(Duration::MAX);
-        self
-    }
-
-    /// See [`LogBuilder::sample_ratio`].
-    pub fn sample_ratio(mut self, ratio: f64) -> Self {
-        self.sample_ratio = Some(ratio);
-        self
-    }
-
-    /// Writes no lines for this route, whatever happens. To leave out only what went well, set the
-    /// [`sample_ratio`](Self::sample_ratio) to 0.
-    #[doc(alias = "healthcheck")]
-    #[doc(alias = "ignore")]
-    pub fn skip(mut self) -> Self {
-        self.skip = true;
-        self
-    }
-
-    /// Statuses that make the line `warn`, besides those for all routes. See [`LogBuilder::warn_on`].
-    pub fn warn_on(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {
-        self.warn_on.extend(statuses);
-        self
-    }
-}
 
 /// What decides whether an exchange has a line, and of which level.
 #[derive(Debug, Default)]
@@ -103,14 +51,7 @@ impl RuleSettings {
     pub(crate) fn build(&self) -> Result<Rules, BuildError> {
         let (slow_after, sample_ratio) = (self.slow_after, ratio(self.sample_ratio)?);
         let all = Rule { slow_after, sample_ratio, warn_on: statuses(&self.warn_on)?, skip: false };
-        let rule = |options: &RouteOptions| {
-            Ok(Rule {
-                slow_after: options.slow_after.unwrap_or(all.slow_after),
-                sample_ratio: options.sample_ratio.map_or(Ok(all.sample_ratio), ratio)?,
-                warn_on: all.warn_on | statuses(&options.warn_on)?,
-                skip: options.skip,
-            })
-        };
+        let rule = |options: &RouteOptions| Ok(all.with(&options.clone().build().map_err(BuildError::route)?));
         let routes = self.routes.iter().map(|(route, options)| Ok((route, rule(options)?)));
         let routes = RouteSettings::new(routes.collect::<Result<Vec<_>, BuildError>>()?);
         Ok(Rules { all, routes })
@@ -119,11 +60,25 @@ impl RuleSettings {
 
 impl Rules {
     pub(crate) fn of(&self, exchange: &Exchange) -> Rule {
-        self.routes.of(exchange).copied().unwrap_or(self.all)
+        let rule = self.routes.of(exchange).copied().unwrap_or(self.all);
+        match RoutePolicy::of(exchange) {
+            Some(applied) => rule.with(&applied),
+            None => rule,
+        }
     }
 }
 
 impl Rule {
+    /// This rule where a route sets nothing else.
+    fn with(self, route: &RoutePolicy) -> Self {
+        Self {
+            slow_after: route.slow_after().unwrap_or(self.slow_after),
+            sample_ratio: route.log_sample_ratio().unwrap_or(self.sample_ratio),
+            warn_on: route.warn_on().iter().filter_map(|status| bit(*status)).fold(self.warn_on, |all, bit| all | bit),
+            skip: self.skip || route.skips(Signal::Log),
+        }
+    }
+
     /// How severe an exchange's line is.
     pub(crate) fn level(&self, end: &End, is_stream: bool) -> Level {
         if end.is_server_error() && !end.is_unknown_method() {

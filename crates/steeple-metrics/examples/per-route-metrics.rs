@@ -3,7 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use axum::{Router, routing::get};
-use steeple_core::{Exchange, Signal};
+use steeple_core::{Exchange, RouteOptions, Signal};
 use steeple_metrics::{Buckets, Metrics, Objective, RouteMetrics};
 use tower::ServiceExt;
 
@@ -12,16 +12,16 @@ use tower::ServiceExt;
 async fn main() -> Result<(), Box<dyn Error>> {
     let metrics = Metrics::builder().build()?;
 
-    // Exports take minutes; users are promised an answer in 250 ms; probes are nobody's business.
-    let exports = RouteMetrics::builder().buckets(Buckets::new([1.0, 10.0, 60.0, 300.0])).build()?;
+    // Exports take minutes; users are promised an answer in 250 ms; probes leave no record.
+    let exports = RouteOptions::new().buckets(Buckets::new([1.0, 10.0, 60.0, 300.0])).layer()?;
     let promise = Objective::success(0.999).latency(Duration::from_millis(250), 0.99);
-    let users = RouteMetrics::builder().objective(promise).build()?;
-    let probes = RouteMetrics::builder().skip(Signal::Metrics).skip(Signal::Log).build()?;
+    let users = RouteOptions::new().objective(promise).layer()?;
+    let probes = RouteOptions::new().skip(Signal::Metrics).skip(Signal::Log).layer()?;
 
     let app = Router::new()
-        .route("/exports/{id}", get(|| async { "csv" }).layer(exports.layer()))
-        .route("/users/{id}", get(|| async { "Ann" }).layer(users.layer()))
-        .route("/healthz", get(|| async { "ok" }).layer(probes.layer()))
+        .route("/exports/{id}", get(|| async { "csv" }).layer(exports))
+        .route("/users/{id}", get(|| async { "Ann" }).layer(users))
+        .route("/healthz", get(|| async { "ok" }).layer(probes))
         .route("/search", get(search))
         .merge(metrics.routes())
         .layer(metrics.layer());

@@ -4,11 +4,11 @@ use std::{
 };
 
 use prometheus::Registry;
-use steeple_core::{Exchange, RouteSettings, clock};
+use steeple_core::{Exchange, RouteOptions, RouteSettings, clock};
 use steeple_scrub::Scrubber;
 
 use crate::{
-    Buckets, BuildError, GrpcType, Measure, Metrics, Names, RouteMetrics,
+    Buckets, BuildError, GrpcType, Measure, Metrics, Names,
     app::{build_info::BuildInfo, named::Named, process::Process, users::ActiveUsers},
     core::{CallOptions, Core},
     encode::Source,
@@ -20,6 +20,7 @@ use crate::{
     metrics::Inner,
     own_labels::OwnLabels,
     registry,
+    route::OfRoute,
     series::Name,
 };
 
@@ -32,7 +33,7 @@ pub struct MetricsBuilder {
     names: Names,
     scheme: Name,
     measure: Measure,
-    routes: Vec<(String, RouteMetrics)>,
+    routes: Vec<(String, RouteOptions)>,
     buckets: Buckets,
     size_buckets: Buckets,
     native: bool,
@@ -128,19 +129,19 @@ impl MetricsBuilder {
     }
 
     /// How one route is measured: `/exports/{id}`, or `GET /exports/{id}` for one method. What a layer or a handler
-    /// [applies](RouteMetrics::apply) comes first. Its [`skip`](crate::RouteMetricsBuilder::skip) of other signals has no
-    /// effect here: set that where those signals are set up.
+    /// [applies](steeple_core::RouteLayer::apply) comes first. Reads [`RouteMetrics`](crate::RouteMetrics), and whether
+    /// [metrics are skipped](RouteOptions::skip); the rest is for the other signals.
     ///
     /// ```
+    /// use steeple_core::RouteOptions;
     /// use steeple_metrics::{Buckets, Metrics, RouteMetrics};
     ///
-    /// # fn main() -> Result<(), steeple_metrics::BuildError> {
-    /// let exports = RouteMetrics::builder().buckets(Buckets::new([1.0, 10.0, 60.0])).build()?;
+    /// let exports = RouteOptions::new().buckets(Buckets::new([1.0, 10.0, 60.0]));
     /// let metrics = Metrics::builder().route("/exports/{id}", exports).build()?;
     /// # let _unused = metrics;
-    /// # Ok(()) }
+    /// # Ok::<(), steeple_metrics::BuildError>(())
     /// ```
-    pub fn route(mut self, route: impl Into<String>, options: RouteMetrics) -> Self {
+    pub fn route(mut self, route: impl Into<String>, options: RouteOptions) -> Self {
         self.routes.push((route.into(), options));
         self
     }
@@ -317,6 +318,10 @@ impl MetricsBuilder {
     /// [`BuildError::is_name`] for a label that cannot be one or is there already, [`BuildError::is_too_many`] for a ninth one; [`BuildError::is_bounds`] for unusable buckets; [`BuildError::is_name_taken`] when the registry has a family of
     /// one of these names already.
     pub fn build(mut self) -> Result<Metrics, BuildError> {
+        let routes = std::mem::take(&mut self.routes).into_iter();
+        let routes =
+            routes.map(|(route, options)| Ok((route, OfRoute::of(&options.build().map_err(BuildError::route)?))));
+        let routes = routes.collect::<Result<Vec<_>, BuildError>>()?;
         let latency = Arc::new(Layout::new(&self.buckets, Scale::Seconds, self.native)?);
         let sizes = Arc::new(Layout::new(&self.size_buckets, Scale::Bytes, self.native)?);
         let folded = Arc::new(Folded::new(self.scrubber, self.max_label_bytes));
@@ -343,7 +348,7 @@ impl MetricsBuilder {
             http: Arc::clone(&http),
             grpc: Arc::clone(&grpc),
             measure: self.measure,
-            routes: RouteSettings::new(self.routes),
+            routes: RouteSettings::new(routes),
             folded,
             collector_panics: Arc::default(),
             #[cfg(feature = "otel")]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use steeple_core::RouteSettings;
 
 use crate::{
-    GrpcType, Names, RouteMetrics,
+    GrpcType, Names,
     app::users::ActiveUsers,
     collectors::CollectorPanics,
     folded::Folded,
@@ -13,6 +13,7 @@ use crate::{
     http::Http,
     indicator::{Grid, ResourceOptions},
     layout::Layout,
+    route::OfRoute,
     series::Name,
 };
 
@@ -21,7 +22,7 @@ pub(crate) struct Core {
     pub(crate) http: Arc<Http>,
     pub(crate) grpc: Arc<Grpc>,
     pub(crate) measure: Measure,
-    pub(crate) routes: RouteSettings<RouteMetrics>,
+    pub(crate) routes: RouteSettings<OfRoute>,
     pub(crate) folded: Arc<Folded>,
     pub(crate) collector_panics: Arc<CollectorPanics>,
     pub(crate) users: Option<Arc<ActiveUsers>>,
@@ -72,9 +73,9 @@ impl Core {
 /// Which routes are measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Measure {
-    /// All but those that [opted out](crate::RouteMetricsBuilder::skip).
+    /// All but those that [opted out](steeple_core::RouteOptions::skip).
     #[default]
     Everything,
-    /// Those alone that [opted in](crate::RouteMetricsBuilder::measured).
+    /// Those alone that [opted in](crate::RouteMetrics::measured).
     OptedIn,
 }

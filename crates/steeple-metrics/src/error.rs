@@ -1,5 +1,7 @@
 use std::{error::Error, fmt};
 
+use steeple_core::RouteError;
+
 /// Metrics cannot be built as configured. Retrying does not help.
 #[derive(Debug)]
 pub struct BuildError {
@@ -12,6 +14,7 @@ enum Kind {
     NameTaken(prometheus::Error),
     Name(Box<str>),
     Objective,
+    Route(RouteError),
     Indicator(Box<str>),
     Window,
     TooMany,
@@ -38,6 +41,16 @@ impl BuildError {
         Self { kind: Kind::Objective }
     }
 
+    pub(crate) fn route(error: RouteError) -> Self {
+        Self { kind: Kind::Route(error) }
+    }
+
+    /// The error, or that of a route's own setting.
+    fn inner(&self) -> &Self {
+        let Kind::Route(error) = &self.kind else { return self };
+        error.source().and_then(|error| error.downcast_ref()).unwrap_or(self)
+    }
+
     pub(crate) fn indicator(indicator: &str) -> Self {
         Self { kind: Kind::Indicator(indicator.into()) }
     }
@@ -62,7 +75,7 @@ impl BuildError {
 
     /// Bucket bounds are missing, too many, or not finite, ascending and above zero.
     pub fn is_bounds(&self) -> bool {
-        matches!(self.kind, Kind::Bounds)
+        matches!(self.inner().kind, Kind::Bounds)
     }
 
     /// The registry has a metric of the same name already.
@@ -77,7 +90,13 @@ impl BuildError {
 
     /// An objective's ratio is not between 0 and 1, or its latency is zero.
     pub fn is_objective(&self) -> bool {
-        matches!(self.kind, Kind::Objective)
+        matches!(self.inner().kind, Kind::Objective)
+    }
+
+    /// The options of a route are invalid. Buckets and objectives of routes are also [`is_bounds`](Self::is_bounds) and
+    /// [`is_objective`](Self::is_objective).
+    pub fn is_route(&self) -> bool {
+        matches!(self.kind, Kind::Route(_))
     }
 
     /// An indicator can never have a value.
@@ -117,6 +136,7 @@ impl fmt::Display for BuildError {
             Kind::NameTaken(_) => f.write_str("the registry has a metric of that name already"),
             Kind::Name(name) => write!(f, "`{name}` is not a name that Prometheus allows"),
             Kind::Objective => f.write_str("an objective needs a ratio between 0 and 1 and a latency above zero"),
+            Kind::Route(error) => error.fmt(f),
             Kind::Indicator(indicator) => write!(f, "`{indicator}` can never have a value"),
             Kind::Window => f.write_str("a window must be at least a second and at most 24 hours long"),
             Kind::TooMany => f.write_str("at most 64 indicators can be watched at once"),
@@ -132,6 +152,7 @@ impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
             Kind::NameTaken(error) => Some(error),
+            Kind::Route(error) => error.source(),
             #[cfg(feature = "push")]
             Kind::Endpoint(_) | Kind::Push(_) => None,
             Kind::Bounds | Kind::Name(_) | Kind::Objective | Kind::Indicator(_) | Kind::Window | Kind::TooMany => None,

@@ -1,10 +1,10 @@
 use http::{HeaderMap, HeaderName, request, response};
-use steeple_core::{End, Exchange, Identity, Observer, Outcome, RouteId, Signal};
+use steeple_core::{End, Exchange, Identity, Observer, Outcome, RouteId, RoutePolicy, Signal};
 
 use crate::{
     Measure, Metrics,
     http::{Ended, Open, Verb},
-    route::RouteMetrics,
+    route::OfRoute,
 };
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -80,8 +80,15 @@ impl Observer for Metrics {
         {
             users.seen(id, at);
         }
-        let options = RouteMetrics::of(exchange).or_else(|| core.routes.of(exchange).cloned());
-        let measured = match options.as_ref().and_then(RouteMetrics::is_measured) {
+        let of_route = core.routes.of(exchange);
+        let (is_measured, options) = match RoutePolicy::of(exchange) {
+            Some(applied) => {
+                let options = OfRoute::of(&applied).or(of_route);
+                (options.is_measured, options.measured)
+            }
+            None => of_route.map_or((None, None), |options| (options.is_measured, options.measured.clone())),
+        };
+        let measured = match is_measured {
             Some(measured) => measured,
             None => core.measure == Measure::Everything,
         };

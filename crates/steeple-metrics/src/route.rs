@@ -1,190 +1,136 @@
 //! What a route wants to be different: measured or not, its buckets, its objective.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
-use steeple_core::{Exchange, Signal};
-use tower_layer::Layer;
-use tower_service::Service;
+use steeple_core::{RouteOptions, RoutePolicy, Signal};
 
 use crate::{
     BuildError, Objective,
     layout::{Buckets, Layout, Scale},
 };
 
-/// Whether anything was ever applied: where not, no exchange need be asked.
-static IN_USE: AtomicBool = AtomicBool::new(false);
+/// How one route is measured: settings of this crate in [`RouteOptions`].
+///
+/// For [`MetricsBuilder::route`](crate::MetricsBuilder::route), or bound to a route by [`RouteOptions::layer`].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use steeple_core::{RouteOptions, Signal};
+/// use steeple_metrics::{Buckets, Objective, RouteMetrics};
+///
+/// # fn main() -> Result<(), steeple_core::RouteError> {
+/// let exports = RouteOptions::new().buckets(Buckets::new([1.0, 10.0, 60.0])).layer()?;
+/// let users = RouteOptions::new().objective(Objective::success(0.999).latency(Duration::from_millis(250), 0.99)).layer()?;
+/// let probes = RouteOptions::new().skip(Signal::Metrics).skip(Signal::Log).layer()?;
+/// # let _unused = (exports, users, probes);
+/// # Ok(()) }
+/// ```
+pub trait RouteMetrics: Sized {
+    /// Measures this route, also where only routes that [opted in](crate::Measure::OptedIn) are measured.
+    #[must_use]
+    fn measured(self) -> Self;
 
-/// Options for how one route is measured. See [`RouteMetrics::builder`].
-#[derive(Clone, Debug, Default)]
-#[must_use = "options do nothing until they are built and bound to a route"]
-pub struct RouteMetricsBuilder {
-    measured: Option<bool>,
-    buckets: Option<Buckets>,
-    objective: Option<Objective>,
-    skipped: Vec<Signal>,
+    /// Sorts this route's durations into these buckets. Default: those of the suite. Unusable ones make the options invalid:
+    /// the source of the error is [`BuildError::is_bounds`].
+    #[must_use]
+    fn buckets(self, buckets: Buckets) -> Self;
+
+    /// How fast and how reliable this route must be. The objective's latency becomes the bound of a bucket. An impossible one
+    /// makes the options invalid: the source of the error is [`BuildError::is_objective`].
+    #[must_use]
+    fn objective(self, objective: Objective) -> Self;
 }
 
-impl RouteMetricsBuilder {
-    /// Measures this route, also where only routes that [opted in](crate::Measure::OptedIn) are measured.
-    pub fn measured(mut self) -> Self {
-        self.measured = Some(true);
-        self
+impl RouteMetrics for RouteOptions {
+    fn measured(self) -> Self {
+        change(self, |measured| measured.measured = true)
     }
 
-    /// Leaves this route out of a signal: its counters and histograms, its log line, its spans, its errors. Without its
-    /// metrics it still counts as in flight.
-    #[doc(alias = "ignore")]
-    #[doc(alias = "healthcheck")]
-    pub fn skip(mut self, signal: Signal) -> Self {
-        if signal == Signal::Metrics {
-            self.measured = Some(false);
-        } else {
-            self.skipped.push(signal);
-        }
-        self
+    fn buckets(self, buckets: Buckets) -> Self {
+        change(self, |measured| measured.buckets = Some(buckets))
     }
 
-    /// Sorts this route's durations into these buckets. Default: those of the suite.
-    pub fn buckets(mut self, buckets: Buckets) -> Self {
-        self.buckets = Some(buckets);
-        self
+    fn objective(self, objective: Objective) -> Self {
+        change(self, |measured| measured.objective = Some(objective))
     }
+}
 
-    /// How fast and how reliable this route must be. The objective's latency becomes the bound of a bucket.
-    pub fn objective(mut self, objective: Objective) -> Self {
-        self.objective = Some(objective);
-        self
+fn change(options: RouteOptions, change: impl FnOnce(&mut Settings)) -> RouteOptions {
+    let mut settings = options.get::<Measured>().map(|measured| measured.0.settings.clone()).unwrap_or_default();
+    change(&mut settings);
+    match settings.build() {
+        Ok(measured) => options.with(measured),
+        Err(error) => options.with_error(error),
     }
+}
 
-    /// Checks everything.
-    ///
-    /// # Errors
-    /// [`BuildError::is_bounds`] for unusable buckets, [`BuildError::is_objective`] for an impossible objective.
-    pub fn build(self) -> Result<RouteMetrics, BuildError> {
-        let Self { measured, buckets, objective, skipped } = self;
-        let latency = match &objective {
+/// What the setters have set.
+#[derive(Clone, Debug, Default)]
+struct Settings {
+    measured: bool,
+    buckets: Option<Buckets>,
+    objective: Option<Objective>,
+}
+
+impl Settings {
+    fn build(self) -> Result<Measured, BuildError> {
+        let latency = match &self.objective {
             Some(objective) => objective.check()?.latency_seconds(),
             None => None,
         };
-        let buckets = match (buckets, latency) {
+        let buckets = match (self.buckets.clone(), latency) {
             (None, None) => None,
             (Some(buckets), None) => Some(buckets),
             (buckets, Some(latency)) => Some(buckets.unwrap_or(Buckets::opentelemetry()).with_bound(latency)),
         };
         let layout = buckets.map(|buckets| Layout::new(&buckets, Scale::Seconds, true)).transpose()?.map(Arc::new);
-        Ok(RouteMetrics(Arc::new(Inner { measured, layout, objective, skipped })))
+        Ok(Measured(Arc::new(Inner { settings: self, layout })))
     }
 }
 
-/// How one route is measured. A cheap clone.
-///
-/// Bound to a route by its [layer](Self::layer), for a `MethodRouter` or a `Router`; or for one exchange by its handler,
-/// with [`apply`](Self::apply). The layer goes inside of the one that watches. It costs an exchange one entry beside it.
-///
-/// # Examples
-/// ```
-/// use steeple_core::Signal;
-/// use steeple_metrics::{Buckets, RouteMetrics};
-/// # fn main() -> Result<(), steeple_metrics::BuildError> {
-/// let exports = RouteMetrics::builder().buckets(Buckets::new([1.0, 10.0, 60.0])).build()?.layer();
-/// let probes = RouteMetrics::builder().skip(Signal::Metrics).skip(Signal::Log).build()?.layer();
-/// # let _unused = (exports, probes);
-/// # Ok(()) }
-/// ```
+/// The settings, as the metrics read them. A cheap clone.
 #[derive(Clone, Debug)]
-pub struct RouteMetrics(Arc<Inner>);
+pub(crate) struct Measured(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    measured: Option<bool>,
+    settings: Settings,
     layout: Option<Arc<Layout>>,
-    objective: Option<Objective>,
-    skipped: Vec<Signal>,
 }
 
-impl RouteMetrics {
-    /// Options that change nothing yet.
-    pub fn builder() -> RouteMetricsBuilder {
-        RouteMetricsBuilder::default()
-    }
-
-    /// A layer that binds this to whatever route it is put on.
-    pub fn layer(&self) -> RouteLayer {
-        RouteLayer(self.clone())
-    }
-
-    /// Applies this to one exchange. What is applied last stays.
-    pub fn apply(&self, exchange: &Exchange) {
-        if !IN_USE.load(Relaxed) {
-            IN_USE.store(true, Relaxed);
-        }
-        for signal in &self.0.skipped {
-            exchange.skip(*signal);
-        }
-        exchange.insert(self.clone());
-    }
-
-    /// What was applied to this exchange.
-    #[inline]
-    pub(crate) fn of(exchange: &Exchange) -> Option<Self> {
-        if IN_USE.load(Relaxed) { exchange.get() } else { None }
-    }
-
-    pub(crate) fn is_measured(&self) -> Option<bool> {
-        self.0.measured
-    }
-
+impl Measured {
     pub(crate) fn layout(&self) -> Option<&Arc<Layout>> {
         self.0.layout.as_ref()
     }
 
     pub(crate) fn objective(&self) -> Option<&Objective> {
-        self.0.objective.as_ref()
+        self.0.settings.objective.as_ref()
     }
 }
 
-/// Binds a [`RouteMetrics`] to a route.
+/// What holds for one route, or one exchange. `None` where nothing is set.
 #[derive(Clone, Debug)]
-#[must_use = "a layer does nothing until a service is wrapped in it"]
-pub struct RouteLayer(RouteMetrics);
-
-impl<S> Layer<S> for RouteLayer {
-    type Service = RouteService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RouteService { inner, options: self.0.clone() }
-    }
+pub(crate) struct OfRoute {
+    /// Measured or left out, where that is set.
+    pub(crate) is_measured: Option<bool>,
+    pub(crate) measured: Option<Measured>,
 }
 
-/// A service whose exchanges are measured in a way of their own. See [`RouteMetrics`].
-#[derive(Clone, Debug)]
-pub struct RouteService<S> {
-    inner: S,
-    options: RouteMetrics,
-}
-
-impl<S, B> Service<http::Request<B>> for RouteService<S>
-where
-    S: Service<http::Request<B>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
+impl OfRoute {
+    pub(crate) fn of(policy: &RoutePolicy) -> Self {
+        let measured = policy.get::<Measured>().cloned();
+        let opted_in = measured.as_ref().is_some_and(|measured| measured.0.settings.measured);
+        let is_measured = if policy.skips(Signal::Metrics) { Some(false) } else { opted_in.then_some(true) };
+        Self { is_measured, measured }
     }
 
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        if let Some(exchange) = request.extensions().get::<Exchange>() {
-            self.options.apply(exchange);
+    /// This, and what it does not set from the other.
+    pub(crate) fn or(self, other: Option<&Self>) -> Self {
+        let Some(other) = other else { return self };
+        Self {
+            is_measured: self.is_measured.or(other.is_measured),
+            measured: self.measured.or_else(|| other.measured.clone()),
         }
-        self.inner.call(request)
     }
 }

@@ -240,7 +240,7 @@ fn template_safe(text: &str) -> String {
 }
 
 impl Metrics {
-    /// The objectives of every route that has [its own](crate::RouteMetricsBuilder::objective) and has had a request.
+    /// The objectives of every route that has [its own](crate::RouteMetrics::objective) and has had a request.
     pub fn rules(&self) -> Rules {
         let all = self.0.core.http.objectives();
         // Each of them has its latency among its buckets.

@@ -12,7 +12,7 @@ use http::{HeaderName, StatusCode, header};
 use sentry_core::{
     Client, ClientOptions, TransactionContext, TransportFactory, protocol::SessionAttributes, types::Dsn,
 };
-use steeple_core::GrpcStatus;
+use steeple_core::{GrpcStatus, RouteOptions};
 #[cfg(feature = "transport")]
 use steeple_export::ClientBuilder;
 use steeple_export::Retry;
@@ -46,6 +46,7 @@ const HEADERS: [HeaderName; 5] =
 /// # Examples
 /// ```
 /// use http::StatusCode;
+/// use steeple_core::RouteOptions;
 /// use steeple_sentry::Sentry;
 ///
 /// #[derive(Debug)]
@@ -56,7 +57,7 @@ const HEADERS: [HeaderName; 5] =
 ///     .environment("production")
 ///     .release("shop@1.2.3")
 ///     .traces_sample_rate(0.1)
-///     .traces_sample_rate_for("/health", 0.0)
+///     .route("/health", RouteOptions::new().trace_sample_ratio(0.0))
 ///     .expect_status(StatusCode::SERVICE_UNAVAILABLE)
 ///     .expect_error::<QuotaExceeded>()
 ///     .build()?;
@@ -247,10 +248,10 @@ impl SentryBuilder {
         self
     }
 
-    /// The rate of one route: `/users/{id}`, `GET /users/{id}` or `pkg.Service/Method`. The first that matches counts; a rate of 0
-    /// keeps the route out even if its caller is sampled.
-    pub fn traces_sample_rate_for(mut self, route: impl Into<String>, rate: f64) -> Self {
-        self.rates.routes.push((route.into(), rate));
+    /// Other options for one route: `/users/{id}`, `GET /users/{id}` or `pkg.Service/Method`. Reads whether errors or traces are
+    /// [skipped](RouteOptions::skip), and [`RouteOptions::trace_sample_ratio`]: 0 keeps the route out even if its caller is sampled.
+    pub fn route(mut self, route: impl Into<String>, options: RouteOptions) -> Self {
+        self.rates.routes.push((route.into(), options));
         self
     }
 
@@ -445,8 +446,10 @@ impl SentryBuilder {
 
     fn context(self, sessions: Option<Arc<Sessions>>, has_gate: bool) -> Result<Context, BuildError> {
         let environment = self.settled_environment();
+        let routes = self.rates.routes()?;
         Ok(Context {
-            sampler: self.rates.build(&environment)?.map(Arc::new),
+            sampler: self.rates.build(&environment, &routes)?.map(Arc::new),
+            routes,
             scrubber: self.scrubber,
             headers: self.headers,
             expected_statuses: self.expected.statuses,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::{HeaderName, StatusCode};
-use steeple_core::{GrpcStatus, RecordedError};
+use steeple_core::{Exchange, GrpcStatus, RecordedError, RoutePolicy, RouteSettings, Signal};
 use steeple_scrub::Scrubber;
 
 use crate::{counts::Counters, sampling::Sampler, session::Sessions};
@@ -24,6 +24,7 @@ pub(crate) struct Context {
     /// `cloud.region` on every event and transaction.
     pub(crate) region: Option<String>,
     pub(crate) sampler: Option<Arc<Sampler>>,
+    pub(crate) routes: Arc<RouteSettings<RoutePolicy>>,
     pub(crate) sessions: Option<Arc<Sessions>>,
     pub(crate) counters: Arc<Counters>,
     /// Whether what is captured goes through a gate of ours. Otherwise the client is the team's own.
@@ -36,6 +37,11 @@ pub(crate) struct Context {
 static GENERATIONS: AtomicUsize = AtomicUsize::new(1);
 
 impl Context {
+    /// Whether an exchange or its route is left out of a signal.
+    pub(crate) fn skips(&self, exchange: &Exchange, signal: Signal) -> bool {
+        exchange.is_skipped(signal) || self.routes.of(exchange).is_some_and(|route| route.skips(signal))
+    }
+
     /// Whether an error is expected, by the whole name of its type or by the last part of it.
     pub(crate) fn expects_error(&self, error: &RecordedError) -> bool {
         let name = error.type_name();

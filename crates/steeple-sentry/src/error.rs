@@ -1,5 +1,6 @@
 use std::{error::Error, fmt, io};
 
+use steeple_core::RouteError;
 use steeple_scrub::{Scrubbed, Scrubber};
 
 /// What [`SentryBuilder`](crate::SentryBuilder) cannot work with.
@@ -18,6 +19,7 @@ enum Kind {
         of: String,
         rate: f64,
     },
+    Route(RouteError),
     Pipeline(steeple_export::BuildError),
     Client(io::Error),
     #[cfg(feature = "transport")]
@@ -42,6 +44,10 @@ impl BuildError {
 
     pub(crate) const fn rate(of: String, rate: f64) -> Self {
         Self(Kind::Rate { of, rate })
+    }
+
+    pub(crate) const fn route(error: RouteError) -> Self {
+        Self(Kind::Route(error))
     }
 
     pub(crate) const fn pipeline(error: steeple_export::BuildError) -> Self {
@@ -88,6 +94,7 @@ impl BuildError {
     /// Whether a rate is not between 0 and 1.
     pub fn is_rate(&self) -> bool {
         matches!(self.0, Kind::Rate { .. } | Kind::Variable { name: "SENTRY_TRACES_SAMPLE_RATE", .. })
+            || matches!(&self.0, Kind::Route(error) if error.is_ratio())
     }
 }
 
@@ -97,6 +104,7 @@ impl fmt::Display for BuildError {
             Kind::Variable { name, held, may_hold } => write!(f, "`{name}` holds `{held}`, it may hold {may_hold}"),
             Kind::Dsn => f.write_str("invalid DSN: expected `https://<key>@<host>/<project>`"),
             Kind::Rate { of, rate } => write!(f, "invalid sample rate {rate} for {of}: expected a number from 0 to 1"),
+            Kind::Route(error) => error.fmt(f),
             Kind::Pipeline(_) => f.write_str("could not start the thread that sends to Sentry"),
             Kind::Client(_) => f.write_str("could not make the SDK's client"),
             #[cfg(feature = "transport")]
@@ -110,6 +118,7 @@ impl fmt::Display for BuildError {
 impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0 {
+            Kind::Route(error) => error.source(),
             Kind::Pipeline(error) => Some(error),
             Kind::Client(error) => Some(error),
             #[cfg(feature = "transport")]

@@ -58,7 +58,7 @@ pub(crate) fn find(
     end: &End,
     panic: Option<Box<Panicked>>,
 ) -> Finding {
-    if exchange.is_skipped(Signal::Errors) {
+    if settings.skips(exchange, Signal::Errors) {
         return Finding::Expected;
     }
     let mut errors = exchange.errors();

@@ -1,6 +1,8 @@
 //! Which exchanges become transactions: by route, by environment, by what the caller decided.
 
-use steeple_core::{Exchange, RouteSettings};
+use std::sync::Arc;
+
+use steeple_core::{Exchange, RouteError, RouteOptions, RoutePolicy, RouteSettings};
 
 use crate::BuildError;
 
@@ -19,26 +21,39 @@ pub enum Parent {
 pub(crate) struct Rates {
     pub(crate) default: Option<f64>,
     pub(crate) environments: Vec<(String, f64)>,
-    pub(crate) routes: Vec<(String, f64)>,
+    pub(crate) routes: Vec<(String, RouteOptions)>,
     pub(crate) parent: Parent,
 }
 
 impl Rates {
+    /// The options of single routes, if they are valid.
+    pub(crate) fn routes(&self) -> Result<Arc<RouteSettings<RoutePolicy>>, BuildError> {
+        let routes = self.routes.iter().map(|(route, options)| Ok((route, options.clone().build()?)));
+        let routes = routes.collect::<Result<Vec<_>, RouteError>>().map_err(BuildError::route)?;
+        Ok(Arc::new(RouteSettings::new(routes)))
+    }
+
     /// Settles which rate holds in this environment.
-    pub(crate) fn build(mut self, environment: &str) -> Result<Option<Sampler>, BuildError> {
+    pub(crate) fn build(
+        self,
+        environment: &str,
+        routes: &Arc<RouteSettings<RoutePolicy>>,
+    ) -> Result<Option<Sampler>, BuildError> {
         let all = self.default.iter().map(|rate| ("transactions", rate));
-        let all = all.chain(self.environments.iter().chain(&self.routes).map(|(of, rate)| (of.as_str(), rate)));
+        let all = all.chain(self.environments.iter().map(|(of, rate)| (of.as_str(), rate)));
         if let Some((of, rate)) = all.into_iter().find(|(_, rate)| !(0.0..=1.0).contains(*rate)) {
             return Err(BuildError::rate(of.to_owned(), *rate));
         }
         let here = self.environments.iter().find(|(name, _)| name == environment).map(|(_, rate)| *rate);
         let default = here.or(self.default);
-        // A transaction's name is `GET /users/{id}`; a rule may name it or the template alone.
-        self.routes.retain(|(route, _)| !route.is_empty());
-        let max = self.routes.iter().map(|(_, rate)| *rate).fold(default.unwrap_or(0.0), f64::max);
-        let off = default.is_none() && self.routes.is_empty();
-        let routes = RouteSettings::new(self.routes);
-        Ok((!off).then_some(Sampler { default: default.unwrap_or(0.0), max, routes, parent: self.parent }))
+        let rates = |routes: &RouteSettings<RoutePolicy>| {
+            routes.iter().filter_map(RoutePolicy::trace_sample_ratio).fold(0.0, f64::max)
+        };
+        let max = rates(routes).max(default.unwrap_or(0.0));
+        // A route that is only left out does not turn tracing on.
+        let off = default.is_none() && max <= 0.0;
+        let (default, routes) = (default.unwrap_or(0.0), Arc::clone(routes));
+        Ok((!off).then_some(Sampler { default, max, routes, parent: self.parent }))
     }
 }
 
@@ -47,7 +62,7 @@ impl Rates {
 pub(crate) struct Sampler {
     default: f64,
     max: f64,
-    routes: RouteSettings<f64>,
+    routes: Arc<RouteSettings<RoutePolicy>>,
     pub(crate) parent: Parent,
 }
 
@@ -68,7 +83,7 @@ impl Sampler {
 
     /// The rate for this name.
     pub(crate) fn rate(&self, exchange: &Exchange) -> f64 {
-        self.routes.of(exchange).copied().unwrap_or(self.default)
+        self.routes.of(exchange).and_then(RoutePolicy::trace_sample_ratio).unwrap_or(self.default)
     }
 
     /// Whether to record at all. Where routes have rates of their own the route may not be known yet: then the highest counts.
@@ -103,8 +118,15 @@ mod tests {
     use super::*;
 
     fn sampler(default: f64, routes: &[(&str, f64)], parent: Parent) -> Sampler {
-        let routes = routes.iter().map(|(route, rate)| ((*route).to_owned(), *rate)).collect();
-        Rates { default: Some(default), routes, parent, ..Rates::default() }.build("production").unwrap().unwrap()
+        let of = |rate: f64| RouteOptions::new().trace_sample_ratio(rate);
+        let routes = routes.iter().map(|(route, rate)| ((*route).to_owned(), of(*rate))).collect();
+        let rates = Rates { default: Some(default), routes, parent, ..Rates::default() };
+        built(rates, "production").unwrap().unwrap()
+    }
+
+    fn built(rates: Rates, environment: &str) -> Result<Option<Sampler>, BuildError> {
+        let routes = rates.routes()?;
+        rates.build(environment, &routes)
     }
 
     #[track_caller]
@@ -141,10 +163,13 @@ mod tests {
     #[test]
     fn the_environment_picks_the_rate_and_a_bad_rate_is_refused() {
         let rates = Rates { default: Some(1.0), environments: vec![("production".into(), 0.0)], ..Rates::default() };
-        check(&rates.clone().build("production").unwrap().unwrap(), "/", 0.0, None, false);
-        check(&rates.build("staging").unwrap().unwrap(), "/", 0.9, None, true);
-        assert!(Rates::default().build("production").unwrap().is_none(), "no rate: no tracing");
-        let bad = Rates { routes: vec![("/x".into(), 1.5)], ..Rates::default() };
-        assert!(bad.build("production").unwrap_err().is_rate());
+        check(&built(rates.clone(), "production").unwrap().unwrap(), "/", 0.0, None, false);
+        check(&built(rates, "staging").unwrap().unwrap(), "/", 0.9, None, true);
+        assert!(built(Rates::default(), "production").unwrap().is_none(), "no rate: no tracing");
+        let bad = Rates { default: Some(1.5), ..Rates::default() };
+        assert!(built(bad, "production").unwrap_err().is_rate());
+        let bad =
+            Rates { routes: vec![("/x".into(), RouteOptions::new().trace_sample_ratio(1.5))], ..Rates::default() };
+        assert!(built(bad, "production").unwrap_err().is_rate());
     }
 }

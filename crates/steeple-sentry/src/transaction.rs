@@ -57,7 +57,7 @@ pub(crate) fn finish(
     cell: &Cell,
 ) {
     let Running { transaction, decision } = running;
-    if exchange.is_skipped(Signal::Traces) {
+    if context.skips(exchange, Signal::Traces) {
         return;
     }
     // Spans that are still open hold the scope's transaction; without it they are not sent on their own.

@@ -11,7 +11,7 @@ use sentry_core::{
     Envelope,
     protocol::{Context, EnvelopeItem, SpanStatus, TraceContext},
 };
-use steeple_core::User;
+use steeple_core::{RouteOptions, User};
 use steeple_sentry::{Parent, in_span, propagate, set_user};
 
 const SENTRY: &str = "09e04486820349518ac7b5d2adbf6ba5-9cf635fa5b870b3a";
@@ -94,7 +94,10 @@ async fn a_transaction_has_its_route_trace_user_span_and_no_secret() {
 #[tokio::test]
 async fn route_environment_and_caller_decide_on_sampling() {
     let receiver = Receiver::with(|options| {
-        options.traces_sample_rate(1.0).traces_sample_rate_in("test", 0.0).traces_sample_rate_for("/users/{id}", 1.0)
+        options
+            .traces_sample_rate(1.0)
+            .traces_sample_rate_in("test", 0.0)
+            .route("/users/{id}", RouteOptions::new().trace_sample_ratio(1.0))
     });
     let address = serve(app().layer(receiver.sentry.layer())).await;
     let yes = format!("{SENTRY}-1");
@@ -120,7 +123,9 @@ async fn route_environment_and_caller_decide_on_sampling() {
 
 #[tokio::test]
 async fn outside_of_the_router_the_rate_of_the_route_counts_that_is_learned_later() {
-    let receiver = Receiver::with(|options| options.traces_sample_rate(1.0).traces_sample_rate_for("/health", 0.0));
+    let receiver = Receiver::with(|options| {
+        options.traces_sample_rate(1.0).route("/health", RouteOptions::new().trace_sample_ratio(0.0))
+    });
     let inner = app().layer(steeple_core::ObserveLayer::new(()));
     let service = tower::Layer::layer(&receiver.sentry.layer(), inner);
     for path in ["/health", "/users/1"] {

@@ -6,7 +6,7 @@ use opentelemetry_sdk::{
     Resource,
     trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExporter},
 };
-use steeple_core::Peer;
+use steeple_core::{Peer, RouteError, RouteOptions, RoutePolicy, RouteSettings};
 use steeple_export::{Pipeline, Retry};
 use steeple_scrub::Scrubber;
 
@@ -55,6 +55,7 @@ pub struct TraceBuilder {
     pub(crate) service_name: Option<String>,
     pub(crate) resource: Vec<KeyValue>,
     pub(crate) sampling: Sampling,
+    routes: Vec<(String, RouteOptions)>,
     pub(crate) propagators: Propagators,
     pub(crate) settings: Settings,
     pub(crate) max_attributes: u32,
@@ -95,6 +96,7 @@ impl Default for TraceBuilder {
             service_name: None,
             resource: Vec::new(),
             sampling: Sampling::default(),
+            routes: Vec::new(),
             propagators: Propagators::default(),
             settings: Settings::default(),
             max_attributes: 128,
@@ -135,9 +137,17 @@ impl TraceBuilder {
         self
     }
 
-    /// Which traces are recorded. Default: all, unless the caller said no.
+    /// Which traces are recorded. Default: all, unless the caller has not sampled the trace.
     pub fn sampling(mut self, sampling: Sampling) -> Self {
         self.sampling = sampling;
+        self
+    }
+
+    /// Other options for one route: `/reports/{id}` for every method, `GET /reports/{id}` for one, `pkg.Service/Method` for a
+    /// gRPC call. Reads whether [spans are skipped](RouteOptions::skip), [`RouteOptions::trace_sample_ratio`] and, for
+    /// [tail sampling](Self::tail_sampling), [`RouteOptions::slow_after`].
+    pub fn route(mut self, route: impl Into<String>, options: RouteOptions) -> Self {
+        self.routes.push((route.into(), options));
         self
     }
 
@@ -169,7 +179,7 @@ impl TraceBuilder {
         self
     }
 
-    /// Believes the peers for which this returns true, and no others: what they say of the trace and, in forwarding headers, of
+    /// Believes the peers for which this returns true, and no others: their trace headers and, in forwarding headers, the parts of
     /// the request. All others are strangers, as with [`Trust::Nothing`]: their context becomes a link, their sampled flag is
     /// ignored. Overrides [`trust`](Self::trust), [`trust_from`](Self::trust_from) and [`behind_proxy`](Self::behind_proxy).
     ///
@@ -180,19 +190,19 @@ impl TraceBuilder {
         self
     }
 
-    /// How to find the address at the other end of the socket, for servers that tell it in their own way.
+    /// How to find the address at the other end of the socket, for servers that have another way to find it.
     pub fn peer(mut self, peer: impl Fn(&request::Parts) -> Option<SocketAddr> + Send + Sync + 'static) -> Self {
         self.peer_of = Some(Arc::new(peer));
         self
     }
 
-    /// Believes the proxy in front: `Forwarded` and `X-Forwarded-Proto`/`-Host` say what the client asked for.
+    /// Believes the proxy in front: `Forwarded` and `X-Forwarded-Proto`/`-Host` have what the client asked for.
     pub fn behind_proxy(mut self) -> Self {
         self.behind_proxy = true;
         self
     }
 
-    /// This server speaks TLS itself: `url.scheme` is `https` where nothing else says so.
+    /// This server speaks TLS itself: `url.scheme` is `https` unless something else sets it.
     pub fn https(mut self) -> Self {
         self.https = true;
         self
@@ -368,7 +378,8 @@ impl TraceBuilder {
     /// no thread is started and no socket opened.
     ///
     /// # Errors
-    /// [`BuildError::is_setting`] for an invalid ratio, network or header; [`BuildError::is_exporter`] when
+    /// [`BuildError::is_setting`] for an invalid ratio, network or header, [`BuildError::is_route`] for invalid options of a
+    /// route; [`BuildError::is_exporter`] when
     /// the exporter cannot be made.
     pub fn build(self) -> Result<Trace, BuildError> {
         match self.export.clone() {
@@ -381,7 +392,9 @@ impl TraceBuilder {
                     .build();
                 let tracer = provider.tracer_with_scope(scope());
                 let resource = nothing.make_resource();
-                let made = Made { tracer, owner, resource, foreign: false, queue: None, hold: None, receiver: None };
+                let routes = nothing.checked_routes()?;
+                let made =
+                    Made { tracer, owner, resource, foreign: false, queue: None, hold: None, routes, receiver: None };
                 nothing.finish(made)
             }
             #[cfg(feature = "otlp")]
@@ -431,6 +444,7 @@ impl TraceBuilder {
         let tracer = provider.tracer_with_scope(scope());
         let shown = Self { show_unsampled: true, tail: None, ..self };
         let resource = shown.make_resource();
+        let routes = shown.checked_routes()?;
         shown.finish(Made {
             tracer,
             owner: Owner::new(),
@@ -438,6 +452,7 @@ impl TraceBuilder {
             foreign: true,
             queue: None,
             hold: None,
+            routes,
             receiver: None,
         })
     }
@@ -448,8 +463,14 @@ impl TraceBuilder {
         resource: Resource,
         receiver: Option<String>,
     ) -> Result<Trace, BuildError> {
-        let hold = self.tail.clone().map(|tail| Arc::new(Hold::new(tail, queue.clone())));
-        let processor = Processor { queue: queue.clone(), hold: hold.clone(), timeout: self.settings.export_timeout };
+        let routes = self.checked_routes()?;
+        let hold = self.tail.clone().map(|tail| Arc::new(Hold::new(tail, Arc::clone(&routes), queue.clone())));
+        let processor = Processor {
+            queue: queue.clone(),
+            hold: hold.clone(),
+            routes: Arc::clone(&routes),
+            timeout: self.settings.export_timeout,
+        };
         let owner = Owner::new();
         let provider = SdkTracerProvider::builder()
             .with_resource(resource.clone())
@@ -459,7 +480,15 @@ impl TraceBuilder {
             .with_span_processor(processor)
             .build();
         let tracer = provider.tracer_with_scope(scope());
-        self.finish(Made { tracer, owner, resource, foreign: false, queue: Some(queue), hold, receiver })
+        self.finish(Made { tracer, owner, resource, foreign: false, queue: Some(queue), hold, routes, receiver })
+    }
+
+    /// The options for single routes, if they and the general ratio are valid.
+    fn checked_routes(&self) -> Result<Arc<RouteSettings<RoutePolicy>>, BuildError> {
+        self.sampling.check()?;
+        let routes = self.routes.iter().map(|(route, options)| Ok((route, options.clone().build()?)));
+        let routes = routes.collect::<Result<Vec<_>, RouteError>>().map_err(BuildError::route)?;
+        Ok(Arc::new(RouteSettings::new(routes)))
     }
 
     fn bounds(&self) -> Bounds {
@@ -482,7 +511,6 @@ impl TraceBuilder {
     }
 
     fn finish(mut self, made: Made) -> Result<Trace, BuildError> {
-        self.sampling.check()?;
         self.trust.check()?;
         self.capture.request = header_names(&self.captured)?;
         self.capture.response = header_names(&self.captured_of_response)?;
@@ -508,6 +536,7 @@ impl TraceBuilder {
             #[cfg(feature = "otlp")]
             logs,
             sampling: self.sampling,
+            routes: made.routes,
             propagators: self.propagators,
             trust: self.trust,
             scrubber: self.scrubber,
@@ -535,6 +564,7 @@ struct Made {
     foreign: bool,
     queue: Option<Pipeline<SpanData>>,
     hold: Option<Arc<Hold>>,
+    routes: Arc<RouteSettings<RoutePolicy>>,
     receiver: Option<String>,
 }
 

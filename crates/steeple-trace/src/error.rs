@@ -1,5 +1,6 @@
 use std::{error::Error, fmt};
 
+use steeple_core::RouteError;
 use steeple_scrub::Scrubber;
 
 /// An error while tracing is set up. Retrying does not help: the configuration is wrong.
@@ -12,6 +13,7 @@ pub struct BuildError {
 #[derive(Debug)]
 enum Kind {
     Setting { name: String, value: String, expected: &'static str },
+    Route,
     Exporter,
     Thread,
 }
@@ -21,6 +23,10 @@ impl BuildError {
         // Whoever mistakes one variable for another does not want to read a key in the error.
         let value = Scrubber::default().text(&value.into()).cut(64, "…").to_string();
         Self { kind: Kind::Setting { name: name.into(), value, expected }, source: None }
+    }
+
+    pub(crate) fn route(error: RouteError) -> Self {
+        Self { kind: Kind::Route, source: Some(error.into()) }
     }
 
     /// Names the variable, where several hold the same thing.
@@ -46,6 +52,11 @@ impl BuildError {
         matches!(self.kind, Kind::Setting { .. })
     }
 
+    /// Whether the options of a route are invalid; the source says which.
+    pub fn is_route(&self) -> bool {
+        matches!(self.kind, Kind::Route)
+    }
+
     /// Whether the exporter could not be made: an invalid endpoint, or `https` without a feature for TLS.
     pub fn is_exporter(&self) -> bool {
         matches!(self.kind, Kind::Exporter)
@@ -65,6 +76,7 @@ impl fmt::Display for BuildError {
             Kind::Setting { name, value, expected } => {
                 write!(f, "invalid {name} {value:?}: expected {expected}")
             }
+            Kind::Route => f.write_str("invalid options for a route"),
             Kind::Exporter => f.write_str("could not make the exporter"),
             Kind::Thread => f.write_str("could not start the export thread"),
         }

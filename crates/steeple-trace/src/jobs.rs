@@ -13,7 +13,7 @@ use steeple_scrub::Scrubber;
 use crate::{
     Trace,
     attributes::{self, Attributes, key},
-    export::UNSET,
+    export::VERDICT,
     propagation::{self, Carried},
     segment::Tracing,
     span::{OpenSpan, Start},
@@ -67,7 +67,7 @@ impl Observer for JobSpans {
             (context, trace.unwrap_or_else(TraceContext::new_root))
         } else {
             let trace = TraceContext::new_root();
-            let sampled = inner.sampling.decide(None, trace.trace_id().to_bytes(), Some(exchange));
+            let sampled = inner.sampling.decide(None, trace.trace_id().to_bytes(), inner.ratio_of(exchange));
             (Context::new(), trace.with_sampled(sampled))
         };
         let wanted = trace.is_sampled() || inner.hold.is_some();
@@ -110,7 +110,7 @@ impl Observer for JobSpans {
             ending.name = inner.scrubber.text(&format!("process {}", &**ending.name)).into_owned().into();
         }
         if ending.failure.is_none() && self.0.exports() {
-            ending.attributes.truth(UNSET, true);
+            ending.attributes.truth(VERDICT, true);
         }
         let ended = UNIX_EPOCH.checked_add(started.saturating_add(end.duration));
         span.end(ending, attributes::exceptions(&exchange.errors(), &inner.scrubber), ended);

@@ -7,7 +7,9 @@ use opentelemetry::{
     trace::{SpanContext, SpanKind, Status, TraceContextExt},
 };
 use opentelemetry_sdk::trace::SpanData;
-use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, Peer, Signal, TraceContext, clock};
+use steeple_core::{
+    End, Exchange, Identity, ObserveLayer, Observer, Peer, RoutePolicy, RouteSettings, Signal, TraceContext, clock,
+};
 use steeple_export::{Flush, Pipeline, Sink};
 use steeple_scrub::Scrubber;
 use tracing::Subscriber;
@@ -18,7 +20,7 @@ use crate::{
     Trust,
     attributes::{self, Attributes, Capture, Noted, Target},
     diagnose::Diagnosis,
-    export::{UNSET, by},
+    export::{VERDICT, by},
     ids::{Owner, PresetGuard},
     newrelic,
     propagation::{self, Carried, Propagators},
@@ -44,6 +46,7 @@ pub(crate) struct Inner {
     #[cfg(feature = "otlp")]
     pub(crate) logs: Option<Arc<crate::logs::Logs>>,
     pub(crate) sampling: Sampling,
+    pub(crate) routes: Arc<RouteSettings<RoutePolicy>>,
     pub(crate) propagators: Propagators,
     pub(crate) trust: TrustPolicy,
     pub(crate) scrubber: Scrubber,
@@ -63,6 +66,16 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
+    /// The ratio for an exchange's route, as far as it is known by now, if it has one.
+    pub(crate) fn ratio_of(&self, exchange: &Exchange) -> Option<f64> {
+        self.routes.of(exchange)?.trace_sample_ratio()
+    }
+
+    /// Whether an exchange's route has no spans.
+    fn skips(&self, exchange: &Exchange) -> bool {
+        exchange.is_skipped(Signal::Traces) || self.routes.of(exchange).is_some_and(|route| route.skips(Signal::Traces))
+    }
+
     fn sinks(&self) -> Vec<Arc<dyn Sink>> {
         let mut sinks: Vec<Arc<dyn Sink>> = Vec::new();
         if let Some(queue) = &self.queue {
@@ -107,7 +120,7 @@ impl fmt::Debug for Trace {
 }
 
 impl Trace {
-    /// Starts with the defaults: every trace is sampled unless the caller said no, and nothing is exported.
+    /// Starts with the defaults: every trace is sampled unless the caller has not sampled it, and nothing is exported.
     pub fn builder() -> TraceBuilder {
         TraceBuilder::default()
     }
@@ -193,12 +206,12 @@ impl Trace {
         self.0.diagnosis.receivers()
     }
 
-    /// Sends what is queued, waiting no longer than this. Works on any runtime: another thread sends.
+    /// Sends everything queued, waiting no longer than this. Works on any runtime: another thread sends.
     pub async fn flush(&self, timeout: Duration) -> FlushReport {
         self.settle(timeout, false).await
     }
 
-    /// Sends what is queued and accepts nothing any more, waiting no longer than this.
+    /// Sends everything queued and accepts nothing more, waiting no longer than this.
     pub async fn shutdown(&self, timeout: Duration) -> FlushReport {
         self.settle(timeout, true).await
     }
@@ -266,7 +279,9 @@ impl Trace {
     }
 
     pub(crate) fn records_nothing(&self) -> bool {
-        self.0.hold.is_none() && self.0.sampling.is_never()
+        self.0.hold.is_none()
+            && self.0.sampling.is_never()
+            && !self.0.routes.iter().any(|route| route.trace_sample_ratio().is_some_and(|ratio| ratio > 0.0))
     }
 
     pub(crate) fn pass_on(&self, context: &SpanContext, carried: &Carried, headers: &mut HeaderMap) {
@@ -286,7 +301,7 @@ impl Trace {
         (root.with_sampled(sampled), sampled)
     }
 
-    /// For what is scrubbed before the exporter has it.
+    /// For texts that are scrubbed before they reach the exporter.
     pub(crate) fn bounds(&self) -> Bounds {
         Bounds { scrubber: self.0.scrubber.clone(), max_value: self.0.max_value, kept: None }
     }
@@ -295,7 +310,7 @@ impl Trace {
         &self.0.scrubber
     }
 
-    /// The status of what failed and said this.
+    /// The status of a failure with this message.
     pub(crate) fn failed(&self, error: &dyn fmt::Display) -> Status {
         let bounds = Bounds { scrubber: self.0.scrubber.clone(), max_value: attributes::MAX_TEXT, kept: None };
         Status::error(bounds.formatted(format_args!("{error}")).into_inner())
@@ -341,7 +356,7 @@ impl Trace {
         let trace = exchange.trace().copied().or(continued);
         let trace = trace.unwrap_or_else(TraceContext::new_root);
         let asked = incoming.asked.filter(|_| trust == Trust::Full);
-        let sampled = inner.sampling.decide(asked, trace.trace_id().to_bytes(), Some(exchange));
+        let sampled = inner.sampling.decide(asked, trace.trace_id().to_bytes(), inner.ratio_of(exchange));
         let carried = match trust {
             Trust::Nothing => Carried::default(),
             Trust::Full | Trust::Ids => {
@@ -461,7 +476,7 @@ impl Observer for Trace {
         let peer = self.peer(request);
         let made = self.decide(exchange, request, peer);
         let wanted = made.trace.is_sampled() || inner.hold.is_some();
-        if wanted && !exchange.is_skipped(Signal::Traces) {
+        if wanted && !inner.skips(exchange) {
             return Some(self.record(exchange, request, peer, made));
         }
         let trace = made.trace.with_sampled(false);
@@ -517,8 +532,14 @@ impl Observer for Trace {
         if inner.new_relic {
             newrelic::describe(exchange, end, &inner.scrubber, &mut ending);
         }
-        if ending.failure.is_none() && self.exports() {
-            ending.attributes.truth(UNSET, true);
+        if self.exports() {
+            if inner.skips(exchange) {
+                // The route was learned too late for it to have no span.
+                exchange.skip(Signal::Traces);
+                ending.attributes.truth(VERDICT, false);
+            } else if ending.failure.is_none() {
+                ending.attributes.truth(VERDICT, true);
+            }
         }
         let ended = std::time::UNIX_EPOCH.checked_add(started.saturating_add(end.duration));
         span.end(ending, attributes::exceptions(&exchange.errors(), &inner.scrubber), ended);

@@ -1,18 +1,16 @@
 //! Which exchanges get spans, decided from the request head alone.
 
+use crate::{
+    BuildError,
+    ids::{self, Owner},
+};
 use opentelemetry::{
     Context, KeyValue,
     trace::{Link, SpanKind, SpanRef, TraceContextExt, TraceId},
 };
 use opentelemetry_sdk::trace::{SamplingDecision, SamplingResult, ShouldSample};
-use steeple_core::Exchange;
 
-use crate::{
-    BuildError,
-    ids::{self, Owner},
-};
-
-/// Decides at the start of a trace whether it is recorded. Default: every trace, unless the caller said no.
+/// Decides at the start of a trace whether it is recorded. Default: every trace, unless the caller has not sampled it.
 ///
 /// The same trace id gets the same answer everywhere, so services with the same ratio keep whole traces.
 ///
@@ -20,7 +18,7 @@ use crate::{
 /// ```
 /// use steeple_trace::Sampling;
 ///
-/// // One in a hundred, and whatever a trusted caller samples.
+/// // One in a hundred, and whatever a trusted caller samples. Other ratios for single routes: `TraceBuilder::route`.
 /// let sampling = Sampling::ratio(0.01).parent_based();
 /// ```
 ///
@@ -31,7 +29,6 @@ use crate::{
 pub struct Sampling {
     parent_based: bool,
     ratio: f64,
-    routes: Vec<(String, f64)>,
 }
 
 const RATIO: &str = "a number from 0 to 1";
@@ -54,7 +51,7 @@ impl Sampling {
 
     /// This share of all traces, 0 to 1.
     pub fn ratio(ratio: f64) -> Self {
-        Self { parent_based: false, ratio, routes: Vec::new() }
+        Self { parent_based: false, ratio }
     }
 
     /// The decision of a caller that is trusted holds; this one is for traces that start here.
@@ -63,17 +60,10 @@ impl Sampling {
         self
     }
 
-    /// Another share for one route template, such as `/healthz`. Only routes that are known when the request head
-    /// arrives count: with Axum, where the layer is inside of the router.
-    pub fn route(mut self, template: impl Into<String>, ratio: f64) -> Self {
-        self.routes.push((template.into(), ratio));
-        self
-    }
-
     /// Reads `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`.
     ///
     /// # Errors
-    /// [`BuildError::is_setting`] for samplers that are not known (`jaeger_remote`, `xray`) and ratios that are none.
+    /// [`BuildError::is_setting`] for unknown samplers (`jaeger_remote`, `xray`) and invalid ratios.
     pub fn from_names(sampler: &str, argument: Option<&str>) -> Result<Self, BuildError> {
         let ratio = || match argument {
             None => Ok(1.0),
@@ -95,28 +85,25 @@ impl Sampling {
 
     /// Whether no trace that starts here and none that a caller continues is recorded.
     pub(crate) fn is_never(&self) -> bool {
-        !self.parent_based && self.ratio <= 0.0 && self.routes.iter().all(|(_, ratio)| *ratio <= 0.0)
+        !self.parent_based && self.ratio <= 0.0
     }
 
     pub(crate) fn check(&self) -> Result<(), BuildError> {
-        let mut ratios = std::iter::once(self.ratio).chain(self.routes.iter().map(|(_, ratio)| *ratio));
-        match ratios.find(|ratio| !is_ratio(*ratio)) {
-            Some(ratio) => Err(BuildError::setting("the ratio of the sampling", ratio.to_string(), RATIO)),
-            None => Ok(()),
+        if is_ratio(self.ratio) {
+            Ok(())
+        } else {
+            Err(BuildError::setting("the ratio of the sampling", self.ratio.to_string(), RATIO))
         }
     }
 
-    /// Decides. `asked` is the decision of a caller whose decisions are trusted.
-    pub(crate) fn decide(&self, asked: Option<bool>, trace_id: [u8; 16], exchange: Option<&Exchange>) -> bool {
-        if let Some(asked) = asked.filter(|_| self.parent_based) {
-            return asked;
+    /// Decides. `asked` is the decision of a caller whose decisions are trusted, `of_route` the ratio of the route, if it has
+    /// one.
+    pub(crate) fn decide(&self, asked: Option<bool>, trace_id: [u8; 16], of_route: Option<f64>) -> bool {
+        match (asked.filter(|_| self.parent_based), of_route) {
+            // A ratio of 0 is the owner's no: health checks stay out whatever a caller asks for.
+            (Some(asked), of_route) => asked && of_route.is_none_or(|ratio| ratio > 0.0),
+            (None, of_route) => in_ratio(of_route.unwrap_or(self.ratio), trace_id),
         }
-        let of_route = || {
-            let route = exchange?.route()?;
-            self.routes.iter().find(|(template, _)| template == route.as_str()).map(|(_, ratio)| *ratio)
-        };
-        let ratio = if self.routes.is_empty() { self.ratio } else { of_route().unwrap_or(self.ratio) };
-        in_ratio(ratio, trace_id)
     }
 }
 
@@ -199,12 +186,12 @@ mod tests {
     }
 
     #[test]
-    fn a_route_has_its_own_share() {
-        let sampling = Sampling::always_on().route("/healthz", 0.0);
-        let exchange = Exchange::detached();
-        exchange.report_route("/healthz");
-        assert!(!sampling.decide(None, [1; 16], Some(&exchange)));
-        assert!(sampling.decide(None, [1; 16], Some(&Exchange::detached())));
+    fn a_route_has_its_own_share_and_a_share_of_zero_holds_against_callers() {
+        let sampling = Sampling::always_on().parent_based();
+        assert!(!sampling.decide(None, [1; 16], Some(0.0)));
+        assert!(!sampling.decide(Some(true), [1; 16], Some(0.0)));
+        assert!(sampling.decide(Some(true), [0xff; 16], Some(0.1)));
+        assert!(sampling.decide(None, [1; 16], None));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -12,7 +12,9 @@ use std::{
 
 use opentelemetry::{Value, trace::SpanContext};
 use opentelemetry_sdk::trace::SpanData;
-use steeple_core::{End, Exchange, Signal, SpanId, Text, clock};
+#[cfg(doc)]
+use steeple_core::RouteOptions;
+use steeple_core::{End, Exchange, RoutePolicy, RouteSettings, Signal, SpanId, Text, clock};
 use steeple_export::Pipeline;
 
 use crate::{TraceStats, size::size_of_span};
@@ -29,12 +31,14 @@ use crate::{TraceStats, size::size_of_span};
 /// # Examples
 /// ```
 /// use std::time::Duration;
+/// use steeple_core::RouteOptions;
 /// use steeple_trace::{Sampling, TailSampling, Trace};
 ///
 /// // One in a hundred, and beside them every failed one and every slow one.
 /// let trace = Trace::builder()
 ///     .sampling(Sampling::ratio(0.01))
-///     .tail_sampling(TailSampling::new().slow(Duration::from_millis(500)).slow_route("/reports/{id}", Duration::from_secs(20)));
+///     .tail_sampling(TailSampling::new().slow(Duration::from_millis(500)))
+///     .route("/reports/{id}", RouteOptions::new().slow_after(Duration::from_secs(20)));
 /// # let _unused = trace;
 /// ```
 #[must_use = "options do nothing until a builder gets them"]
@@ -44,7 +48,6 @@ use crate::{TraceStats, size::size_of_span};
 #[doc(alias = "tail sampling")]
 pub struct TailSampling {
     slow: Duration,
-    slow_routes: Vec<(String, Duration)>,
     unusual: Option<(f64, Duration)>,
     max_bytes: usize,
     max_spans: usize,
@@ -56,7 +59,6 @@ impl TailSampling {
     pub fn new() -> Self {
         Self {
             slow: Duration::from_secs(1),
-            slow_routes: Vec::new(),
             unusual: None,
             max_bytes: 32 << 20,
             max_spans: 512,
@@ -64,15 +66,9 @@ impl TailSampling {
         }
     }
 
-    /// What counts as slow. Default: 1 second.
+    /// What counts as slow, where [`RouteOptions::slow_after`] sets nothing else for the route. Default: 1 second.
     pub fn slow(mut self, threshold: Duration) -> Self {
         self.slow = threshold;
-        self
-    }
-
-    /// What counts as slow for one route's template or one gRPC method.
-    pub fn slow_route(mut self, template: impl Into<String>, threshold: Duration) -> Self {
-        self.slow_routes.push((template.into(), threshold));
         self
     }
 
@@ -113,7 +109,7 @@ impl TailSampling {
     }
 
     /// Whether this exchange is worth keeping.
-    fn wants(&self, usual: &Usual, exchange: &Exchange, end: &End) -> bool {
+    fn wants(&self, usual: &Usual, routes: &RouteSettings<RoutePolicy>, exchange: &Exchange, end: &End) -> bool {
         if end.is_server_error() || end.outcome.is_cancelled() || exchange.error().is_some() {
             return true;
         }
@@ -122,19 +118,12 @@ impl TailSampling {
             let usual = name.and_then(|name| usual.of(exchange.method(), name, end.duration));
             usual.is_some_and(|usual| end.duration >= at_least && end.duration.as_secs_f64() >= times * usual)
         });
-        unusual || end.duration >= self.slow_for(exchange)
+        unusual || end.duration >= self.slow_for(routes, exchange)
     }
 
-    fn slow_for(&self, exchange: &Exchange) -> Duration {
-        if self.slow_routes.is_empty() {
-            return self.slow;
-        }
-        let is = |name: &str| self.slow_routes.iter().find(|(template, _)| template == name).map(|(_, slow)| *slow);
-        exchange
-            .rpc_method()
-            .and_then(is)
-            .or_else(|| exchange.route().and_then(|route| is(route.as_str())))
-            .unwrap_or(self.slow)
+    fn slow_for(&self, routes: &RouteSettings<RoutePolicy>, exchange: &Exchange) -> Duration {
+        let applied = RoutePolicy::of(exchange).and_then(|applied| applied.slow_after());
+        applied.or_else(|| routes.of(exchange)?.slow_after()).unwrap_or(self.slow)
     }
 }
 
@@ -158,7 +147,7 @@ struct Usual {
 
 #[derive(Debug, Default)]
 struct UsualOfRoute {
-    /// The hash of its name; 0: no one's yet.
+    /// The hash of its name; 0: free.
     name: AtomicU64,
     nanos: AtomicU64,
     seen: AtomicU64,
@@ -232,7 +221,7 @@ struct Held {
 
 impl Held {
     /// Makes room for one more span: inner ones go, if the new one is their parent. Returns how many went, and their size.
-    /// `None`: there is no room.
+    /// `None`: no room.
     fn make_room(
         &mut self,
         span: &SpanData,
@@ -278,6 +267,7 @@ impl Held {
 pub(crate) struct Hold {
     usual: Usual,
     tail: TailSampling,
+    routes: Arc<RouteSettings<RoutePolicy>>,
     next: AtomicU64,
     open: AtomicUsize,
     bytes: AtomicUsize,
@@ -291,10 +281,11 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
-    pub(crate) fn new(tail: TailSampling, queue: Pipeline<SpanData>) -> Self {
+    pub(crate) fn new(tail: TailSampling, routes: Arc<RouteSettings<RoutePolicy>>, queue: Pipeline<SpanData>) -> Self {
         Self {
             usual: Usual::new(if tail.unusual.is_some() { ROUTES } else { 0 }),
             tail,
+            routes,
             next: AtomicU64::new(0),
             open: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -407,9 +398,9 @@ impl Hold {
         let exchange = &held.exchange;
         let slow = if exchange.route().is_none() && exchange.rpc_method().is_none() {
             // Which threshold counts is not known yet.
-            self.tail.slow_routes.iter().map(|(_, slow)| *slow).fold(self.tail.slow, Duration::max)
+            self.routes.iter().filter_map(RoutePolicy::slow_after).fold(self.tail.slow, Duration::max)
         } else {
-            self.tail.slow_for(exchange)
+            self.tail.slow_for(&self.routes, exchange)
         };
         now.saturating_duration_since(exchange.started()) >= slow && !exchange.is_skipped(Signal::Traces)
     }
@@ -462,7 +453,7 @@ impl Hold {
 
     /// The exchange is over and its own span has ended: all are exported, or none.
     pub(crate) fn end(&self, slot: Slot, exchange: &Exchange, end: &End) {
-        let wanted = !exchange.is_skipped(Signal::Traces) && self.tail.wants(&self.usual, exchange, end);
+        let wanted = !exchange.is_skipped(Signal::Traces) && self.tail.wants(&self.usual, &self.routes, exchange, end);
         let Some(mut held) = self.shard(slot).remove(&slot) else { return };
         self.open.fetch_sub(1, Ordering::Relaxed);
         let spans = self.take(&mut held);

@@ -1,6 +1,6 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use steeple_core::RequestIds;
+use steeple_core::{RequestIds, RouteOptions};
 use steeple_log::{Format, Log, LogBuilder, LogGuard, PanicHook, Rotation};
 use steeple_metrics::{GrpcType, Metrics, MetricsBuilder};
 use steeple_scrub::Scrubber;
@@ -20,6 +20,7 @@ use crate::{
     request_span::RequestSpans,
     shutdown::{Shutdown, Tasks},
     sink::Sinks,
+    skips::Skips,
     state,
     steeple::Inner,
     summary::Summary,
@@ -51,6 +52,7 @@ pub struct SteepleBuilder {
     log_sample_ratio: Option<f64>,
     pub(crate) pushes: Pushes,
     metrics: MetricsBuilder,
+    routes: Vec<(String, RouteOptions)>,
     default_registry: bool,
     naming: NamingBuilder,
     users: UsersBuilder,
@@ -83,6 +85,7 @@ impl Default for SteepleBuilder {
             log_sample_ratio: None,
             pushes: Pushes::default(),
             metrics: Metrics::builder(),
+            routes: Vec::new(),
             default_registry: true,
             naming: Naming::builder(),
             users: Users::builder(),
@@ -195,7 +198,7 @@ impl SteepleBuilder {
         self
     }
 
-    /// Keeps in this directory what is to survive a deploy: the metrics of the last day, the day's totals, which alerts were
+    /// Keeps in this directory the state that survives a deploy: the metrics of the last day, the day's totals, which alerts were
     /// announced, silences and error groups. One file per instance, at most 4 MiB, written every minute and at the end; made
     /// with mode 0700. Instances of one service in one environment may share it. Default: `STEEPLE_STATE_DIR`, else none.
     pub fn state_directory(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -235,7 +238,7 @@ impl SteepleBuilder {
     /// Changes the options for exchanges' lines, such as those of one route.
     ///
     /// Scrubber and outputs are those of everything else here. [`slow_after`](Self::slow_after), `SLOW_REQUEST_MS`,
-    /// [`log_sample_ratio`](Self::log_sample_ratio) and `LOG_SAMPLE_RATIO` override what is set here for all routes.
+    /// [`log_sample_ratio`](Self::log_sample_ratio) and `LOG_SAMPLE_RATIO` override the same settings here for all routes.
     #[doc(alias = "access log")]
     pub fn log(mut self, change: impl FnOnce(LogBuilder) -> LogBuilder) -> Self {
         self.log = change(self.log);
@@ -258,6 +261,25 @@ impl SteepleBuilder {
     /// Changes the options for the metrics. The families of `prometheus`'s default registry are shown as well.
     pub fn metrics(mut self, change: impl FnOnce(MetricsBuilder) -> MetricsBuilder) -> Self {
         self.metrics = change(self.metrics);
+        self
+    }
+
+    /// Other options for one route, in every signal: `/reports/{id}` for every method, `GET /reports/{id}` for one,
+    /// `pkg.Service/Method` for a gRPC call. Of two for the same route the first counts. A [layer](RouteOptions::layer) on the
+    /// route itself comes before them.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use steeple::{RouteOptions, Signal, Steeple, metrics::{Objective, RouteMetrics}};
+    ///
+    /// let builder = Steeple::builder()
+    ///     .route("/status", RouteOptions::new().skip(Signal::Log).skip(Signal::Metrics).skip(Signal::Traces))
+    ///     .route("GET /reports/{id}", RouteOptions::new().slow_after(Duration::from_secs(30)).trace_sample_ratio(1.0))
+    ///     .route("POST /orders", RouteOptions::new().objective(Objective::success(0.999)));
+    /// # let _unused = builder;
+    /// ```
+    pub fn route(mut self, route: impl Into<String>, options: RouteOptions) -> Self {
+        self.routes.push((route.into(), options));
         self
     }
 
@@ -320,7 +342,7 @@ impl SteepleBuilder {
         self
     }
 
-    /// How long all sinks together may take at the very end to send and write what is queued. Default: 5 seconds.
+    /// How long all sinks together may take at the very end to send and write everything queued. Default: 5 seconds.
     pub fn flush_timeout(mut self, timeout: Duration) -> Self {
         self.ending.flush = timeout;
         self
@@ -418,6 +440,9 @@ impl SteepleBuilder {
             // A kind that the application has set for a method comes before this one, and stays.
             metrics.grpc_method(method.name.clone(), kind)
         });
+        let skips = Skips::new(&self.routes).map_err(|error| ConfigError::part("the options of a route", &error))?;
+        let each = || self.routes.iter().map(|(route, options)| (route.as_str(), options.clone()));
+        let metrics = each().fold(metrics, |metrics, (route, options)| metrics.route(route, options));
         let metrics = self.pushes.of_metrics(metrics).scrubber(self.scrubber.clone()).build();
         let metrics = metrics.map_err(|error| ConfigError::part("the metrics", &error))?;
         let id_scrubber = self.scrubber.clone();
@@ -429,6 +454,7 @@ impl SteepleBuilder {
         let mut setup = Setup::new(&service, &self.scrubber, &metrics, self.recording.clone());
         (setup.state, setup.shutdown) = (state.clone(), shutdown.clone());
         setup.proxies = trusted;
+        setup.routes.clone_from(&self.routes);
         let (running, mut integrations) = self.integrations.start(&mut setup)?;
         self.pushes.start(&service, &metrics, &mut setup, &mut integrations)?;
         let Setup { mut own, sinks, counted, mut warnings, lines_as_events, started, log_outputs, .. } = setup;
@@ -437,16 +463,11 @@ impl SteepleBuilder {
         let set_up = self.log_setup.set_up(&service, &self.scrubber, &running, &metrics, log_outputs, recording)?;
         warnings.extend(set_up.warnings);
         let handle = set_up.guard.as_ref().map(LogGuard::handle);
-        let mut log = self.log.scrubber(self.scrubber.clone());
-        if lines_as_events {
-            log = log.also_events();
-        }
-        if let Some(slow_after) = self.slow_after {
-            log = log.slow_after(slow_after);
-        }
-        if let Some(ratio) = self.log_sample_ratio {
-            log = log.sample_ratio(ratio);
-        }
+        let log = each().fold(self.log, |log, (route, options)| log.route(route, options));
+        let log = log.scrubber(self.scrubber.clone());
+        let log = if lines_as_events { log.also_events() } else { log };
+        let log = self.slow_after.into_iter().fold(log, LogBuilder::slow_after);
+        let log = self.log_sample_ratio.into_iter().fold(log, LogBuilder::sample_ratio);
         let log = match &handle {
             Some(handle) => log.build_onto(handle),
             None => log.build_events(),
@@ -468,10 +489,11 @@ impl SteepleBuilder {
         if let Some(directory) = state_directory {
             summary.listens("state", directory);
         }
-        let jobs = JobObservers::new(&running, request_ids.clone(), &log, &metrics, recorder.clone());
+        let jobs = JobObservers::new(&running, skips.clone(), request_ids.clone(), &log, &metrics, recorder.clone());
         Ok(Steeple::new(Inner {
             jobs,
             layer: SteepleLayer::new(running.observe(
+                skips,
                 request_ids,
                 naming,
                 users,

@@ -19,6 +19,7 @@ use tower_service::Service;
 use crate::{
     Steeple,
     integrations::{JobParts, Running},
+    skips::Skips,
     testing::Capture,
 };
 
@@ -63,7 +64,7 @@ impl Steeple {
 
     /// A layer for a tower service that consumes messages: each call is a [`message`](Self::message) of this name.
     ///
-    /// The service may take any type; [`ConsumerLayer::headers`] says where a message has its headers.
+    /// The service may take any type; [`ConsumerLayer::headers`] sets where a message has its headers.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -282,6 +283,7 @@ steeple_core::observers! {
     /// What [`Steeple::job`] observes jobs with. Opaque: its contents depend on Cargo features.
     #[derive(Debug)]
     pub struct JobObservers {
+        skips: Skips,
         recorder: Option<Capture>,
         ids: RequestIds,
         integrations: JobParts,
@@ -293,12 +295,14 @@ steeple_core::observers! {
 impl JobObservers {
     pub(crate) fn new(
         running: &Running,
+        skips: Skips,
         ids: RequestIds,
         log: &Log,
         metrics: &Metrics,
         recorder: Option<Capture>,
     ) -> ObserveLayer<Self> {
         ObserveLayer::new(Self {
+            skips,
             recorder,
             ids,
             integrations: running.job_parts(),

@@ -18,7 +18,6 @@ mod layer;
 mod logging;
 mod options;
 mod own_metrics;
-mod probes;
 #[cfg_attr(not(feature = "push"), path = "pushes_off.rs")]
 mod pushes;
 mod request_span;
@@ -30,6 +29,7 @@ mod shutdown;
 #[expect(clippy::allow_attributes, reason = "which parts are used depends on the features")]
 #[allow(dead_code, reason = "without integrations nothing is sent")]
 mod sink;
+mod skips;
 mod state;
 mod steeple;
 mod summary;
@@ -38,7 +38,8 @@ pub mod testing;
 pub mod tower_http;
 
 pub use steeple_core::{
-    Exchange, ObserveLayer, Observer, Outcome, RecordedError, RequestId, Signal, TransactionName, User,
+    Exchange, ObserveLayer, Observer, Outcome, RecordedError, RequestId, RouteError, RouteLayer, RouteOptions, Signal,
+    TransactionName, User,
 };
 #[cfg(feature = "axum")]
 pub use steeple_user::{ClientAddress, CurrentUser};

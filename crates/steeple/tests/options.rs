@@ -10,7 +10,7 @@ use std::{
 use axum::{Router, body::Body, routing::get};
 use http::Request;
 use prometheus::IntCounter;
-use steeple::{Steeple, SteepleBuilder, log::RouteOptions};
+use steeple::{RouteOptions, Steeple, SteepleBuilder};
 use tower::ServiceExt;
 
 /// Runs a test of this file again in a process of its own, with these variables: a process has one log and one environment.
@@ -157,8 +157,9 @@ fn options_for_lines_reach_the_log_and_the_shorthands_go_before_them() {
 #[ignore = "run by others, in a process of its own"]
 fn logs_one_route_less_than_the_others() {
     let options = Steeple::builder_from_env().unwrap().without_console();
-    let lines = options
-        .log(|log| log.sample_ratio(1.0).slow_after(Duration::ZERO).route("/", RouteOptions::new().sample_ratio(0.0)));
+    let lines = options.log(|log| {
+        log.sample_ratio(1.0).slow_after(Duration::ZERO).route("/", RouteOptions::new().log_sample_ratio(0.0))
+    });
     let steeple = lines.slow_after(Duration::from_mins(1)).build().unwrap();
     one_request(&steeple);
     assert_eq!(steeple.log().sampled_out(), 1);

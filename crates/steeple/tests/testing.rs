@@ -41,6 +41,30 @@ async fn ask(steeple: &Steeple, path: &str) -> StatusCode {
     status
 }
 
+#[tokio::test]
+async fn one_route_has_other_options_in_every_signal() {
+    use steeple::{RouteOptions, Signal};
+
+    let silent =
+        || RouteOptions::new().skip(Signal::Log).skip(Signal::Metrics).skip(Signal::Traces).skip(Signal::Errors);
+    let recorder = Recorder::with(|steeple| steeple.route("/users/{id}", silent())).unwrap();
+    assert_eq!(ask(recorder.steeple(), "/users/0").await, 500);
+    assert_eq!(ask(recorder.steeple(), "/spawned").await, 200);
+    let names: Vec<_> = recorder.lines().iter().map(|line| line.message().to_owned()).collect();
+    assert_eq!(names.iter().filter(|name| name.starts_with("GET ")).collect::<Vec<_>>(), ["GET /spawned 200"]);
+    assert_eq!(recorder.metric("http_requests_total", &[]), Some(1.0));
+    assert_eq!(recorder.metric("http_requests_in_flight", &[]), Some(0.0), "in flight is exact");
+    #[cfg(feature = "trace")]
+    assert!(recorder.spans().iter().all(|span| span.name != "GET /users/{id}"));
+    assert!(recorder.errors().is_empty());
+    let silent = Recorder::with(|steeple| steeple.route("import", silent())).unwrap();
+    let imported = async { Err::<(), _>(std::io::Error::other("no disk")) };
+    assert!(silent.steeple().job("import").run(imported).await.is_err());
+    assert!(silent.lines().is_empty() && silent.errors().is_empty(), "jobs by their names");
+    assert_eq!(silent.metric("job_runs_total", &[]), None);
+    assert!(Recorder::with(|steeple| steeple.route("/", RouteOptions::new().log_sample_ratio(2.0))).is_err());
+}
+
 /// What one test sees of its own `requests`, whatever others do meanwhile.
 async fn sees_its_own(requests: u32) {
     let recorder = Recorder::new();

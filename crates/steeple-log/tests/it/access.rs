@@ -11,10 +11,10 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use serde_json::json;
 use steeple_core::{
-    Signal,
+    RouteOptions, Signal,
     test_util::{ScriptedBody, Step},
 };
-use steeple_log::{Format, Log, LogBuilder, RouteOptions};
+use steeple_log::{Format, Log, LogBuilder};
 use tower::{Layer, ServiceExt};
 use tracing::instrument::WithSubscriber;
 use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
@@ -241,11 +241,30 @@ async fn sampling_leaves_out_only_what_went_well_and_counts_it() {
 }
 
 #[tokio::test]
+async fn what_is_applied_to_an_exchange_comes_before_what_its_route_has() {
+    let applied = |options: RouteOptions| async move {
+        let book = Book::new(Format::Json);
+        let of_route = RouteOptions::new().slow_after(Duration::ZERO);
+        let log = Log::builder().route("/a", of_route).build_onto(&book.guard.handle()).unwrap();
+        let layer = options.layer().unwrap();
+        send_through(&log.layer(), get("/a"), move |exchange| {
+            exchange.report_route("/a");
+            layer.apply(exchange);
+        })
+        .await;
+        book.lines().iter().map(|line| line["level"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(applied(RouteOptions::new()).await, ["warn"], "what it does not set is as for its route");
+    assert_eq!(applied(RouteOptions::new().never_slow()).await, ["info"]);
+    assert!(applied(RouteOptions::new().skip(Signal::Log)).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_share_is_kept_and_kept_and_left_out_are_all_there_were() {
     let book = Book::new(Format::Json);
     let log = Log::builder()
         .sample_ratio(0.25)
-        .route("/all", RouteOptions::new().sample_ratio(1.0))
+        .route("/all", RouteOptions::new().log_sample_ratio(1.0))
         .build_onto(&book.guard.handle())
         .unwrap();
     let layer = log.layer();

@@ -22,7 +22,7 @@ use crate::{
     layout::Layout,
     names::Names,
     own_labels::OwnLabels,
-    route::RouteMetrics,
+    route::Measured,
     series::{Exemplars, HistogramPlace, Labels, Name, OVERFLOW},
     shard::Cells,
     table::{Table, hash},
@@ -104,7 +104,7 @@ pub(crate) struct Method {
     otel_sizes: OnceLock<Labels>,
     aborts: [OnceLock<Labels>; ABORTS.len()],
     /// From here on its series get this route's own buckets.
-    options: OnceLock<RouteMetrics>,
+    options: OnceLock<Measured>,
     cells: Cells,
     head: HistogramPlace,
     request_size: HistogramPlace,
@@ -153,7 +153,7 @@ pub(crate) struct Ended<'a> {
     pub(crate) version: &'static str,
     /// Whether its duration says anything about latency.
     pub(crate) timed: bool,
-    pub(crate) options: Option<RouteMetrics>,
+    pub(crate) options: Option<Measured>,
     pub(crate) trace: Option<&'a TraceContext>,
     pub(crate) exchange: &'a Exchange,
     pub(crate) end: &'a End,
@@ -422,7 +422,7 @@ impl Http {
             route.series.fetch_add(1, Relaxed);
             // One status has one set of buckets, however many series there are of it.
             let same = method.statuses.iter().filter_map(OnceLock::get).find(|status| status.key.status == key.status);
-            let own = method.options.get().and_then(RouteMetrics::layout);
+            let own = method.options.get().and_then(Measured::layout);
             let layout = same.map(|status| &status.duration.layout).or(own).unwrap_or(&self.latency);
             Box::new(Status::new(route, method, key, Arc::clone(layout), self))
         })

@@ -8,7 +8,7 @@ use axum::{
     routing::{get, post},
 };
 use http::{Request, StatusCode, header};
-use steeple_core::{Exchange, Signal};
+use steeple_core::{Exchange, RouteOptions, Signal};
 use steeple_metrics::{Buckets, Measure, Metrics, Objective, RouteMetrics};
 use tower::ServiceExt;
 
@@ -51,15 +51,15 @@ async fn a_scraper_that_asks_for_openmetrics_gets_it() {
 #[tokio::test]
 async fn options_are_bound_to_routes_and_not_to_paths() {
     let metrics = Metrics::new().unwrap();
-    let quiet = RouteMetrics::builder().skip(Signal::Metrics).skip(Signal::Log).build().unwrap();
-    let slow = RouteMetrics::builder().buckets(Buckets::new([60.0])).build().unwrap();
+    let quiet = RouteOptions::new().skip(Signal::Metrics).skip(Signal::Log).layer().unwrap();
+    let slow = RouteOptions::new().buckets(Buckets::new([60.0])).layer().unwrap();
     let promised =
-        RouteMetrics::builder().objective(Objective::only_latency(Duration::from_millis(42), 0.9)).build().unwrap();
+        RouteOptions::new().objective(Objective::only_latency(Duration::from_millis(42), 0.9)).layer().unwrap();
     let app = Router::new()
         // One method of a route; a whole router; one that a handler decides for itself.
-        .route("/jobs/{id}", get(|| async { "job" }).layer(quiet.layer()).merge(post(|| async { "made" })))
-        .nest("/reports", Router::new().route("/{year}", get(|| async { "report" })).layer(slow.layer()))
-        .route("/users/{id}", get(|| async { "Ann" }).layer(promised.layer()))
+        .route("/jobs/{id}", get(|| async { "job" }).layer(quiet).merge(post(|| async { "made" })))
+        .nest("/reports", Router::new().route("/{year}", get(|| async { "report" })).layer(slow))
+        .route("/users/{id}", get(|| async { "Ann" }).layer(promised))
         .route("/probe", get(|exchange: Exchange| async move { exchange.skip(Signal::Metrics) }))
         .layer(metrics.layer());
     for (method, path) in
@@ -94,9 +94,9 @@ async fn options_are_bound_to_routes_and_not_to_paths() {
 #[tokio::test]
 async fn where_routes_opt_in_the_others_are_silent() {
     let metrics = Metrics::builder().measure(Measure::OptedIn).build().unwrap();
-    let chosen = RouteMetrics::builder().measured().build().unwrap();
+    let chosen = RouteOptions::new().measured().layer().unwrap();
     let app = Router::new()
-        .route("/chosen", get(|| async { "yes" }).layer(chosen.layer()))
+        .route("/chosen", get(|| async { "yes" }).layer(chosen))
         .route("/other", get(|| async { "no" }))
         .layer(metrics.layer());
     for path in ["/chosen", "/other", "/nothing"] {

@@ -6,7 +6,7 @@ use crate::support::{Page, TestBody, ask, call, request};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use steeple_core::{
-    Exchange, Signal, Text,
+    Exchange, RouteOptions, Signal, Text,
     test_util::{ScriptedBody, Step},
 };
 use steeple_metrics::{Buckets, Measure, Metrics, Names, RouteMetrics};
@@ -191,8 +191,8 @@ async fn both_sets_of_names_tell_the_same_story() {
 async fn a_route_can_be_left_out_opt_in_or_have_its_own_buckets() {
     let everything = metrics();
     let chosen = Metrics::builder().measure(Measure::OptedIn).build().unwrap();
-    let off = RouteMetrics::builder().skip(steeple_core::Signal::Metrics).build().unwrap();
-    let on = RouteMetrics::builder().measured().buckets(Buckets::new([30.0, 60.0])).build().unwrap();
+    let off = RouteOptions::new().skip(steeple_core::Signal::Metrics).layer().unwrap();
+    let on = RouteOptions::new().measured().buckets(Buckets::new([30.0, 60.0])).layer().unwrap();
     let ok = || async { Ok::<_, Infallible>(Response::new(TestBody::default())) };
     for metrics in [&everything, &chosen] {
         call(metrics, request("GET", "/default"), |_| ok()).await;

@@ -5,7 +5,7 @@ use std::{convert::Infallible, fmt::Write, time::Duration};
 use crate::support::{TestBody, call, promtool, request};
 use http::{Request, Response};
 use steeple_core::{
-    Exchange, Outcome, TraceContext,
+    Exchange, Outcome, RouteOptions, TraceContext,
     test_util::{ScriptedBody, Step},
 };
 use steeple_metrics::{
@@ -74,7 +74,7 @@ async fn a_reading_has_classes_aborts_latency_and_exemplars_by_route() {
 async fn routes_with_their_own_buckets_are_added_to_the_totals() {
     let metrics = Metrics::new().unwrap();
     let objective = Objective::success(0.99).latency(Duration::from_millis(300), 0.9);
-    let own = RouteMetrics::builder().buckets(Buckets::new([0.3, 3.0])).objective(objective.clone()).build().unwrap();
+    let own = RouteOptions::new().buckets(Buckets::new([0.3, 3.0])).objective(objective.clone()).layer().unwrap();
     for n in 0..20 {
         call(&metrics, request("GET", if n % 2 == 0 { "/own" } else { "/other" }), |exchange: Exchange| {
             if n % 2 == 0 {

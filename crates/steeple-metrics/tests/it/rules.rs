@@ -4,14 +4,14 @@ use std::{convert::Infallible, fmt::Write, time::Duration};
 
 use crate::support::{Page, TestBody, call, promtool, request};
 use http::Response;
-use steeple_core::Exchange;
+use steeple_core::{Exchange, RouteOptions};
 use steeple_metrics::{Buckets, Metrics, Objective, RouteMetrics, Rules};
 
 #[tokio::test]
 async fn an_objective_bound_to_a_route_becomes_a_bucket_and_rules() {
     let metrics = Metrics::new().unwrap();
     let objective = Objective::success(0.999).latency(Duration::from_millis(300), 0.99);
-    let options = RouteMetrics::builder().objective(objective.clone()).build().unwrap();
+    let options = RouteOptions::new().objective(objective.clone()).layer().unwrap();
     call(&metrics, request("GET", "/users/{id}"), |exchange: Exchange| async move {
         options.apply(&exchange);
         Ok::<_, Infallible>(Response::new(TestBody::default()))
@@ -57,7 +57,13 @@ fn impossible_objectives_are_refused() {
         Objective::success(0.9).latency(Duration::ZERO, 0.9),
         Objective::only_latency(Duration::from_secs(1), 1.5),
     ] {
-        assert!(RouteMetrics::builder().objective(objective.clone()).build().unwrap_err().is_objective());
+        assert!(
+            Metrics::builder()
+                .route("/", RouteOptions::new().objective(objective.clone()))
+                .build()
+                .unwrap_err()
+                .is_objective()
+        );
         assert!(Rules::new().route("GET", "/", objective).render().unwrap_err().is_objective());
     }
 }

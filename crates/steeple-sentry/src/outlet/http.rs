@@ -177,6 +177,7 @@ mod tests {
             expected_errors: Vec::new(),
             client_address: false,
             sampler: None,
+            routes: Arc::default(),
             sessions: None,
             counters: Arc::default(),
             has_gate: true,

@@ -65,7 +65,7 @@ pub(super) fn of_http(response: &Response, items: usize) -> Answer {
     }
 }
 
-/// What a refusal's body says: a message, if the receiver follows the specification.
+/// The text in a refusal's body: a message, if the receiver follows the specification.
 fn reason(response: &Response) -> Reason {
     let is_protobuf =
         response.headers.get(http::header::CONTENT_TYPE).is_some_and(|kind| kind == "application/x-protobuf");
@@ -76,7 +76,7 @@ fn reason(response: &Response) -> Reason {
     Reason::scrub(&format!("{}: {}", response.status, status.message))
 }
 
-/// An answer over gRPC. The status is in the trailers, or, where there is no message, in the headers.
+/// An answer over gRPC. The status is in the trailers, or, without a message, in the headers.
 pub(super) fn of_grpc(response: &Response, items: usize) -> Answer {
     if response.status != StatusCode::OK {
         // A proxy, or something that does not speak gRPC.
@@ -93,7 +93,7 @@ pub(super) fn of_grpc(response: &Response, items: usize) -> Answer {
     let after = retry_delay(fields);
     match code {
         0 => accepted(message_of(&response.body), items),
-        // Not an error of the receiver's, unless it says when to come back.
+        // Not an error of the receiver's, unless it sets a time to come back.
         8 if after.is_some() => Answer::Retry { after, cause: DropReason::RateLimited, why: why() },
         1 | 4 | 10 | 11 | 14 | 15 => Answer::Retry { after, cause: DropReason::Unavailable, why: why() },
         7 | 16 => Answer::Paused(why()),
@@ -128,7 +128,7 @@ fn retry_delay(fields: &HeaderMap) -> Option<Duration> {
     Some(seconds.saturating_add(Duration::from_nanos(u64::try_from(delay.nanos).ok()?)))
 }
 
-/// A success, of all items or of some. Which ones were refused, the receiver does not say: how many is what is counted.
+/// A success, of all items or of some. The receiver does not report which ones were refused: their number is counted.
 fn accepted(body: &[u8], items: usize) -> Answer {
     // The messages of all signals have the same fields.
     let partial = ExportTraceServiceResponse::decode(body).ok().and_then(|response| response.partial_success);

@@ -18,7 +18,7 @@ mod wire;
 pub use self::stats::{LogStats, TraceStats};
 pub(crate) use self::{
     exporter::OfSdk,
-    processor::{Processor, UNSET, by},
+    processor::{Processor, VERDICT, by},
     settings::Settings,
 };
 #[cfg(feature = "otlp")]

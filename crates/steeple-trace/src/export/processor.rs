@@ -12,7 +12,7 @@ use opentelemetry_sdk::{
     error::{OTelSdkError, OTelSdkResult},
     trace::{Span, SpanData, SpanProcessor},
 };
-use steeple_core::clock;
+use steeple_core::{Exchange, RoutePolicy, RouteSettings, Signal, clock};
 use steeple_export::{Pipeline, Sink};
 
 use crate::{
@@ -20,9 +20,11 @@ use crate::{
     tail::{Hold, Slot},
 };
 
-/// Marks a span that did not fail. `tracing-opentelemetry` sets the status of a span to failed for each event at `error`, and
-/// the SDK does not allow to reset it.
-pub(crate) const UNSET: &str = "steeple.unset";
+/// On an exchange's own span: true if it did not fail, false if its route has no spans.
+///
+/// `tracing-opentelemetry` sets the status of a span to failed for each event at `error`, and the SDK does not allow to reset
+/// it; nor does it take a span back.
+pub(crate) const VERDICT: &str = "steeple.verdict";
 /// The exchange that a held span belongs to.
 const SLOT: &str = "steeple.slot";
 
@@ -36,7 +38,19 @@ fn take(span: &mut SpanData, name: &'static str) -> Option<Value> {
 pub(crate) struct Processor {
     pub(crate) queue: Pipeline<SpanData>,
     pub(crate) hold: Option<Arc<Hold>>,
+    pub(crate) routes: Arc<RouteSettings<RoutePolicy>>,
     pub(crate) timeout: Duration,
+}
+
+impl Processor {
+    /// Whether a span that ends now belongs to an exchange without spans.
+    fn skips_current(&self) -> bool {
+        let skips = |exchange: &Exchange| {
+            exchange.is_skipped(Signal::Traces)
+                || self.routes.of(exchange).is_some_and(|route| route.skips(Signal::Traces))
+        };
+        Exchange::current().is_some_and(|exchange| skips(&exchange))
+    }
 }
 
 impl SpanProcessor for Processor {
@@ -50,8 +64,13 @@ impl SpanProcessor for Processor {
     }
 
     fn on_end(&self, mut span: SpanData) {
-        if take(&mut span, UNSET).is_some() {
-            span.status = Status::Unset;
+        let verdict = take(&mut span, VERDICT);
+        match verdict {
+            Some(Value::Bool(true)) => span.status = Status::Unset,
+            Some(_) if span.span_context.is_sampled() => return,
+            None if span.span_context.is_sampled() && self.skips_current() => return,
+            // What is held is left out and counted with the rest of its exchange.
+            Some(_) | None => (),
         }
         if let Some(Value::I64(dropped)) = take(&mut span, DROPPED_EVENTS) {
             span.events.dropped_count =

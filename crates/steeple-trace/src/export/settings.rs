@@ -6,7 +6,7 @@ use steeple_export::{Pipeline, PipelineBuilder, Retry};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) max_queue: usize,
-    /// In bytes, with what is being sent.
+    /// In bytes, including items that are being sent.
     pub(crate) max_bytes: usize,
     pub(crate) max_batch: usize,
     pub(crate) delay: Duration,

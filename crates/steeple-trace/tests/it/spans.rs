@@ -12,7 +12,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{InMemorySpanExporterBuilder, SdkTracerProvider};
 use steeple_core::{
-    Exchange, ObserveLayer, User,
+    Exchange, ObserveLayer, RouteOptions, User,
     test_util::{ScriptedBody, Step},
 };
 use steeple_trace::{Sampling, Segments, Trace};
@@ -381,7 +381,7 @@ async fn a_route_and_an_exchange_can_be_left_out() {
         }
         fn on_end(&self, (): (), _: &Exchange, _: &steeple_core::End) {}
     }
-    let rig = Rig::new(Trace::builder().sampling(Sampling::always_on().route("/users/{id}", 0.0)));
+    let rig = Rig::new(Trace::builder().route("/users/{id}", RouteOptions::new().trace_sample_ratio(0.0)));
     let app = Router::new()
         .route("/users/{id}", on_get(|| async {}))
         .route("/fail", on_get(|| async { StatusCode::BAD_GATEWAY }))
@@ -391,6 +391,37 @@ async fn a_route_and_an_exchange_can_be_left_out() {
         ask(&app, get(path)).await;
     }
     assert_eq!(rig.span().name, "GET /kept");
+}
+
+#[tokio::test]
+async fn a_route_without_spans_has_none_whenever_it_is_learned() {
+    let skip = || RouteOptions::new().skip(steeple_core::Signal::Traces);
+    // The layer is outside of the router: spans have begun when the route is known.
+    let rig = Rig::new(Trace::builder().route("/late/{id}", skip()));
+    let work = |route: &'static str| {
+        move || async move {
+            let exchange = Exchange::current().unwrap();
+            exchange.report_route(route);
+            tracing::info_span!("inner").in_scope(|| ());
+            exchange.segment("db", "select", async {}).await;
+        }
+    };
+    let inside = Router::new()
+        .route("/late/{id}", on_get(work("/late/{id}")))
+        .route("/layered", on_get(work("/layered")).layer(skip().layer().unwrap()))
+        .route("/kept", on_get(work("/kept")));
+    let app = Router::new().fallback_service(inside).layer(rig.trace.layer());
+    for path in ["/late/1", "/layered", "/kept"] {
+        ask(&app, get(path)).await;
+    }
+    let names: Vec<_> = rig.spans().into_iter().map(|span| span.name).collect();
+    assert_eq!(names, ["inner", "select", "GET /kept"]);
+}
+
+#[tokio::test]
+async fn invalid_options_of_a_route_are_rejected() {
+    let error = Trace::builder().route("/a", RouteOptions::new().trace_sample_ratio(1.5)).build().unwrap_err();
+    assert!(error.is_route());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{Router, body::Body, routing::get as on_get};
 use http::{Request, StatusCode};
-use steeple_core::Exchange;
+use steeple_core::{Exchange, RouteOptions};
 use steeple_trace::{Sampling, Segments, TailSampling, Trace};
 use tower::ServiceExt;
 
@@ -46,7 +46,7 @@ async fn step() {
 }
 
 fn keeping() -> TailSampling {
-    TailSampling::new().slow(Duration::from_millis(50)).slow_route("/report", Duration::from_secs(5))
+    TailSampling::new().slow(Duration::from_millis(50))
 }
 
 #[tokio::test]
@@ -136,7 +136,9 @@ async fn panics_and_cancellations_are_kept_and_children_of_instrument_with_them(
 
 #[tokio::test]
 async fn a_route_has_its_own_idea_of_slow() {
-    let rig = Rig::new(Trace::builder().sampling(Sampling::always_off()).tail_sampling(keeping()));
+    let options = RouteOptions::new().slow_after(Duration::from_secs(5));
+    let builder = Trace::builder().sampling(Sampling::always_off()).tail_sampling(keeping());
+    let rig = Rig::new(builder.route("/report", options));
     ask(&app(&rig.trace), get("/report")).await;
     assert!(rig.spans().is_empty(), "60 ms are not slow for a report");
     ask(&app(&rig.trace), get("/jobs/slow")).await;

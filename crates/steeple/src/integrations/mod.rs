@@ -13,7 +13,7 @@ mod spool;
 use std::{cell::RefCell, fmt, sync::Arc};
 
 use http::Extensions;
-use steeple_core::{Observer, RequestIds, call::CallObserver};
+use steeple_core::{Observer, RequestIds, RouteOptions, call::CallObserver};
 use steeple_export::Sink;
 use steeple_log::{Log, LogBuilder};
 use steeple_metrics::{Metrics, state::State};
@@ -28,9 +28,9 @@ use crate::{
     ConfigError,
     env::{self, Lookup, Service},
     own_metrics::OwnMetrics,
-    probes::Probes,
     request_span::RequestSpans,
     shutdown::Shutdown,
+    skips::Skips,
     summary::Integrations,
     testing::{Capture, Recording},
 };
@@ -162,6 +162,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) http: Http,
     /// The proxies in front of the service, where the one setting for all has them.
     pub(crate) proxies: Option<TrustedProxies>,
+    /// Options for single routes, in every signal.
+    pub(crate) routes: Vec<(String, RouteOptions)>,
     /// Where everything is kept in a test.
     pub(crate) recording: Option<Recording>,
 }
@@ -188,6 +190,7 @@ impl<'a> Setup<'a> {
             started: Extensions::new(),
             http: Http::default(),
             proxies: None,
+            routes: Vec::new(),
             recording,
         }
     }
@@ -287,7 +290,7 @@ macro_rules! integrations {
                 })
             }
 
-            /// Starts what is on, in the order of the list.
+            /// Starts the integrations that are on, in the order of the list.
             pub(crate) fn start(self, setup: &mut Setup<'_>) -> Result<(Running, Integrations), ConfigError> {
                 let mut summary = Integrations::default();
                 summary.tls = self.reach.install();
@@ -320,9 +323,10 @@ macro_rules! integrations {
             }
 
             /// All observers: ids and names first, because the others read them.
-            #[expect(clippy::too_many_arguments, reason = "one for each observer that is no integration")]
+            #[expect(clippy::too_many_arguments, reason = "one for each observer outside of the integrations")]
             pub(crate) fn observe(
                 &self,
+                skips: Skips,
                 ids: RequestIds,
                 naming: Naming,
                 users: Users,
@@ -332,8 +336,8 @@ macro_rules! integrations {
                 request_spans: Option<RequestSpans>,
             ) -> Observers {
                 Observers {
+                    skips,
                     recorder,
-                    probes: Probes,
                     ids,
                     naming,
                     users,
@@ -349,8 +353,8 @@ macro_rules! integrations {
             /// What [`SteepleLayer`](crate::SteepleLayer) observes exchanges with. Opaque: its contents depend on Cargo features.
             #[derive(Debug)]
             pub struct Observers {
+                skips: Skips,
                 recorder: Option<Capture>,
-                probes: Probes,
                 ids: RequestIds,
                 naming: Naming,
                 users: Users,

@@ -80,8 +80,9 @@ impl Integration for SentryBuilder {
             );
         }
         let is_own = own.is_some();
+        let routed = setup.routes.iter().fold(self, |sentry, (route, options)| sentry.route(route, options.clone()));
         let options =
-            with_service(self, setup.service).scrubber(setup.scrubber.clone()).http(|http| http.or(&setup.http));
+            with_service(routed, setup.service).scrubber(setup.scrubber.clone()).http(|http| http.or(&setup.http));
         let sentry = match own {
             Some(client) => Sentry::with_client(client, options),
             None => options.build().map(Sentry::install),

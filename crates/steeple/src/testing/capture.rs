@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::request;
-use steeple_core::{Carry, End, Exchange, Observer, RecordedError, carry_with};
+use steeple_core::{Carry, End, Exchange, Observer, RecordedError, Signal, carry_with};
 use tracing::{Dispatch, dispatcher};
 
 use super::Line;
@@ -116,9 +116,9 @@ pub struct Failure {
     /// The error's type, as its crate names it: `std::io::Error`, `panic`. For a failure without an error: its class, such as
     /// `503` or `panicked`.
     pub kind: String,
-    /// What the error itself says. Empty for a failure without an error.
+    /// The error's own message. Empty for a failure without an error.
     pub message: String,
-    /// What its sources say, the outermost first.
+    /// The messages of its sources, the outermost first.
     pub causes: Vec<String>,
     /// The id of the user, as far as sinks may see it.
     pub user: Option<String>,
@@ -219,6 +219,9 @@ impl Observer for Capture {
     }
 
     fn on_end(&self, (): (), exchange: &Exchange, end: &End) {
+        if exchange.is_skipped(Signal::Errors) {
+            return;
+        }
         let mut failures: Vec<_> = exchange.errors().iter().map(|error| Failure::of(exchange, error)).collect();
         if failures.is_empty() && end.is_server_error() {
             let kind = end.error_class().map(|class| class.to_string()).unwrap_or_default();

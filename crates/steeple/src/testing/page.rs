@@ -1,6 +1,6 @@
 //! Reads series from what `/metrics` shows.
 
-/// The sum of the series of this name that have these labels. `None`: there is none.
+/// The sum of the series of this name that have these labels. `None`: no such series.
 pub(super) fn sum(page: &str, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
     let values = page.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;

@@ -86,7 +86,7 @@ impl Recorder {
     /// The line of the one exchange or job of this name, such as `GET /users/{id}` or `nightly import`.
     ///
     /// # Panics
-    /// When there is none or more than one. The message lists the names that there are.
+    /// Without such a line, or with more than one. The message lists the names of all.
     #[track_caller]
     #[expect(clippy::panic, reason = "it is an assertion")]
     pub fn line(&self, name: &str) -> Line {
@@ -102,7 +102,7 @@ impl Recorder {
     }
 
     /// The value of a series as `/metrics` shows it, by the name there: `http_request_duration_seconds_count`. Where the labels
-    /// fit several series, their sum. `None`: there is no such series.
+    /// fit several series, their sum. `None`: no such series.
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let page = self.steeple.metrics().render(None, None);
         page::sum(&String::from_utf8_lossy(&page.body), name, labels)

@@ -110,8 +110,9 @@ impl Integration for TraceBuilder {
         if !self.has_receiver() && setup.recording.is_none() {
             return Ok(None);
         }
+        let routed = setup.routes.iter().fold(self, |trace, (route, options)| trace.route(route, options.clone()));
         let mut options =
-            with_service(self, setup.service).scrubber(setup.scrubber.clone()).http(|http| http.or(&setup.http));
+            with_service(routed, setup.service).scrubber(setup.scrubber.clone()).http(|http| http.or(&setup.http));
         if let Some(proxies) = setup.proxies.clone() {
             options = options.trust_peers(move |peer| proxies.trusts_peer(peer));
         }
