@@ -52,11 +52,11 @@ pub use self::{
     family::{Counter, CounterFamily, DurationFamily, DurationSeries, GaugeFamily, GaugeGuard, SizeFamily, Timer},
     grpc::GrpcType,
     layout::Buckets,
-    metrics::Metrics,
+    metrics::{Metrics, WeakMetrics},
     names::Names,
     objective::Objective,
     observer::MetricsState,
     render::Rendered,
-    route::{RouteLayer, RouteMetrics, RouteMetricsBuilder, RouteService},
+    route::RouteMetrics,
     rules::Rules,
 };

@@ -1,7 +1,7 @@
 use std::{
     collections::HashSet,
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak},
 };
 
 use prometheus::Registry;
@@ -57,7 +57,30 @@ pub(crate) struct Inner {
     pub(crate) runtime: OnceLock<()>,
 }
 
+/// Metrics that this does not keep alive: for what the metrics themselves keep, such as a collector in their registry. Made by
+/// [`Metrics::downgrade`].
+#[derive(Clone)]
+pub struct WeakMetrics(Weak<Inner>);
+
+impl WeakMetrics {
+    /// The metrics, unless the last handle is gone.
+    pub fn upgrade(&self) -> Option<Metrics> {
+        self.0.upgrade().map(Metrics)
+    }
+}
+
+impl fmt::Debug for WeakMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakMetrics").finish_non_exhaustive()
+    }
+}
+
 impl Metrics {
+    /// A handle that does not keep the metrics alive.
+    pub fn downgrade(&self) -> WeakMetrics {
+        WeakMetrics(Arc::downgrade(&self.0))
+    }
+
     /// Metrics with all defaults, in a registry of their own.
     ///
     /// # Errors

@@ -2,17 +2,25 @@
 #![cfg(feature = "events")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{path::Path, process::Command};
+use std::{
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, body::Body, routing::post};
 use http::{Request, StatusCode};
 use steeple::{
     Exchange, Steeple, User,
+    core::clock,
     events::{
-        Events, EventsBuilder,
+        BuildError, Events, EventsBuilder, IntoOutlet, Outgoing, Outlet, SinkContext, Takes, Tracked,
         preset::{FeatureUsed, Payment, UserRegistration},
         sink::Ndjson,
     },
+    export::{Answer, Exporter, Pipeline},
+    scrub::{Scrubbed, Scrubber},
 };
 use tower::ServiceExt as _;
 
@@ -38,6 +46,52 @@ fn without_a_sink_events_are_counted_and_go_nowhere() {
         r#"steeple_events_tracked_total{class="identity"} 1"#,
     ] {
         assert!(page.contains(line), "{line}\n{page}");
+    }
+}
+
+/// A sink with something that is dropped with it.
+struct Held(Arc<()>);
+
+impl IntoOutlet for Held {
+    fn into_outlet(self: Box<Self>, _: &SinkContext) -> Result<Outlet, BuildError> {
+        let pipeline = Pipeline::builder("held").build(move || Ok(Self(Arc::clone(&self.0))));
+        Ok(Outlet::new(pipeline.map_err(|error| BuildError::sink("held", error))?, Takes::All))
+    }
+}
+
+impl Exporter for Held {
+    type Item = Tracked;
+    type Ready = Outgoing;
+
+    fn size(item: &Tracked) -> usize {
+        item.size()
+    }
+
+    fn scrub(&mut self, item: Tracked) -> Scrubbed<Outgoing> {
+        item.scrub(&Scrubber::default())
+    }
+
+    async fn export(&mut self, _: &[Scrubbed<Outgoing>], _: Instant) -> Answer {
+        Answer::Accepted
+    }
+}
+
+/// Metrics, what they count of the events and the events themselves refer to each other; no two of them keep each other.
+#[test]
+fn a_dropped_steeple_drops_its_events_and_takes_them_back_from_the_process() {
+    let token = Arc::new(());
+    let held = Held(Arc::clone(&token));
+    let steeple = Steeple::builder().without_log_setup().events(|events| events.sink(held)).build().unwrap();
+    let app: Router = Router::new().merge(steeple.routes()).layer(steeple.layer());
+    steeple.events().track(UserRegistration { source: "ads" });
+    drop(steeple.metrics().database().start("select", "users"));
+    assert!(page(&steeple).contains("user_registrations_total"), "the counters are made");
+    drop((app, steeple));
+    // The exporter is dropped by its own thread.
+    let begin = clock::now();
+    while Arc::strong_count(&token) > 1 {
+        assert!(clock::now() - begin < Duration::from_secs(60), "something keeps the events");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

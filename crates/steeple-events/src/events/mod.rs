@@ -166,9 +166,18 @@ impl Events {
         DISABLED.get_or_init(Self::nowhere).clone()
     }
 
-    /// Makes these the process's events, which [`current`](Self::current) and the Axum extractor find. The last ones stay.
+    /// Makes these the process's events, which [`current`](Self::current) and the Axum extractor find, and keeps them until
+    /// they are [taken back](Self::uninstall). The last ones stay.
     pub fn install(&self) {
         *INSTALLED.write().unwrap_or_else(PoisonError::into_inner) = Some(self.clone());
+    }
+
+    /// Takes these back as the process's events, if they still are.
+    pub fn uninstall(&self) {
+        let mut installed = INSTALLED.write().unwrap_or_else(PoisonError::into_inner);
+        if installed.as_ref().is_some_and(|installed| Arc::ptr_eq(&installed.0, &self.0)) {
+            *installed = None;
+        }
     }
 
     /// The process's events; [disabled](Self::disabled) ones where none were installed.

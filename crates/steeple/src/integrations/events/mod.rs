@@ -16,7 +16,7 @@ use steeple_events::{
     Class, Counter, Events, EventsBuilder, EventsObserver, Meter, OutletStats, Rejected, Role, Service,
     sink::{Elasticsearch, Ga4, Mixpanel, MixpanelRegion, Ndjson, NewRelic, NewRelicRegion, Webhook},
 };
-use steeple_metrics::{Buckets, CounterFamily, DurationFamily, Metrics, Operation};
+use steeple_metrics::{Buckets, CounterFamily, DurationFamily, Metrics, Operation, WeakMetrics};
 
 pub use self::testing::RecordedEvent;
 use super::{Integration, NoCalls, Setting, Setup, Started};
@@ -141,14 +141,16 @@ impl Integration for EventsBuilder {
             .service(service(setup.service))
             .scrubber(setup.scrubber.clone())
             .http(|http| http.or(&setup.http))
-            .meter(Arc::new(Counters::new(setup.metrics.clone())))
+            .meter(Arc::new(Counters::new(setup.metrics)))
             .build()
             .map_err(|error| ConfigError::part("events", &error))?;
         match recorded {
             Some(recorded) => {
                 let _set_once = recorded.tracker.set(events.clone());
             }
-            None => events.install(),
+            None => {
+                setup.started.insert(Installed::new(&events));
+            }
         }
         if events.observes_operations() {
             watch(setup.metrics, &events);
@@ -198,6 +200,27 @@ fn newrelic_region(env: &dyn Lookup, key: &str) -> Result<NewRelicRegion, Config
         None | Some("us") => Ok(NewRelicRegion::Us),
         Some("eu") => Ok(NewRelicRegion::Eu),
         Some(other) => Err(ConfigError::variable_value(NAME, other, "`us` or `eu`")),
+    }
+}
+
+/// The process's events until the last handle of their `Steeple` is gone.
+#[derive(Clone)]
+struct Installed {
+    _taken_back: Arc<Uninstall>,
+}
+
+struct Uninstall(Events);
+
+impl Installed {
+    fn new(events: &Events) -> Self {
+        events.install();
+        Self { _taken_back: Arc::new(Uninstall(events.clone())) }
+    }
+}
+
+impl Drop for Uninstall {
+    fn drop(&mut self) {
+        self.0.uninstall();
     }
 }
 
@@ -305,7 +328,8 @@ impl Collector for Waiting {
 /// Counts events in the metrics. Families appear with their first event; payments at once, so that the first failure is an
 /// increase.
 struct Counters {
-    metrics: Metrics,
+    /// The metrics keep what reads the events' counts: they would keep each other.
+    metrics: WeakMetrics,
     roles: OnceLock<Option<Roles>>,
     own: Mutex<HashMap<&'static str, Option<Own>>>,
 }
@@ -333,14 +357,14 @@ enum Own {
 const TASK_SECONDS: [f64; 9] = [60.0, 600.0, 3600.0, 14_400.0, 28_800.0, 86_400.0, 259_200.0, 604_800.0, 2_592_000.0];
 
 impl Counters {
-    fn new(metrics: Metrics) -> Self {
-        Self { metrics, roles: OnceLock::new(), own: Mutex::default() }
+    fn new(metrics: &Metrics) -> Self {
+        Self { metrics: metrics.downgrade(), roles: OnceLock::new(), own: Mutex::default() }
     }
 
     /// `None` where the application has families of these names itself.
     fn roles(&self) -> Option<&Roles> {
         let make = || {
-            let metrics = &self.metrics;
+            let metrics = self.metrics.upgrade()?;
             let roles = Roles {
                 registrations: metrics
                     .counter("user_registrations_total", "Users who registered, by where they came from.", ["source"])
@@ -406,10 +430,13 @@ impl Meter for Counters {
     fn count(&self, counter: &'static Counter, labels: &[&str]) {
         let family = {
             let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
-            let make = || match *counter.labels {
-                [] => self.metrics.counter(counter.name, counter.help, []).ok().map(Own::Plain),
-                [one] => self.metrics.counter(counter.name, counter.help, [one]).ok().map(Own::One),
-                [one, other, ..] => self.metrics.counter(counter.name, counter.help, [one, other]).ok().map(Own::Two),
+            let make = || {
+                let metrics = self.metrics.upgrade()?;
+                match *counter.labels {
+                    [] => metrics.counter(counter.name, counter.help, []).ok().map(Own::Plain),
+                    [one] => metrics.counter(counter.name, counter.help, [one]).ok().map(Own::One),
+                    [one, other, ..] => metrics.counter(counter.name, counter.help, [one, other]).ok().map(Own::Two),
+                }
             };
             own.entry(counter.name).or_insert_with(make).clone()
         };
