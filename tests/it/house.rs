@@ -90,16 +90,137 @@ fn the_page_of_versions_has_those_of_the_manifest() {
     assert!(rows > 10, "{rows} rows");
 }
 
-/// Vendors below 1.0 change often: what everything else stands on shows none of their types.
-#[test]
-fn functions_of_core_scrub_and_export_show_no_types_of_vendors() {
-    for name in ["steeple-core", "steeple-scrub", "steeple-export"] {
-        for text in sources(&root().join("crates").join(name).join("src")) {
-            for line in text.lines().filter(|line| line.trim_start().starts_with("pub fn ")) {
-                let vendors =
-                    ["axum", "tonic", "rustls", "hyper", "opentelemetry", "prometheus", "sentry", "CryptoProvider>"];
-                assert!(!vendors.iter().any(|vendor| line.contains(vendor)), "{name}: {line}");
+/// Crates below 1.0 whose types users of Steeple may have to hand over or get: each minor version breaks them.
+const VENDORS: [&str; 11] = [
+    "axum",
+    "hyper_rustls",
+    "opentelemetry",
+    "opentelemetry_sdk",
+    "prometheus",
+    "prost",
+    "rusqlite",
+    "rustls",
+    "sentry_core",
+    "tonic",
+    "tower_http",
+];
+
+/// Without comments and unit tests.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+    text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// The public functions of a source with a type of a vendor in their signature: vendor and name.
+fn functions_with_vendors(text: &str) -> Vec<(&'static str, String)> {
+    let code = code(text);
+    // What `use vendor::…;` brings, as types are written.
+    let imported = |vendor: &str| -> BTreeSet<String> {
+        let uses = code.split("use ").skip(1).filter_map(|rest| rest.split(';').next());
+        let of_vendor = uses.filter(|path| path.strip_prefix("::").unwrap_or(path).starts_with(&format!("{vendor}::")));
+        let types = of_vendor.flat_map(words).filter(|word| word.starts_with(char::is_uppercase));
+        types.map(str::to_owned).collect()
+    };
+    let signatures: Vec<_> = code
+        .split('\n')
+        .enumerate()
+        .filter(|(_, line)| line.trim_start().starts_with("pub ") && words(line).any(|word| word == "fn"))
+        .map(|(at, _)| code.split('\n').skip(at).collect::<Vec<_>>().join("\n"))
+        .map(|rest| rest.split(['{', ';']).next().unwrap().to_owned())
+        .collect();
+    let mut found = Vec::new();
+    for vendor in VENDORS {
+        let types = imported(vendor);
+        for signature in &signatures {
+            let full = signature.contains(&format!(" {vendor}::")) || signature.contains(&format!("<{vendor}::"));
+            if full || words(signature).any(|word| types.contains(word)) {
+                let name = words(signature).skip_while(|word| *word != "fn").nth(1).unwrap();
+                found.push((vendor, name.to_owned()));
             }
+        }
+    }
+    found
+}
+
+/// What everything else stands on shows no types of vendors; the others show them where the page of versions has it, and nowhere
+/// else.
+#[test]
+fn types_of_vendors_below_1_0_are_where_the_page_of_versions_has_them() {
+    let page = std::fs::read_to_string(root().join("docs/versions.md")).unwrap();
+    let row = |vendor: &str| {
+        let start = format!("| `{}` |", vendor.replace('_', "-"));
+        let other = format!("| `{vendor}` |");
+        page.lines().find(|line| line.starts_with(&start) || line.starts_with(&other)).unwrap_or_default()
+    };
+    let mut seen = BTreeSet::new();
+    for directory in std::fs::read_dir(root().join("crates")).unwrap() {
+        let directory = directory.unwrap().path();
+        let name = directory.file_name().unwrap().to_str().unwrap().to_owned();
+        for text in sources(&directory.join("src")) {
+            for (vendor, function) in functions_with_vendors(&text) {
+                // The name of our own setting is that of rustls' type.
+                if (name.as_str(), function.as_str()) == ("steeple-export", "install_default_provider") {
+                    continue;
+                }
+                assert!(
+                    !["steeple-core", "steeple-scrub", "steeple-export"].contains(&name.as_str()),
+                    "{name}: {function} shows a type of {vendor}"
+                );
+                let is_listed = words(row(vendor)).any(|word| word == function);
+                assert!(is_listed, "docs/versions.md: {vendor}: `{function}` of {name}");
+                seen.insert((vendor, function));
+            }
+        }
+    }
+    assert!(seen.contains(&("prometheus", "registry".to_owned())) && seen.len() > 10, "{seen:?}");
+}
+
+/// Whoever opens a crate's page finds what it is for, the first lines of code, what comes out, its limits and its features.
+#[test]
+fn every_crates_page_has_its_purpose_first_lines_output_limits_and_features() {
+    for directory in std::fs::read_dir(root().join("crates")).unwrap() {
+        let path = directory.unwrap().path().join("README.md");
+        let page = std::fs::read_to_string(&path).unwrap();
+        let shown = path.display();
+        let code = page.find("```rust").unwrap_or_else(|| panic!("{shown}: no code"));
+        let purpose = page[..code].lines().find(|line| !line.is_empty() && !line.starts_with('#')).unwrap();
+        assert!(purpose.len() > 40, "{shown}: {purpose}");
+        // Within what a screen shows first.
+        assert!(page[..code].lines().count() < 20, "{shown}: its code comes late");
+        // A real line, series, event or table of results.
+        let rest = &page[code..];
+        let has_output = ["```text", "```json", "![", "assert_eq!", "| --- |"].iter().any(|mark| rest.contains(mark));
+        assert!(has_output, "{shown}: nothing that comes out");
+        for heading in ["Limits", "Features"] {
+            let found =
+                page.lines().any(|line| line.trim_start_matches('#').trim() == heading && line.starts_with('#'));
+            assert!(found, "{shown}: no `{heading}`");
+        }
+        let lib = std::fs::read_to_string(path.with_file_name("src").join("lib.rs")).unwrap();
+        assert!(lib.contains("include_str!(\"../README.md\")") || lib.starts_with("//!"), "{shown}: not on docs.rs");
+    }
+}
+
+/// What a registry shows of a crate, and what a user's own tools look for.
+#[test]
+fn every_published_crate_names_its_licence_pages_and_compiler() {
+    let workspace = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(workspace.contains("rust-version = \"1.89\""));
+    for directory in std::fs::read_dir(root().join("crates")).unwrap() {
+        let directory = directory.unwrap().path();
+        let manifest = std::fs::read_to_string(directory.join("Cargo.toml")).unwrap();
+        for key in ["description", "license", "rust-version", "repository", "homepage", "documentation"] {
+            let is_set = manifest
+                .lines()
+                .any(|line| line.starts_with(&format!("{key} = ")) || line.starts_with(&format!("{key}.workspace")));
+            assert!(is_set, "{}: no `{key}`", directory.display());
+        }
+        for file in ["LICENSE-MIT", "LICENSE-APACHE"] {
+            assert!(std::fs::metadata(directory.join(file)).unwrap().len() > 500, "{}: {file}", directory.display());
         }
     }
 }

@@ -13,7 +13,10 @@ use std::{
 };
 
 use axum::{Router, routing::get};
-use steeple::Steeple;
+use steeple::{
+    Steeple,
+    export::tls::{self, CryptoProvider},
+};
 
 /// A process that serves. Killed when a test forgets it.
 struct Service {
@@ -213,6 +216,21 @@ fn the_summary_has_what_was_set_up_and_each_setting_without_effect_is_a_warning(
 }
 
 #[test]
+fn the_summary_has_the_tls_provider_in_whichever_order_it_was_installed() {
+    for (first, provider) in [
+        ("steeple", ", installed as the default"),
+        ("service", "tls provider: the process's default"),
+        ("keep", "tls provider: no default installed"),
+    ] {
+        let service = Service::start(&[("SENTRY_DSN", "http://public@127.0.0.1:9/1"), ("PROVIDER", first)]);
+        service.signal("-TERM");
+        let (stdout, _) = service.end(true);
+        let summary = stdout.lines().find(|line| line.contains("steeple::start")).unwrap();
+        assert!(summary.contains("tls provider: ") && summary.contains(provider), "{first}: {summary}");
+    }
+}
+
+#[test]
 #[ignore = "the process of the other tests"]
 fn serves() {
     let variable = |name: &str| std::env::var(name).ok();
@@ -225,6 +243,14 @@ fn serves() {
         let mut options = Steeple::builder_from_env().unwrap();
         if let Some(seconds) = variable("FLUSH_SECONDS") {
             options = options.flush_timeout(Duration::from_secs(seconds.parse().unwrap()));
+        }
+        match variable("PROVIDER").as_deref() {
+            // What a service does that has a default of its own: see also tests/adoption, with rustls itself.
+            Some("service") => {
+                tls::install_default_provider(CryptoProvider::Install);
+            }
+            Some("keep") => options = options.crypto_provider(CryptoProvider::Keep),
+            Some(_) | None => {}
         }
         let steeple = options.build().unwrap();
         let chatter = || async {
