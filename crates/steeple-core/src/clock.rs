@@ -24,7 +24,7 @@ pub fn unix_now() -> Duration {
     now
 }
 
-/// The wall clock is set for a test: for the whole process, and what the operating system says stays as it is.
+/// Sets the wall clock for a test, for the whole process. The clock of the operating system stays as it is.
 #[cfg(feature = "test-util")]
 mod step {
     use std::{
@@ -34,7 +34,7 @@ mod step {
 
     static STEP: AtomicI64 = AtomicI64::new(0);
 
-    /// Sets the wall clock so many seconds forward, or back, of what the operating system says. Not covered by semver.
+    /// Sets the wall clock so many seconds ahead of, or behind, that of the operating system. Not covered by semver.
     pub fn step_wall_clock(seconds: i64) {
         STEP.store(seconds, Ordering::Relaxed);
     }

@@ -57,7 +57,7 @@ impl fmt::Debug for Connection {
 }
 
 pin_project! {
-    /// A socket that tells its [`Connection`] when it is gone. An upgrade takes it along, so it lives as long as that.
+    /// A socket that notifies its [`Connection`] when it is dropped. An upgrade takes it along, so it lives as long as that.
     #[derive(Debug)]
     pub struct ObservedIo<T> {
         #[pin]

@@ -1,11 +1,11 @@
-//! The `Forwarded` header of RFC 7239: what proxies say of the request that they pass on.
+//! The `Forwarded` header of RFC 7239: what proxies report about the request that they pass on.
 //!
 //! Anybody can send this header. Believe it only where a trusted proxy is at the other end of the socket, and only its
 //! last elements, which the proxies next to the service have written.
 
 use http::{HeaderMap, header::FORWARDED};
 
-/// One element: what one proxy says of the request that it got.
+/// One element: what one proxy reports about the request that it got.
 ///
 /// Quotes are removed; escapes within them stay as they are, for no address, host or scheme has any.
 ///

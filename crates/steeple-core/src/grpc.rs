@@ -23,7 +23,7 @@ impl GrpcStatus {
     pub const UNKNOWN: Self = Self(2);
     /// The call took longer than its deadline allows.
     pub const DEADLINE_EXCEEDED: Self = Self(4);
-    /// There is no such method.
+    /// The method does not exist.
     pub const UNIMPLEMENTED: Self = Self(12);
     /// No one could be reached that would answer.
     pub const UNAVAILABLE: Self = Self(14);
@@ -167,12 +167,12 @@ const MAX_MESSAGE: usize = 1024;
 /// Longest trailers of gRPC-Web that are read, in bytes.
 const MAX_TRAILERS: u32 = 8 * 1024;
 
-/// What gRPC says in a response.
+/// The gRPC part of a response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     status: Option<GrpcStatus>,
     message: Option<Box<str>>,
-    /// Nothing in the head says that this is gRPC.
+    /// The head does not identify the response as gRPC.
     is_plain: bool,
     pub(crate) frames: Frames,
 }
@@ -264,7 +264,7 @@ impl Frames {
         self.messages
     }
 
-    /// Reads what is about to pass.
+    /// Reads the bytes that are about to pass.
     pub(crate) fn read(&mut self, data: &impl Buf) {
         let first = data.chunk();
         if first.len() == data.remaining() {
@@ -418,8 +418,8 @@ mod tests {
         for size in 1..=BODY.len() {
             for (kind, body) in [(Kind::Web, BODY), (Kind::WebText, TEXT)] {
                 let answer = read(kind, body, size);
-                let said = (answer.frames.messages(), answer.status(), answer.message());
-                assert_eq!(said, (2, Some(GrpcStatus::from_code(5)), Some("no more".into())), "{kind:?} by {size}");
+                let read = (answer.frames.messages(), answer.status(), answer.message());
+                assert_eq!(read, (2, Some(GrpcStatus::from_code(5)), Some("no more".into())), "{kind:?} by {size}");
                 assert!(!answer.is_plain());
             }
             let answer = read(Kind::Grpc, BODY.get(..12).unwrap(), size);

@@ -83,9 +83,9 @@ pub fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
 fn hex_word(digits: [u8; 8]) -> Option<[u8; 4]> {
     const ONES: u64 = u64::MAX / 255;
     let digits = u64::from_be_bytes(digits);
-    // A letter has bit 6 set and is 9 more than its low half says. No byte gets above 24, so none spills into the next.
+    // A letter has bit 6 set and is 9 more than its low half. No byte gets above 24, so none spills into the next.
     let values = (digits & ONES.wrapping_mul(15)).wrapping_add((digits >> 6 & ONES).wrapping_mul(9));
-    // Written out again it must be the same: that tells digits from all else.
+    // Written out again it must be the same: that distinguishes digits from everything else.
     let letters = values.wrapping_add(ONES.wrapping_mul(6)) >> 4 & ONES;
     let again = values.wrapping_add(ONES.wrapping_mul(0x30)).wrapping_add(letters.wrapping_mul(0x27));
     if values & ONES.wrapping_mul(0xf0) != 0 || again != digits {

@@ -30,12 +30,12 @@ pub(crate) struct Response {
     /// The length that it declared.
     expected_bytes: Option<u64>,
     pub(crate) is_event_stream: bool,
-    /// What gRPC says in it. `None`: not a gRPC call, or no response head yet.
+    /// The gRPC part of the response. `None`: not a gRPC call, or no response head yet.
     pub(crate) grpc: Option<Box<Answer>>,
 }
 
 impl Response {
-    /// The response head is there. `exact_size` is what the body says of its length.
+    /// The response head is there. `exact_size` is the length that the body declares.
     pub(crate) fn on_head(&mut self, head: &response::Parts, exact_size: Option<u64>, request: Option<Kind>) {
         self.head_at = Some(clock::now());
         self.status = Some(head.status);
@@ -111,7 +111,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 
 /// Sees a response's body to its end.
 pub(crate) trait Watching {
-    /// Runs a poll of what is watched, with the observers entered.
+    /// Polls the watched future or body, with the observers entered.
     fn during_poll<T>(&mut self, poll: impl FnOnce() -> T) -> T;
     /// The response, while it has not ended.
     fn response(&mut self) -> Option<&mut Response>;
@@ -122,7 +122,7 @@ pub(crate) trait Watching {
 /// What a body answers to a poll.
 pub(crate) type Polled<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
 
-/// Polls a body for its next frame, and tells whoever watches it. An error is left to the caller.
+/// Polls a body for its next frame, and reports it to the watch. The caller handles errors.
 #[inline]
 pub(crate) fn poll_frame<B: Body>(mut body: Pin<&mut B>, watch: &mut impl Watching, cx: &mut Context<'_>) -> Polled<B> {
     let (frame, is_last) = ready!(watch.during_poll(|| {

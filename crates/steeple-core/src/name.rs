@@ -94,7 +94,7 @@ impl Eq for Text {}
 /// Where the name of an exchange came from, strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NameSource {
-    /// The handler said so.
+    /// The handler has set it.
     Custom,
     /// A rule that matched the path.
     Rule,
@@ -134,7 +134,7 @@ impl TransactionName {
         Self { method, target, source }
     }
 
-    /// The HTTP method, where it is part of the name: for routes, rules and what is unmatched.
+    /// The HTTP method, where it is part of the name: for routes, rules and unmatched requests.
     pub fn method(&self) -> Option<&'static str> {
         self.method
     }
@@ -165,7 +165,7 @@ impl fmt::Display for TransactionName {
     }
 }
 
-/// The methods that count as known in this process, where someone has said so.
+/// The methods that count as known in this process, where they were set.
 static KNOWN_METHODS: OnceLock<Vec<Box<str>>> = OnceLock::new();
 
 /// Most methods that may be known.
@@ -175,18 +175,18 @@ const MAX_METHODS: usize = 64;
 const STANDARD_METHODS: [&str; 10] =
     ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY"];
 
-/// The methods that are known in this process: those of the standards, unless [others were said](set_known_methods).
+/// The methods that are known in this process: those of the standards, unless [others were set](set_known_methods).
 pub fn known_methods() -> impl Iterator<Item = &'static str> {
-    let said = KNOWN_METHODS.get();
-    let standard = STANDARD_METHODS.into_iter().filter(move |_| said.is_none());
-    said.into_iter().flatten().map(|method| &**method).chain(standard)
+    let own = KNOWN_METHODS.get();
+    let standard = STANDARD_METHODS.into_iter().filter(move |_| own.is_none());
+    own.into_iter().flatten().map(|method| &**method).chain(standard)
 }
 
-/// Says which methods are known in this process, in place of the default ones: for services with methods of their own
-/// (`PURGE`, `PROPFIND`). Call it before anything is served; nothing can be said twice, but the same.
+/// Sets which methods are known in this process, in place of the default ones: for services with further methods
+/// (`PURGE`, `PROPFIND`). Call it before anything is served. A second call must set the same.
 ///
-/// Returns whether these methods are the known ones now. They are not when there are none or more than 64, when one is no
-/// method, or when others were said before.
+/// Returns whether these methods are the known ones now. They are not when the list is empty or has more than 64, when one is not a
+/// method, or when others were set before.
 ///
 /// # Source
 /// OpenTelemetry semantic conventions, `http.request.method`: a list that replaces the default one, case-sensitive.
@@ -201,7 +201,7 @@ pub fn set_known_methods<M: AsRef<str>>(methods: impl IntoIterator<Item = M>) ->
 }
 
 /// The method's name if RFC 9110, RFC 5789 or the QUERY draft knows it, else `_OTHER`: a client cannot invent values.
-/// Where the process has [a list of its own](set_known_methods), that one counts.
+/// Where the process has [set a list](set_known_methods), that one counts.
 pub fn known_method(method: &Method) -> &'static str {
     if let Some(known) = KNOWN_METHODS.get() {
         return known.iter().find(|known| ***known == *method.as_str()).map_or("_OTHER", |known| known);

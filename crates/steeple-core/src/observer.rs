@@ -10,7 +10,7 @@ use crate::{End, Exchange};
 /// service or its body is polled, `on_enter` and `on_exit` around the poll; `on_response` when there is a response
 /// head; `on_end`. In a tuple they are called from left to right, `on_exit` from right to left.
 ///
-/// Hooks run on the request's path and must not block. A hook that panics harms no one: the panic is caught and
+/// Hooks run on the request's path and must not block. A panic in a hook does not reach the request: it is caught and
 /// [counted](crate::observer_panics).
 ///
 /// # Examples
@@ -217,7 +217,7 @@ tuple_of_observers!(A a 0, B b 1, C c 2, D d 3, E e 4, F f 5; 5, 4, 3, 2, 1, 0);
 tuple_of_observers!(A a 0, B b 1, C c 2, D d 3, E e 4, F f 5, G g 6; 6, 5, 4, 3, 2, 1, 0);
 tuple_of_observers!(A a 0, B b 1, C c 2, D d 3, E e 4, F f 5, G g 6, H h 7; 7, 6, 5, 4, 3, 2, 1, 0);
 
-/// Runs an observer's hook so that its panic harms no one.
+/// Runs an observer's hook, and catches its panic.
 ///
 /// The end can come from a destructor while another panic unwinds, where a second one would abort the process.
 #[inline]

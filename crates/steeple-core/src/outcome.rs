@@ -7,7 +7,7 @@ use crate::GrpcStatus;
 /// How an exchange ended.
 ///
 /// Every exchange ends exactly once, with one of these. A response with a 5xx status that was delivered to its last
-/// byte has [`Completed`](Self::Completed): the status says that the request failed, the outcome says that the
+/// byte has [`Completed`](Self::Completed): the status shows that the request failed, the outcome that the
 /// exchange did not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
@@ -157,7 +157,7 @@ impl End {
     }
 
     /// The class of the failure, from a bounded set: the outcome's name, the gRPC code's name or the status code.
-    /// `None` when nothing failed on the server's side and no one went away.
+    /// `None` when nothing failed on the server's side and the client stayed.
     ///
     /// # Source
     /// OpenTelemetry semantic conventions, `error.type`.

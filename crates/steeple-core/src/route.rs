@@ -32,7 +32,7 @@ impl RouteId {
         let text = template.as_str();
         let slot = text.as_ptr().addr().wrapping_shr(3).wrapping_add(text.len()) % CHUNK;
         let remembered = RECENT.try_with(|recent| recent.get(slot).map(Cell::get)).ok().flatten();
-        // A text at the same place may be another one by now: what it says decides.
+        // Another text may be at the same address by now: its content decides.
         if let Some(Some(id)) = remembered
             && id.template().is_some_and(|known| known.as_str() == text)
         {
@@ -186,7 +186,7 @@ mod tests {
         let made = (0..MAX_ROUTES).filter_map(|n| RouteId::of(&Text::from(format!("/made/{n}")))).count();
         assert!(made <= MAX_MADE && made > 0, "{made}");
         assert!(RouteId::of(&Text::from_static("/the/routers/own")).is_some());
-        assert!(RouteId::of(&Text::from(String::from("/one/7"))).is_some(), "what is known is known");
+        assert!(RouteId::of(&Text::from(String::from("/one/7"))).is_some(), "known routes keep their number");
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl<T> RouteSettings<T> {
         Self { targets, by_text, by_route: Routes::new() }
     }
 
-    /// Whether there are none: then no exchange need be asked for its route.
+    /// Whether it is empty: then no exchange need be asked for its route.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.targets.is_empty()

@@ -110,7 +110,7 @@ pub struct ScriptedBody {
 }
 
 impl ScriptedBody {
-    /// A body of these steps that says nothing of its length and does not know its end before it is polled for it.
+    /// A body of these steps that declares no length and does not know its end before it is polled for it.
     pub fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         Self { steps: steps.into_iter().collect(), size: None, admits_end: false }
     }

@@ -30,7 +30,7 @@ pub fn panic_message<'p>(info: &'p PanicHookInfo<'_>) -> &'p str {
     payload.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("a value that is not text")
 }
 
-/// A text that takes at most so many bytes: what is written beyond them is left out, and the write fails, so that the
+/// A text of at most so many bytes: everything written beyond them is left out, and the write fails, so that the
 /// writer stops.
 ///
 /// ```

@@ -51,7 +51,7 @@ impl TraceContext {
     }
 
     /// Continues the caller's trace from its `traceparent` header: the same trace id, a new span id, the caller's
-    /// span as parent. `None` when there is no header, more than one, or an invalid one.
+    /// span as parent. `None` without a header, with more than one, or with an invalid one.
     ///
     /// # Source
     /// W3C Trace Context, level 2.
@@ -96,7 +96,7 @@ impl TraceContext {
         self.flags & SAMPLED != 0
     }
 
-    /// Whether who began the trace says that the last seven bytes of its id are random, so that all can sample by them.
+    /// Whether the last seven bytes of the trace's id are random, as its first service has declared, so that all can sample by them.
     ///
     /// # Source
     /// W3C Trace Context, level 2, the `random-trace-id` flag.

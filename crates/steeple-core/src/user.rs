@@ -60,7 +60,7 @@ impl User {
         self.name.as_deref()
     }
 
-    /// Only the id. What sinks see where no one configured a [`Privacy`].
+    /// Only the id. What sinks see without a configured [`Privacy`].
     #[must_use]
     pub fn only_id(&self) -> Self {
         Self { id: self.id.clone(), ..Self::default() }

@@ -51,7 +51,7 @@ impl Answer {
         Self::Retry { after: None, cause, why: why.into() }
     }
 
-    /// Why there is no response, as text.
+    /// Why no response arrived, as text.
     #[cfg(feature = "http")]
     pub(crate) fn into_reason(self) -> Reason {
         match self {
@@ -178,7 +178,7 @@ pub struct Reason(Scrubbed<Cow<'static, str>>);
 impl Reason {
     /// Scrubs a text that a receiver or an error wrote. Longer texts are cut, line breaks become spaces.
     pub fn scrub(text: &str) -> Self {
-        // A secret that this cuts in half lies beyond what is kept.
+        // A secret that this cuts in half lies beyond the part that is kept.
         let head = steeple_core::text::cut(text, MAX_REASON.saturating_mul(16));
         let line: String = head.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
         let line = line.split_whitespace().collect::<Vec<_>>().join(" ");

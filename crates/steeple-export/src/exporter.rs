@@ -20,7 +20,7 @@ pub trait Exporter: Send + 'static {
     /// As it is sent: scrubbed and final. Ids and times are set before the first attempt, so that a second one sends the same.
     type Ready: Send + Sync + 'static;
 
-    /// Batches that are sent at once, each by an exporter of its own.
+    /// Batches that are sent at once, each by a separate exporter.
     const IN_FLIGHT: usize = 1;
 
     /// Batches above this many bytes are worked on by the helper thread. 0: all of them.
@@ -41,7 +41,7 @@ pub trait Exporter: Send + 'static {
         Ok(())
     }
 
-    /// Prepares a batch: encodes, compresses. Runs once per batch, and again for what is left of it after a split or a partial
+    /// Prepares a batch: encodes, compresses. Runs once per batch, and again for the rest of it after a split or a partial
     /// answer; the attempts that follow send the same.
     ///
     /// # Errors

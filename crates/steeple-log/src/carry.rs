@@ -14,7 +14,7 @@ use tracing_subscriber::{
 /// `tokio::spawn(future.instrument(Span::current()))` then keeps the request's ids on Steeple's lines, its user, Sentry's hub and
 /// [`Exchange::current`], as [`Exchange::scope`] does. The subscriber that Steeple sets up has this layer.
 ///
-/// - Only spans carry: where the handler opened none and there is no span around it, [`Span::current`] is empty.
+/// - Only spans carry: where the handler opened none and none is around it, [`Span::current`] is empty.
 /// - Where an exchange is current already, it stays.
 /// - Cost: for each span that is opened in an exchange a small allocation, and a hub where Sentry is on.
 ///
@@ -80,7 +80,7 @@ where
         });
         if let Some(carrier) = carrier {
             let bound = Bound { span: id.clone(), depth: 1, _carrier: carrier.enter() };
-            // On a thread that is ending there is no place: the binding ends at once.
+            // A thread that is ending has no place for it: the binding ends at once.
             let _before = BOUND.try_with(|place| place.try_borrow_mut().ok()?.replace(bound));
         }
     }

@@ -22,7 +22,7 @@ use steeple_scrub::{Scrubbed, Scrubber};
 use crate::SpooledLines;
 use crate::{BuildError, LogLine, LogOutput, line_ids::LineIds};
 
-/// Lines to Elasticsearch or `OpenSearch`: `_bulk` with `create` into a data stream, each with an id of its own, so that one
+/// Lines to Elasticsearch or `OpenSearch`: `_bulk` with `create` into a data stream, each with a unique id, so that one
 /// that is sent twice is stored once. An output for lines in [`Format::Ecs`](crate::Format::Ecs).
 ///
 /// What the server takes is decided line by line: one that does not fit the mapping is dropped and counted, the others are
@@ -251,7 +251,7 @@ enum Way {
 
 impl ElasticsearchLines {
     /// The pipeline, to be flushed and shut down after the log. Its stats have the lines that the server refused. With a
-    /// [spool](Elasticsearch::spool), what is left at the end stays on disk.
+    /// [spool](Elasticsearch::spool), lines that are left at the end stay on disk.
     pub fn sink(&self) -> Arc<dyn Sink> {
         match &self.way {
             Way::Memory(pipeline) => Arc::new(pipeline.clone()),

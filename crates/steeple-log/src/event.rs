@@ -200,7 +200,7 @@ impl fmt::Display for Message<'_> {
 ///
 /// The line's `message` is the error's own message, `error.message` the chain (`could not save: disk full`),
 /// `error.type` its type, or `dyn Error` where that is not known. Secrets are removed. The line has the ids of the current
-/// exchange; to have the error on the exchange's own line as well, tell the exchange:
+/// exchange; to have the error on the exchange's own line as well, record it on the exchange:
 /// [`Exchange::record_error`](steeple_core::Exchange::record_error).
 ///
 /// # Examples
@@ -224,7 +224,7 @@ pub fn log_error<E: Error + ?Sized>(error: &E) {
     );
 }
 
-/// For subscribers that know nothing of ours. Our own scrubs with the one it was given.
+/// For other subscribers. Steeple's own scrubs with the scrubber that it was given.
 static SCRUBBER: LazyLock<Scrubber> = LazyLock::new(Scrubber::default);
 
 type EventFields = Vec<(Text, AttributeValue)>;
@@ -249,7 +249,7 @@ impl Drop for FieldsGuard {
     }
 }
 
-/// The fields of the business event that is on its way through this thread, scrubbed. `None`: there is none.
+/// The fields of the business event that is on its way through this thread, scrubbed. `None`: no business event.
 pub(crate) fn fields_on_their_way(scrubber: &Scrubber) -> Option<Vec<Field<'static>>> {
     FIELDS
         .try_with(|slot| {
@@ -261,7 +261,7 @@ pub(crate) fn fields_on_their_way(scrubber: &Scrubber) -> Option<Vec<Field<'stat
         .flatten()
 }
 
-/// The same for subscribers that know nothing of ours: one field, a JSON object.
+/// The same for other subscribers: one field, a JSON object.
 struct FieldsAsJson;
 
 impl fmt::Display for FieldsAsJson {

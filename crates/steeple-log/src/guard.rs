@@ -7,7 +7,7 @@ use tracing_subscriber::{layer::Layer, registry::LookupSpan};
 
 use crate::{BuildError, ExchangeLayer, Log, LogHandle, PanicHook, layer::LogLayer, output::after, panic};
 
-/// Keeps the log running. Dropping it writes what is queued and ends the log: later lines are dropped and counted.
+/// Keeps the log running. Dropping it writes everything queued and ends the log: later lines are dropped and counted.
 ///
 /// It waits for at most 5 seconds, or for [`TimingOptions::drop_timeout`](crate::TimingOptions::drop_timeout), and not at all after [`shutdown`](Self::shutdown). An output that hangs is waited for
 /// once: not again if a flush waited for it in vain, and it has written nothing since.

@@ -187,7 +187,7 @@ impl<'a> Visitor<'a> {
     }
 }
 
-/// Longest text that is formatted for a message or a field: twice what is shown of a message, so that a secret that is
+/// Longest text that is formatted for a message or a field: twice the length that is shown of a message, so that a secret that is
 /// cut in two is found before.
 const MAX_FORMATTED: usize = 16 * 1024;
 const _: () = assert!(MAX_FORMATTED > 2 * MAX_VALUE, "a field's text is cut after it is scrubbed");

@@ -43,7 +43,7 @@ impl LogLevel {
         self.current.as_ref().map_or(&*self.configured, |(directives, ..)| directives)
     }
 
-    /// What the log was set up with, and what is in force again after an override.
+    /// The level that the log was set up with, and has again after an override.
     pub fn configured(&self) -> &str {
         &self.configured
     }

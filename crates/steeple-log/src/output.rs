@@ -125,7 +125,7 @@ impl LogHandle {
         unwritten == 0
     }
 
-    /// Makes all outputs write what is queued now. Returns at once.
+    /// Makes all outputs write everything queued now. Returns at once.
     pub fn begin_flush(&self) {
         for output in &self.0.outputs {
             output.queue.hurry();
@@ -150,7 +150,7 @@ impl LogHandle {
     /// has set up the log, to records of the `log` crate. Directives about spans (`[request]=debug`) apply to spans that begin
     /// after it.
     ///
-    /// A thread waits for its end; without an override there is no thread, and a line costs nothing more.
+    /// A thread waits for its end; without an override no thread runs, and a line costs nothing more.
     ///
     /// # Examples
     /// ```

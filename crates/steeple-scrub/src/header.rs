@@ -64,7 +64,7 @@ pub(crate) fn verdict<'v>(policy: &Policy, name: &HeaderName, value: &'v HeaderV
     }
 }
 
-/// The same for those who do not ask why: it takes longer to say so than to hide most headers.
+/// The same without the reason: writing that takes longer than hiding most headers.
 pub(crate) fn if_shown<'v>(
     policy: &Policy,
     name: &HeaderName,

@@ -64,7 +64,7 @@ pub(crate) fn scrub(policy: &Policy, value: &mut Value) {
     }
 }
 
-/// Replaces a value by a marker. What says nothing (`null`, a boolean, an empty string) stays.
+/// Replaces a value by a marker. Values without information (`null`, a boolean, an empty string) stay.
 fn redact(policy: &Policy, value: &mut Value, rule: Rule) {
     match value {
         Value::Null | Value::Bool(_) => return,

@@ -20,7 +20,7 @@ pub(crate) mod kind {
     pub(crate) const PLUS: u16 = 256;
     /// `&`
     pub(crate) const AND: u16 = 512;
-    /// A capital. Its bit is the one that tells it from a small letter.
+    /// A capital. Its bit is the one that distinguishes it from a small letter.
     pub(crate) const UPPER: u16 = 0x2000;
     /// `%`, `\`, `&`
     pub(crate) const ESCAPE: u16 = BACK | AND;
@@ -30,7 +30,7 @@ pub(crate) mod kind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Scan {
     kinds: u16,
-    /// The longest run of letters, digits, `_` and `-`, at least as far as [`RUNS`] tell it.
+    /// The longest run of letters, digits, `_` and `-`, at least as far as [`RUNS`] show it.
     run: u32,
     /// At least, where there are thousands.
     pub(crate) digits: u32,
@@ -87,7 +87,7 @@ impl Scan {
         let mut runs = [0_u64; RUNS.len()];
         for block in blocks {
             words = words >> BLOCK | bits(seen.look(block)) << (64 - BLOCK);
-            // A bit in `twos` says that its byte and the one after it are of a word, and so on.
+            // A bit in `twos` means that its byte and the one after it are of a word, and so on.
             let twos = words & words >> 1;
             let fours = twos & twos >> 2;
             let eights = fours & fours >> 4;
@@ -130,7 +130,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Notes a block, and says which of its bytes are of words. A function of its own: as a part of the loop, the compiler
+    /// Notes a block, and returns which of its bytes are of words. A separate function: as a part of the loop, the compiler
     /// makes no vectors of it.
     #[inline(never)]
     fn look(&mut self, block: &[u8; BLOCK]) -> [u8; BLOCK] {

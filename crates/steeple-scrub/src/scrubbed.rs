@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, ops::Deref};
 /// Something that may leave: it has been through a [`Scrubber`](crate::Scrubber), or was never a request's. Its field is
 /// private: forgetting to scrub does not compile.
 ///
-/// What a scrubber hands out is one. A sink takes it, and says so in its signature; to read it, it is the `str` in it.
+/// Scrubbers return it, and sinks ask for it in their signatures. It dereferences to the text.
 /// There are two ways around the scrubber, for what no request had a part in: [`from_static`](Self::from_static) and
 /// [`from_application`](Self::from_application). Whoever reviews a sink looks for these two words.
 ///
@@ -44,7 +44,7 @@ impl<T> Scrubbed<T> {
         Self(value)
     }
 
-    /// The value itself. What is done to it from here on is no longer known to be scrubbed.
+    /// The value itself. Whatever is made of it is no longer known to be scrubbed.
     pub fn into_inner(self) -> T {
         self.0
     }

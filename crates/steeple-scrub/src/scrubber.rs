@@ -187,7 +187,7 @@ impl Scrubber {
         Scrubbed::new(value)
     }
 
-    /// The policy in words: what is removed where, and by which rule.
+    /// The policy in words: which values are removed where, and by which rule.
     pub fn explain(&self) -> Explanation {
         Explanation::of(&self.policy)
     }

@@ -22,7 +22,7 @@ pub(crate) fn is_clean(scan: Scan) -> bool {
         && !scan.has(kind::AT | kind::COLON | kind::EQUALS | kind::ESCAPE | kind::QUOTE | kind::DASH)
 }
 
-/// The same for a query, whose `=` and `&` are none of its texts'.
+/// The same for a query, whose `=` and `&` are not part of its texts.
 pub(crate) fn is_calm(scan: Scan) -> bool {
     is_clean(scan.without(kind::EQUALS | kind::AND)) && !scan.has(kind::PLUS | kind::SLASH)
 }
@@ -37,7 +37,7 @@ const PASSES: usize = 4;
 /// linear whatever the pattern.
 const MATCHES: usize = 256;
 
-/// Removes what is secret.
+/// Removes secrets.
 pub(crate) fn scrub<'t>(policy: &Policy, text: &'t str) -> Cow<'t, str> {
     until_settled(policy, text, once)
 }
@@ -76,7 +76,7 @@ fn replace(policy: &Policy, text: &str, findings: &mut Findings) -> String {
     splice.finish().into_owned()
 }
 
-/// Sorts findings, and makes one of those that overlap: nothing of either is left, and the widest says why.
+/// Sorts findings, and makes one of those that overlap: all of both is removed, for the reason of the widest.
 pub(crate) fn settle(findings: &mut Findings) {
     // Stable: of two that found the same, the one that looked first, and more closely, stays.
     findings.sort_by_key(|finding| (finding.start, std::cmp::Reverse(finding.end)));
@@ -90,7 +90,7 @@ pub(crate) fn settle(findings: &mut Findings) {
     *findings = merged;
 }
 
-/// Finds what is secret in `text`, in no order.
+/// Finds the secrets in `text`, in no order.
 pub(crate) fn find(policy: &Policy, text: &[u8], findings: &mut Findings) {
     let scan = Scan::of(text);
     let may_be_split = || scan.has(kind::PLUS | kind::SLASH) && token::may_be_split(text, scan, text.len());
@@ -168,7 +168,7 @@ fn patterns(policy: &Policy, text: &[u8], findings: &mut Findings) {
     }
 }
 
-/// A match that touches a marker takes all of it: a half of one says nothing.
+/// A match that touches a marker takes all of it: half a marker means nothing.
 fn around(policy: &Policy, text: &[u8], start: usize, end: usize) -> (usize, usize) {
     let (mut from, mut to) = (start, end);
     let near = start.saturating_sub(MARKER);

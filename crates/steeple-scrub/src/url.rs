@@ -26,7 +26,7 @@ pub(crate) fn query<'t>(policy: &Policy, query: &'t str) -> Cow<'t, str> {
 /// Scrubs the pairs in `query`, which lies at `base` in the text of `splice`.
 fn pairs(policy: &Policy, query: &[u8], base: usize, splice: &mut Splice<'_>) {
     let mut from = base;
-    // Most queries have nothing to decode and nothing that looks like a secret: only the names can tell.
+    // Most queries have nothing to decode and nothing that looks like a secret: only the names decide.
     let is_calm = |text| policy.patterns.is_empty() && text::is_calm(Scan::of(text));
     let all_calm = is_calm(query);
     for pair in query.split(|&byte| matches!(byte, b'&' | b';')) {
@@ -53,7 +53,7 @@ fn pairs(policy: &Policy, query: &[u8], base: usize, splice: &mut Splice<'_>) {
             splice.replace(from..from.saturating_add(name.len()), policy.marker(rule));
         }
         if let Some(value) = value {
-            // A name that is a secret says nothing good of its value, nor does the marker in its place.
+            // Behind a name that is a secret, or a marker in its place, the value is removed as well.
             let class = if named.is_some() || policy.is_marker(decoded.bytes()) {
                 Class::Strong
             } else {

@@ -23,7 +23,7 @@ impl View {
     }
 
     fn decode(text: &[u8], origin: impl Fn(usize) -> usize) -> Option<Self> {
-        // A `%` or an `&` that escapes nothing is no reason to copy.
+        // A `%` or an `&` that escapes nothing needs no copy.
         let escapes =
             |at: &usize| text.get(*at..).is_some_and(|rest| matches!(rest, [byte, ..] if unescape(*byte, rest).1 > 1));
         let first = memchr::memchr3_iter(b'%', b'\\', b'&', text).find(escapes)?;

@@ -47,7 +47,7 @@ pub enum DiagnosticKind {
     OtherTracer,
     /// No trace context is read or passed on.
     NoPropagator,
-    /// The sampling ratio is 0 and there is no tail sampling: no trace is recorded.
+    /// The sampling ratio is 0 and tail sampling is off: no trace is recorded.
     NothingSampled,
 }
 
@@ -75,9 +75,7 @@ impl fmt::Display for Diagnostic {
                  exchanges come here; use `Trace::tracing_layer()` of this trace, or build with that tracer's provider"
             }
             DiagnosticKind::NoPropagator => "no propagator is configured: traces end at each service",
-            DiagnosticKind::NothingSampled => {
-                "the sampling ratio is 0 and there is no tail sampling: no trace is recorded"
-            }
+            DiagnosticKind::NothingSampled => "the sampling ratio is 0 and tail sampling is off: no trace is recorded",
         })?;
         if self.detail.is_empty() { Ok(()) } else { write!(f, " ({})", self.detail) }
     }
@@ -119,7 +117,7 @@ impl Diagnosis {
         !self.other_tracer.load(Ordering::Relaxed)
     }
 
-    /// At the first exchange: checks, and logs what is wrong. Costs later ones a load.
+    /// At the first exchange: checks, and logs problems. Costs later ones a load.
     #[inline]
     pub(crate) fn check_once(&self, trace: &Trace) {
         if !self.checked.load(Ordering::Relaxed) && !self.checked.swap(true, Ordering::Relaxed) {
@@ -129,7 +127,7 @@ impl Diagnosis {
 
     #[cold]
     fn check(&self, trace: &Trace) {
-        // Where it is off, that is no mistake.
+        // Where it is off, that is intended.
         if trace.exports() || self.foreign {
             log(self.look_around(trace));
         }
@@ -162,7 +160,7 @@ impl Diagnosis {
         if !trace.propagates() {
             problems.push(DiagnosticKind::NoPropagator);
         }
-        // What goes nowhere is not sampled either: that was no one's choice.
+        // Without an exporter nothing is sampled either, and that was not chosen.
         if (trace.exports() || self.foreign) && trace.records_nothing() {
             problems.push(DiagnosticKind::NothingSampled);
         }

@@ -27,7 +27,7 @@ impl TraceBuilder {
     /// | `OTEL_SDK_DISABLED` | `true`: nothing is exported |
     ///
     /// Unlike in the specification, a signal is not exported unless one of the variables names its receiver or
-    /// `OTEL_…_EXPORTER` is `otlp`: what is not configured is off. An empty variable counts as not set.
+    /// `OTEL_…_EXPORTER` is `otlp`: everything else is off. An empty variable counts as not set.
     ///
     /// # Errors
     /// [`BuildError::is_setting`] for an invalid value, whether or not anything is exported; the specification ignores it.

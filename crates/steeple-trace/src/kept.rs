@@ -200,7 +200,7 @@ impl KeptTraces {
         Self::default()
     }
 
-    /// Keeps what is exported from now on.
+    /// Keeps spans that are exported from now on.
     pub fn begin(&self) {
         self.0.is_on.store(true, Relaxed);
     }

@@ -71,7 +71,7 @@ pub(crate) const MAX_ATTRIBUTES: u32 = 64;
 /// A request that takes longer is tolerated, one that takes four times as long frustrates: Apdex T.
 const APDEX_T: Duration = Duration::from_millis(500);
 
-/// The name of the transaction, its Apdex zone and its error, as New Relic's own agents tell them.
+/// The name of the transaction, its Apdex zone and its error, as New Relic's own agents report them.
 pub(crate) fn describe(exchange: &Exchange, end: &End, scrubber: &Scrubber, ending: &mut Ending) {
     let Ending { name, attributes, .. } = ending;
     attributes.text("transaction.name", name.clone().map(|name| format!("WebTransaction/Rust/{name}")));

@@ -71,10 +71,10 @@ impl Signal {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// `http/protobuf`: to port 4318, unless the endpoint says otherwise.
+    /// `http/protobuf`: to port 4318, unless the endpoint has another.
     #[default]
     HttpProtobuf,
-    /// `grpc`: to port 4317, unless the endpoint says otherwise.
+    /// `grpc`: to port 4317, unless the endpoint has another.
     Grpc,
 }
 
@@ -135,7 +135,7 @@ impl Otlp {
         self
     }
 
-    /// Compresses what is sent.
+    /// Compresses requests.
     pub fn gzip(mut self) -> Self {
         self.gzip = true;
         self

@@ -29,7 +29,7 @@ const MAX_BYTES_PER_SPAN: usize = 1 << 20;
 /// Tells the processor how many events were dropped. It never leaves this process.
 pub(crate) const DROPPED_EVENTS: &str = "steeple.dropped_events";
 
-/// The limits of what is recorded, and what exceeded them.
+/// The limits of a span, and what exceeded them.
 #[derive(Debug)]
 pub(crate) struct Recording {
     /// In bytes.
@@ -154,7 +154,7 @@ impl Recording {
     }
 }
 
-/// The SDK's tracer, behind the limits of what is recorded.
+/// The SDK's tracer, with limits for each span.
 #[derive(Clone, Debug)]
 pub(crate) struct Tracer {
     sdk: SdkTracer,
@@ -195,7 +195,7 @@ impl opentelemetry::trace::Tracer for Tracer {
     }
 }
 
-/// The SDK's span, behind the limits of what is recorded.
+/// The SDK's span, with limits.
 #[derive(Debug)]
 pub(crate) struct Span {
     sdk: SdkSpan,

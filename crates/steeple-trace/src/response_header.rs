@@ -1,7 +1,7 @@
 use http::HeaderName;
 use steeple_core::TraceContext;
 
-/// The response header that tells the client which trace its request belongs to.
+/// The response header with the trace that the client's request belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResponseHeader {

@@ -22,7 +22,7 @@ pub(crate) struct Bounds {
     pub(crate) kept: Option<KeptTraces>,
 }
 
-/// Beyond what is shown of a text, this much is recorded, so that a secret at the cut is still whole when it is looked for.
+/// Beyond the part of a text that is shown, this much is recorded, so that a secret at the cut is still whole when it is looked for.
 const MARGIN: usize = 4096;
 
 impl Bounds {
@@ -120,7 +120,7 @@ impl Bounds {
     }
 }
 
-/// What a number is shown as if it may not be shown: a card's number is no less secret for being one.
+/// What is shown in place of a number that may not be shown: a card's number is as secret as a number as it is as a text.
 pub(crate) fn number(scrubber: &Scrubber, key: &str, number: &Value) -> Option<String> {
     let text = number.as_str();
     let safe = scrubber.field(key, &text);
@@ -148,7 +148,7 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    /// The first `max` bytes of what is written.
+    /// The first `max` bytes of the text.
     pub(crate) fn of(max: usize, text: fmt::Arguments<'_>) -> Self {
         let mut recorded = Self { text: String::new(), max, was_cut: false };
         // An error is our own bound, or a `Debug` that fails half-way: what there is stays.

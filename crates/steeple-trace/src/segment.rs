@@ -1,4 +1,4 @@
-//! Parts of an exchange that have a name and a duration of their own.
+//! Parts of an exchange, each with a name and a duration.
 
 use std::{
     borrow::Cow,
@@ -96,7 +96,7 @@ pub trait Segments {
     ) -> Segment<F>;
 
     /// The same for what may fail: an `Err` makes the segment failed, with the error's type as `error.type` (`_OTHER` for
-    /// a boxed one) and with what it says, scrubbed. What becomes of the exchange, its own end says.
+    /// a boxed one) and its message, scrubbed. The exchange's own status depends on its end alone.
     fn try_segment<F, T, E>(
         &self,
         kind: impl Into<SegmentKind>,
@@ -114,7 +114,7 @@ pub trait Segments {
 
 /// Tells from a segment's output whether it failed.
 pub trait Judge<T> {
-    /// The class of the failure, bounded in number, and what it says. `None`: it did not fail.
+    /// The class of the failure, bounded in number, and its message. `None`: it did not fail.
     fn failure(output: &T) -> Option<(&'static str, &dyn fmt::Display)>;
 }
 

@@ -44,10 +44,10 @@ pub(crate) struct Start<'t> {
     pub(crate) mirrored: bool,
 }
 
-/// What a span says at its end.
+/// What a span gets at its end.
 pub(crate) struct Ending {
     pub(crate) name: Scrubbed<Cow<'static, str>>,
-    /// What went wrong; empty where its class says it all. `None`: nothing.
+    /// What went wrong; empty where its class is enough. `None`: nothing.
     pub(crate) failure: Option<Scrubbed<Cow<'static, str>>>,
     pub(crate) attributes: Attributes,
 }

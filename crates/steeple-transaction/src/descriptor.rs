@@ -14,7 +14,7 @@ pub struct GrpcMethod {
     pub server_streaming: bool,
 }
 
-/// Calls `found` with each method. `None` when the bytes are no descriptor set.
+/// Calls `found` with each method. `None` when the bytes are not a descriptor set.
 pub(crate) fn each_method(set: &[u8], mut found: impl FnMut(GrpcMethod)) -> Option<()> {
     each_field(set, |number, file| {
         let (FILE, Value::Bytes(file)) = (number, file) else { return Some(()) };

@@ -10,7 +10,7 @@ use crate::{
 /// Names exchanges by rules, and folds gRPC methods that do not exist into `_OTHER`.
 ///
 /// Goes first in a tuple, `(Naming::new(), log, metrics, …)`, so that at the end of an exchange the others see its
-/// final name; as a [layer](Self::layer) of its own it goes inside of theirs, as their end comes after its own. Does
+/// final name; as a separate [layer](Self::layer) it goes inside of theirs, as their end comes after its own. Does
 /// nothing for what a router or a handler names: that is in the exchange already.
 ///
 /// Cost: without rules nothing; with rules one pass over the path, however many there are, which allocates only while
@@ -98,7 +98,7 @@ impl Observer for Naming {
     }
 
     fn on_end(&self, state: NamingState, exchange: &Exchange, end: &End) {
-        // What is no method at all is `_OTHER` already, and stays so without being learned.
+        // An invalid method is `_OTHER` already, and stays so without being learned.
         let Some(method) = exchange.rpc_method().filter(|method| *method != "_OTHER") else { return };
         let real = state.answers && end.response_body_bytes > 0
             || end.outcome == Outcome::Panicked

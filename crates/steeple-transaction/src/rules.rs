@@ -6,7 +6,7 @@ use crate::{BuildError, Naming, Pattern, descriptor, error::Kind, methods::Known
 /// How exchanges are named that no router names, and which are left out.
 ///
 /// Rules go by the request's path; **the first one that matches wins**, so put `/healthz` before `/**`. A rule's name
-/// is a constant: `{id}` in it is text, and nothing of what a client sent gets into it. A rule's name is stronger than
+/// is a constant: `{id}` in it is text, and nothing that a client sent gets into it. A rule's name is stronger than
 /// a router's template, and the handler's [`set_name`](Exchange::set_name) is stronger than both.
 ///
 /// # Examples
@@ -52,7 +52,7 @@ const PROBES: [&str; 9] =
 /// Real gRPC services have fewer methods.
 pub(crate) const LEARNED_METHODS: usize = 256;
 
-/// A longer path matches no rule: it is no path that anybody wrote a rule for.
+/// A longer path matches no rule: rules are not written for such paths.
 const MAX_PATH: usize = 8 * 1024;
 
 /// So that a slip of the pen costs no gigabytes.

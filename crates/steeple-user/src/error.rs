@@ -20,7 +20,7 @@ impl BuildError {
         Self(kind)
     }
 
-    /// The list of trusted proxies cannot be read, or a user's header needs one and there is none.
+    /// The list of trusted proxies cannot be read, or a user's header needs one and none is set.
     #[must_use]
     pub fn is_proxies(&self) -> bool {
         match self.0 {

@@ -12,7 +12,7 @@ use steeple_core::{Exchange, User};
 /// The user behind the request, whole: what the application knows, not what sinks see.
 ///
 /// Required, it answers 401 where no user is known; `Option<CurrentUser>` answers nothing. It does **not** authenticate:
-/// it hands on what an authentication, a gateway or a function has [told](crate::Users) the exchange. Where no layer
+/// it hands on what an authentication, a gateway or a function has [set](crate::Users) on the exchange. Where no layer
 /// watches there is no user.
 ///
 /// # Examples
@@ -80,7 +80,7 @@ fn current_user(parts: &Parts) -> Option<CurrentUser> {
     parts.extensions.get::<Exchange>()?.user().map(CurrentUser)
 }
 
-/// The client's address behind trusted proxies, whole. Never rejects: `None` where no one knows it, or no layer watches.
+/// The client's address behind trusted proxies, whole. Never rejects: `None` where it is unknown, or no layer observes.
 ///
 /// # Examples
 /// ```

@@ -57,7 +57,7 @@ enum Source {
     Request(Find<request::Parts>),
 }
 
-/// The headers in which an authenticating gateway says who the user is.
+/// The headers in which an authenticating gateway sends the user.
 ///
 /// # Examples
 /// ```
@@ -77,11 +77,11 @@ pub struct GatewayHeaders {
     name: Option<HeaderName>,
 }
 
-/// A longer value is no id, e-mail address or name.
+/// A longer value is not an id, e-mail address or name.
 const MAX_HEADER: usize = 256;
 
 impl GatewayHeaders {
-    /// The header with the user's id. Without it there is no user.
+    /// The header with the user's id. Without it the request has no user.
     pub fn new(id: HeaderName) -> Self {
         Self { id, email: None, name: None }
     }
@@ -166,7 +166,7 @@ impl UsersBuilder {
         self
     }
 
-    /// Decides what sinks may see: a [`PrivacyPolicy`](crate::PrivacyPolicy), or a policy of your own. Default: the
+    /// Decides what sinks may see: a [`PrivacyPolicy`](crate::PrivacyPolicy), or your own policy. Default: the
     /// id, and the address cut to its network.
     pub fn privacy(mut self, policy: impl Privacy) -> Self {
         self.privacy = Some(Arc::new(policy));
@@ -188,7 +188,7 @@ impl UsersBuilder {
 }
 
 impl Users {
-    /// The peer's address, and the users that handlers and [`IdentifyLayer`](crate::IdentifyLayer)s tell.
+    /// The peer's address, and the users that handlers and [`IdentifyLayer`](crate::IdentifyLayer)s set.
     pub fn new() -> Self {
         Self::default()
     }

@@ -53,7 +53,7 @@ pub(crate) fn presentable(message: &str) -> String {
     Scrubber::default().text(&line).cut(MAX_BYTES, "…").into_inner().into_owned()
 }
 
-/// The error with its sources, unless they repeat what is there already.
+/// The error with its sources, unless they repeat its message.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -52,7 +52,7 @@ pub(crate) struct Level {
     text: String,
     /// With the wide syntax of `RUST_LOG`.
     is_filter: bool,
-    /// The variable that said so.
+    /// The variable that set it.
     from: Option<&'static str>,
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Connections {
     pub(crate) keep_alive_timeout: Duration,
     /// How long accepting pauses where the process has no file descriptor left.
     pub(crate) accept_pause: Duration,
-    /// How long what is cut off may take to notice.
+    /// How long requests that are cut off may take to end.
     pub(crate) cut_off_timeout: Duration,
 }
 

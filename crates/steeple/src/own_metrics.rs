@@ -12,7 +12,7 @@ use prometheus::{
 use steeple_export::{DropReason, Sink};
 use steeple_log::{Log, LogHandle};
 
-/// Adds what is counted without any integration.
+/// Adds the counters that need no integration.
 pub(crate) fn add(own: &mut OwnMetrics, handle: Option<LogHandle>, log: Log) {
     let levels = handle.clone();
     own.add("steeple_log_level_overrides_total", "How often the level of the log was overridden.", move || {

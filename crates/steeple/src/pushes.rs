@@ -103,7 +103,7 @@ mod otlp {
     const HISTOGRAMS: &str = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION";
     const DISABLED: &str = "OTEL_SDK_DISABLED";
 
-    /// What OpenTelemetry's variables say of metrics.
+    /// OpenTelemetry's variables for metrics.
     pub(super) enum Found {
         Push(Box<PushOptions>, &'static str),
         /// Not to be pushed.

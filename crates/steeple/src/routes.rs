@@ -48,7 +48,7 @@ impl Steeple {
         }
         let mut names = String::from("not ready:");
         for (name, error) in failing {
-            // What it said is for the log: an error can hold what a stranger should not read.
+            // Its message is for the log: an error can hold something that a stranger should not read.
             exchange.record(steeple_core::RecordedError::from_message("readiness", format_args!("{name}: {error}")));
             names.push(' ');
             names.push_str(name);

@@ -58,14 +58,14 @@ impl Kept {
 
     /// Saves what has changed. Returns whether it was saved in time.
     pub(crate) fn save_until(&self, deadline: Instant) -> bool {
-        let (tell, told) = mpsc::sync_channel(1);
+        let (saved, is_saved) = mpsc::sync_channel(1);
         let state = Arc::clone(&self.state);
         let save = move || {
-            let _too_late = tell.send(state.save().is_ok());
+            let _too_late = saved.send(state.save().is_ok());
         };
         // A disk that hangs holds up this thread alone.
         let _no_thread = thread::Builder::new().name("steeple-flush".to_owned()).spawn(save);
-        told.recv_timeout(deadline.saturating_duration_since(clock::now())).unwrap_or(false)
+        is_saved.recv_timeout(deadline.saturating_duration_since(clock::now())).unwrap_or(false)
     }
 
     /// Saves for the last time. Returns whether it was saved in time.

@@ -37,7 +37,7 @@ pub struct Steeple(Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    /// What survives a deploy: the first field, so that it is saved before what is saved in it goes.
+    /// What survives a deploy: the first field, so that it is saved before its sources are dropped.
     pub(crate) state: Option<Kept>,
     pub(crate) layer: SteepleLayer,
     pub(crate) jobs: ObserveLayer<JobObservers>,
@@ -106,11 +106,11 @@ impl Steeple {
         &self.0.layer.observers().log
     }
 
-    /// A layer for a `tracing` subscriber of your own: spans carry the exchange that they were opened in, so that
+    /// A layer for your own `tracing` subscriber: spans carry the exchange that they were opened in, so that
     /// `tokio::spawn(future.instrument(Span::current()))` keeps what [`Exchange::scope`](crate::Exchange::scope) keeps. For spans of
     /// `INFO` and above; [`ExchangeLayer`](steeple_log::ExchangeLayer) is the same without a filter.
     ///
-    /// The ids on the lines of your own formatter need no layer: they are fields of the span `request`, see
+    /// Ids on the lines of another formatter need no layer: they are fields of the span `request`, see
     /// [`SteepleBuilder::request_spans`](crate::SteepleBuilder::request_spans).
     ///
     /// ```
@@ -187,7 +187,7 @@ impl Steeple {
         tracing::info!(target: "steeple::reload", "reopened the log");
     }
 
-    /// Sends and writes what is queued: to all receivers in parallel, then the log, together within
+    /// Sends and writes everything queued: to all receivers in parallel, then the log, together within
     /// [`flush_timeout`](SteepleBuilder::flush_timeout). What is not delivered is in the report and in the log.
     ///
     /// Blocks the thread, also one of a runtime.
@@ -216,7 +216,7 @@ impl Steeple {
         let now = clock::now();
         let deadline = now.checked_add(timeout).unwrap_or(now);
         if let Some(guard) = &self.0.guard {
-            // Their outputs' receivers get what is queued meanwhile.
+            // Their outputs' receivers get everything queued meanwhile.
             guard.handle().begin_flush();
         }
         let sent_until = deadline.checked_sub(of_log).unwrap_or(now);
@@ -269,20 +269,20 @@ pub struct FlushReport {
 }
 
 impl FlushReport {
-    /// Writes what is left to standard error: the log may be what is stuck.
+    /// Writes what was left to standard error: the log itself may be stuck.
     pub(crate) fn show(&self) {
         if self.is_complete() {
             return;
         }
         let text = format!("steeple: {self}\n");
-        let (tell, told) = mpsc::sync_channel(1);
+        let (ended, end) = mpsc::sync_channel(1);
         // A pipe that nothing reads blocks: this thread may be left behind.
         let written = thread::Builder::new().name("steeple-end".to_owned()).spawn(move || {
             let _closed = std::io::stderr().write_all(text.as_bytes());
-            let _gone = tell.send(());
+            let _gone = ended.send(());
         });
         if written.is_ok() {
-            let _blocked = told.recv_timeout(STDERR_TIMEOUT);
+            let _blocked = end.recv_timeout(STDERR_TIMEOUT);
         }
     }
 

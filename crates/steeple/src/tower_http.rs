@@ -217,7 +217,7 @@ fn name_span(span: &Span) {
     }
 }
 
-/// Writes `response failed` with `error.message`: what tower-http's classifier says of the failure, scrubbed.
+/// Writes `response failed` with `error.message`: the failure as tower-http's classifier describes it, scrubbed.
 ///
 /// Steeple's own line, span and event have the failure as well: its layer sees it in the response, the body or the service's error.
 #[derive(Clone, Debug)]
@@ -251,7 +251,7 @@ impl<C: fmt::Display> trace::OnFailure<C> for OnFailure {
 }
 
 /// Answers a request whose handler panicked: `500 Internal Server Error` with `internal server error` as text. What the panic
-/// said stays out of the response, and is recorded on the exchange.
+/// message stays out of the response, and is recorded on the exchange.
 ///
 /// With `CatchPanicLayer` inside of Steeple's layer the exchange completes with 500; its `error.type` is `panic`.
 #[derive(Clone, Copy, Debug)]

@@ -17,7 +17,7 @@ pub(super) const TIMEOUT: &str = "timeout";
 /// The class of what the other side has cut off.
 const RESET: &str = "reset";
 
-/// The kinds of failures on a network, and what their errors say: the more specific ones first, as a certificate that is
+/// The kinds of failures on a network, and the texts of their errors: the more specific ones first, as a certificate that is
 /// refused is also a failure to connect. In lower case.
 const KINDS: [(&str, &[&str]); 5] = [
     ("dns", &["dns error", "failed to lookup address", "name or service not known", "nodename nor servname"]),
@@ -157,14 +157,14 @@ impl CallError<'_> {
         found.filter(|_| is_stream).map(|(_, status)| *status)
     }
 
-    /// What the error and its causes say, the outermost first, as they say it. Sinks scrub it.
+    /// The messages of the error and its causes, the outermost first, unchanged. Sinks scrub them.
     pub fn chain(&self) -> impl ExactSizeIterator<Item = &str> {
         self.error.chain()
     }
 }
 
 impl fmt::Display for CallError<'_> {
-    /// The whole chain, as the errors say it. Sinks scrub it.
+    /// The messages of the whole chain, unchanged. Sinks scrub them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }

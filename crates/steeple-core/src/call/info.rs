@@ -12,7 +12,7 @@ pub struct UrlTemplate(pub &'static str);
 /// Longest name of a host that is kept, in bytes: DNS knows no longer ones.
 const MAX_HOST: usize = 253;
 
-/// An outgoing call, as far as its request head tells.
+/// An outgoing call, as far as its request head describes it.
 #[derive(Debug)]
 pub struct Call {
     method: &'static str,
@@ -135,7 +135,7 @@ impl Call {
         self.template
     }
 
-    /// Bytes of the request body, as the body or the `content-length` says. `None` for a stream of unknown length.
+    /// Bytes of the request body, as the body or the `content-length` declares. `None` for a stream of unknown length.
     pub fn request_body_bytes(&self) -> Option<u64> {
         self.request_body_bytes
     }
@@ -145,7 +145,7 @@ impl Call {
         self.started
     }
 
-    /// The trace that the call belongs to and its own span, if an observer has said so.
+    /// The trace that the call belongs to and its own span, if an observer has set it.
     pub fn trace(&self) -> Option<&TraceContext> {
         self.trace.as_ref()
     }
@@ -160,7 +160,7 @@ impl Call {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CallEnd<'e> {
-    /// How it ended. `Cancelled` and `CancelledInBody`: whoever made the call lost interest, which is no failure.
+    /// How it ended. `Cancelled` and `CancelledInBody`: the caller dropped the call, which is not a failure.
     pub outcome: Outcome,
     /// From the call to the last byte of the response body (or to what ended it before that).
     pub duration: Duration,
@@ -178,7 +178,7 @@ pub struct CallEnd<'e> {
     pub response_body_bytes: u64,
     /// Messages of the response that were read whole. 0 when the call is not gRPC.
     pub response_messages: u64,
-    /// Whether the answer was a stream of events: how long it lasted says nothing of latency.
+    /// Whether the answer was a stream of events: its duration is not a latency.
     pub is_event_stream: bool,
     /// What the client or the response body failed with.
     pub error: Option<CallError<'e>>,
@@ -187,8 +187,8 @@ pub struct CallEnd<'e> {
 impl CallEnd<'_> {
     /// The class of the failure, from a bounded set: the error's type, the gRPC code's name or the status code.
     ///
-    /// A client counts every gRPC status but `OK`, and 4xx as well as 5xx, also where no one read the body of such an
-    /// answer. `None` when nothing failed, or no one knows as the caller lost interest before.
+    /// A client counts every gRPC status but `OK`, and 4xx as well as 5xx, also where the body of such an
+    /// answer was not read. `None` when nothing failed, or the caller dropped the call before that was known.
     ///
     /// # Source
     /// OpenTelemetry semantic conventions, `error.type`.
@@ -230,10 +230,10 @@ mod tests {
 
     #[test]
     fn the_server_is_from_the_uri_then_the_layer_then_the_host_header() {
-        let told = Some("board:50051");
-        check(&call("http://ann:pw@API.example/x", Some("other"), told), Some("api.example"), Some(80));
-        check(&call("https://[::1]/x", None, told), Some("::1"), Some(443));
-        check(&call("/x", Some("other:1"), told), Some("board"), Some(50051));
+        let configured = Some("board:50051");
+        check(&call("http://ann:pw@API.example/x", Some("other"), configured), Some("api.example"), Some(80));
+        check(&call("https://[::1]/x", None, configured), Some("::1"), Some(443));
+        check(&call("/x", Some("other:1"), configured), Some("board"), Some(50051));
         check(&call("/x", Some("other:1"), None), Some("other"), Some(1));
         check(&call("/x", Some("not a host"), None), None, None);
         check(&call(&format!("http://{}/x", "a".repeat(254)), None, None), None, None);

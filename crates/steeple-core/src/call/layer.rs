@@ -19,7 +19,7 @@ impl<O: CallObserver> CallLayer<O> {
         Self { observer: Arc::new(observer), server: None }
     }
 
-    /// The `host:port` of the service, for clients whose requests do not say it: tonic's channel, whose endpoint has it in
+    /// The `host:port` of the service, for clients whose requests do not have it: tonic's channel, whose endpoint has it in
     /// its URI.
     pub fn server(mut self, authority: &Authority) -> Self {
         self.server = Server::of(authority).map(Arc::new);

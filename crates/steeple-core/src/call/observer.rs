@@ -10,7 +10,7 @@ use crate::observer::quietly;
 /// or the response body is polled, `on_enter` and `on_exit` around the poll; `on_response` when there is a response head;
 /// `on_end`. In a tuple they are called from left to right, `on_exit` from right to left.
 ///
-/// Hooks run on the caller's path and must not block. A hook that panics harms no one: the panic is caught and
+/// Hooks run on the caller's path and must not block. A panic in a hook does not reach the caller: it is caught and
 /// [counted](crate::observer_panics).
 #[diagnostic::on_unimplemented(message = "`{Self}` cannot watch calls", note = "implement `CallObserver`")]
 pub trait CallObserver: Send + Sync + 'static {

@@ -23,7 +23,7 @@ impl Exchange {
         first
     }
 
-    /// The length that the request declares, which stands where no one counts.
+    /// The length that the request declares. Used where the body is not counted.
     #[inline]
     pub(crate) fn declare_request_body(&self, length: Option<u64>) {
         if let Some(bytes) = length

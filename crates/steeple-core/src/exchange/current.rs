@@ -140,7 +140,7 @@ pub type Capture = fn(&Exchange) -> Option<Arc<dyn Carry>>;
 static CAPTURES: [OnceLock<Capture>; 4] = [const { OnceLock::new() }; 4];
 
 /// Asks `capture` at each [`Exchange::scope`] and [`Exchange::in_scope`] of this process what goes along with the exchange's
-/// work: for observers that bind something of their own to the thread that polls, such as Sentry's hub.
+/// work: for observers that bind something to the thread that polls, such as Sentry's hub.
 ///
 /// Returns `false` when 4 others do so already. The same function counts once.
 #[must_use = "it may not have worked"]

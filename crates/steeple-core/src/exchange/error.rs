@@ -3,7 +3,7 @@ use std::{any, error::Error, fmt, sync::Arc};
 use super::{Exchange, Note};
 use crate::text::Bounded;
 
-/// An error that was recorded during an exchange: its type and what it and its sources say.
+/// An error that was recorded during an exchange: its type, its message and those of its sources.
 ///
 /// The messages are as the errors wrote them. Sinks scrub them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,17 +57,17 @@ impl RecordedError {
         self.kind
     }
 
-    /// What the error itself said.
+    /// The error's own message.
     pub fn message(&self) -> &str {
         self.chain.first().map_or("", |message| message)
     }
 
-    /// What the error and its sources said, the outermost first.
+    /// The messages of the error and its sources, the outermost first.
     pub fn chain(&self) -> impl ExactSizeIterator<Item = &str> {
         self.chain.iter().map(|message| &**message)
     }
 
-    /// Whether both say the same: one failure that was noticed twice.
+    /// Whether both have the same type and messages: one failure that was recorded twice.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.chain == other.chain
     }
@@ -90,7 +90,7 @@ fn message(error: impl fmt::Display) -> Box<str> {
     Bounded::of(error, MAX_MESSAGE).into_string().into()
 }
 
-/// Errors kept of one exchange; the first ones tell more than the last.
+/// Errors kept of one exchange. The first ones are kept: they are closer to the cause.
 const MAX_ERRORS: usize = 8;
 
 impl Exchange {

@@ -6,7 +6,7 @@ use super::{Exchange, Note};
 use crate::{GrpcStatus, RecordedError, grpc::Kind};
 
 impl Exchange {
-    /// Whether this is a gRPC call, gRPC-Web included: its content type says so.
+    /// Whether this is a gRPC call, gRPC-Web included, by its content type.
     pub fn is_grpc(&self) -> bool {
         self.0.grpc.is_some()
     }
@@ -15,7 +15,7 @@ impl Exchange {
         self.0.grpc
     }
 
-    /// The message of the gRPC status, decoded, at most 1,024 bytes. `None` before the end, and when there is none.
+    /// The message of the gRPC status, decoded, at most 1,024 bytes. `None` before the end, and without a message.
     ///
     /// As the service wrote it: sinks scrub it. Of a status that counts as the server's error it is also the last of the
     /// [`errors`](Self::errors).
@@ -68,7 +68,7 @@ mod tests {
     fn a_grpc_call_is_named_after_its_method_until_the_service_does_not_know_it() {
         let exchange = Exchange::new("POST", Version::HTTP_2, Some(Kind::Grpc), Some("pkg.S/M".into()), None);
         exchange.report_route("/pkg.S/{*rest}");
-        assert_eq!(exchange.route(), None, "a catch-all of the service is no route of the call");
+        assert_eq!(exchange.route(), None, "a catch-all of the service is not the call's route");
         assert_eq!(exchange.name().to_string(), "pkg.S/M");
         exchange.fold_rpc_method();
         assert_eq!((exchange.name().to_string().as_str(), exchange.rpc_method()), ("_OTHER", Some("_OTHER")));

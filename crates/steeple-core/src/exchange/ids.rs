@@ -46,7 +46,7 @@ impl Exchange {
         self.0.trace.set(trace).is_ok()
     }
 
-    /// The trace; if there is none yet, the caller's continued from its `traceparent`, else a new one.
+    /// The trace; without one, the caller's continued from its `traceparent`, else a new one.
     pub fn trace_or_continue(&self, headers: &HeaderMap) -> &TraceContext {
         self.0.trace.get_or_init(|| TraceContext::from_headers(headers).unwrap_or_else(TraceContext::new_root))
     }

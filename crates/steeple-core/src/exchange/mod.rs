@@ -81,7 +81,7 @@ struct Inner {
     routes: Routes,
     /// [`NO_ROUTE_ID`] until it is first asked for.
     route_id: AtomicU32,
-    /// Which of the notes there are: most exchanges have none, and then no one takes the lock to read them.
+    /// Which of the notes there are: most exchanges have none, and then the lock is not taken to read them.
     noted: AtomicU8,
     notes: Mutex<Notes>,
 }
@@ -114,7 +114,7 @@ enum Note {
     Rare = 8,
 }
 
-/// More observers than this on one exchange, and an inner layer can no longer tell that it is a second one.
+/// With more observers than this on one exchange, an inner layer no longer detects that it is a second one.
 const MAX_IDENTITIES: usize = 8;
 
 /// The target of the log lines of exchanges: for filters of whatever subscriber writes them.
@@ -173,7 +173,7 @@ impl Exchange {
         clock::now().saturating_duration_since(self.0.started)
     }
 
-    /// Adds a wait that says nothing of how fast the service is: a response that was ready is held back until something is
+    /// Adds a wait that is not the service's: a response that was ready is held back until something is
     /// stored. Latency histograms leave it out; [`End::duration`](crate::End::duration) has it.
     ///
     /// ```
@@ -214,12 +214,12 @@ impl Exchange {
         }
     }
 
-    /// Takes the right to end it. Returns `false` when a layer has it already, or no one is to have it.
+    /// Takes the right to end it. Returns `false` when a layer has it already, or the exchange is detached.
     pub(crate) fn claim(&self) -> bool {
         !self.0.claimed.swap(true, Ordering::Relaxed)
     }
 
-    /// The same for one that no one else can know yet.
+    /// The same for an exchange that nothing else refers to yet.
     pub(crate) fn set_claimed(&self) {
         self.0.claimed.store(true, Ordering::Relaxed);
     }
@@ -287,8 +287,8 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// What a router has told by the time that the request gets here.
-#[cfg_attr(not(feature = "axum"), expect(unused_variables, reason = "only Axum tells"))]
+/// The route that the router has matched before the request gets here.
+#[cfg_attr(not(feature = "axum"), expect(unused_variables, reason = "only Axum has it in the request"))]
 fn matched_route(request: &request::Parts) -> Option<Text> {
     #[cfg(feature = "axum")]
     return request.extensions.get::<axum::extract::MatchedPath>().cloned().map(Text::from);

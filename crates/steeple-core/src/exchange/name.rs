@@ -16,7 +16,7 @@ impl Exchange {
     }
 
     /// The number of the route, learned once: for what is kept per route, see [`Routes`](crate::Routes). `None` when no
-    /// router has told, or there are too many routes.
+    /// router has reported one, or there are too many routes.
     #[inline]
     pub fn route_id(&self) -> Option<RouteId> {
         let known = self.0.route_id.load(Ordering::Relaxed);
@@ -32,7 +32,7 @@ impl Exchange {
     ///
     /// The first one stays, so that an error page routed again does not rename the request; but a template that ends
     /// in a catch-all (`/admin/{*rest}`) gives way to a more precise one from an inner layer. A gRPC call has none: what a
-    /// router has for it is a catch-all of its service, and its method says more.
+    /// router has for it is a catch-all of its service, and its method is more precise.
     pub fn report_route(&self, template: impl Into<Text>) {
         if !self.has_ended() && self.0.grpc.is_none() {
             self.0.routes.report(template.into());

@@ -18,7 +18,7 @@ thread_local! {
     static SPARE: RefCell<Vec<Arc<Inner>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// An exchange without anything of its own, of which `begin` makes one.
+/// An empty exchange, which `begin` fills.
 #[inline]
 pub(super) fn take(begin: impl FnOnce(&mut Inner)) -> Arc<Inner> {
     let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
@@ -73,7 +73,7 @@ impl Inner {
     }
 
     /// Back to what [`blank`](Self::blank) made, but for what every exchange sets. Each field is named, so that none is
-    /// forgotten: what one request told, no other may see.
+    /// forgotten: no request may see what another one recorded.
     fn forget(&mut self) {
         let Self {
             started: _,
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
     use crate::{Exchange, Identity, RequestId, Signal, Text, TraceContext, User};
 
-    fn told(exchange: &Exchange) -> String {
+    fn recorded(exchange: &Exchange) -> String {
         let snapshot = exchange.snapshot();
         format!(
             "{snapshot:?} {:?} {:?} {:?} {:?} {} {} {} {:?} {:?} {:?} {:?}",
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn an_exchange_that_is_used_again_knows_nothing_of_the_one_before() {
-        let fresh = told(&Exchange::detached());
+        let fresh = recorded(&Exchange::detached());
         let used = Exchange::new(
             "POST",
             Version::HTTP_2,
@@ -182,9 +182,9 @@ mod tests {
         used.recycle();
         let again = Exchange::detached();
         assert_eq!(Arc::as_ptr(&again.0).addr(), address, "it is the same one");
-        assert_eq!(told(&again), fresh);
-        assert!(again.admit(Identity::of(&observer)), "nobody watches it");
-        assert!(again.count_request_body(), "nobody counts it");
+        assert_eq!(recorded(&again), fresh);
+        assert!(again.admit(Identity::of(&observer)), "it is not watched");
+        assert!(again.count_request_body(), "its body is not counted");
     }
 
     #[test]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{AttributeValue, Exchange, RecordedError};
 use crate::{Text, TransactionName, User, VisibleAddress};
 
-/// What an exchange has been told so far, all from one moment. For sinks: of user and address it has what they may see.
+/// Everything recorded on an exchange so far, all from one moment. For sinks: of user and address it has what they may see.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Snapshot {
@@ -22,7 +22,7 @@ pub struct Snapshot {
 }
 
 impl Exchange {
-    /// What has been told so far: cheaper than asking for three or more of it one by one.
+    /// Everything recorded so far: cheaper than three or more separate calls.
     pub fn snapshot(&self) -> Snapshot {
         let notes = self.any_notes();
         let notes = notes.as_deref();

@@ -52,7 +52,7 @@ where
         };
         let result = match this.watch {
             Some(watch) => ready!(watch.during_poll(poll)),
-            // Polled after it was ready: the inner future says what that means.
+            // Polled after it was ready: the inner future decides what that means.
             None => ready!(poll()),
         };
         let watch = this.watch.take();

@@ -206,8 +206,8 @@ mod tests {
         }
 
         fn on_end(&self, (): (), exchange: &Exchange, end: &End) {
-            let said = exchange.error().map(|error| error.to_string()).unwrap_or_default();
-            let line = format!("{} {} {} {said}", exchange.name(), end.outcome, end.status_code());
+            let message = exchange.error().map(|error| error.to_string()).unwrap_or_default();
+            let line = format!("{} {} {} {message}", exchange.name(), end.outcome, end.status_code());
             self.0.lock().unwrap().push(line);
         }
     }

@@ -36,7 +36,7 @@ pub use self::{
     service::Observe,
 };
 
-/// An observer in cache lines of its own: every exchange counts a reference to it, on whichever thread, and whoever reads
+/// An observer in separate cache lines: every exchange counts a reference to it, on whichever thread, and whoever reads
 /// the observer would wait for those counts. Two lines, as processors fetch them in pairs.
 #[derive(Debug)]
 #[repr(align(128))]

@@ -52,7 +52,7 @@ impl<O: Observer> Watch<O> {
         }
     }
 
-    /// The response head is there. `exact_size` is what the body says of its length. If no body will follow, this is the end.
+    /// The response head is there. `exact_size` is the length that the body declares. If no body will follow, this is the end.
     pub(super) fn on_response(&mut self, head: &mut response::Parts, exact_size: Option<u64>, is_end_stream: bool) {
         let (Some(live), Some(exchange)) = (&mut self.live, &self.exchange) else { return };
         live.response.on_head(head, exact_size, exchange.grpc_kind());
@@ -149,7 +149,7 @@ impl<O: Observer> Drop for Watch<O> {
     }
 }
 
-/// What a gRPC call has ended with: what was said, else what its caller makes of the answer.
+/// The status that a gRPC call has ended with: the one that was sent, else the one that its caller derives from the answer.
 fn grpc_status(response: &Response, outcome: Outcome) -> GrpcStatus {
     match (response.grpc_status(), response.status) {
         (Some(status), _) => status,
@@ -192,7 +192,7 @@ impl<O: Observer> std::fmt::Debug for Watch<O> {
     }
 }
 
-/// While what is watched is being polled, or called.
+/// While the watched service, future or body is being called or polled.
 ///
 /// Dropped without having been [left](Self::exit), it unwinds: the exchange has panicked. The caller may catch the panic
 /// and drop the watch much later, so this is seen here and not in the watch's own destructor.

@@ -40,7 +40,7 @@ type Secure = legacy::Client<HttpsConnector<Connector>, Full<Bytes>>;
 /// An HTTP client for exporters. A cheap clone, with one pool of connections.
 ///
 /// - Redirects are never followed: they would take keys to whichever host the answer names.
-/// - Without encryption it speaks to this machine only, unless [`ClientBuilder::allow_plain_http`] says otherwise.
+/// - Without encryption it speaks to this machine only, unless [`ClientBuilder::allow_plain_http`] is set.
 /// - TLS by the process's default provider if there is one, else by the feature's; the system's roots.
 /// - The environment is not read, but for `SSL_CERT_FILE` and `SSL_CERT_DIR`, where the system's roots may be elsewhere.
 #[derive(Clone)]
@@ -203,7 +203,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Takes from `defaults` what is not set here.
+    /// Takes from `defaults` everything not set here.
     ///
     /// ```
     /// use steeple_export::{Client, ProxyOptions};
@@ -319,7 +319,7 @@ impl Client {
     /// does it. Dropping the future ends the request. Redirects are not followed.
     ///
     /// # Errors
-    /// Returns the reason if there is no response in time. The caller interprets the status of a response.
+    /// Returns the reason if no response arrives in time. The caller interprets the status of a response.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -354,7 +354,7 @@ impl Client {
     /// Runs on the thread of exporters.
     ///
     /// # Errors
-    /// Returns what to do with the batch if there is no response.
+    /// Returns what to do with the batch if no response arrives.
     pub async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Answer> {
         let inner = &self.0;
         let refused = |error: &BuildError| Answer::rejected(Reason::of_error(error));
@@ -399,7 +399,7 @@ impl Client {
         let mut body = std::pin::pin!(body);
         loop {
             let frame = std::future::poll_fn(|context| body.as_mut().poll_frame(context));
-            // The status has come: what it says counts, however the body ends.
+            // The status has arrived: it counts, however the body ends.
             let frame = match tokio::time::timeout_at(read_until.into(), frame).await {
                 Ok(None) => break,
                 Ok(Some(Ok(frame))) => frame,

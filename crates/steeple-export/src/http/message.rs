@@ -64,7 +64,7 @@ impl Request {
         self
     }
 
-    /// Compresses the body before it is signed and sent, and says so in `content-encoding`.
+    /// Compresses the body before it is signed and sent, and sets `content-encoding`.
     #[cfg(feature = "gzip")]
     pub fn gzip(mut self) -> Self {
         self.gzip = true;

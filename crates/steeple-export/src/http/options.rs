@@ -69,12 +69,12 @@ impl HttpOptions {
         self
     }
 
-    /// Takes from `defaults` what is not set for the HTTP client here.
+    /// Takes from `defaults` everything not set for the HTTP client here.
     pub fn http_or(self, defaults: &ClientBuilder) -> Self {
         self.http(|client| client.or(defaults))
     }
 
-    /// Takes from `defaults` the HTTP client, and what is not set for one here.
+    /// Takes from `defaults` the HTTP client, and everything not set for one here.
     pub fn client_or(mut self, defaults: &Self) -> Self {
         self.client = self.client.or_else(|| defaults.client.clone());
         self.http_or(&defaults.builder)

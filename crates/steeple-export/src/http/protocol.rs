@@ -50,7 +50,7 @@ pub trait Protocol: Send + 'static {
     /// As it is sent: scrubbed and final. Ids and times are set before the first attempt, so that a second one sends the same.
     type Ready: Send + Sync + 'static;
 
-    /// Requests at once, each by a protocol of its own.
+    /// Requests at once, each by a separate instance of the protocol.
     const IN_FLIGHT: usize = 1;
 
     /// Batches above this many bytes are scrubbed, encoded and compressed by the helper thread. 0: all of them.
@@ -71,7 +71,7 @@ pub trait Protocol: Send + 'static {
         Ok(())
     }
 
-    /// Writes the request for a batch. Runs once per batch, and again for what is left of it after a split or a partial answer.
+    /// Writes the request for a batch. Runs once per batch, and again for the rest of it after a split or a partial answer.
     ///
     /// # Errors
     /// The batch cannot be written: it is halved, down to the item that cannot, which is dropped as

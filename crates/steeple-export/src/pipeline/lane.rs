@@ -39,7 +39,7 @@ pub(super) struct Lane<E: Exporter, F> {
     exporter: Option<E>,
 }
 
-/// Makes the first exporter, says how that went, and runs the lanes to their ends.
+/// Makes the first exporter, reports the result, and runs the lanes to their ends.
 pub(super) async fn run_all<E, F>(lanes: Vec<Lane<E, F>>, started: mpsc::SyncSender<Result<(), BoxError>>)
 where
     E: Exporter,
@@ -63,7 +63,7 @@ where
     }
 }
 
-/// Items that are sent together, and what is known of their attempts.
+/// Items that are sent together, and their attempts so far.
 struct Chunk<R> {
     items: Vec<Scrubbed<R>>,
     sizes: Vec<usize>,
@@ -98,7 +98,7 @@ struct Held<'a, T> {
     lane: usize,
     items: usize,
     bytes: usize,
-    /// The shutdown's time is up: what is left stays counted as left.
+    /// The shutdown's time is up: the rest stays counted as left.
     is_left: bool,
 }
 
@@ -184,7 +184,7 @@ where
         self.shared.queue.ticked(flush);
     }
 
-    /// Runs CPU-bound work with the exporter, here or on the helper thread. After a panic there is no exporter any more.
+    /// Runs CPU-bound work with the exporter, here or on the helper thread. After a panic the exporter is gone.
     async fn work<T, W>(&mut self, bytes: usize, work: W) -> Result<T, Panicked>
     where
         T: Send + 'static,
@@ -329,7 +329,7 @@ where
         self.settings.gate.open();
     }
 
-    /// Leaves out what is not to be sent any more.
+    /// Leaves out items that are no longer to be sent.
     fn admit(&mut self, held: &mut Held<'_, E::Item>, chunk: Chunk<E::Ready>) -> Option<Chunk<E::Ready>> {
         let Some(exporter) = &mut self.exporter else { return None };
         let verdicts: Result<Vec<_>, _> = catch(|| chunk.items.iter().map(|item| exporter.admit(item)).collect());
@@ -513,7 +513,7 @@ where
         self.say(Health::Failing(why.clone()));
         chunk.attempts = chunk.attempts.saturating_add(1);
         let age = clock::now().saturating_duration_since(chunk.since);
-        // At the end of a shutdown nothing is given up: it is left, and said to be.
+        // At the end of a shutdown nothing is given up: it is left, and reported as such.
         let is_closing = self.shared.queue.flushes().1.is_some_and(|by| by <= clock::now());
         if !is_closing && (chunk.attempts >= self.settings.retry.max_attempts || age >= self.settings.retry.max_age) {
             self.lose(held, chunk, cause, why);
@@ -570,7 +570,7 @@ where
         held.settle(1, size, Outcome::Dropped(reason));
     }
 
-    /// Notes how the receiver does; says a change aloud, once.
+    /// Notes the receiver's health, and logs each change once.
     fn say(&self, health: Health) {
         if let Some(health) = self.shared.queue.set_health(health) {
             log(&self.shared.name, &health);

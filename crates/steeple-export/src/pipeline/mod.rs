@@ -15,7 +15,7 @@ pub use self::{
 };
 use crate::{DropReason, Flush, FlushReport, Sink, Stats, runtime};
 
-/// A bounded queue with an exporter behind it. A cheap clone; when the last one is dropped, what is queued is still sent.
+/// A bounded queue with an exporter behind it. A cheap clone; when the last one is dropped, everything queued is still sent.
 ///
 /// - Bounded in items and in bytes; a full queue drops the newest item and counts it.
 /// - `push` never blocks, never panics, needs no runtime.

@@ -8,7 +8,7 @@ pub enum Unauthorized {
     /// lost a moment later anyway.
     #[default]
     Drop,
-    /// It is kept, and tried again as often as [`Retry::cap`](crate::Retry::cap) says, however long that takes.
+    /// It is kept, and tried again at intervals of at most [`Retry::cap`](crate::Retry::cap), however long that takes.
     Keep,
 }
 

@@ -1,4 +1,4 @@
-//! What waits, what is being sent, and what became of the rest. One lock, never held across user code.
+//! Items that wait or are being sent, and counts of the others. One lock, never held across user code.
 
 use std::{
     collections::VecDeque,
@@ -301,7 +301,7 @@ impl<T> Queue<T> {
         Flush::new(deadline, marks)
     }
 
-    /// No handle is left: what is queued is still sent, nothing more comes.
+    /// The last handle is gone: everything queued is still sent, and nothing more comes.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         if !state.closed {

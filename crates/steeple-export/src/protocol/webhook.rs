@@ -36,7 +36,7 @@ impl Keys {
     /// Reads keys such as `whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw`, separated by spaces or commas.
     ///
     /// # Errors
-    /// When one is not `whsec_` and base64 of 24 to 64 bytes, or there is none. Shorter keys can be guessed.
+    /// When one is not `whsec_` and base64 of 24 to 64 bytes, or the list is empty. Shorter keys can be guessed.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         let keys = text.split([' ', ',']).filter(|key| !key.is_empty()).map(|key| {
             let secret =

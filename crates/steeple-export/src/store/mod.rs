@@ -128,7 +128,7 @@ pub struct Backlog {
 ///
 /// `append` and `settle` never block: they run on a request's thread and on the export thread.
 pub trait Store: Send + Sync + 'static {
-    /// Adds a sink. It reads what is appended from now on, and whatever it has left from before.
+    /// Adds a sink. It reads rows that are appended from now on, and those that it has left from before.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -137,7 +137,7 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps a row. Returns its place.
     ///
     /// # Errors
-    /// The reason for which there is no room for it.
+    /// Why it does not fit.
     fn append(&self, row: NewRow) -> Result<u64, DropReason>;
 
     /// Reads the next rows of a sink, the oldest first, and holds them back from further reads until they are settled. Empty: there is

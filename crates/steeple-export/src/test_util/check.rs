@@ -275,7 +275,7 @@ fn partial_answers<S: Subject>(subject: &Arc<S>) {
     push(subject, &pipeline, 4);
     expect(&settled(&pipeline), 4 - partial.poisoned, &[(DropReason::Rejected, partial.poisoned)]);
     let has_rest = partial.stored + partial.poisoned < 4;
-    assert_eq!(receiver.received().len(), 1 + usize::from(has_rest), "what is stored is not sent again");
+    assert_eq!(receiver.received().len(), 1 + usize::from(has_rest), "stored items are not sent again");
 }
 
 fn redirects<S: Subject>(subject: &Arc<S>) {
@@ -475,7 +475,7 @@ fn shut_down<S: Subject>(subject: &Arc<S>) {
     push(subject, &pipeline, 2);
     expect(&exact(&pipeline), 2, &[(DropReason::Shutdown, 2)]);
     assert_eq!(pipeline.shutdown(later()).left, 0);
-    // The last handle goes: what is queued is still sent.
+    // The last handle is dropped: everything queued is still sent.
     let forgotten = start(subject, quick::<S>("forgotten"), &receiver);
     push(subject, &forgotten, 1);
     let before = receiver.received().len();

@@ -43,7 +43,7 @@ impl Colors {
 pub(super) fn access(out: &mut Vec<u8>, colors: Colors, access: &Access<'_>) {
     start(out, colors, access.at, access.level);
     colors.paint(out, BOLD, |out| name(out, &access.context));
-    // The path says more than the name only where the name has a placeholder in it, or is none of the path's.
+    // The path has more than the name only where the name has a placeholder, or is not made from the path.
     let (name, path) = (access.context.name().1.into_inner(), access.path.as_deref().into_inner());
     // A gRPC method is the path without its slash.
     let is_said = name == path || (access.rpc_method.is_some() && path.strip_prefix('/') == Some(name));
@@ -129,7 +129,7 @@ fn status(out: &mut Vec<u8>, colors: Colors, access: &Access<'_>) {
     };
     colors.paint(out, color, |out| {
         let status = match (access.end.grpc_status, access.end.status) {
-            // The outcome, which says more, is next.
+            // The outcome, which is more precise, is next.
             (Some(GrpcStatus::CANCELLED), _) if access.end.outcome.is_cancelled() => Vec::new(),
             (Some(grpc), _) => grpc.as_str().as_bytes().to_vec(),
             (None, Some(status)) => status.as_str().as_bytes().to_vec(),
@@ -169,7 +169,7 @@ fn bytes(out: &mut Vec<u8>, bytes: u64) {
     out.extend_from_slice(unit.as_bytes());
 }
 
-/// The end of the id: a UUID of version 7 begins with the time, which the line says already.
+/// The end of the id: a UUID of version 7 begins with the time, which the line has already.
 fn short_id(out: &mut Vec<u8>, colors: Colors, context: &Context<'_>) {
     let Some(id) = context.request_id else { return };
     let id = id.as_bytes();

@@ -234,7 +234,7 @@ pub(crate) struct Line<'a> {
     pub(crate) message: Shown<'static>,
     pub(crate) context: Option<Context<'a>>,
     pub(crate) span: Option<&'static str>,
-    /// An exchange's own line: its fields say what the context would.
+    /// An exchange's own line: its fields have what the context would.
     pub(crate) is_access: bool,
     pub(crate) fields: Vec<Field<'a>>,
     pub(crate) stacktrace: Option<Shown<'static>>,

@@ -63,7 +63,7 @@ fn scrubbed(scrubber: &Scrubber, key: &str, value: Value<Cow<'_, str>>) -> Value
             let text = scrubber.field(key, &text).cut(MAX_VALUE, "…");
             Value::Text(text.into_owned().into())
         }
-        // A card's number is no less secret for being a number.
+        // A card's number is as secret as a number as it is as a text.
         Value::Int(number) => number_unless_secret(scrubber, key, &number, Value::Int(number)),
         Value::Uint(number) => number_unless_secret(scrubber, key, &number, Value::Uint(number)),
         Value::Float(number) => number_unless_secret(scrubber, key, &number, Value::Float(number)),

@@ -8,7 +8,7 @@ use std::{
 use super::Identity;
 use crate::sink::FileAccess;
 
-/// Opens a log file for reading and appending, and creates it if `create` says so.
+/// Opens a log file for reading and appending, and creates it with `create`.
 pub(crate) fn open_to_append(path: &Path, create: bool, access: FileAccess) -> io::Result<File> {
     if !access.follow_links && fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a regular file", path.display())));

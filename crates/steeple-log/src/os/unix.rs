@@ -12,7 +12,7 @@ use std::{
 use super::Identity;
 use crate::sink::FileAccess;
 
-/// Opens a log file for reading and appending, and creates it if `create` says so.
+/// Opens a log file for reading and appending, and creates it with `create`.
 pub(crate) fn open_to_append(path: &Path, create: bool, access: FileAccess) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(create).mode(access.file_mode);

@@ -80,7 +80,7 @@ impl Closed {
             if newer == 0 || !stems.contains(&&*closed.stem) {
                 continue;
             }
-            // A log with few lines, such as `error.log`, is as old as the others say.
+            // A log with few lines, such as `error.log`, is as old as the others.
             let age = logs.values().map(|log| log.days.saturating_add(u64::from(log.day > closed.day))).max();
             let is_old = rotation.keep_days.is_some_and(|keep| age.unwrap_or(0) > keep.saturating_add(1));
             if newer >= rotation.keep_files || is_old {
@@ -93,7 +93,7 @@ impl Closed {
 
 /// What is known of the files of a log that were closed after another one.
 struct Later {
-    /// The day of the first of them; of the open file, if there is none.
+    /// The day of the first of them; without one, that of the open file.
     day: u64,
     /// How many days they have seen pass.
     days: u64,

@@ -34,7 +34,7 @@ impl DirectoryLock {
         Self { directory: File::open(directory).ok(), skip_until: None, timeout, pause }
     }
 
-    /// Waits for the lock, for as long as the timeout says. [`release`](Self::release) gives it back.
+    /// Waits for the lock, at most for the timeout. [`release`](Self::release) gives it back.
     pub(super) fn acquire(&mut self) {
         let Some(directory) = &self.directory else { return };
         if self.skip_until.is_some_and(|until| clock::now() < until) {

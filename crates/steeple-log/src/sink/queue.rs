@@ -15,7 +15,7 @@ use super::rotation::day_of;
 /// Lines on their way to one output: a bounded buffer between requests and a writer's thread.
 ///
 /// A request appends its line under a lock that guards nothing else, and is never made to wait for the output: where
-/// there is no room the line is dropped and counted. The writer takes everything at once, at most once per `collect` while
+/// it is full the line is dropped and counted. The writer takes everything at once, at most once per `collect` while
 /// there is traffic, so that a busy service makes few system calls and a request hardly ever wakes a thread.
 pub(crate) struct Queue {
     state: Mutex<State>,

@@ -21,7 +21,7 @@ pub(crate) trait Destination: Send + 'static {
     /// Writes a first part of these lines. Never called without lines.
     fn write(&mut self, part: Part<'_>) -> io::Result<Progress>;
 
-    /// Hands on what is still held back.
+    /// Passes on everything still held back.
     fn flush(&mut self) -> io::Result<()>;
 
     /// Closes its file and opens the one that has the name now.
@@ -117,7 +117,7 @@ impl Worker {
         }
     }
 
-    /// Writes these lines, however long that takes; gives up what is left when the log is closed meanwhile.
+    /// Writes these lines, however long that takes; gives the rest up when the log is closed meanwhile.
     fn write_all(&mut self, lines: Part<'_>) -> Written {
         let mut rest = lines;
         while !rest.lines.is_empty() {

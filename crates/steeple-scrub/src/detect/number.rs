@@ -3,7 +3,7 @@
 use super::{Findings, add, at, before, cut, is_alnum, run, run_back};
 use crate::{marker::Rule, scan};
 
-/// A social security number has 9 digits, the IBAN with the fewest digits of its own no less.
+/// A social security number has 9 digits, and the IBAN with the fewest digits has as many.
 pub(crate) const FEWEST: u32 = 9;
 
 pub(crate) fn find(text: &[u8], findings: &mut Findings) {
@@ -62,7 +62,7 @@ const GROUPS: [&[usize]; 9] = [
 ];
 
 fn card(text: &[u8], start: usize) -> Option<usize> {
-    // A fraction's digits, `0.4111…`, are no card.
+    // A fraction's digits, `0.4111…`, are not a card number.
     if before(text, start) == b'.' && before(text, start.saturating_sub(1)).is_ascii_digit() {
         return None;
     }

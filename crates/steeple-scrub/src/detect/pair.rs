@@ -67,7 +67,7 @@ fn pair(text: &[u8], sign: usize, known: Known<'_>, findings: &mut Findings) -> 
     // `:=`, `::=`, `?=`, `+=`, `.=`, `??=`, `||=`
     let operator =
         if colon { sign } else { run_back(text, sign, 3, |byte| matches!(byte, b':' | b'?' | b'+' | b'.' | b'|')) };
-    // `q=0.9`: one letter says nothing, unless the configuration says otherwise.
+    // `q=0.9`: one letter means nothing, unless the configuration has it.
     let letter = operator.saturating_sub(1);
     if at(text, letter).is_ascii_alphanumeric() && !is_name(before(text, letter)) && known.names.denied.is_empty() {
         return None;
@@ -184,7 +184,7 @@ fn type_end(text: &[u8], start: usize) -> Option<usize> {
     (alone && before(text, equals) == b' ').then_some(equals)
 }
 
-/// Judges the value of a name that says enough to ask.
+/// Judges the value of a name that is suspicious enough.
 fn is_secret(content: &[u8], key: &Key<'_>, prose: bool, quoted: bool) -> bool {
     if content.len() <= 64 && is_placeholder(content) {
         return false;
@@ -207,7 +207,7 @@ fn is_secret(content: &[u8], key: &Key<'_>, prose: bool, quoted: bool) -> bool {
     }
 }
 
-/// "authorization: denied for user 7" says what became of it.
+/// "authorization: denied for user 7" reports a result.
 fn is_answer(content: &[u8]) -> bool {
     let mut words = content.split(|&byte| byte == b' ');
     let first = words.next().unwrap_or_default();

@@ -60,7 +60,7 @@ pub(crate) fn looks_opaque(value: &[u8]) -> bool {
     looks_random(value) || is_jumble(value)
 }
 
-/// `SalesResults-1.2` without the version at its end, whose digits say nothing.
+/// `SalesResults-1.2` without the version at its end, whose digits mean nothing.
 fn unversioned(value: &[u8]) -> &[u8] {
     let version = value.iter().rposition(|byte| !byte.is_ascii_digit() && *byte != b'.');
     let Some(dash) = version.filter(|&dash| matches!(value.get(dash), Some(b'-' | b'_'))) else { return value };

@@ -44,7 +44,7 @@ pub(super) fn is_placeholder(content: &[u8]) -> bool {
         || content.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")).is_some_and(name)
 }
 
-/// What an error message says about a password: "password: must be longer".
+/// A remark of an error message about a password: "password: must be longer".
 #[inline]
 pub(super) fn is_remark(content: &[u8]) -> bool {
     const REMARKS: [&[u8]; 42] = [

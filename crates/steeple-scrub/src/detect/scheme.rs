@@ -161,7 +161,7 @@ fn is_basic(value: &[u8]) -> bool {
     let decoded = base64(value, 192);
     let printable = decoded.iter().all(|byte| *byte >= b' ' && *byte != 0x7f);
     let colon = memchr::memchr(b':', &decoded).is_some();
-    // Not what RFC 7617 says, but after `Basic` nothing else is as long and as mixed.
+    // Not as in RFC 7617, but after `Basic` nothing else is as long and as mixed.
     value.len() >= 4 && (colon && printable || super::random::looks_random(value))
 }
 

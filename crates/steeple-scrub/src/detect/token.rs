@@ -16,7 +16,7 @@ use crate::{
 /// No token is shorter.
 const SHORTEST: usize = 13;
 
-/// Nearly all are as long as this; what is shorter is looked at only where it begins like [one that is not](is_short).
+/// Nearly all are at least this long; shorter ones are looked at only where they begin like [one that is short](is_short).
 const USUAL: usize = 16;
 
 /// One that has dots in it (`hvs.…`) still has a run of letters, digits, `_` and `-` of that length.

@@ -16,7 +16,7 @@ pub(super) struct Value {
 /// A value that may turn out not to be secret is read no further than this.
 pub(super) const LOOK: usize = 512;
 
-/// The value that begins at `start`. `sure`: it is secret whatever it says, or is known to be; it is read to its end.
+/// The value that begins at `start`. `sure`: it is secret whatever its text, or is known to be; it is read to its end.
 #[inline]
 pub(super) fn value(text: &[u8], start: usize, key: &Key<'_>, prose: bool, sure: bool) -> Option<Value> {
     let max = if sure { text.len() } else { LOOK };

@@ -1,4 +1,4 @@
-//! What a name says about its value.
+//! What a name reveals about its value.
 
 mod words;
 

@@ -1,4 +1,4 @@
-//! The words that tell what a name says, in lists that most names leave after one look.
+//! The words that decide on a name, in lists that most names leave after one look.
 
 use super::Normal;
 
@@ -37,7 +37,7 @@ impl List {
     }
 }
 
-/// For each length and first letter, a bit for each last letter, of all words that say something where they are a name's
+/// For each length and first letter, a bit for each last letter, of all words that mean something where they are a name's
 /// last: `byte & 31`.
 static ENDS: [[u32; 32]; LONGEST] = union([&LAST, &PASSWORDS, &DIGITS, &SUSPICIOUS, &FILLERS]);
 
@@ -57,7 +57,7 @@ const fn union(lists: [&List; 5]) -> [[u32; 32]; LONGEST] {
     ends
 }
 
-/// May `word`, the last of a name, say anything? Most names have nothing to say, and this tells in one look.
+/// Whether `word`, the last of a name, may mean something. For most names it does not, and one look is enough.
 pub(super) fn may_tell(word: &[u8]) -> bool {
     let (Some(first), Some(last)) = (word.first(), word.last()) else { return false };
     let lasts = ENDS.get(word.len()).and_then(|ends| ends.get(usize::from(first & 31))).copied().unwrap_or_default();
@@ -349,10 +349,10 @@ pub(super) static KEY_MAKERS: List = List::new(&[
     b"webhook",
 ]);
 
-/// `public_key`, `foreign_key`: before a suspicious word, they say that everyone may see its value.
+/// `public_key`, `foreign_key`: before a suspicious word, they mean that everyone may see its value.
 pub(super) static PUBLIC: List = List::new(&[b"foreign", b"pub", b"public"]);
 
-/// Words at the end that say nothing.
+/// Words at the end that mean nothing.
 pub(super) static FILLERS: List = List::new(&[
     b"again",
     b"b64",

@@ -71,7 +71,7 @@ impl Attributes {
         self.text(own_key(scrubber, key), scrubber.field(key, text));
     }
 
-    /// A card's number is no less secret for being a number.
+    /// A card's number is as secret as a number as it is as a text.
     fn own_number(&mut self, scrubber: &Scrubber, key: &str, number: Value) {
         let value = crate::scrub::number(scrubber, key, &number).map_or(number, Value::from);
         self.0.push(KeyValue::new(own_key(scrubber, key), value));

@@ -1,4 +1,4 @@
-//! What a span says of its request and its end, in the words of OpenTelemetry's semantic conventions 1.44.0.
+//! The attributes of a span at its start and its end, by OpenTelemetry's semantic conventions 1.44.0.
 
 mod list;
 mod request;
@@ -45,7 +45,7 @@ pub(crate) mod key {
     pub(crate) const USER_AGENT: &str = "user_agent.original";
     pub(crate) const USER_ID: &str = "user.id";
 
-    /// Prefixes that are ours: an application's own attribute under one of them would say something twice.
+    /// Prefixes that are ours: an application's own attribute under one of them would be there twice.
     pub(crate) const OURS: &[&str] = &[
         "client.",
         "error.type",

@@ -53,7 +53,7 @@ fn shown<'v>(name: &HeaderName, value: &'v HeaderValue, scrubber: &Scrubber) -> 
     }
 }
 
-/// Attributes that samplers may look at: all that the request head tells.
+/// Attributes that samplers may look at: everything known from the request head.
 pub(crate) fn at_start(
     exchange: &Exchange,
     request: &request::Parts,
@@ -110,7 +110,7 @@ pub(crate) fn at_end(exchange: &Exchange, end: &End, noted: &Noted, scrubber: &S
         if let Some(method) = &noted.original_method {
             attributes.text(key::HTTP_METHOD_ORIGINAL, scrubber.text(method));
         }
-        // Where no one told who the client is, it is the peer.
+        // Where nothing has set the client, it is the peer.
         let client = match exchange.client_address() {
             Some(_) => exchange.visible_client_address(),
             None => noted.peer.and_then(|peer| visible_peer(exchange, peer)),
@@ -185,7 +185,7 @@ fn span_name(exchange: &Exchange, scrubber: &Scrubber) -> Scrubbed<Cow<'static, 
     text.into()
 }
 
-/// What to say of an exchange that failed: nothing where a code explains it. `None` for what went well and for what the
+/// The status message of an exchange that failed: empty where a code explains it. `None` for successes and for what the
 /// client did wrong.
 fn failure(exchange: &Exchange, end: &End, scrubber: &Scrubber) -> Option<Scrubbed<Cow<'static, str>>> {
     let gone = end.outcome.is_cancelled() && !exchange.is_grpc();
@@ -212,7 +212,7 @@ pub(crate) fn exceptions(errors: &[Arc<RecordedError>], scrubber: &Scrubber) -> 
     errors.iter().map(event).collect()
 }
 
-/// What may be seen of the other end of the socket: a proxy's address whole, a client's as the privacy policy says.
+/// What may be seen of the other end of the socket: a proxy's address whole, a client's by the privacy policy.
 fn visible_peer(exchange: &Exchange, peer: SocketAddr) -> Option<VisibleAddress> {
     let ip = peer.ip().to_canonical();
     match exchange.client_address() {

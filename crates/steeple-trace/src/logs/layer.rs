@@ -47,7 +47,7 @@ fn current_ids() -> Option<SpanContext> {
         (span.span_context().clone(), span.is_recording())
     });
     match exchange {
-        // A span of a trace that no one records is only a number.
+        // A span of a trace that is not recorded is only a number.
         Some(exchange) if !is_recorded || span.trace_id() != exchange.trace_id() => Some(exchange),
         _ => span.is_valid().then_some(span),
     }
@@ -80,7 +80,7 @@ impl Visitor {
         match name(field) {
             "message" => self.body = text,
             "log.target" => self.log_target = Some(text),
-            // Where the `log` crate was called from: its target says enough.
+            // Where the `log` crate was called from: its target is enough.
             "log.module_path" | "log.file" => (),
             name => self.push(name, Value::StringValue(text)),
         }

@@ -45,10 +45,10 @@ impl Default for LogExport {
     }
 }
 
-/// What the layer and the [`Trace`](crate::Trace) share. The last of them sends what is left.
+/// What the layer and the [`Trace`](crate::Trace) share. The last of them sends the rest.
 pub(crate) struct Logs {
     queue: Pipeline<Record>,
-    /// In bytes: what is formatted of one text at most.
+    /// In bytes: the longest part of one text that is formatted.
     max_text: usize,
     truncated: AtomicU64,
     drop_timeout: Duration,

@@ -81,7 +81,7 @@ fn hex(text: &str) -> Option<&str> {
     text.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(text)
 }
 
-/// Writes one form and removes what is there of both.
+/// Writes one form and removes existing headers of both.
 pub(super) fn write(form: B3, context: &TraceContext, debug: bool, headers: &mut HeaderMap) {
     for stale in [SINGLE, TRACE_ID, SPAN_ID, PARENT_SPAN_ID, SAMPLED, FLAGS] {
         headers.remove(stale);

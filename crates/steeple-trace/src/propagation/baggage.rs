@@ -40,7 +40,7 @@ pub(crate) fn read(headers: &HeaderMap) -> Option<Packed> {
                 header.truncate(before);
                 continue;
             }
-            // The leading semicolon is none of the properties'.
+            // The leading semicolon does not belong to the properties.
             let properties = header.get(end_of_value.saturating_add(1)..).unwrap_or_default();
             baggage.insert_with_metadata(key.to_owned(), decode(value), properties.to_owned());
         }
@@ -105,7 +105,7 @@ fn is_value_octet(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b',' | b';' | b'\\')
 }
 
-/// Undoes percent-encoding. What is no UTF-8 then is replaced; a `+` is a plus.
+/// Undoes percent-encoding. Invalid UTF-8 is replaced; a `+` is a plus.
 pub(crate) fn decode(value: &str) -> String {
     let mut out = Vec::with_capacity(value.len());
     let mut bytes = value.as_bytes();

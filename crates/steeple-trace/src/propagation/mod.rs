@@ -61,14 +61,14 @@ impl Propagators {
         self
     }
 
-    /// The one `b3` header. Both forms of B3 are read, where there is no `traceparent`, the one header first; this one is
+    /// The one `b3` header. Both forms of B3 are read, without a `traceparent`, the one header first; this one is
     /// written. The debug flag of a fully trusted caller is passed on.
     pub const fn b3(mut self) -> Self {
         self.b3 = Some(B3::Single);
         self
     }
 
-    /// The `x-b3-*` headers. Both forms of B3 are read, where there is no `traceparent`, the one header first; this one is
+    /// The `x-b3-*` headers. Both forms of B3 are read, without a `traceparent`, the one header first; this one is
     /// written. The debug flag of a fully trusted caller is passed on.
     pub const fn b3_multi(mut self) -> Self {
         self.b3 = Some(B3::Multi);
@@ -203,7 +203,7 @@ impl Propagators {
         Carried(Some(Arc::new(Cargo { listed, packed, debug })))
     }
 
-    /// Writes the ids for a call to another service, replacing what is there.
+    /// Writes the ids for a call to another service, replacing existing ones.
     pub(crate) fn write(self, context: &SpanContext, carried: &Carried, headers: &mut HeaderMap) {
         let Some(trace) = trace_context(context) else { return };
         if self.trace_context {
@@ -230,7 +230,7 @@ impl Propagators {
         }
     }
 
-    /// Writes the baggage for a call to another service, replacing what is there: what the application put into the
+    /// Writes the baggage for a call to another service, replacing any existing one: what the application put into the
     /// current context, else what the caller sent.
     pub(crate) fn write_baggage(self, current: &Baggage, carried: &Carried, headers: &mut HeaderMap) {
         if !self.baggage {

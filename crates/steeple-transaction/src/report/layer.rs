@@ -13,9 +13,9 @@ use crate::rules::configured;
 pub struct ReportRouteLayer(pub(super) Template);
 
 impl ReportRouteLayer {
-    /// Reports this template: for a service that is no one's route, on any stack.
+    /// Reports this template: for a service that no router has as a route, on any stack.
     ///
-    /// A template that ends in a catch-all (`/admin/{*rest}`) gives way to what is reported from an inner layer.
+    /// A template that ends in a catch-all (`/admin/{*rest}`) gives way to a template that an inner layer reports.
     ///
     /// # Examples
     /// ```

@@ -1,7 +1,7 @@
 //! The inner layer that reports a route's template upward: [`ReportRouteLayer`].
 //!
 //! The layer that watches knows the route from the start when it is inside of the router (`Router::layer`). Outside of
-//! it, and above a `nest_service`, it does not: there this one, placed in an inner layer, tells it. It does so before the
+//! it, and above a `nest_service`, it does not: there this one, placed in an inner layer, reports it. It does so before the
 //! handler runs, so that a request that is rejected or panics has its name too.
 //!
 //! ```

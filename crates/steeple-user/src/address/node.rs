@@ -8,7 +8,7 @@ const MAX_NODE: usize = 64;
 /// Reads an address as proxies write it: alone, in brackets, with a port. IPv4 inside IPv6 becomes IPv4.
 ///
 /// `None` for everything else: names, `unknown`, obfuscated nodes, zones, leading zeros, and the unspecified address, which
-/// is no one's.
+/// belongs to no client.
 pub(super) fn parse_node(text: &[u8]) -> Option<IpAddr> {
     if text.len() > MAX_NODE {
         return None;

@@ -10,7 +10,7 @@ use crate::{BuildError, error::Kind};
 /// Read from text: addresses, networks, `loopback`, `private` and `unix` (whoever connects through a Unix socket), separated
 /// by commas; or, alone, their number. Default: none.
 ///
-/// With a **number**, any peer counts as a proxy: only right if no one can reach the service but through them, and
+/// With a **number**, any peer counts as a proxy: only right if the service can be reached through them alone, and
 /// if every request passes the same number of them.
 ///
 /// # Examples
@@ -70,7 +70,7 @@ impl TrustedProxies {
         }
     }
 
-    /// Whether what this peer says in a header is taken: it is one of them, or their number is known.
+    /// Whether this peer's headers are believed: it is one of them, or their number is known.
     pub fn trusts_peer(&self, peer: Option<Peer>) -> bool {
         match &self.0 {
             Trust::Peers { unix, .. } => match peer {
@@ -82,7 +82,7 @@ impl TrustedProxies {
         }
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     pub fn is_none(&self) -> bool {
         match &self.0 {
             Trust::Peers { networks, unix } => networks.is_empty() && !unix,

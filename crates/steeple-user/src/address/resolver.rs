@@ -82,10 +82,10 @@ impl AddressResolver {
         &self.proxies
     }
 
-    /// The client's address: the first from the right that is no trusted proxy's.
+    /// The client's address: the first from the right that is not a trusted proxy's.
     ///
     /// When all of them are, the leftmost. When an entry cannot be read (or the caps are reached), the last trusted
-    /// hop before it. The peer's own, when that is no trusted proxy.
+    /// hop before it. The peer's own, when that is not a trusted proxy.
     pub fn resolve(&self, peer: Option<Peer>, headers: &HeaderMap) -> Option<IpAddr> {
         let is_trusted = self.proxies.trusts_peer(peer);
         let peer = peer.and_then(|peer| peer.ip());

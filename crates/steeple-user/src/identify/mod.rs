@@ -1,6 +1,6 @@
-//! The inner layer that says who the user is, once authentication knows: [`IdentifyLayer`].
+//! The inner layer that sets the user, once authentication has found it: [`IdentifyLayer`].
 //!
-//! The layer that watches is outermost, and there no one has been authenticated yet. This one goes **inside** of the
+//! The layer that observes is outermost, where nothing has been authenticated yet. This one goes **inside** of the
 //! authentication, where a request carries who sent it:
 //!
 //! ```

@@ -5,7 +5,7 @@ use steeple_core::{Privacy, User, VisibleAddress, truncate_address};
 use super::PseudonymKey;
 use crate::{BuildError, error::Kind};
 
-/// What happens to one part of what is known of a user, before a sink sees it. See the [module docs](super).
+/// What happens to one part of a user, before a sink sees it. See the [module docs](super).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
     /// Left as it is.
@@ -95,7 +95,7 @@ impl PrivacyBuilder {
     /// Checks everything.
     ///
     /// # Errors
-    /// [`BuildError::is_key`] when something is to become a pseudonym and there is no key.
+    /// [`BuildError::is_key`] when something is to become a pseudonym and no key is set.
     pub fn build(self) -> Result<PrivacyPolicy, BuildError> {
         let fields = [("id", self.id), ("e-mail", self.email), ("name", self.name), ("address", self.address)];
         if self.key.is_none()

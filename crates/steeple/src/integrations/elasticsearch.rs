@@ -114,7 +114,7 @@ fn events_go_there(setup: &Setup<'_>) -> bool {
     setup.counted.iter().any(|sink| sink.name() == "elasticsearch_events")
 }
 
-/// The lines but for those that say that an event was tracked, where the event itself goes to the same place.
+/// The lines, except those about tracked events where the events themselves go to the same place.
 struct WithoutEvents {
     lines: ElasticsearchLines,
     events_go_there: bool,

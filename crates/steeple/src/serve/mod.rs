@@ -101,14 +101,14 @@ impl Steeple {
     }
 
     async fn flush_or_interrupt(&self, timeout: Duration, signals: &mut Signals) {
-        let (tell, told) = oneshot::channel();
+        let (flushed, flush) = oneshot::channel();
         let steeple = self.clone();
         // Waiting takes a thread, and not one of the runtime's: that would wait for it at its end.
         let flushing = move || {
             let report = steeple.close_within(timeout);
             // Before the process ends: what the application has given to Steeple may clean up when it is dropped.
             drop(steeple);
-            let _interrupted = tell.send(report);
+            let _interrupted = flushed.send(report);
         };
         let thread = thread::Builder::new().name("steeple-end".to_owned()).spawn(flushing);
         if let Err(error) = thread {
@@ -116,7 +116,7 @@ impl Steeple {
             return;
         }
         let report = tokio::select! {
-            report = told => report.unwrap_or_default(),
+            report = flush => report.unwrap_or_default(),
             () = signals.next() => self.interrupted(),
         };
         report.show();

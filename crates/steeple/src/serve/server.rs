@@ -98,7 +98,7 @@ impl Server {
                 .keep_alive_interval(options.keep_alive_interval)
                 .keep_alive_timeout(options.keep_alive_timeout);
             let mut serving = std::pin::pin!(server.serve_connection_with_upgrades(io, service));
-            // hyper limits the time for a head once it knows the protocol. Until then no one does.
+            // hyper limits the time for a head once it knows the protocol. Until then this does.
             let mut silent = std::pin::pin!(async {
                 sleep(options.header_read_timeout).await;
                 if begun.has_begun() {
@@ -135,7 +135,7 @@ impl Server {
         let limit = self.options.cut_off_timeout;
         let ended = async {
             self.connections.shutdown().await;
-            // Streams of HTTP/2 are tasks of their own, which end with their connection.
+            // Streams of HTTP/2 are separate tasks, which end with their connection.
             drop(self.streams);
             let _none_left = self.streams_ended.recv().await;
         };

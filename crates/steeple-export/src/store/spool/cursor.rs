@@ -19,7 +19,7 @@ use crate::{DropReason, InDoubt, Reason, store::Settled};
 #[derive(Clone, Copy, Debug)]
 struct Open {
     tries: u32,
-    /// What tells its user from others; 0: none.
+    /// Identifies its user; 0: none.
     key: u64,
     /// `None`: it is out. Otherwise it waits until then.
     again: Option<Instant>,
@@ -201,7 +201,7 @@ impl Cursor {
         tries
     }
 
-    /// A row that the database knows nothing of is open.
+    /// A row that is not in the database is open.
     fn keep_open(&mut self, seq: u64) {
         if seq >= self.next {
             self.ahead.insert(seq);
@@ -233,7 +233,7 @@ impl Cursor {
         self.fresh = self.fresh.saturating_sub(1);
     }
 
-    /// Everything below was read: what is open of it and live until now is so no more.
+    /// Everything below was read: its open rows are no longer live.
     pub(super) fn advance_to(&mut self, next: u64) {
         self.next = self.next.max(next);
         let ahead = self.ahead.split_off(&self.next);
@@ -266,7 +266,7 @@ impl Cursor {
         }
     }
 
-    /// All that waited was read: what is live goes on alone.
+    /// The backlog was read: only live rows follow.
     pub(super) fn rejoin(&mut self) {
         if let Some(live) = self.live.take() {
             self.fresh = live.fresh;
@@ -324,7 +324,7 @@ impl Cursor {
 
     fn close(&mut self, seq: u64) {
         if seq >= self.next {
-            // What waits is behind it: the cursor alone does not say that it is settled.
+            // The backlog is behind it: the cursor alone does not settle it.
             self.saved.remove(&seq);
             self.ahead.remove(&seq);
             self.changes.insert(seq, Change::Put { kind: DONE, tries: 0, attempt: false, why: None });

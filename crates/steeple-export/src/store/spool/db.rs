@@ -102,7 +102,7 @@ fn failure(code: i32, message: String) -> rusqlite::Error {
 /// Whether the file is damaged, so that no second try helps.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode;
-    #[expect(clippy::wildcard_enum_match_arm, reason = "what else there is says nothing about the file")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all other errors are not about the file")]
     match error {
         // All that is not a disk, a lock or memory: the statements are always the same, so that a table that is not there, a value
         // that is too big or a key that is there twice is damage.

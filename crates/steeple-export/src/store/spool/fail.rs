@@ -1,4 +1,4 @@
-//! Where a test may end the process, to see what is left.
+//! Where a test may end the process, to see what remains on disk.
 
 /// Ends the process here if a test asks for it: `STEEPLE_SPOOL_ABORT=commit:37` at the 37th time.
 #[cfg(feature = "test-util")]

@@ -72,7 +72,7 @@ impl Intake {
     /// What a sink has made of a row: the kind of its exception here, and why. `None`: it is still to be read.
     pub(super) fn state(&self, sink: &str, seq: u64) -> (Option<i64>, Option<String>, bool) {
         let Some(acked) = &self.acked else { return (None, None, false) };
-        // A sink that was not there then gets nothing of what was.
+        // A sink that was added later gets none of the rows before.
         let Some(acked) = acked.get(sink) else { return (Some(DONE), None, false) };
         let exception = self
             .db

@@ -1,6 +1,6 @@
 //! A store on disk: what was stored survives the end of the process, however it ends.
 //!
-//! One SQLite database a process, in a directory of its own below the one that is configured; one thread owns it. It commits
+//! One SQLite database a process, in its own directory below the configured one; one thread owns it. It commits
 //! whenever there is something to commit, so that a commit takes whatever came during the last one. Each sink has a cursor;
 //! only what is out of the ordinary (rows that are tried again, dead letters) has a row besides.
 
@@ -142,7 +142,7 @@ impl Spool {
         Ticket(self.0.shared.append(row, class, size))
     }
 
-    /// Adds a sink, or finds it again: it reads what is appended from now on, and whatever it has left from before. Blocks for
+    /// Adds a sink, or finds it again: it reads rows that are appended from now on, and those that it has left from before. Blocks for
     /// a moment.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Reads rows for sinks: what is due again, what is new, and what waits.
+//! Reads rows for sinks: rows that are due again, new rows, and the backlog.
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
@@ -78,7 +78,7 @@ impl Writer {
                 }
                 Some(from) => {
                     let rows = cursor.pace.allowed(now).min(cursor.backlog_room());
-                    // Half is for what is new, unless nothing of what waits may be read.
+                    // Half is for new rows, unless none of the backlog may be read.
                     let rest = max_items.saturating_sub(reading.out.len());
                     let live = if rows == 0 { rest } else { rest.div_ceil(2) };
                     reading.fresh(db, cursor, Which::Live(from), live)?;

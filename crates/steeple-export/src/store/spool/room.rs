@@ -45,7 +45,7 @@ impl Leaving {
     }
 }
 
-/// Evicts the newest rows of lower classes until there is room. `false`: there is none for this class.
+/// Evicts the newest rows of lower classes until there is room. `false`: no room for this class.
 pub(super) fn make_room(
     tx: &Transaction<'_>,
     usage: &mut Usage,

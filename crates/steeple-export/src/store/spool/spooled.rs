@@ -234,7 +234,7 @@ impl<T: FromRow> SpooledPipeline<T> {
         &self.ends.shared.spool
     }
 
-    /// The sink: its queue is what the store holds, and what is left at the end stays there.
+    /// The sink: its queue is the store, and rows that are left at the end stay there.
     pub fn sink(&self) -> Arc<dyn Sink> {
         Arc::new(SpooledSink(Arc::clone(&self.ends)))
     }

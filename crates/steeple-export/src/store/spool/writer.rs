@@ -140,7 +140,7 @@ impl Writer {
     fn load(&self, name: &str, options: SinkOptions) -> rusqlite::Result<Cursor> {
         let newest = newest(&self.db)?;
         let mut cursor = Cursor::load(&self.db, name, options, newest)?;
-        // What is done is removed: to count it is cheaper than to count what is not.
+        // Settled rows are removed: to count them is cheaper than to count the others.
         let next = cursor.next.cast_signed();
         let done: i64 = self.db.query_row("SELECT count(*) FROM ev WHERE seq < ?1", [next], |row| row.get(0))?;
         let apart: i64 = self.db.query_row(
@@ -272,7 +272,7 @@ impl Writer {
         self.complete_at = clock::now();
     }
 
-    /// Writes what is pending. What cannot be written now stays.
+    /// Writes pending changes. Those that cannot be written now stay.
     fn write(&mut self, sync: bool) {
         match self.commit(sync) {
             Ok(()) => {
@@ -455,7 +455,7 @@ impl Writer {
             while let Some(row) = rows.next()? {
                 let at: i64 = row.get(1)?;
                 if at >= before {
-                    // One from the future (the clock was ahead then) says nothing of those behind it.
+                    // A row from the future (the clock was ahead then) allows no conclusion on those behind it.
                     if at > now {
                         continue;
                     }

@@ -137,7 +137,7 @@ fn check(directory: &Path, rotation: &Rotation, midnight: bool, round: u32) {
             let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
             let day = line["timestamp"].as_str().unwrap().split_once('T').unwrap().0;
             let of_name = of_name.split_once('.').map_or("2100-01-02", |(day, _)| day);
-            // Without identities of files, what another process has renamed is written to until the next rotation of its own.
+            // Without identities of files, a file that another process has renamed is written to until this process rotates.
             let has_identities = cfg!(all(unix, not(steeple_os_other)));
             assert!(!rotation.daily || !has_identities || day == of_name, "round {round}: {line} in {name}");
             days.insert(day.to_owned());

@@ -213,7 +213,7 @@ fn a_clock_that_is_a_little_behind_closes_nothing() {
     );
 }
 
-/// Two processes, as far as files and locks can tell.
+/// Two processes, as far as files and locks are concerned.
 #[cfg(all(unix, not(steeple_os_other)))]
 #[test]
 fn a_file_that_another_process_has_closed_gets_no_line_any_more() {

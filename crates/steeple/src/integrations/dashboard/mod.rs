@@ -52,9 +52,9 @@ impl SteepleBuilder {
 }
 
 impl Steeple {
-    /// The page about this service at `/steeple`, to be merged into the service's router; until then, there is no dashboard.
+    /// The page about this service at `/steeple`, to be merged into the service's router; without it, the dashboard is off.
     /// From this machine alone, unless `DASHBOARD_TOKEN`, `DASHBOARD_USER` with `DASHBOARD_PASSWORD`, or an
-    /// [`Access`] in code says otherwise. Empty where `STEEPLE_DISABLE` has `dashboard`.
+    /// [`Access`] in code sets another. Empty where `STEEPLE_DISABLE` has `dashboard`.
     ///
     /// ```
     /// # fn main() -> Result<(), steeple::ConfigError> {

@@ -44,7 +44,7 @@ impl Hangups {
 }
 
 pub(in crate::serve) fn bind(_path: &Path) -> io::Result<UnixListener> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "there are no unix sockets on this system"))
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no unix sockets"))
 }
 
 pub(in crate::serve) fn path(listener: &UnixListener) -> String {
