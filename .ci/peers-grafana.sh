@@ -15,3 +15,17 @@ if [ ! -e "$venv/.complete-2" ]; then
   "$venv/bin/pip" install --quiet --disable-pip-version-check 'grafana-foundation-sdk==1769699998!10.1.0' 'compose-spec==0.2.1'
   touch "$venv/.complete-2"
 fi
+
+# The types of Grafana's schema, and what checks against them.
+directory="$STEEPLE_PEERS_DIR/grafana-types"
+if [ ! -e "$directory/.complete-1" ]; then
+  command -v node >/dev/null && command -v npm >/dev/null || {
+    export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends nodejs npm
+  }
+  mkdir -p "$directory/bin"
+  npm install --silent --no-audit --no-fund --prefix "$directory" @grafana/schema@13.2.3 typescript@7.0.2
+  ln -sf ../node_modules/.bin/tsc "$directory/bin/tsc"
+  touch "$directory/.complete-1"
+fi

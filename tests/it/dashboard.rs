@@ -5,43 +5,36 @@ use std::{
     path::Path,
     process::Command,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use axum::{Router, body::Body, routing::get};
-use http::{Request, StatusCode};
+use axum::{Router, routing::get};
+use http::StatusCode;
 use http_body_util::BodyExt;
 use serde_json::json;
 use steeple::{
     Exchange, RecordedError, Steeple, SteepleBuilder, User,
     alerts::Rules,
     dashboard::{Access, PrometheusOptions},
-    metrics::{
-        Metrics,
-        indicator::{Clock, HistoryOptions},
-        state::{State, StateOptions},
-    },
-    trace::{Otlp, SegmentKind, Segments},
 };
 use steeple_tests::{
     client::{Client, Protocol},
     peer::{self, Peer},
-    settle::PATIENCE,
 };
 use tokio::{net::TcpStream, task::JoinHandle};
-use tower::ServiceExt;
 
-/// The ids of the traces that failed, as the handler sees them.
-type Failed = Arc<Mutex<Vec<String>>>;
+use super::{
+    dashboard_process::Program,
+    dashboard_shop::{Shop, for_pictures, past_hour},
+};
 
 /// A service with a dashboard.
-struct Service {
-    failed: Failed,
-    address: SocketAddr,
-    steeple: Steeple,
+pub(crate) struct Service {
+    pub(crate) address: SocketAddr,
+    pub(crate) steeple: Steeple,
     serving: JoinHandle<std::io::Result<()>>,
 }
 
@@ -55,25 +48,16 @@ impl Service {
             exchange.set_user(User::new("u-42"));
             "ok"
         };
-        let failed = Failed::default();
-        let seen = Arc::clone(&failed);
-        // As a service calls a database within a request.
-        let pay = async move |exchange: Exchange| {
-            exchange.set_user(User::new("u-4711"));
-            let trace = exchange.trace().map(|trace| trace.trace_id().to_string());
-            seen.lock().unwrap().extend(trace);
-            let wait = |millis| tokio::time::sleep(Duration::from_millis(millis));
-            exchange.segment(SegmentKind::Internal, "reserve the goods", wait(5)).await;
-            exchange.segment(SegmentKind::Datastore, "INSERT payments", wait(20)).await;
-            exchange.record(RecordedError::from_message("sqlx::Error", format_args!("pool timed out")));
-            StatusCode::INTERNAL_SERVER_ERROR
-        };
         let fail = async |exchange: Exchange| {
             exchange.set_user(User::new(EVIL));
             exchange.record(RecordedError::from_message("io::Error", format_args!("no such file: {EVIL}")));
             StatusCode::INTERNAL_SERVER_ERROR
         };
-        let app = Router::new().route("/ok/{id}", get(ok)).route("/fail", get(fail)).route("/pay", get(pay));
+        let app = Router::new().route("/ok/{id}", get(ok)).route("/fail", get(fail));
+        Self::serve(steeple, app).await
+    }
+
+    pub(crate) async fn serve(steeple: Steeple, app: Router) -> Self {
         let app = app.merge(steeple.dashboard()).merge(steeple.routes());
         let app = app.layer(steeple.layer());
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -82,18 +66,18 @@ impl Service {
             let steeple = steeple.clone();
             async move { steeple.serve_until(listener, app, std::future::pending()).await }
         });
-        Self { failed, address, steeple, serving }
+        Self { address, steeple, serving }
     }
 
     async fn load(&self, path: &str, times: u32) {
         load(self.address, path, times).await;
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://localhost:{}", self.address.port())
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.steeple.shutdown().begin();
         self.serving.await.unwrap().unwrap();
     }
@@ -106,34 +90,15 @@ async fn load(address: SocketAddr, path: &str, times: u32) {
     }
 }
 
-/// An hour of another process, as a deploy hands it over.
-async fn past_hour() -> Vec<u8> {
-    let metrics = Metrics::new().unwrap();
-    let clock = Clock::manual(steeple::core::clock::unix_now().saturating_sub(Duration::from_secs(3700)));
-    let history = metrics.history_with(HistoryOptions::new().clock(clock.clone()).without_thread());
-    let app: Router = Router::new()
-        .route("/ok", get(async || "ok"))
-        .route("/missing", get(async || StatusCode::NOT_FOUND))
-        .layer(metrics.layer());
-    history.sample();
-    for step in 0..360_u32 {
-        for _ in 0..=step % 5 {
-            for path in ["/ok", "/missing"] {
-                let request = Request::get(path).body(Body::empty()).unwrap();
-                app.clone().oneshot(request).await.unwrap().into_body().collect().await.unwrap();
-            }
-        }
-        clock.advance(Duration::from_secs(10));
-        history.sample();
-    }
-    history.save()
-}
-
-/// nginx with answers collected: a prefix in front of one service, and two behind one address.
-async fn nginx(prefixed: SocketAddr, replicas: [SocketAddr; 2]) -> Option<Peer> {
-    let binary = peer::find("nginx")?;
+/// nginx with answers collected: a prefix in front of one service, the same by HTTPS, and two behind one address.
+async fn nginx(prefixed: SocketAddr, replicas: [SocketAddr; 2], https: SocketAddr) -> Option<Peer> {
+    let (binary, openssl) = (peer::find("nginx")?, peer::find("openssl")?);
     let [one, other] = replicas;
     let mut nginx = Peer::start(&binary, |http, directory| {
+        let mut certificate = Command::new(&openssl);
+        certificate.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]);
+        certificate.arg("-keyout").arg(directory.join("key.pem")).arg("-out").arg(directory.join("certificate.pem"));
+        assert!(peer::run(&mut certificate, b"").unwrap().status.success(), "a certificate");
         let configuration = format!(
             "user root; daemon off; master_process off; pid nginx.pid; error_log error.log; worker_processes 1;
 events {{}}
@@ -144,6 +109,11 @@ http {{
     listen {http}; proxy_http_version 1.1; proxy_buffering on;
     location /inner/ {{ proxy_pass http://{prefixed}/; }}
     location / {{ proxy_pass http://replicas; }}
+  }}
+  server {{
+    listen {https} ssl; ssl_certificate certificate.pem; ssl_certificate_key key.pem;
+    proxy_http_version 1.1; proxy_set_header Host $http_host; proxy_set_header X-Forwarded-Proto https;
+    location / {{ proxy_pass http://{prefixed}; }}
   }}
 }}
 "
@@ -156,18 +126,6 @@ http {{
     .unwrap();
     nginx.until(|http| async move { TcpStream::connect(http).await.ok() }).await;
     Some(nginx)
-}
-
-/// What the page of a predecessor leaves in the state directory: it was deployed half an hour before, and all was well.
-async fn deployed_before(directory: &Path) {
-    let before = steeple::core::clock::unix_now().saturating_sub(Duration::from_mins(30)).as_millis();
-    let options = StateOptions::new(directory, "shop", "production").version("1.8.1");
-    let state = State::open(options).unwrap();
-    let past = past_hour().await;
-    state.section("history", move || past.clone(), |_, _| ());
-    let deploys = json!([{ "t": u64::try_from(before).unwrap(), "version": "1.8.1" }]).to_string();
-    state.section("deploys", move || deploys.clone().into_bytes(), |_, _| ());
-    state.save().unwrap();
 }
 
 /// Whether this process has no network but its loopback.
@@ -211,8 +169,9 @@ async fn people_see_in_a_real_browser_what_there_is() {
         return;
     }
     let builder = |name: &str| Steeple::builder().service_name(name).service_version("1.8.2").environment("production");
+    let past = past_hour().await;
     let board = Service::start(builder("board")).await;
-    assert!(board.steeple.metrics().history().restore(&past_hour().await));
+    assert!(board.steeple.metrics().history().restore(&past));
     let evil = Service::start(builder(EVIL).alerts(|alerts| alerts.rules(Rules::mission().guarded()))).await;
     let tokens = ["q1o0cFXKZ7nq8Qx2tW6yTR5u", "Zb7Qm2vKx9Lw4Rj8Tn3Ys6Hd"];
     let with_token = |name, token| builder(name).dashboard(|d| d.access(Access::token(token).unwrap()));
@@ -220,18 +179,10 @@ async fn people_see_in_a_real_browser_what_there_is() {
     let other = Service::start(with_token("other", tokens[1])).await;
     let replica = || builder("replica").dashboard(|dashboard| dashboard.access(Access::already_protected()));
     let replicas = [Service::start(replica()).await, Service::start(replica()).await];
-    let nginx = nginx(one.address, [replicas[0].address, replicas[1].address]).await;
-    // Somebody deploys 1.8.2, and payments fail from then on.
-    let directory = tempfile::tempdir().unwrap();
-    deployed_before(directory.path()).await;
-    let shop = builder("shop")
-        .state_directory(directory.path())
-        .alerts(|alerts| alerts.rules(Rules::mission().guarded()))
-        // Nobody listens there: the spans that are kept are those of the page.
-        .traces(|traces| {
-            traces.otlp(Otlp::new().endpoint("http://127.0.0.1:9")).export_delay(Duration::from_millis(200))
-        });
-    let shop = Service::start(shop).await;
+    let https = peer::free_address();
+    let nginx = nginx(one.address, [replicas[0].address, replicas[1].address], https).await;
+    let program = Program::start().await;
+    let shop = Shop::start(past).await;
     // All instances: a real Prometheus that scrapes one, and one that is gone.
     let prometheus = prometheus(replicas[0].address).await;
     let fleet = |address: SocketAddr| {
@@ -247,8 +198,13 @@ async fn people_see_in_a_real_browser_what_there_is() {
     board.load("/ok/7", 60).await;
     board.load("/fail", 15).await;
     evil.load("/fail", 40).await;
-    shop.load("/ok/1", 20).await;
-    shop.load("/pay", 40).await;
+    shop.trade(8).await;
+    if for_pictures() {
+        // A minute or two of it are in the charts.
+        for _ in 0..240 {
+            shop.trade(1).await;
+        }
+    }
 
     // What is scraped goes on while people look.
     let busy = Arc::new(AtomicBool::new(true));
@@ -264,12 +220,15 @@ async fn people_see_in_a_real_browser_what_there_is() {
 
     let failed = shop.failed.lock().unwrap().clone();
     let targets = json!({
-        "board": board.url(), "evil": evil.url(), "shop": shop.url(), "lost": lost.url(), "all": all.as_ref().map(Service::url),
+        "board": board.url(), "evil": evil.url(), "shop": shop.service.url(), "lost": lost.url(), "all": all.as_ref().map(Service::url),
         "replica": replicas[0].address.to_string(),
         "routes": { "GET/ok/{id}": "0 %", "GET/fail": "100 %" }, "failed": 15,
-        "tour": { "route": "GET /pay", "version": "1.8.2", "before": "1.8.1", "user": "u-4711", "traces": failed },
+        "tour": { "route": "POST /payments", "version": "1.8.2", "before": "1.8.1", "user": "u-4711", "traces": failed },
         "tokens": [{ "address": one.url(), "token": tokens[0] }, { "address": other.url(), "token": tokens[1] }],
         "proxy": nginx.as_ref().map(|nginx| format!("http://localhost:{}", nginx.address().port())),
+        "https": nginx.as_ref().map(|_| format!("https://localhost:{}", https.port())),
+        "bare": format!("http://localhost:{}", replicas[1].address.port()),
+        "program": { "address": format!("http://localhost:{}", program.address.port()), "id": program.id() },
         "offline": is_offline(),
     });
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/dashboard.cjs");
@@ -283,8 +242,20 @@ async fn people_see_in_a_real_browser_what_there_is() {
     load.await.unwrap();
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
-    assert!(printed.lines().filter(|line| line.starts_with("ok ")).count() >= 13, "{printed}");
-    for service in replicas.into_iter().chain([board, evil, one, other, shop, lost]).chain(all) {
+    assert!(printed.lines().filter(|line| line.starts_with("ok ")).count() >= 22, "{printed}");
+    // What was clicked has happened: the silence is in force, and what is logged was changed for a while.
+    let alerts = evil.steeple.alerts().unwrap();
+    assert!(alerts.silences().iter().any(|silence| silence.rule == "high_error_rate"), "{:?}", alerts.silences());
+    let log = program.ended().await;
+    let lines = |message: &str| log.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();
+    assert_eq!(lines("what is seldom of interest").len(), 1, "{log:#?}");
+    let changes = lines("changes what is logged for some minutes");
+    assert_eq!((&changes[0]["filter"], &changes[0]["minutes"]), (&json!("debug"), &json!(15)), "{log:#?}");
+    // The second is refused: it is not a filter.
+    assert_eq!((changes.len(), lines("the log level was not changed").len()), (2, 1), "{log:#?}");
+    assert_eq!(lines("the log level was reset").len(), 1, "{log:#?}");
+    shop.stop().await;
+    for service in replicas.into_iter().chain([board, evil, one, other, lost]).chain(all) {
         service.stop().await;
     }
 }
@@ -306,25 +277,4 @@ async fn prometheus(target: SocketAddr) -> Option<Peer> {
     .unwrap();
     prometheus.until(|http| async move { TcpStream::connect(http).await.ok() }).await;
     Some(prometheus)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixteen_open_pages_do_not_hold_up_the_end() {
-    let service = Service::start(Steeple::builder().drain_timeout(Duration::from_hours(1))).await;
-    let mut streams = Vec::new();
-    for _ in 0..16 {
-        let mut client = Client::connect(Protocol::Http1, service.address).await;
-        let response = client.get("/steeple/stream").await.unwrap();
-        assert_eq!(response.status(), 200);
-        streams.push((client, response.into_body()));
-    }
-    let end = tokio::time::timeout(PATIENCE, async {
-        service.stop().await;
-        for (_client, mut stream) in streams {
-            while let Some(frame) = stream.frame().await {
-                frame.expect("the stream ends as it should, and is not cut off");
-            }
-        }
-    });
-    end.await.expect("open pages hold the end up");
 }

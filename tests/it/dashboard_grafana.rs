@@ -157,6 +157,46 @@ fn grafanas_own_library_reads_the_dashboard_back_unchanged() {
     }
 }
 
+/// What TypeScript says about a dashboard that has to be one of Grafana's schema. Empty: it is.
+fn mistakes(tsc: &Path, dashboard: &str) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let types = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/grafana.ts");
+    let types = std::fs::read_to_string(types).unwrap();
+    let file = directory.path().join("dashboard.ts");
+    std::fs::write(&file, format!("{types}export const dashboard: File = {dashboard};\n")).unwrap();
+    let packages = tsc.parent().unwrap().parent().unwrap().join("node_modules");
+    std::os::unix::fs::symlink(packages, directory.path().join("node_modules")).unwrap();
+    let mut command = Command::new(tsc);
+    command.args(["--noEmit", "--strict", "--skipLibCheck", "--moduleResolution", "bundler", "--module", "esnext"]);
+    let output = peer::run(command.arg(&file), b"").unwrap();
+    let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(output.status.success(), printed.is_empty(), "{printed}");
+    printed
+}
+
+#[test]
+fn the_dashboard_has_the_types_of_grafanas_schema() {
+    let Some(tsc) = peer::find_in("grafana-types", "tsc") else { return };
+    for names in [Names::Classic, Names::OpenTelemetry] {
+        for native in [false, true] {
+            let file = Grafana::new("shop").names(names).native(native).json();
+            assert_eq!(mistakes(&tsc, &file), "");
+        }
+    }
+    let good = std::fs::read_to_string(deploy("grafana/dashboards/taskboard.json")).unwrap();
+    assert_eq!(mistakes(&tsc, &good), "");
+    for (from, to) in [
+        ("\"schemaVersion\": 42", "\"schemaVersion\": \"42\""),
+        ("\"mode\": \"thresholds\"", "\"mode\": \"treshold\""),
+        ("\"gridPos\"", "\"gridPosition\""),
+        ("\"uid\": \"steeple", "\"uid\": 7, \"was\": \"steeple"),
+        ("\"type\": \"timeseries\"", "\"type\": 7"),
+    ] {
+        let bad = good.replacen(from, to, 1);
+        assert!(bad != good && !mistakes(&tsc, &bad).is_empty(), "{to} is taken");
+    }
+}
+
 fn deploy(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(file)
 }

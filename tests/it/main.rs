@@ -43,6 +43,8 @@ mod dashboard;
 mod dashboard_day;
 mod dashboard_fleet;
 mod dashboard_grafana;
+mod dashboard_process;
+mod dashboard_shop;
 mod defects;
 mod docs_site;
 mod ecosystem;

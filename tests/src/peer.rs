@@ -47,6 +47,7 @@ pub const PEERS: &[Known] = &[
     Known { binary: "chromium/bin/node", does: "looks at the dashboard in a real browser" },
     Known { binary: "amtool", does: "checks the configuration of an Alertmanager" },
     Known { binary: "grafana/bin/python", does: "reads dashboards with Grafana's own library" },
+    Known { binary: "grafana-types/bin/tsc", does: "checks dashboards against the types of Grafana's schema" },
     Known { binary: "otlp/bin/python", does: "receives OTLP with OpenTelemetry's own classes" },
     Known { binary: "bugsink/bin/bugsink-manage", does: "receives Sentry envelopes" },
     Known { binary: "moto/bin/moto_server", does: "accepts metrics, alarms and lines as AWS does" },

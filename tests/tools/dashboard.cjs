@@ -131,7 +131,7 @@ const drawn = (page) => until(page, 'drawn charts', () => [...document.querySele
     await page.click('#routes th button[data-key="sort error_ratio"]');
     await until(page, 'the route', (route) => {
       const row = document.querySelector('#routes tbody tr');
-      return row.children[0].textContent.replace('GET', 'GET ') === route && row.children[2].textContent === '100 %';
+      return row.children[0].textContent === route.replace(' ', '') && row.children[2].textContent === '100 %';
     }, tour.route);
     await page.locator('#routes').scrollIntoViewIfNeeded();
     await picture('route');
@@ -147,7 +147,7 @@ const drawn = (page) => until(page, 'drawn charts', () => [...document.querySele
     await page.click('#groups li a');
     await until(page, 'its requests', (route) => {
       const links = [...document.querySelectorAll('#requests tbody a[aria-expanded]')];
-      return links.length && links.every((link) => link.textContent.replace('GET', 'GET ') === route);
+      return links.length && links.every((link) => link.textContent === route.replace(' ', ''));
     }, tour.route);
     await page.click('#requests tbody a[aria-expanded]');
     const details = await until(page, 'its spans', () => {
@@ -157,7 +157,7 @@ const drawn = (page) => until(page, 'drawn charts', () => [...document.querySele
     assert(details.includes(tour.user), 'no user among ' + details);
     assert(tour.traces.some((trace) => details.includes(trace)), 'no trace of ' + tour.traces.length + ' among ' + details);
     const spans = await page.evaluate(() => [...document.querySelectorAll('#requests li.span')].map((span) => span.textContent));
-    assert(spans[0].includes('/pay') && spans[0].includes('server') && spans.some((span) => span.includes('INSERT payments')), spans.join(' | '));
+    assert(spans[0].includes('/payments') && spans[0].includes('server') && spans.some((span) => span.includes('INSERT payments')), spans.join(' | '));
     await page.locator('#requests').scrollIntoViewIfNeeded();
     await picture('request');
     // 5. The link that is shared shows the same.
@@ -249,12 +249,140 @@ const drawn = (page) => until(page, 'drawn charts', () => [...document.querySele
     assert(said.length === 0, 'it said something');
   });
 
-  await check('a firing alert is acknowledged on the page', async (page) => {
+  await check('a firing alert is acknowledged and silenced on the page', async (page) => {
     await page.goto(targets.evil + '/steeple/');
     await page.waitForSelector('#alerts .alert button');
     await page.click('#alerts button[data-key="ack high_error_rate"]');
-    await until(page, 'acknowledged', () => document.querySelector('#alerts .alert.acked'));
+    await until(page, 'acknowledged', () => document.querySelector('#alerts .alert.acked') && !document.querySelector('#alerts button[data-key="ack high_error_rate"]'));
+    await page.click('#alerts button[data-key="silence high_error_rate"]');
+    await until(page, 'silenced', () => /silenced until \d\d:\d\d/.test(document.querySelector('#alerts .alert.silenced').textContent) && !document.querySelector('#alerts .alert button'));
   });
+
+  await check('what is logged is changed on the page for some minutes, and is as before', async (page, { said }) => {
+    const { address } = targets.program;
+    const quiet = () => page.request.get(address + '/quiet');
+    await page.goto(address + '/steeple/');
+    await until(page, 'the filter', () => document.querySelector('#log-filter') && document.querySelector('#log-filter').value);
+    await quiet();
+    await page.fill('#log-filter', 'debug');
+    await page.click('#settings button[data-key="log 15"]');
+    await until(page, 'the change', () => /logs until \d\d:\d\d/.test(document.querySelector('#settings').textContent) && document.querySelector('#log-filter').value === 'debug');
+    await quiet();
+    await page.click('#settings button[data-key="log reset"]');
+    await until(page, 'what was before', () => !document.querySelector('#settings').textContent.includes('logs until') && document.querySelector('#log-filter').value !== 'debug');
+    await quiet();
+    // What is no filter is refused, with the reason.
+    await page.fill('#log-filter', 'a=b=c=');
+    await page.click('#settings button[data-key="log 5"]');
+    await until(page, 'the reason', () => document.querySelector('#log-answer').textContent.length > 10);
+    assert(said.every((text) => text.includes('400')), 'it said something');
+  });
+
+  await check('an instance that ends says so on the pages that are open', async (page) => {
+    await page.goto(targets.program.address + '/steeple/');
+    await until(page, 'live', () => document.querySelector('#state').textContent === 'live');
+    process.kill(targets.program.id, 'SIGTERM');
+    await until(page, 'the notice', () => document.querySelector('#notice').textContent.includes('shutting down'));
+  });
+
+  await check('late data is grey, and how old it is', async (page, { context }) => {
+    await page.addInitScript(() => {
+      const now = Date.now;
+      window.later = 0;
+      Date.now = () => now() + window.later;
+      Object.defineProperty(document, 'hidden', { configurable: true, get: () => Boolean(window.isHidden) });
+    });
+    await page.goto(targets.shop + '/steeple/');
+    await drawn(page);
+    const opacity = () => ['.tile b', 'figure canvas', '#routes td', '#sinks td', '#business b', '#system .bar'].map((of) => [of, getComputedStyle(document.querySelector(of)).opacity]);
+    const before = await page.evaluate(opacity);
+    assert(before.every(([, value]) => value === '1'), 'grey: ' + before);
+    const hide = (hidden) => page.evaluate((hidden) => {
+      window.isHidden = hidden;
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, hidden);
+    // The stream ends, and nothing can be asked any more.
+    await hide(true);
+    await context.setOffline(true);
+    await hide(false);
+    await page.evaluate(() => { window.later = 120e3; });
+    await until(page, 'the age', () => /data is 2 min old/.test(document.querySelector('#state').textContent) && /does not answer\. What is shown is 2 min old/.test(document.querySelector('#notice').textContent));
+    const after = await page.evaluate(opacity);
+    assert(after.every(([, value]) => Number(value) < 0.5), 'not grey: ' + after);
+    await context.setOffline(false);
+    await page.evaluate(() => { window.later = 0; });
+    await until(page, 'data again', () => document.querySelector('#notice').hidden && !document.body.classList.contains('late'));
+  });
+
+  await check('each number leads to what explains it', async (page) => {
+    await page.goto(targets.shop + '/steeple/#range=1h');
+    await drawn(page);
+    await until(page, 'events', () => document.querySelector('#business b') && document.querySelector('#sinks details.dead'));
+    const alone = await page.evaluate(() => {
+      const numbers = [...document.querySelectorAll('.tile b, .alert > span, .calm td, #routes td, #requests tr.link td, #groups li b, .figures b, .meter .value, #sinks td, #sinks .over')];
+      if (numbers.length < 50) return ['only ' + numbers.length + ' numbers'];
+      return numbers.filter((number) => /\d/.test(number.textContent)).filter((number) => {
+        const row = number.closest('tr, li, .tile, .alert, .meter, .figures > div');
+        return !row || !(row.matches('a[href]') || row.querySelector('a[href], summary'));
+      }).map((number) => number.textContent);
+    });
+    assert(alone.length === 0, 'nothing explains ' + alone);
+    // Where links lead to is there.
+    const nowhere = await page.evaluate(() => [...document.querySelectorAll('main a[href^="#"], .skip')].map((link) => link.getAttribute('href')).filter((href) => !document.getElementById(href.slice(1))));
+    assert(nowhere.length === 0, 'nowhere: ' + nowhere);
+    await page.click('.figures .explained summary');
+    await until(page, 'what counts it', () => document.querySelector('.figures .explained[open] code').textContent.includes('events.track('));
+    await page.click('#alerts details.calm summary');
+    await page.click('#alerts .calm a[data-key="about high_error_rate"]');
+    await until(page, 'the failed requests', () => location.hash.includes('list=failed'));
+    await page.click('#alerts .calm a[data-key="about slow_response_time"]');
+    await until(page, 'the slowest requests', () => location.hash.includes('list=slow') && document.querySelector('#requests h2').textContent.includes('Slowest'));
+  });
+
+  await check('backlog, losses and dead letters of each sink are there', async (page) => {
+    await page.goto(targets.shop + '/steeple/');
+    await drawn(page);
+    const rows = await until(page, 'the sinks of events', () => {
+      const rows = [...document.querySelectorAll('#sinks tbody tr')].map((row) => [row.querySelector('summary').textContent, ...[...row.children].slice(1).map((cell) => cell.textContent)]);
+      const of = (name) => rows.find((row) => row[0] === name);
+      return of('ndjson') && Number(of('ndjson')[3]) > 0 && of('webhook_events') && Number(of('webhook_events')[4]) > 0 && rows;
+    });
+    assert(rows.some((row) => row[0] === 'traces'), 'the other sinks: ' + JSON.stringify(rows));
+    await page.click('#sinks details.dead summary');
+    const letter = await page.evaluate(() => document.querySelector('#sinks details.dead li').textContent);
+    assert(letter.includes('webhook_events') && letter.includes('422'), letter);
+    await page.click('#sinks summary[data-key*="webhook_events"]');
+    await until(page, 'why', () => /422/.test(document.querySelector('#sinks .explained[open]').textContent) && /wait on disk/.test(document.querySelector('#sinks .explained[open]').textContent));
+  });
+
+  await check('what is empty says which call feeds it', async (page) => {
+    await page.goto(targets.bare + '/steeple/');
+    await until(page, 'the page', () => document.querySelector('#service').textContent !== '…' && document.querySelector('#settings dl') && [...document.querySelectorAll('figure canvas')].length === 4);
+    const calls = await page.evaluate(() => {
+      const shown = (element) => [...element.querySelectorAll('code')].filter((code) => code.getClientRects().length).map((code) => code.textContent);
+      return Object.fromEntries(['alerts', 'routes', 'groups', 'business', 'system', 'activity', 'sinks', 'chart-requests', 'chart-times', 'chart-users'].map((id) => [id, shown(document.getElementById(id))]));
+    });
+    for (const [id, call, times] of [
+      ['alerts', 'steeple.alerts(', 1], ['routes', '.layer(', 1], ['groups', 'steeple.alerts(', 1], ['business', 'events.track(', 6], ['system', 'metrics.', 2],
+      ['activity', 'set_user(', 1], ['sinks', '=…', 1], ['chart-requests', '.layer(', 1], ['chart-times', '.layer(', 1], ['chart-users', 'set_user(', 1],
+    ]) {
+      assert(calls[id].length === times && calls[id].every((code) => code.includes(call)), id + ' names ' + JSON.stringify(calls[id]));
+    }
+    const empty = await page.evaluate(() => [...document.querySelectorAll('main section, main figure')].filter((part) => part.getClientRects().length && !part.textContent.trim()).map((part) => part.id));
+    assert(empty.length === 0, 'with nothing in it: ' + empty);
+  });
+
+  if (targets.https) {
+    await check('by HTTPS the cookie is for HTTPS alone, and actions are taken', async (page, { context }) => {
+      await page.goto(targets.https + '/steeple?token=' + targets.tokens[0].token);
+      await until(page, 'a live stream', () => document.querySelector('#state') && document.querySelector('#state').textContent === 'live');
+      assert(page.url() === targets.https + '/steeple/', page.url());
+      const cookies = await context.cookies();
+      assert(cookies.length === 1 && cookies[0].secure && cookies[0].httpOnly && cookies[0].sameSite === 'Strict', JSON.stringify(cookies));
+      const post = (path, body) => page.evaluate(([path, body]) => fetch(path, { method: 'POST', body }).then((response) => response.status), [path, body]);
+      assert((await post('acknowledge', '{"rule":"none"}')) === 404, 'the gate is in the way');
+    }, { ignoreHTTPSErrors: true });
+  }
 
   await check('a token opens two services on two ports, and leaves the address', async (page, { context }) => {
     for (const target of targets.tokens) {
@@ -310,18 +438,24 @@ const drawn = (page) => until(page, 'drawn charts', () => [...document.querySele
       }
       return bad.slice(0, 5);
     };
-    for (const [name, width, scheme] of [['dark', 1400, 'dark'], ['light', 1400, 'light'], ['phone', 360, 'dark'], ['wide', 3840, 'dark']]) {
+    const looks = [['dark', 1400, 'dark'], ['light', 1400, 'light'], ['phone', 360, 'dark'], ['wide', 3840, 'dark']];
+    for (const [name, width, scheme, target] of looks.flatMap((look) => [[...look, targets.bare], [...look, targets.shop]])) {
       await page.emulateMedia({ colorScheme: scheme });
       await page.setViewportSize({ width, height: 900 });
       await page.goto('about:blank');
-      await page.goto(targets.board + '/steeple/');
-      await drawn(page);
-      await sleep(500);
+      await page.goto(target + '/steeple/#range=1h');
+      await until(page, 'the page', () => document.querySelector('#service').textContent !== '…' && document.querySelector('#settings dl') && [...document.querySelectorAll('figure canvas')].length === 4);
+      await sleep(1500);
       const wide = await page.evaluate(() => document.documentElement.scrollWidth);
       assert(wide <= width, name + ' is ' + wide + ' wide');
       const bad = await page.evaluate(contrast);
       assert(bad.length === 0, name + ' has little contrast: ' + bad.join('; '));
-      if (pictures) await page.screenshot({ path: pictures + '/' + name + '.png', fullPage: true });
+      if (pictures) await page.screenshot({ path: pictures + '/' + name + (target === targets.bare ? '-empty' : '') + '.png', fullPage: true });
+      if (pictures && name === 'dark' && target === targets.shop) {
+        await page.setViewportSize({ width: 1400, height: 760 });
+        await sleep(1500);
+        await page.screenshot({ path: pictures + '/fold.png' });
+      }
     }
   });
 

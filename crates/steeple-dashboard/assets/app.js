@@ -46,6 +46,7 @@
 
   /* Frames. */
   function take(frame) {
+    ended = ended && frame.boot === data.boot;
     received = Date.now();
     offset = frame.now - received;
     if (frame.boot !== data.boot) {
@@ -99,6 +100,7 @@
   let source = null;
   let polling = 0;
   let failures = 0;
+  let ended = false;
   function disconnect() {
     clearTimeout(polling);
     if (source) source.close();
@@ -110,8 +112,13 @@
     source = new EventSource('stream');
     source.onmessage = (event) => {
       failures = 0;
+      ended = false;
       take(JSON.parse(event.data));
     };
+    source.addEventListener('end', () => {
+      ended = true;
+      tick();
+    });
     source.onerror = () => {
       failures += 1;
       // No room for a stream, or a proxy that has none: ask every few seconds, and try again once in a while.
@@ -155,8 +162,9 @@
     const lost = received > 0 && age > 25000;
     const fleetAge = fleet.asked ? Date.now() + offset - fleet.asked : 0;
     const old = fleetOn() && (Boolean(fleet.error) || fleetAge > Math.max(60000, 3000 * (fleet.step || 0)));
-    const late = lost || old;
-    document.body.classList.toggle('late', late);
+    // What is late is grey: all of the page, or what is asked of Prometheus.
+    document.body.classList.toggle('late', lost || old);
+    document.body.classList.toggle('lost', lost);
     const state = !received ? 'connecting' : lost ? 'lost' : live ? 'live' : 'paused';
     $('dot').className = 'dot ' + { live: 'live', lost: 'lost', paused: 'late' }[state];
     $('state').textContent = { connecting: 'connecting', live: source ? 'live' : 'every 5 s', paused: 'paused', lost: 'data is ' + span(age) + ' old' }[state];
@@ -165,6 +173,7 @@
     if (data.signed_out) notices.push('The sign-in has ended. Load the page again to sign in.');
     if (data.replicas) notices.push('Several instances answer at this address, and this page shows one of them: ' + data.instance + '. Use an address of one instance, a balancer with affinity, or Grafana with the file from grafana.json.');
     if (old) notices.push('Prometheus does not answer' + (fleet.error ? ' (' + fleet.error + ')' : '') + (fleet.asked ? '. What is shown of all instances is ' + span(fleetAge) + ' old.' : '. Nothing is known of all instances yet.'));
+    if (ended && !lost) notices.push('This instance is shutting down. The page goes on with the next one at this address.');
     if (lost && !data.signed_out) notices.push('The service does not answer. What is shown is ' + span(age) + ' old.');
     $('notice').hidden = notices.length === 0;
     $('notice').textContent = notices.join(' ');
@@ -270,9 +279,8 @@
       tile.querySelector('b').textContent = show(trend && trend.now);
       let text = compare(trend, show);
       if (panel === 'active_users' && trend && !trend.now && !trend.hour_ago) text = 'fed by exchange.set_user(User::new(…))';
-      if (panel === 'response_time' && trend) text = 'mean ' + seconds(real_time.mean.now) + ', p50 ' + seconds(real_time.p50.now) + ' · ' + text;
-      tile.querySelector('small').textContent = text;
-      tile.querySelector('small').title = text;
+      const more = panel === 'response_time' && trend ? 'mean ' + seconds(real_time.mean.now) + ', p50 ' + seconds(real_time.p50.now) : '';
+      tile.querySelector('small').replaceChildren(el('span', {}, text), ' ', more ? el('span', {}, more) : '');
       spark(tile.querySelector('svg'), charts.lately(column, fleetOn() ? 3600e3 : Math.min(3600e3, Math.max(60e3, now() - data.started + 30e3)), now()));
     }
   }
@@ -313,13 +321,12 @@
     const cards = firing.map((rule) => {
       const silence = silences.find((silence) => silence.rule === rule.name);
       const state = silence ? 'silenced until ' + clock(silence.until).slice(0, 5) + ' by ' + silence.author : rule.is_acknowledged ? 'acknowledged' : '';
-      const evidence = firing_evidence(rule);
       return el('div', { class: 'alert ' + rule.severity + (silence ? ' silenced' : rule.is_acknowledged ? ' acked' : '') },
         el('span', { class: 'badge bad' }, rule.severity),
         el('b', {}, rule.name),
-        el('span', {}, unit(rule.value, rule.unit) + ' (threshold ' + unit(rule.threshold, rule.unit) + ')'),
+        el('span', {}, unit(rule.value, rule.unit), el('span', { class: 'quiet' }, ' threshold ' + unit(rule.threshold, rule.unit))),
         el('span', { class: 'quiet' }, rule.since ? 'since ' + clock(rule.since).slice(0, 5) + ', ' + span(Date.now() + offset - rule.since) : ''),
-        evidence,
+        evidence(rule),
         el('span', { class: 'grow' }),
         state ? el('span', { class: 'quiet' }, state) : null,
         rule.is_acknowledged || silence ? null : el('button', { type: 'button', 'data-key': 'ack ' + rule.name, onclick: (event) => act('acknowledge', { rule: rule.name }, event.target) }, 'acknowledge'),
@@ -331,13 +338,18 @@
     const list = el('details', { class: 'calm', open: Boolean(open) },
       el('summary', {}, (firing.length ? firing.length + ' of ' : 'None of ') + rules.length + (rules.length === 1 ? ' alert fires' : ' alerts fire') + (pending ? ', ' + pending + ' pending' : '')),
       el('table', {}, el('tbody', {}, ...rules.map((rule) => el('tr', {},
-        el('th', { scope: 'row', class: 'text' }, rule.name), el('td', {}, rule.phase), el('td', {}, rule.has_data ? unit(rule.value, rule.unit) : 'no data'), el('td', { class: 'quiet' }, 'threshold ' + unit(rule.threshold, rule.unit)))))));
+        el('th', { scope: 'row', class: 'text' }, rule.name), el('td', {}, rule.phase), el('td', {}, rule.has_data ? unit(rule.value, rule.unit) : 'no data'), el('td', { class: 'quiet optional' }, 'threshold ' + unit(rule.threshold, rule.unit)), el('td', {}, evidence(rule)))))));
     put('alerts', ...elsewhere, ...cards, list);
   }
-  function firing_evidence(rule) {
-    if (!/error|payment|slow|response/.test(rule.name)) return null;
-    const list = /slow|response/.test(rule.name) ? 'slow' : 'failed';
-    return el('a', { href: '#failed', onclick: (event) => { event.preventDefault(); write({ list }); $('requests').scrollIntoView(); } }, list === 'slow' ? 'slowest requests' : 'failed requests');
+  /* What explains a rule's number. */
+  const ABOUT = { failed: 'failed requests', slow: 'slowest requests', business: 'business', sinks: 'sinks', system: 'system', tiles: 'numbers', 'chart-requests': 'requests', 'chart-users': 'users', 'chart-system': 'limits' };
+  function evidence(rule) {
+    const list = { failed: 'failed', slow: 'slow' }[rule.about];
+    return el('a', { href: list ? '#failed' : '#' + rule.about, 'data-key': 'about ' + rule.name, onclick: list && ((event) => {
+      event.preventDefault();
+      write({ list, route: rule.route || '' });
+      $('requests').scrollIntoView();
+    }) }, ABOUT[rule.about]);
   }
 
   const COLUMNS = [
@@ -347,6 +359,7 @@
   const name = (row) => (row.method ? row.method + ' ' : '') + row.route;
   const label = (row) => [el('span', { class: 'method' }, row.method || 'gRPC'), row.route];
   let filter = '';
+  const open = new Set();
   function routes() {
     const known = numbers().routes;
     const rows = known.filter((row) => name(row).toLowerCase().includes(filter.toLowerCase()));
@@ -475,8 +488,8 @@
         el('th', { scope: 'row', class: 'text' }, el('a', { href: '#requests', 'data-key': 'request ' + key(request), 'aria-expanded': String(open), onclick: (event) => { event.preventDefault(); event.stopPropagation(); toggle(); } }, ...label(request))),
         el('td', { class: failed(request) ? 'over' : '' }, state(request)),
         el('td', {}, seconds(request.seconds)),
-        el('td', { class: 'optional' }, request.user || '–'),
-        el('td', { class: 'optional' }, trace(request.trace_id) || '–'));
+        el('td', { class: 'optional text' }, request.user || '–'),
+        el('td', { class: 'optional left' }, trace(request.trace_id) || '–'));
       if (!open) return [row];
       const pair = (title, value) => (value ? [el('dt', {}, title), el('dd', {}, value)] : []);
       return [row, el('tr', { class: 'detail' }, el('td', { colspan: '6' }, el('dl', {},
@@ -492,7 +505,7 @@
         view.route ? el('button', { type: 'button', 'data-key': 'route', onclick: () => write({ route: '' }) }, view.route + ' ×') : null,
         el('div', { class: 'buttons' }, tab('failed', 'failed'), tab('slow', 'slowest'))),
       el('div', { class: 'scroll tall' }, !data.has_requests ? empty('Nothing collects requests.', 'ObserveLayer::new((metrics, requests))')
-        : rows.length ? el('table', {}, el('tbody', {}, ...rows)) : empty(text)));
+        : rows.length ? el('table', {}, el('thead', {}, el('tr', {}, ...[['ended', 'left'], ['route', 'text'], ['status', ''], ['took', ''], ['user', 'optional text'], ['trace', 'optional left']].map(([title, style]) => el('th', { scope: 'col', class: style }, title)))), el('tbody', {}, ...rows)) : empty(text)));
     $('requests').lastElementChild.scrollTop = at;
   }
   charts.on.open = (id) => {
@@ -516,7 +529,6 @@
     }
   };
   /* A number that says what counts it, when it is opened. */
-  const open = new Set();
   const explained = (number, feed) => el('details', { class: 'explained', open: open.has(feed), ontoggle: (event) => (event.target.open ? open.add(feed) : open.delete(feed)) },
     el('summary', { 'data-key': 'why ' + feed }, number), el('small', {}, 'counted by '), el('code', {}, feed));
   function business() {
@@ -540,7 +552,7 @@
       if (!isNumber(ratio)) return el('div', { class: 'meter' }, title, el('span', { class: 'feed' }, feed ? el('code', {}, feed) : 'not known here'), '');
       const bar = el('i', { class: ratio > 0.9 ? 'full' : ratio > 0.75 ? 'high' : '' });
       bar.style.width = Math.min(100, ratio * 100).toFixed(1) + '%';
-      return el('div', { class: 'meter' }, el('a', { href: '#chart-system', 'data-key': 'meter ' + title }, title), el('span', { class: 'bar' }, bar), text);
+      return el('div', { class: 'meter' }, feed ? explained(title, feed) : el('a', { href: '#chart-system', 'data-key': 'meter ' + title }, title), el('span', { class: 'bar' }, bar), el('span', { class: 'value' }, text));
     };
     const of = (level, show) => (level ? [level.ratio, isNumber(level.used) ? show(level.used) + ' of ' + show(level.limit) : percent(level.ratio)] : [null, '']);
     put('system', head('System', el('span', { class: 'quiet' }, fleetOn() ? 'the fullest instance' : system.is_limited ? 'limits of the container' : 'limits of the machine')), el('div', { class: 'meters' },
@@ -560,27 +572,36 @@
       .catch(() => {});
   }
   setInterval(askOutbox, 10000);
-  function waiting() {
-    if (!data.slow || !data.slow.has_outbox) return [];
-    if (!outbox) { askOutbox(); return []; }
-    const letters = outbox.dead_letters;
+  function letters() {
+    const letters = (outbox && outbox.dead_letters) || [];
     const closed = !$('sinks').querySelector('details.dead[open]');
-    return [
-      el('h3', {}, 'Events', el('span', { class: 'quiet' }, outbox.is_durable ? ' wait on disk' : ' wait in memory')),
-      outbox.sinks.length ? el('div', { class: 'scroll' }, el('table', {}, el('tbody', {}, ...outbox.sinks.map((sink) => el('tr', {}, el('th', { scope: 'row', class: 'text' }, sink.sink),
-        el('td', { title: bytes(sink.bytes) }, plain(sink.waiting) + ' wait'), el('td', { class: 'quiet' }, sink.oldest ? 'since ' + when(sink.oldest) : ''), el('td', {}, plain(sink.delivered) + ' sent'), el('td', { class: sink.dead ? 'over' : '' }, plain(sink.dead) + ' dead')))))) : empty('No sink of events.', 'MIXPANEL_TOKEN=…'),
-      letters.length ? el('details', { class: 'dead', open: !closed }, el('summary', { 'data-key': 'dead' }, 'the latest ' + letters.length + ' dead letters'),
-        el('ol', { class: 'lines tall' }, ...letters.map((letter) => el('li', {}, el('span', { class: 'when' }, when(letter.at)), el('span', { class: 'text' }, el('b', {}, letter.event), ' ', el('code', {}, letter.id), el('br', {}), letter.why), el('span', { class: 'quiet' }, letter.sink))))) : null,
-    ];
+    return letters.length ? el('details', { class: 'dead', open: !closed }, el('summary', { 'data-key': 'dead' }, 'the latest ' + letters.length + ' dead letters'),
+      el('ol', { class: 'lines tall' }, ...letters.map((letter) => el('li', {}, el('span', { class: 'when' }, when(letter.at)), el('span', { class: 'text' }, el('b', {}, letter.event), ' ', el('span', { class: 'quiet' }, 'to ' + letter.sink), el('br', {}), el('code', {}, letter.id), el('br', {}), letter.why))))) : null;
   }
+  /* A sink's numbers: what waits for it in memory or on disk, what arrived, what did not. */
   function sinks() {
-    const { sinks, dropped } = data.slow || { sinks: [], dropped: [] };
-    const rows = sinks.map((sink) => el('tr', {}, el('th', { scope: 'row', class: 'text' }, sink.name),
-      el('td', {}, el('span', { class: 'badge ' + (sink.health === 'ok' ? 'good' : 'bad') }, sink.health)),
-      el('td', { title: bytes(sink.queued_bytes) }, plain(sink.queued_items) + ' queued'), el('td', {}, plain(sink.exported) + ' sent'), el('td', { class: sink.dropped ? 'over' : '' }, plain(sink.dropped) + ' lost')));
-    put('sinks', head('Sinks and losses', own()), rows.length ? el('div', { class: 'scroll' }, el('table', {}, el('tbody', {}, ...rows))) : empty('Nothing is sent anywhere.', 'OTEL_EXPORTER_OTLP_ENDPOINT=…, SENTRY_DSN=…'),
-      ...waiting(),
-      dropped.length ? el('ol', { class: 'lines' }, ...dropped.map((loss) => el('li', {}, el('span', { class: 'text' }, loss.sink + (loss.reason ? ', ' + loss.reason : '')), el('span', { class: 'over' }, plain(loss.count) + ' lost')))) : empty('Nothing was lost.'));
+    const { sinks, dropped, has_outbox } = data.slow || { sinks: [], dropped: [] };
+    if (has_outbox && !outbox) askOutbox();
+    const kept = new Map((has_outbox && outbox ? outbox.sinks : []).map((sink) => [sink.sink, sink]));
+    const rows = sinks.map((sink) => {
+      const of = kept.get(sink.name);
+      const waiting = of ? of.waiting : sink.queued_items;
+      const lost = of ? Math.max(of.dead, sink.dropped) : sink.dropped;
+      const key = 'steeple_export_items_total{sink="' + sink.name + '"}';
+      const why = el('details', { class: 'explained', open: open.has(key), ontoggle: (event) => (event.target.open ? open.add(key) : open.delete(key)) },
+        el('summary', { 'data-key': key }, sink.name),
+        sink.reason ? el('small', { class: 'over' }, sink.reason, el('br', {})) : null,
+        of ? el('small', {}, (outbox.is_durable ? 'events wait on disk' : 'events wait in memory') + (of.dead ? ', ' + plain(of.dead) + ' became dead letters' : '') + (of.in_doubt ? ', ' + plain(of.in_doubt) + ' were sent without an answer' : '') + (of.skipped ? ', ' + plain(of.skipped) + ' were not for it' : ''), el('br', {})) : null,
+        el('small', {}, 'counted by '), el('code', {}, key));
+      return el('tr', {}, el('th', { scope: 'row', class: 'text' }, why),
+        el('td', { class: 'left' }, el('span', { class: 'badge ' + (sink.health === 'ok' ? 'good' : 'bad') }, sink.health)),
+        el('td', { title: bytes(of ? of.bytes : sink.queued_bytes) }, plain(waiting), of && of.oldest && waiting ? el('small', {}, el('br', {}), 'since ' + when(of.oldest)) : null),
+        el('td', {}, plain(of ? of.delivered : sink.exported)), el('td', { class: lost ? 'over' : '' }, plain(lost)));
+    });
+    const titles = ['sink', 'state', 'waiting', 'sent', 'lost'].map((title, i) => el('th', { scope: 'col', class: ['text', 'left'][i] }, title));
+    put('sinks', head('Sinks and losses', own()), rows.length ? el('div', { class: 'scroll' }, el('table', {}, el('thead', {}, el('tr', {}, ...titles)), el('tbody', {}, ...rows))) : empty('Nothing is sent anywhere.', 'OTEL_EXPORTER_OTLP_ENDPOINT=…, SENTRY_DSN=…'),
+      letters(),
+      dropped.length ? el('div', {}, el('h3', {}, 'Lost since the start'), el('ol', { class: 'lines' }, ...dropped.map((loss) => el('li', {}, el('span', { class: 'text' }, loss.sink), explained(el('span', { class: 'over' }, plain(loss.count) + (loss.reason ? ' ' + loss.reason.replaceAll('_', ' ') : '')), 'steeple_…_dropped_total, ' + loss.sink + (loss.reason ? ', ' + loss.reason : '')))))) : rows.length ? el('p', { class: 'empty' }, 'Nothing was lost.') : null);
   }
 
   /* What is logged: changed for some minutes, by who may act. */

@@ -3,11 +3,12 @@
 const charts = (() => {
   const { plain, seconds, percent, clock, el, isNumber } = format;
   const TIERS = [['seconds', 1000, 300], ['tens', 10000, 360], ['minutes', 60000, 1440]];
+  const whole = (value) => plain(isNumber(value) ? Math.round(value) : value);
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
 
   const DEFINITIONS = [
     {
-      id: 'chart-requests', title: 'Requests a second', format: plain, stacked: true, feed: 'app.layer(steeple.layer())',
+      id: 'chart-requests', title: 'Requests a second', format: plain, unit: 'count', stacked: true, feed: 'app.layer(steeple.layer())',
       series: [['ok', '2xx, 3xx', 'ok'], ['client_errors', '4xx', 'warn'], ['server_errors', '5xx', 'bad'], ['aborted', 'aborted', 'abort']],
     },
     {
@@ -15,7 +16,7 @@ const charts = (() => {
       series: [['p50', 'p50', 'good'], ['p95', 'p95', 'ok'], ['p99', 'p99', 'warn']],
     },
     {
-      id: 'chart-users', title: 'Active users and requests in flight', format: plain, feed: 'exchange.set_user(User::new("42"))',
+      id: 'chart-users', title: 'Active users and requests in flight', format: whole, unit: 'count', atLeast: 4, feed: 'exchange.set_user(User::new("42"))',
       series: [['users', 'users', 'ok'], ['in_flight', 'in flight', 'warn']],
     },
     {
@@ -80,6 +81,14 @@ const charts = (() => {
       for (const key of keys) out[key].push(point.columns[key] ? point.columns[key][point.i] : null);
     });
     return out;
+  };
+
+  /** Numbers at an axis have the same digits, and not more than they need. */
+  const ticks = (splits, { format, unit }) => {
+    if (unit !== 'count') return splits.map((value) => format(value));
+    const step = splits.length > 1 ? splits[1] - splits[0] : 1;
+    const digits = step >= 1 ? 0 : Math.min(3, Math.ceil(-Math.log10(step) - 1e-9));
+    return splits.map((value) => (value >= 1e4 ? format(value) : value.toFixed(digits)));
   };
 
   const stack = (columns, keys) => {
@@ -180,7 +189,7 @@ const charts = (() => {
       },
       axes: [
         { ...axis, space: 70, size: 26, values: (u, splits) => splits.map((t) => clock(t * 1000).slice(0, u.scales.x.max - u.scales.x.min < 400 ? 8 : 5)) },
-        { ...axis, size: 62, space: 34, values: (_, splits) => splits.map((value) => definition.format(value)) },
+        { ...axis, size: 62, space: 34, values: (_, splits) => ticks(splits, definition) },
       ],
       series: [{}, ...definition.series.map(([, label, tone]) => ({
         label, stroke: color(tone), width: 1.5, spanGaps: false, points: { show: false },

@@ -129,6 +129,10 @@ struct RuleRow {
     unit: &'static str,
     since: Option<u128>,
     is_acknowledged: bool,
+    /// What explains the number: the lists of `failed` and `slow` requests, or the id of a part of the page.
+    about: &'static str,
+    /// The route that it is about, as the lists name it.
+    route: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -160,6 +164,8 @@ struct SinkRow {
     queued_bytes: u64,
     dropped: u64,
     health: &'static str,
+    /// Why it is not `ok`.
+    reason: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -259,6 +265,7 @@ fn slow(dashboard: &Dashboard) -> Slow<'_> {
             queued_bytes: stats.queued_bytes,
             dropped: stats.dropped_total(),
             health: stats.health.as_str(),
+            reason: stats.health.reason().map(ToString::to_string),
         }
     });
     let dropped = inner.metrics.dropped().into_iter().filter(|dropped| dropped.count > 0);
@@ -313,11 +320,18 @@ fn groups(dashboard: &Dashboard) -> Vec<Group> {
 
 #[cfg(feature = "alerts")]
 fn alerts(dashboard: &Dashboard) -> Alerts {
-    use steeple_metrics::indicator::Unit;
+    use steeple_alerts::Rule;
+    use steeple_metrics::indicator::{Indicator, Unit};
 
     let Some(alerts) = &dashboard.0.alerts else { return Alerts::default() };
     let firing: Vec<String> = alerts.firing().into_iter().map(|rule| rule.name).collect();
+    let definitions = alerts.definitions();
+    let indicator = |name: &str| definitions.iter().find(|rule| rule.name() == name).map(Rule::indicator);
     let rules = alerts.rules().into_iter().map(|rule| RuleRow {
+        about: indicator(&rule.name).map_or("tiles", |indicator| explains(indicator.measure())),
+        route: indicator(&rule.name)
+            .and_then(Indicator::route)
+            .map(|(method, route)| if method.is_empty() { route.to_owned() } else { format!("{method} {route}") }),
         is_firing: firing.contains(&rule.name),
         severity: rule.severity.as_str(),
         phase: rule.phase.as_str(),
@@ -341,4 +355,27 @@ fn alerts(dashboard: &Dashboard) -> Alerts {
         author: silence.author,
     });
     Alerts { has_rules: !rules.is_empty(), rules, silences: silences.collect() }
+}
+
+/// What on the page explains the value of a rule.
+#[cfg(feature = "alerts")]
+const fn explains(measure: steeple_metrics::indicator::Measure<'_>) -> &'static str {
+    use steeple_metrics::indicator::Measure;
+
+    match measure {
+        Measure::ErrorRatio | Measure::AbortedRatio(_) => "failed",
+        Measure::Quantile(_) | Measure::Mean | Measure::SlowRatio(_) => "slow",
+        Measure::Rate => "chart-requests",
+        Measure::InFlight | Measure::ActiveUsers => "chart-users",
+        Measure::Cpu | Measure::CpuThrottled | Measure::Memory | Measure::Disk => "chart-system",
+        Measure::Connections | Measure::CacheHitRatio => "system",
+        Measure::Dropped => "sinks",
+        // Families of the application's own: those of the presets of events are there.
+        Measure::CounterRate(_)
+        | Measure::CounterIncrease(_)
+        | Measure::CounterRatio(..)
+        | Measure::Gauge(_)
+        | Measure::HistogramQuantile(..)
+        | _ => "business",
+    }
 }

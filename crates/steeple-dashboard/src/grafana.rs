@@ -267,7 +267,10 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::{assets, panels::ONLY_GRAFANA};
+    use crate::{
+        assets,
+        panels::{ONLY_GRAFANA, ONLY_PAGE},
+    };
 
     fn all() -> Vec<Grafana> {
         [Names::Classic, Names::OpenTelemetry]
@@ -287,6 +290,17 @@ mod tests {
             }
             assert_eq!(page, there);
         }
+        // What is on the page is a panel, or of the few parts that cannot be one.
+        let mut only_page = Vec::new();
+        for part in assets::index()
+            .split('<')
+            .filter(|tag| tag.starts_with("section ") || tag.starts_with("figure ") || tag.contains("class=\"tile\""))
+        {
+            if !part.contains("data-panel=") {
+                only_page.push(part.split("id=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap());
+            }
+        }
+        assert_eq!(only_page, ONLY_PAGE);
     }
 
     #[test]

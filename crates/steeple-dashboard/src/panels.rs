@@ -64,6 +64,10 @@ pub(crate) struct Query {
     pub(crate) expr: String,
 }
 
+/// Parts of the page that show what Prometheus cannot know: single requests, and what is set. The tiles are panels one by one.
+#[cfg(test)]
+pub(crate) const ONLY_PAGE: [&str; 4] = ["tiles", "requests", "activity", "settings"];
+
 /// Panels that a page of one process has no room for.
 #[cfg(test)]
 pub(crate) const ONLY_GRAFANA: [&str; 2] = ["latency_distribution", "database_queries"];

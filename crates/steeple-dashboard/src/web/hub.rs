@@ -25,6 +25,9 @@ const MAX_STREAMS: usize = 16;
 /// Frames that a slow reader may be behind. After that it gets the whole again.
 const BEHIND: usize = 8;
 
+/// The last event of a stream. Pages name the reason for what comes next, and ask for the instance that follows.
+const END: &[u8] = b"event: end\ndata: {}\n\n";
+
 type WhenEnded = dyn Fn() -> BoxFuture<'static, ()> + Send + Sync;
 
 /// Everyone who watches.
@@ -121,6 +124,7 @@ impl Hub {
             has_ended: Arc::clone(&self.has_ended),
             heartbeat: self.heartbeat,
             is_first: true,
+            is_over: false,
             _place: place,
         };
         Some(stream::unfold(reader, |mut reader| async move {
@@ -138,11 +142,22 @@ struct Reader {
     has_ended: Arc<AtomicBool>,
     heartbeat: Duration,
     is_first: bool,
+    is_over: bool,
     _place: Place,
 }
 
 impl Reader {
+    /// The next event. The last one says that the shutdown has begun.
     async fn next(&mut self) -> Option<Bytes> {
+        if self.is_over {
+            return None;
+        }
+        let more = self.more().await;
+        self.is_over = more.is_none();
+        Some(more.unwrap_or(Bytes::from_static(END)))
+    }
+
+    async fn more(&mut self) -> Option<Bytes> {
         let mut ending = pin!(self.ending.notified());
         // Registered before the flag is read, so that no end falls in between.
         ending.as_mut().enable();

@@ -7,11 +7,18 @@ use serde_json::Value;
 
 use crate::kit::{Service, local};
 
-/// The next event's JSON. `None`: the stream has ended.
+/// The next event's JSON. `None`: the stream has ended, and has named its end before.
 async fn next(stream: &mut Response<Body>) -> Option<Value> {
-    let frame = tokio::time::timeout(Duration::from_secs(60), stream.frame()).await.expect("an event")?;
+    let frame = tokio::time::timeout(Duration::from_secs(60), stream.frame())
+        .await
+        .expect("an event")
+        .expect("the end is named");
     let bytes = frame.unwrap().into_data().unwrap();
     let text = String::from_utf8(bytes.to_vec()).unwrap();
+    if text == "event: end\ndata: {}\n\n" {
+        assert!(stream.frame().await.is_none(), "it ends after that");
+        return None;
+    }
     let json = text.strip_prefix("data: ").and_then(|text| text.strip_suffix("\n\n")).unwrap();
     Some(serde_json::from_str(json).unwrap())
 }

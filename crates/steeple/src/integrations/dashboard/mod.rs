@@ -86,7 +86,7 @@ impl Steeple {
         for (name, value) in settings(&self.inner().summary) {
             options = options.setting(name, value);
         }
-        options = parts::add(self, options);
+        options = with_parts(self, options);
         if let Some(outputs) = self.log_outputs() {
             options = options.log_control(Lines(outputs));
         }
@@ -108,26 +108,26 @@ impl Steeple {
 
 /// What other integrations show on the page. Each has its file here.
 macro_rules! parts {
-    ($($part:ident: $feature:literal;)+) => {
-        mod parts {
-            $(#[cfg(feature = $feature)] mod $part;)+
-
-            pub(super) fn add(
-                steeple: &crate::Steeple,
-                options: steeple_dashboard::DashboardBuilder,
-            ) -> steeple_dashboard::DashboardBuilder {
-                $(#[cfg(feature = $feature)] let options = $part::add(steeple, options);)+
-                let _without_integrations = steeple;
-                options
-            }
+    ($($part:ident: $feature:literal, $path:literal;)+) => {
+        fn with_parts(steeple: &Steeple, options: DashboardBuilder) -> DashboardBuilder {
+            $(
+                #[cfg(feature = $feature)]
+                let options = {
+                    #[path = $path]
+                    mod $part;
+                    $part::add(steeple, options)
+                };
+            )+
+            let _without_integrations = steeple;
+            options
         }
     };
 }
 
 parts! {
-    alerts: "alerts";
-    events: "events";
-    trace: "trace";
+    alerts: "alerts", "parts/alerts.rs";
+    events: "events", "parts/events.rs";
+    trace: "trace", "parts/trace.rs";
 }
 
 /// What is in force, as pairs of a name and a value.
