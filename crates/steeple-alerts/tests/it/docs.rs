@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use steeple_alerts::{
-    Alerts, Rules,
+    Alerts, Failure, MAX_RULES, Rule, Rules,
     channel::{MAX_PER_HOUR, Slack},
     engine::{MIN_REPEAT, Policy, Side},
     message::{ErrorGroup, Evidence, Example, Notification, Status, show},
     patterns::MAX_GROUPS,
 };
-use steeple_metrics::indicator::Clock;
+use steeple_metrics::indicator::{Clock, Indicator};
 
 use crate::{START, bodies, flush, metrics, receiver, soon};
 
@@ -49,7 +49,47 @@ fn each_rule_is_on_the_page_with_its_numbers() {
         );
         assert!(PAGE.contains(&row), "{row}");
     }
-    assert_eq!(PAGE.lines().filter(|line| line.starts_with("| `")).count(), Rules::mission().iter().count());
+    let rows = Rules::mission().iter().count() + Rules::recommended().iter().count();
+    assert_eq!(PAGE.lines().filter(|line| line.starts_with("| `")).count(), rows);
+}
+
+#[test]
+fn each_recommended_rule_is_on_the_page_with_its_numbers_and_why() {
+    for rule in &Rules::recommended() {
+        let (policy, unit) = (rule.policy(), rule.indicator().unit());
+        let row = format!(
+            "| `{}` | above {} | {} | {} min | {} | ",
+            rule.name(),
+            show(unit, policy.raise),
+            show(unit, policy.clear),
+            rule.window().as_secs() / 60,
+            rule.get_severity(),
+        );
+        let why = PAGE.lines().find_map(|line| line.strip_prefix(&row));
+        assert!(why.is_some_and(|why| why.len() > 20), "{row}");
+    }
+    let of_requests = ["high_error_rate", "slow_response_time", "requests_cancelled"];
+    for rule in Rules::recommended().iter().filter(|rule| of_requests.contains(&rule.name())) {
+        assert_eq!(rule.policy().min_samples, 20, "{}", rule.name());
+    }
+    let twice: Vec<_> = Rules::recommended().into_iter().filter(|rule| rule.second_window().is_some()).collect();
+    assert_eq!((twice.len(), twice[0].name()), (1, "high_error_rate"));
+    let objective = Rules::from_iter([]).with_objective("checkout", Indicator::error_ratio(), 0.999);
+    let burns: Vec<_> = objective
+        .iter()
+        .map(|rule| {
+            let minutes = |time: Duration| time.as_secs() / 60;
+            let factor = (rule.policy().raise / 0.001 * 10.0).round() / 10.0;
+            (factor, minutes(rule.window()), minutes(rule.second_window().unwrap()), rule.get_severity().as_str())
+        })
+        .collect();
+    assert_eq!(burns, [(14.4, 60, 5, "critical"), (6.0, 360, 30, "high")]);
+    for text in [
+        "14.4 times as many as may be, over an hour and the last 5 minutes",
+        "6 times as many, over 6 hours and the last 30",
+    ] {
+        assert!(PAGE.contains(text), "{text}");
+    }
 }
 
 #[test]
@@ -70,10 +110,56 @@ fn the_defaults_on_the_page_are_those_of_the_code() {
         format!("| without data | the state stays for {} min |", minutes(policy.no_data_timeout)),
         format!("| cooldown | {} min |", minutes(policy.cooldown)),
         format!("| one channel | {MAX_PER_HOUR} notifications an hour |"),
+        format!("| all rules | at most {MAX_RULES}, each over at most 24 h |"),
     ] {
         assert!(PAGE.contains(&row), "{row}");
     }
     assert!(PAGE.contains(&format!("{MAX_GROUPS} groups are kept")));
+}
+
+#[test]
+fn the_defaults_on_the_page_that_have_no_name_are_those_that_hold() {
+    for row in [
+        "| errors of one group | 10 a minute are reported | once an hour for each group |",
+        "| one message | 20 alerts that came within 10 s |",
+        "| a sample | every 10 s, or a sixth of the shortest window |",
+        "`response(name, duration)` reports what takes 5 seconds or longer",
+        "when it is back\nafter 24 hours",
+    ] {
+        assert!(PAGE.contains(row), "{row}");
+    }
+    let clock = Clock::manual(START);
+    let metrics = metrics(&clock);
+    // A day at most; 64 rules.
+    let day = Duration::from_secs(86_400);
+    let rule = |name: String, window| Rule::new(name, Indicator::error_ratio(), window).above(0.5);
+    assert!(Alerts::builder().rule(rule("a".to_owned(), day)).build(&metrics).is_ok());
+    let longer = rule("a".to_owned(), day + Duration::from_secs(1));
+    assert!(Alerts::builder().rule(longer).build(&metrics).unwrap_err().is_rule());
+    let alerts = Alerts::builder().build(&metrics).unwrap();
+    let told = || alerts.notifications().iter().map(|told| told.rule.clone()).collect::<Vec<_>>();
+    alerts.response("query", Duration::from_millis(4_999));
+    assert!(told().is_empty());
+    alerts.response("query", Duration::from_secs(5));
+    assert_eq!(told(), ["slow_response"]);
+    let fail = |message: &str| {
+        alerts.error(&Failure { kind: "io::Error", route: "POST /pay", message, fingerprint: None });
+    };
+    for _ in 0..10 {
+        fail("broken pipe");
+    }
+    // New, the tenth failure, which is ten a minute as well: one message of each.
+    let rules = told();
+    assert_eq!(rules[1..3], ["new_error", "frequent_error"], "{rules:?}");
+    // Fresh again a minute later: ten more in it.
+    clock.advance(Duration::from_secs(60));
+    for _ in 0..20 {
+        fail("broken pipe");
+    }
+    assert_eq!(told().iter().filter(|rule| *rule == "error_rate").count(), 1, "once an hour: {:?}", told());
+    clock.advance(day + Duration::from_secs(120));
+    fail("broken pipe");
+    assert_eq!(told().last().unwrap(), "error_is_back");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -267,13 +267,16 @@ impl Postfix {
              mydestination = example.org\nlocal_recipient_maps =\nlocal_transport = discard:\nalias_maps =\n\
              inet_interfaces = 127.0.0.1\ninet_protocols = ipv4\nmynetworks = 127.0.0.0/8\n\
              smtpd_tls_security_level = encrypt\nsmtpd_tls_cert_file = {cert}\nsmtpd_tls_key_file = {key}\n\
-             maillog_file = {log}\nmaillog_file_prefixes = /var, /tmp\n",
+             maillog_file = {log}\nmaillog_file_prefixes = /var, /tmp\nheader_checks = regexp:{checks}\n",
+            checks = show(&path.join("header_checks")),
             queue = show(&path.join("queue")),
             data = show(&path.join("data")),
             cert = show(&certificate),
             key = show(&key),
             log = show(&path.join("log")),
         );
+        // What it took for the subject is in its log.
+        std::fs::write(path.join("header_checks"), "/^Subject:/ WARN\n").unwrap();
         std::fs::write(path.join("main.cf"), main).unwrap();
         let master = std::fs::read_to_string("/usr/share/postfix/master.cf.dist").unwrap();
         let master: String = master
@@ -318,7 +321,14 @@ fn postfix_takes_a_mail_over_starttls_and_delivers_it() {
     let stats = settled(&alerts).stats();
     assert_eq!((stats.exported, stats.dropped_total()), (1, 0), "{stats:?}\n{}", server.log());
     for _ in 0..6_000 {
-        if server.log().contains("status=sent") {
+        let log = server.log();
+        if log.contains("status=sent") {
+            // RFC 2047: `Läden` is not ASCII.
+            let subject = log.lines().find(|line| line.contains("header Subject:")).unwrap_or(&log);
+            assert!(
+                subject.contains("=?utf-8?") && subject.is_ascii() && !subject.contains("den in prod"),
+                "{subject}"
+            );
             return;
         }
         std::thread::sleep(Duration::from_millis(10));

@@ -11,6 +11,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod container;
 mod cooldown;
 mod deploys;
 mod docs;

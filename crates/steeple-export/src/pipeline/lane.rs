@@ -470,7 +470,19 @@ where
     ) {
         let (attempts, since) = (chunk.attempts, chunk.since);
         let mut again = Chunk { items: Vec::new(), sizes: Vec::new(), attempts, since, is_prepared: false };
-        let mut poisoned = None;
+        // Before a flush that waits for it goes on.
+        let items = chunk.items.len();
+        let poison = verdicts.iter().take(items).find_map(|verdict| match verdict {
+            Verdict::Poison(why) => Some(why.clone()),
+            Verdict::Stored | Verdict::Retry => None,
+        });
+        let is_whole =
+            verdicts.len() >= items && !verdicts.iter().take(items).any(|verdict| *verdict == Verdict::Retry);
+        match poison {
+            Some(why) => self.say(Health::Failing(why)),
+            None if is_whole => self.say(Health::Ok),
+            None => {}
+        }
         let verdicts = verdicts.into_iter().chain(std::iter::repeat(Verdict::Retry));
         for ((item, size), verdict) in chunk.items.into_iter().zip(chunk.sizes).zip(verdicts) {
             match verdict {
@@ -480,18 +492,12 @@ where
                 }
                 Verdict::Poison(why) => {
                     self.lose_one(held, &item, size, DropReason::Rejected, &why);
-                    poisoned.get_or_insert(why);
                 }
                 Verdict::Retry => {
                     again.items.push(item);
                     again.sizes.push(size);
                 }
             }
-        }
-        match poisoned {
-            Some(why) => self.say(Health::Failing(why)),
-            None if again.items.is_empty() => self.say(Health::Ok),
-            None => {}
         }
         if again.items.is_empty() {
             self.settings.gate.open();
