@@ -1,7 +1,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderName, request};
-use opentelemetry::{InstrumentationScope, KeyValue, trace::TracerProvider};
+use opentelemetry::{KeyValue, trace::TracerProvider};
 use opentelemetry_sdk::{
     Resource,
     trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExporter},
@@ -19,6 +19,7 @@ use crate::{
     newrelic,
     observer::{Inner, PeerOf, TrustsPeer},
     recorded::{Recording, Tracer},
+    resource,
     sampling::Decided,
     scrub::Bounds,
     tail::Hold,
@@ -390,7 +391,7 @@ impl TraceBuilder {
                     .with_sampler(Decided(nothing.sampling.clone(), owner))
                     .with_id_generator(ExchangeIds::new(owner))
                     .build();
-                let tracer = provider.tracer_with_scope(scope());
+                let tracer = provider.tracer_with_scope(resource::scope());
                 let resource = nothing.make_resource();
                 let routes = nothing.checked_routes()?;
                 let made =
@@ -441,7 +442,7 @@ impl TraceBuilder {
     /// # Errors
     /// As [`build`](Self::build).
     pub fn build_with_provider(self, provider: &SdkTracerProvider) -> Result<Trace, BuildError> {
-        let tracer = provider.tracer_with_scope(scope());
+        let tracer = provider.tracer_with_scope(resource::scope());
         let shown = Self { show_unsampled: true, tail: None, ..self };
         let resource = shown.make_resource();
         let routes = shown.checked_routes()?;
@@ -479,7 +480,7 @@ impl TraceBuilder {
             .with_max_attributes_per_span(self.max_attributes)
             .with_span_processor(processor)
             .build();
-        let tracer = provider.tracer_with_scope(scope());
+        let tracer = provider.tracer_with_scope(resource::scope());
         self.finish(Made { tracer, owner, resource, foreign: false, queue: Some(queue), hold, routes, receiver })
     }
 
@@ -496,18 +497,7 @@ impl TraceBuilder {
     }
 
     fn make_resource(&self) -> Resource {
-        // An empty builder: the SDK's own would read the process's environment.
-        let sdk = [
-            KeyValue::new("telemetry.sdk.name", "opentelemetry"),
-            KeyValue::new("telemetry.sdk.language", "rust"),
-            KeyValue::new("telemetry.sdk.version", "0.33.1"),
-        ];
-        let name = self.service_name.clone().unwrap_or_else(|| "unknown_service".to_owned());
-        let named = [KeyValue::new("service.name", name), KeyValue::new("service.instance.id", instance_id())];
-        // What was named by its own setter beats the general list.
-        let given =
-            self.resource.iter().filter(|known| !(known.key.as_str() == "service.name" && self.service_name.is_some()));
-        Resource::builder_empty().with_attributes(named).with_attributes(sdk).with_attributes(given.cloned()).build()
+        resource::of(self.service_name.as_deref(), &self.resource)
     }
 
     fn finish(mut self, made: Made) -> Result<Trace, BuildError> {
@@ -566,21 +556,6 @@ struct Made {
     hold: Option<Arc<Hold>>,
     routes: Arc<RouteSettings<RoutePolicy>>,
     receiver: Option<String>,
-}
-
-fn scope() -> InstrumentationScope {
-    InstrumentationScope::builder("steeple-trace")
-        .with_version(env!("CARGO_PKG_VERSION"))
-        .with_schema_url("https://opentelemetry.io/schemas/1.44.0")
-        .build()
-}
-
-/// Tells this process from others of the same service: a random UUID.
-fn instance_id() -> String {
-    let id = fastrand::u128(..) & !(0xf << 76 | 0b11 << 62) | 0x4 << 76 | 0b10 << 62;
-    let hex = format!("{id:032x}");
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }
 
 fn header_names(names: &[String]) -> Result<Vec<HeaderName>, BuildError> {

@@ -20,6 +20,7 @@ mod otlp;
 mod pass_through;
 mod propagation;
 mod recorded;
+mod resource;
 mod response_header;
 mod sampling;
 mod scrub;

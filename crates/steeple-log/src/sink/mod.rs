@@ -2,6 +2,7 @@
 
 mod access;
 mod closed;
+mod drop_reason;
 mod file;
 mod lock;
 mod queue;
@@ -14,4 +15,4 @@ pub(crate) use self::{
     queue::{Part, Queue, Stamp},
     worker::{Destination, Progress, Report, Stream, Worker},
 };
-pub use self::{queue::DropReason, rotation::Rotation};
+pub use self::{drop_reason::DropReason, rotation::Rotation};

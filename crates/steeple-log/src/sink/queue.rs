@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     sync::{
         Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -10,7 +9,7 @@ use std::{
 use steeple_core::{TraceId, clock};
 use tracing::Level;
 
-use super::rotation::day_of;
+use super::{DropReason, rotation::day_of};
 
 /// Lines on their way to one output: a bounded buffer between requests and a writer's thread.
 ///
@@ -30,38 +29,6 @@ pub(crate) struct Queue {
     has_stamps: bool,
     /// Dropped lines, by [`DropReason`].
     dropped: [AtomicU64; DropReason::ALL.len()],
-}
-
-/// Why a log line was not written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DropReason {
-    /// The output's queue was full: lines came faster than they could be written.
-    QueueFull,
-    /// The output refused the line, or failed for good.
-    WriteFailed,
-    /// The line came after the log was shut down.
-    Shutdown,
-}
-
-impl DropReason {
-    /// Every reason.
-    pub const ALL: [Self; 3] = [Self::QueueFull, Self::WriteFailed, Self::Shutdown];
-
-    /// The reason as a label value, such as `queue_full`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::QueueFull => "queue_full",
-            Self::WriteFailed => "write_failed",
-            Self::Shutdown => "shutdown",
-        }
-    }
-}
-
-impl fmt::Display for DropReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// What became of the lines of an output, all from one moment.
