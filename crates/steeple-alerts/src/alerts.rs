@@ -132,7 +132,7 @@ pub struct RuleStatus {
 }
 
 impl Alerts {
-    /// Options, all with a default. Without a rule and a channel, nothing is evaluated and no one is notified.
+    /// Options, all with a default. Without a rule and a channel, nothing is evaluated or sent.
     pub fn builder() -> AlertsBuilder {
         AlertsBuilder::default()
     }
@@ -382,7 +382,7 @@ impl Alerts {
         active.map(|active| active.is_acknowledged = true).is_some()
     }
 
-    /// Sends a notification that says that it is a test. Returns whether there is a channel of this name.
+    /// Sends a notification that is marked as a test. Returns whether a channel of this name exists.
     pub fn test(&self, channel: &str) -> bool {
         let (mono, wall) = self.now();
         let Some(channel) = self.0.channels.iter().find(|known| known.name() == channel) else { return false };
@@ -416,13 +416,13 @@ impl Alerts {
         self.0.channels.iter().map(|channel| (channel.name().to_owned(), channel.capped())).collect()
     }
 
-    /// Evaluates nothing any more: a service that ends is no incident.
+    /// Stops evaluating: a service that ends is not an incident.
     pub fn stop(&self) {
         lock(&self.0.state).is_stopped = true;
         drop(lock(&self.0.subscription).take());
     }
 
-    /// What tells these alerts from others, see [`steeple_core::Identity`].
+    /// The identity of these alerts, see [`steeple_core::Identity`].
     pub(crate) fn identity(&self) -> steeple_core::Identity {
         steeple_core::Identity::of(&*self.0)
     }

@@ -19,7 +19,7 @@ use crate::{
     patterns::Groups,
 };
 
-/// The name of the machine: what tells an instance from the others.
+/// The name of the machine: it identifies the instance.
 fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();

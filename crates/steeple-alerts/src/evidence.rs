@@ -85,7 +85,7 @@ impl Seen {
         [first, self.latest.as_ref().filter(wanted)].map(|found| found.map(|(_, failed)| failed))
     }
 
-    /// About how many users met a failure in this time. `None`: none is known, or the time is longer than what is remembered.
+    /// About how many users met a failure in this time. `None`: unknown, or the time is longer than the memory goes back.
     fn users(&self, wall: Duration, window: Duration) -> Option<u64> {
         let minutes = window.as_secs().div_ceil(60);
         if minutes > MINUTES as u64 {

@@ -69,7 +69,7 @@ pub struct Notification {
     pub status: Status,
     /// The rule's name: `high_error_rate`.
     pub rule: String,
-    /// What the rule says, in a sentence.
+    /// The rule, in a sentence.
     pub summary: String,
     /// How much it matters.
     pub severity: Severity,
@@ -340,7 +340,7 @@ impl Notification {
         out
     }
 
-    /// The color of the bar beside a Slack message: that of the severity, `good` for what is over.
+    /// The color of the bar beside a Slack message: that of the severity, `good` for resolved alerts.
     pub const fn slack_color(&self) -> &'static str {
         match self.status {
             Status::Firing | Status::Reminder => self.severity.slack_color(),
@@ -419,7 +419,7 @@ fn times(count: u64) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
-/// A time as people say it: `4 min`, `2 h 5 min`.
+/// A duration as people write it: `4 min`, `2 h 5 min`.
 fn lasted(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {

@@ -183,7 +183,7 @@ struct Alert<'a> {
     severity: &'a str,
     summary: &'a str,
     runbook: Option<&'a str>,
-    /// What tells alerts of one service from those of another.
+    /// What distinguishes alerts of one service from those of another.
     labels: &'a [(String, String)],
 }
 

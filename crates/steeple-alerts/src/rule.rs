@@ -120,7 +120,7 @@ impl Rule {
         self
     }
 
-    /// Fewer samples than this in the window are no data. Default: 0.
+    /// With fewer samples than this in the window, the rule has no data. Default: 0.
     pub fn min_samples(mut self, samples: u64) -> Self {
         self.policy.min_samples = samples;
         self
@@ -138,7 +138,7 @@ impl Rule {
         self
     }
 
-    /// Does not notify for this long after the alert was resolved. At the end, one notification says what was kept back: with the
+    /// Does not notify for this long after the alert was resolved. At the end, one notification has what was kept back: with the
     /// alert, if it fires. Default: 15 minutes.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.policy.cooldown = cooldown;

@@ -190,7 +190,7 @@ impl Rules {
     }
 
     /// The same rules, which wait until they know enough: an error ratio and a response time need 20 requests and 3 bad
-    /// ones; CPU and memory have to last for a minute; few users are no alert in the first hour of a process.
+    /// ones; CPU and memory have to last for a minute; few users do not alert in the first hour of a process.
     pub fn guarded(mut self) -> Self {
         for rule in &mut self.0 {
             let guarded = rule.clone();

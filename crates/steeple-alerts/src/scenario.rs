@@ -78,7 +78,7 @@ struct Ended {
 /// Buckets of durations, as Prometheus has them of a service with the default ones.
 const BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
-/// One thing that channels were told.
+/// One notification to the channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
@@ -188,7 +188,7 @@ impl Scenario {
         }
     }
 
-    /// What channels were told, in order.
+    /// The notifications to the channels, in order.
     pub fn events(&self) -> Vec<Event> {
         let told = self.alerts.notifications();
         let events = told.into_iter().map(|told| Event {

@@ -29,7 +29,7 @@ impl Severity {
         }
     }
 
-    /// The color of the bar beside a Slack message: `good`, `warning`, `danger`, or a color of its own.
+    /// The color of the bar beside a Slack message: `good`, `warning`, `danger`, or another color.
     pub const fn slack_color(self) -> &'static str {
         match self {
             Self::Low => "good",

@@ -52,7 +52,7 @@ pub struct Alarm {
     actions: Vec<String>,
 }
 
-/// Where missing data are concerned: what is measured only when something happens is fine without.
+/// Where missing data are concerned: series that exist only when something happens are fine without.
 const QUIET: &str = "notBreaching";
 /// What every process sends each minute: without it nothing is known.
 const UNKNOWN: &str = "missing";

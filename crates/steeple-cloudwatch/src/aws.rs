@@ -109,7 +109,7 @@ impl Aws {
         self.connect_with(service, &self.http)
     }
 
-    /// The same, by options that may have an HTTP client of their own.
+    /// The same, by options that may have another HTTP client.
     pub(crate) fn connect_with(&self, service: &'static Service, http: &HttpOptions) -> Result<Connection, BuildError> {
         let is_region = !self.region.is_empty()
             && self.region.len() <= 64
@@ -260,7 +260,7 @@ impl Authorize for Signing {
 /// A protocol whose requests are signed.
 pub(crate) type Signed<P> = Http<P, Signing>;
 
-/// What AWS says went wrong: `ThrottlingException`.
+/// AWS's name of the error: `ThrottlingException`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AwsError {
     pub(crate) code: String,

@@ -30,7 +30,7 @@ use crate::{
 
 /// Metrics in CloudWatch: once a minute, everything that a service's metrics know, and what the application puts in. A cheap clone.
 ///
-/// Between two minutes it costs nothing. The metrics are read on a thread of their own, as collectors may block.
+/// Between two minutes it costs nothing. The metrics are read on a separate thread, as collectors may block.
 ///
 /// # Examples
 /// ```no_run
@@ -138,7 +138,7 @@ impl CloudWatchBuilder {
     /// Starts sending.
     ///
     /// # Errors
-    /// [`BuildError::setting_name`] has what is not usable: `namespace`, `labels`, `interval`; `region`, `credentials`, `endpoint`
+    /// [`BuildError::setting_name`] has the unusable setting: `namespace`, `labels`, `interval`; `region`, `credentials`, `endpoint`
     /// and `client` of AWS.
     pub fn build(self, metrics: &Metrics, aws: &Aws) -> Result<CloudWatch, BuildError> {
         self.check()?;

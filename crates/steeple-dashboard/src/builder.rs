@@ -64,7 +64,7 @@ impl DashboardBuilder {
         self
     }
 
-    /// The lists of slow and failed requests, which observe in the service's layer. Default: none, and the page says how.
+    /// The lists of slow and failed requests, which observe in the service's layer. Default: none, and the page shows how to add them.
     pub fn requests(mut self, requests: Requests) -> Self {
         self.requests = Some(requests);
         self

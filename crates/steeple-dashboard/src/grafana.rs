@@ -8,7 +8,7 @@ use crate::panels::{GrafanaUnit, Kind, Panel, Style, panels};
 /// A Grafana dashboard of the page's panels, as the JSON that Grafana imports and provisions (schema 42).
 ///
 /// It has variables for the data source, the job and the instance, a line for each deploy, and exemplars that lead to traces
-/// where the data source says so (`exemplarTraceIdDestinations` with the label `trace_id`).
+/// where the data source is set up for it (`exemplarTraceIdDestinations` with the label `trace_id`).
 ///
 /// # Examples
 /// ```
@@ -224,7 +224,7 @@ fn custom(kind: Kind) -> Value {
     }
 }
 
-/// Columns of the table of routes have units of their own.
+/// Columns of the table of routes have different units.
 fn overrides(shown: &Panel) -> Value {
     let unit = |reference: &str, unit: GrafanaUnit| {
         json!({

@@ -86,7 +86,7 @@ pub(crate) struct Style {
 }
 
 impl Style {
-    /// With Grafana's variables in place of labels, and windows that Grafana fits to what is shown.
+    /// With Grafana's variables in place of labels, and windows that Grafana fits to the shown range.
     pub(crate) fn grafana() -> Self {
         Self {
             names: Names::Classic,
@@ -141,7 +141,7 @@ impl Style {
         if self.is_otel() { ["http_request_method", "http_route"] } else { ["method", "route"] }
     }
 
-    /// The increase of a counter over what is shown.
+    /// The increase of a counter over the shown range.
     fn increase(&self, counter: &str, labels: &str) -> String {
         let comma = if labels.is_empty() { "" } else { "," };
         format!("sum(increase({counter}{{{}{comma}{labels}}}{}))", self.matchers, self.range)

@@ -36,7 +36,7 @@ use serde::Serialize;
 pub trait Event: Serialize {
     /// The name in Steeple, in Elasticsearch, webhooks and NDJSON: `sign_up`.
     const NAME: &'static str;
-    /// How much the event matters: what is dropped last where there is no room. Default: [`Class::Product`].
+    /// How much the event matters: the most important ones are dropped last when the store is full. Default: [`Class::Product`].
     const CLASS: Class = Class::Product;
     /// The event type in New Relic. Default: [`NAME`](Self::NAME).
     const NEW_RELIC: &'static str = Self::NAME;
@@ -59,7 +59,7 @@ pub trait Event: Serialize {
 /// Values of a counter's labels, in the order of its label names. At most 2, so that a counter stays bounded.
 pub type Labels<'a> = [&'a str; 2];
 
-/// How much an event matters. Where there is no room, the newest of the lowest class goes first.
+/// How much an event matters. When the store is full, the newest of the lowest class goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 #[repr(u8)]

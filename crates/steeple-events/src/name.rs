@@ -116,7 +116,7 @@ pub const fn is_mixpanel(name: &str) -> bool {
 /// Fails to compile where a name is not valid. [`event!`](crate::event) calls it in a constant.
 ///
 /// # Panics
-/// When a name is not valid, which at compile time is an error that says what a valid name looks like.
+/// When a name is not valid, which at compile time is an error with the rules for names.
 #[track_caller]
 pub const fn check(name: &str, new_relic: &str, ga4: &str, mixpanel: &str) {
     assert!(is_name(name), "an event's name has 1 to 40 characters: a lower-case letter, then a-z, 0-9 and _");

@@ -103,7 +103,7 @@ fn succeeded(end: &End) -> bool {
 }
 
 /// Sets what the visitor of this exchange agreed to, for events that are tracked from now on: what a consent banner or a
-/// user's settings say. It replaces what the request's headers say.
+/// user's settings have. It replaces the request's headers.
 pub fn set_consent(exchange: &Exchange, consent: Consent) {
     let mut visitor = exchange.get::<std::sync::Arc<Visitor>>().map(|visitor| (*visitor).clone()).unwrap_or_default();
     visitor.consent = consent;

@@ -31,7 +31,7 @@ pub enum Takes {
     Analytics,
     /// Those whose visitor did not refuse and has a client id of Google Analytics.
     GoogleAnalytics,
-    /// No events, but what is known of users: [`Events::person`](crate::Events::person), [`Events::erase`](crate::Events::erase).
+    /// No events, but profiles of users: [`Events::person`](crate::Events::person), [`Events::erase`](crate::Events::erase).
     People,
     /// No events, but users who are to be forgotten: [`Events::erase`](crate::Events::erase).
     Erasures,

@@ -33,7 +33,7 @@ pub struct PageRequest {
     origin: String,
 }
 
-/// What programs call themselves that look at pages for no one.
+/// Names of programs that fetch pages without a person.
 const ROBOTS: [&str; 9] =
     ["bot", "spider", "crawl", "preview", "facebookexternalhit", "headless", "monitor", "curl/", "python"];
 
@@ -52,7 +52,7 @@ impl PageRequest {
         let host = request.uri.host().or_else(|| text(header::HOST))?;
         let valid =
             host.len() <= 253 && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
-        // Behind a proxy, a request does not say by which scheme it came.
+        // Behind a proxy, a request does not have the scheme by which it came.
         let scheme = request.uri.scheme_str().unwrap_or("https");
         valid.then(|| Self { origin: format!("{scheme}://{host}") })
     }

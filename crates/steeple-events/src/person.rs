@@ -7,7 +7,7 @@ use crate::{
     record::{Context, Kind, Names, Record},
 };
 
-/// A user, to set what is known of them: made by [`Events::person`].
+/// A user, to set their profile: made by [`Events::person`].
 ///
 /// Mixpanel has it as a profile, and notes when the user was last seen (`$last_seen`). The other systems have events alone.
 #[derive(Clone, Debug)]

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, header};
 
-/// What a request says about the visitor behind it, for analytics alone: ids of Google Analytics, and consent.
+/// What a request has about its visitor, for analytics alone: ids of Google Analytics, and consent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Visitor {
     pub(crate) client_id: Option<Box<str>>,
@@ -17,7 +17,7 @@ pub struct Visitor {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Consent {
-    /// The visitor did not refuse: no `Sec-GPC: 1`, no `DNT: 1`, and the application's hook did not say otherwise.
+    /// The visitor did not refuse: no `Sec-GPC: 1`, no `DNT: 1`, and the application's hook did not deny it.
     #[default]
     NotDenied,
     /// The visitor agreed, as the application's hook knows.
@@ -53,7 +53,7 @@ impl Visitor {
         self.session_id.as_deref()
     }
 
-    /// Reads consent, and Google Analytics' cookies if `with_ga` asks for them. `None` when the request says nothing.
+    /// Reads consent, and Google Analytics' cookies if `with_ga` asks for them. `None` when the request has none of them.
     pub(crate) fn of(headers: &HeaderMap, with_ga: bool) -> Option<Arc<Self>> {
         let mut visitor = Self::default();
         if steeple_user::wants_no_analytics(headers) {

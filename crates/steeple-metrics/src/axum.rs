@@ -10,7 +10,7 @@ impl Metrics {
         Router::new().route("/metrics", get(move |headers: HeaderMap| async move { metrics.respond(&headers) }))
     }
 
-    /// Answers a scrape: for a handler of your own.
+    /// Answers a scrape: for your own handler.
     pub fn respond(&self, headers: &HeaderMap) -> Response {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let page = self.render(text(header::ACCEPT), text(header::ACCEPT_ENCODING));

@@ -88,7 +88,7 @@ impl Default for MetricsBuilder {
 }
 
 impl MetricsBuilder {
-    /// The registry that the metrics live in; a prefix or labels of its own are kept. Default: one of their own.
+    /// The registry that the metrics live in; its prefix and labels are kept. Default: a new one.
     pub fn registry(mut self, registry: Registry) -> Self {
         self.registry = Some(registry);
         self
@@ -116,7 +116,7 @@ impl MetricsBuilder {
 
     /// The value of OpenTelemetry's label `url_scheme`. Default: `http`.
     ///
-    /// It is a setting because behind a proxy only headers would tell, and those are the client's.
+    /// It is a setting because behind a proxy only headers have it, and those are the client's.
     pub fn url_scheme(mut self, scheme: &'static str) -> Self {
         self.scheme = scheme.into();
         self
@@ -171,7 +171,7 @@ impl MetricsBuilder {
         self
     }
 
-    /// Most series of one family. Default: 10,000. Every route has room for 8 of its own beside that.
+    /// Most series of one family. Default: 10,000. Every route has room for 8 more.
     pub fn max_series(mut self, series: usize) -> Self {
         self.limits.series = series;
         self
@@ -222,13 +222,13 @@ impl MetricsBuilder {
         self
     }
 
-    /// Most combinations of a route and the values of [labels of one's own](Self::label). Default: 1,000.
+    /// Most combinations of a route and the values of [further labels](Self::label). Default: 1,000.
     pub fn max_label_series(mut self, combinations: usize) -> Self {
         self.own_labels.set_max(combinations);
         self
     }
 
-    /// A gRPC method, `pkg.Service/Method`, that has its place from the start, and what the label `grpc_type` says of it.
+    /// A gRPC method, `pkg.Service/Method`, that has its place from the start, and the value of its label `grpc_type`.
     pub fn grpc_method(mut self, method: impl Into<String>, kind: GrpcType) -> Self {
         self.grpc_methods.push((method.into().into(), kind));
         self
@@ -247,7 +247,7 @@ impl MetricsBuilder {
         self
     }
 
-    /// Most hosts that outgoing calls tell apart, beside [known ones](Self::known_servers). Default: 100.
+    /// Most distinct hosts of outgoing calls, beside [known ones](Self::known_servers). Default: 100.
     pub fn max_servers(mut self, servers: usize) -> Self {
         self.calls.max_servers = servers;
         self
@@ -278,7 +278,7 @@ impl MetricsBuilder {
         self
     }
 
-    /// Says nothing of the process. By default it does, on Linux, unless the registry has such metrics already.
+    /// Leaves out the metrics of the process. By default they are shown, on Linux, unless the registry has such metrics already.
     pub fn without_process(mut self) -> Self {
         self.process = false;
         self
@@ -290,7 +290,7 @@ impl MetricsBuilder {
         self
     }
 
-    /// What `build_info` says. Default: there is no such metric.
+    /// The labels of `build_info`. Default: no such metric.
     pub fn build_info(mut self, service: impl Into<String>, version: impl Into<String>) -> Self {
         self.build = Some((service.into(), version.into()));
         self

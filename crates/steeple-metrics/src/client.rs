@@ -35,7 +35,7 @@ struct Calls {
     servers: Table<Arc<str>>,
     /// Stands for servers that found no room.
     other: Arc<str>,
-    /// Stands where no one says who is called.
+    /// The label of a call without a known server.
     unknown: Arc<str>,
     in_flight: GaugeFamily<1>,
     duration: Duration,
@@ -277,7 +277,7 @@ impl CallObserver for ClientCalls {
         let template = call.url_template().unwrap_or_default();
         let status = end.status.as_ref().map_or("", http::StatusCode::as_str);
         let class = end.error_class().unwrap_or_default();
-        // How long a stream of events or another protocol lasts says nothing of latency.
+        // The duration of a stream of events or of another protocol is not a latency.
         let timed = !end.is_event_stream && end.outcome != Outcome::Upgraded;
         let target = [call.method(), server, template];
         let by_status = [call.method(), server, template, status, class];
@@ -324,7 +324,7 @@ impl CallObserver for ClientCalls {
     }
 }
 
-/// What the call is counted under where no one answered: as other clients of gRPC have it, one that its caller gave up
+/// The status of a call without an answer: as other clients of gRPC have it, one that its caller gave up
 /// was cancelled, and one that never got through found no one available.
 fn grpc_status(end: &CallEnd<'_>) -> GrpcStatus {
     end.grpc_status.unwrap_or(match end.outcome {

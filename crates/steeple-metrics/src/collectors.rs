@@ -79,7 +79,7 @@ impl Collector for Guarded {
 }
 
 impl Metrics {
-    /// Registers a collector of your own. A panic in it costs only its own families, and is counted in
+    /// Registers your own collector. A panic in it costs only its own families, and is counted in
     /// `steeple_metrics_collector_panics_total`.
     ///
     /// A collector can be registered in [`registry`](Self::registry) as well; there, a panic takes the families of all

@@ -28,7 +28,7 @@ pub(crate) struct Core {
     pub(crate) users: Option<Arc<ActiveUsers>>,
     #[cfg(feature = "otel")]
     pub(crate) otel: Option<crate::otel::Otel>,
-    /// The buckets of durations that no one gave buckets of their own.
+    /// The buckets of durations without buckets of their route.
     pub(crate) latency: Arc<Layout>,
     /// The cells that durations of all requests are added up in.
     pub(crate) grid: Grid,

@@ -65,7 +65,7 @@ impl Family {
         })
     }
 
-    /// A family that the SDK is not told of: it has names of its own for the same.
+    /// A family that is not recorded through the SDK: the SDK has other names for the same.
     pub(crate) fn of_calls(meta: Meta, layout: Option<Arc<Layout>>, core: &Core, room: usize) -> Self {
         Self {
             #[cfg(feature = "otel")]
@@ -78,7 +78,7 @@ impl Family {
         }
     }
 
-    /// The series of these label values; the overflow series if there is no room for another one.
+    /// The series of these label values; the overflow series without room for another one.
     fn series(&self, values: &[&str]) -> &Arc<Series> {
         // Values that were made series are at most so long: a longer one is not even hashed.
         if values.iter().all(|value| value.len() <= self.folded.max_value())
@@ -222,7 +222,7 @@ impl Source for Family {
     }
 }
 
-/// A counter of your own, told apart by `N` labels. A cheap clone. Made by [`Metrics::counter`].
+/// Your own counter, with `N` labels. A cheap clone. Made by [`Metrics::counter`].
 ///
 /// Label values should be few: past the cap, new ones are counted as `_OTHER`.
 #[derive(Clone)]
@@ -261,7 +261,7 @@ impl Counter {
     }
 }
 
-/// A gauge of your own, told apart by `N` labels. A cheap clone. Made by [`Metrics::gauge`].
+/// Your own gauge, with `N` labels. A cheap clone. Made by [`Metrics::gauge`].
 #[derive(Clone)]
 pub struct GaugeFamily<const N: usize>(pub(crate) Arc<Family>);
 
@@ -294,7 +294,7 @@ impl Drop for GaugeGuard {
     }
 }
 
-/// A histogram of your own, told apart by `N` labels. A cheap clone. Made by [`Metrics::duration_histogram`].
+/// Your own histogram, with `N` labels. A cheap clone. Made by [`Metrics::duration_histogram`].
 #[derive(Clone)]
 pub struct DurationFamily<const N: usize>(Arc<Family>);
 
@@ -361,7 +361,7 @@ impl Drop for Timer {
     }
 }
 
-/// A histogram of sizes of your own, told apart by `N` labels. A cheap clone. Made by [`Metrics::size_histogram`].
+/// Your own histogram of sizes, with `N` labels. A cheap clone. Made by [`Metrics::size_histogram`].
 #[derive(Clone)]
 pub struct SizeFamily<const N: usize>(Arc<Family>);
 
@@ -385,7 +385,7 @@ macro_rules! debug {
 debug!(CounterFamily[N], Counter, GaugeFamily[N], GaugeGuard, DurationFamily[N], DurationSeries, SizeFamily[N], Timer);
 
 impl Metrics {
-    /// A counter of your own. Its name ends in `_total`.
+    /// Your own counter. Its name ends in `_total`.
     ///
     /// # Errors
     /// [`BuildError::is_name`] for a name or label that Prometheus does not allow, [`BuildError::is_name_taken`] when the
@@ -410,7 +410,7 @@ impl Metrics {
         self.family(Kind::Counter, name, help, &labels, "_total", None).map(CounterFamily)
     }
 
-    /// A gauge of your own.
+    /// Your own gauge.
     ///
     /// # Errors
     /// As for [`counter`](Self::counter).
@@ -423,7 +423,7 @@ impl Metrics {
         self.family(Kind::Gauge, name, help, &labels, "", None).map(GaugeFamily)
     }
 
-    /// A histogram of durations of your own. Its name ends in `_seconds`.
+    /// Your own histogram of durations. Its name ends in `_seconds`.
     ///
     /// # Errors
     /// As for [`counter`](Self::counter), and [`BuildError::is_bounds`] for unusable buckets.
@@ -438,7 +438,7 @@ impl Metrics {
         self.family(Kind::Histogram, name, help, &labels, "_seconds", Some(layout)).map(DurationFamily)
     }
 
-    /// A histogram of sizes of your own. Its name ends in `_bytes`.
+    /// Your own histogram of sizes. Its name ends in `_bytes`.
     ///
     /// # Errors
     /// As for [`counter`](Self::counter), and [`BuildError::is_bounds`] for unusable buckets.

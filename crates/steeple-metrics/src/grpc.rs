@@ -26,7 +26,7 @@ use crate::{
 /// How many messages a gRPC method takes and gives, which cannot be seen from outside of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GrpcType {
-    /// No one has said.
+    /// Not set.
     #[default]
     Unknown,
     /// One request, one response.
@@ -40,7 +40,7 @@ pub enum GrpcType {
 }
 
 impl GrpcType {
-    /// The value of the label `grpc_type`, as go-grpc-middleware spells it; `unknown` where no one has said.
+    /// The value of the label `grpc_type`, as go-grpc-middleware spells it; `unknown` where it is not set.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -222,7 +222,7 @@ impl Grpc {
             }
             return rpc;
         }
-        // A name that is too long for a label, or has a secret in it, is no method's.
+        // A name that is too long for a label, or has a secret in it, is not that of a method.
         let is_showable =
             || method.len() <= self.folded.max_value() && matches!(self.folded.shown(method), Cow::Borrowed(_));
         if (proven || self.unproven.load(Relaxed) < UNPROVEN) && !self.methods.is_full() && is_showable() {

@@ -51,7 +51,7 @@ impl Buckets {
         Self(Bounds::Fixed(&SIZE_BYTES))
     }
 
-    /// Bounds of your own: 1 to 64, ascending, above zero; in seconds for durations, in bytes for sizes.
+    /// Your own bounds: 1 to 64, ascending, above zero; in seconds for durations, in bytes for sizes.
     pub fn new(bounds: impl IntoIterator<Item = f64>) -> Self {
         Self(Bounds::Custom(bounds.into_iter().collect()))
     }
@@ -141,7 +141,7 @@ pub(crate) struct Native {
 
 impl Layout {
     /// # Errors
-    /// When there is no bound, there are too many, or they are not finite, ascending and above zero.
+    /// Without a bound, with too many, or with bounds that are not finite, ascending and above zero.
     pub(crate) fn new(buckets: &Buckets, scale: Scale, with_native: bool) -> Result<Self, BuildError> {
         let shown = buckets.bounds();
         let ascending = shown.iter().zip(shown.iter().skip(1)).all(|(a, b)| a < b);

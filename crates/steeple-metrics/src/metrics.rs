@@ -81,7 +81,7 @@ impl Metrics {
         WeakMetrics(Arc::downgrade(&self.0))
     }
 
-    /// Metrics with all defaults, in a registry of their own.
+    /// Metrics with all defaults, in a new registry.
     ///
     /// # Errors
     /// None as things are; see [`MetricsBuilder::build`].
@@ -104,7 +104,7 @@ impl Metrics {
         &self.0.registry
     }
 
-    /// Adds families: to the registry, and to what is rendered.
+    /// Adds families to the registry and to the page.
     pub(crate) fn add(&self, source: Arc<dyn Source>) -> Result<(), BuildError> {
         // OpenMetrics calls a counter `jobs_total` by the name of a gauge `jobs`.
         let taken = self.0.sources.read().unwrap_or_else(PoisonError::into_inner).iter().any(|other| {

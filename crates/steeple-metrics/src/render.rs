@@ -127,7 +127,7 @@ impl Metrics {
         sources.iter().skip(2).map(Arc::clone).collect()
     }
 
-    /// The names of all families that are no counters: in OpenMetrics, a counter `jobs_total` is called `jobs`, which a gauge
+    /// The names of all families that are not counters: in OpenMetrics, a counter `jobs_total` is called `jobs`, which a gauge
     /// may be called as well.
     fn names_without_total(&self, others: &Others, prefix: &str) -> HashSet<String> {
         let sources = self.0.sources.read().unwrap_or_else(PoisonError::into_inner);

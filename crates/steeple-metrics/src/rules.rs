@@ -15,7 +15,7 @@ use crate::{
 ///
 /// The rules read the classic names and classic buckets; a server that scrapes native histograms keeps those beside them
 /// with `scrape_classic_histograms` (`always_scrape_classic_histograms` from Prometheus 3 on). A client that went away
-/// (499) is no error of the server.
+/// (499) is not an error of the server.
 ///
 /// # Examples
 /// ```

@@ -1,4 +1,4 @@
-//! Counters that each thread writes in a place of its own, so that no cache line is fought over.
+//! Counters that each thread writes in its own place, so that no cache line is fought over.
 //!
 //! A thread claims a slot at its first recording and gives it back when it ends, so that threads that come and go
 //! leave nothing behind. A slot has one owner at a time, who adds with a plain load and store. Threads that find no free

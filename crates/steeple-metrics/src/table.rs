@@ -56,7 +56,7 @@ impl<V> Table<V> {
         Some(&self.slots.get(place)?.get()?.value)
     }
 
-    /// Whether there is no room for another value.
+    /// Whether it is full.
     pub(crate) fn is_full(&self) -> bool {
         self.is_full.load(Relaxed)
     }

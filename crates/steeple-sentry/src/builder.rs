@@ -37,7 +37,7 @@ const QUEUE_BYTES: usize = 16 << 20;
 /// How long the counters of release health gather before they are sent.
 const SESSIONS_EVERY: Duration = Duration::from_secs(60);
 
-/// The headers that are of use in a failure and say nothing of who asked.
+/// The headers that are of use in a failure and do not identify the client.
 const HEADERS: [HeaderName; 5] =
     [header::ACCEPT, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::HOST, header::USER_AGENT];
 
@@ -137,7 +137,7 @@ impl SentryBuilder {
 
     /// Reads `SENTRY_DSN`, `SENTRY_ENVIRONMENT`, `SENTRY_RELEASE` and `SENTRY_TRACES_SAMPLE_RATE` from whatever looks them up.
     ///
-    /// `None`: there is no DSN (an empty one counts as none), Sentry is off. `None` is an observer too, which watches nothing.
+    /// `None`: no DSN (an empty one counts as none), Sentry is off. `None` is an observer too, which watches nothing.
     ///
     /// # Errors
     /// When a variable holds what it may not. The error names it, what it holds and what it may hold.
@@ -216,7 +216,7 @@ impl SentryBuilder {
         self
     }
 
-    /// The environment, unless one was said already. One that Sentry would refuse counts for nothing.
+    /// The environment, unless one is set already. One that Sentry would refuse is ignored.
     pub fn environment_or(mut self, environment: impl Into<Cow<'static, str>>) -> Self {
         let environment = Some(environment.into()).filter(|environment| is_environment(environment));
         self.environment = self.environment.or(environment);
@@ -229,7 +229,7 @@ impl SentryBuilder {
         self
     }
 
-    /// The release, unless one was said already. One that Sentry would refuse counts for nothing.
+    /// The release, unless one is set already. One that Sentry would refuse is ignored.
     pub fn release_or(mut self, release: impl Into<Cow<'static, str>>) -> Self {
         let release = Some(release.into()).filter(|release| is_release(release));
         self.release = self.release.or(release);

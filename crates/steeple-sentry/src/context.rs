@@ -27,7 +27,7 @@ pub(crate) struct Context {
     pub(crate) routes: Arc<RouteSettings<RoutePolicy>>,
     pub(crate) sessions: Option<Arc<Sessions>>,
     pub(crate) counters: Arc<Counters>,
-    /// Whether what is captured goes through a gate of ours. Otherwise the client is the team's own.
+    /// Whether captured events go through a gate of ours. Otherwise the client is the team's own.
     pub(crate) has_gate: bool,
     /// Which state of the main scope hubs begin with.
     pub(crate) generation: AtomicUsize,

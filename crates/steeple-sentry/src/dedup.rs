@@ -31,7 +31,7 @@ pub(crate) enum Verdict {
     },
     /// It waits for its exchange, there.
     Held(Weak<Link>),
-    /// Another event says it already.
+    /// Another event reports it already.
     Duplicate,
 }
 

@@ -1,4 +1,4 @@
-//! What an event says: what failed, in which exchange, for whom.
+//! The content of an event: what failed, in which exchange, for whom.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -30,9 +30,9 @@ pub(crate) const NAME_SOURCE: &str = "name_source";
 #[derive(Debug)]
 pub(crate) enum Failure {
     Panic(Box<Panicked>),
-    /// The first says what failed, the others followed.
+    /// The first is the cause, the others followed.
     Errors(Vec<Arc<RecordedError>>),
-    /// No one said why.
+    /// Without a recorded error.
     Class(ErrorClass),
 }
 
@@ -46,7 +46,7 @@ pub(crate) enum Finding {
     Failed(Failure),
 }
 
-/// Whether there is a reason to look closer: where there is none, [`find`] says that all went well, unless there was a panic.
+/// Whether there is a reason to look closer: without one, [`find`] returns that all went well, unless there was a panic.
 pub(crate) fn may_have_failed(exchange: &Exchange, end: &End) -> bool {
     end.error_class().is_some() || exchange.error().is_some()
 }
@@ -99,7 +99,7 @@ fn answered(settings: &context::Context, end: &End, noticed: bool, all_expected:
     if let Some(status) = end.grpc_status {
         return match status {
             GrpcStatus::OK => (noticed, false),
-            // A client can make up methods; what it makes up is no event.
+            // A client can make up methods; those are not events.
             _ if end.is_unknown_method() => (noticed, false),
             status if end.is_server_error() => (true, all_expected || settings.expected_grpc.contains(&status)),
             // The caller's doing, like 4xx.

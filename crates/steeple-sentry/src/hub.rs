@@ -95,7 +95,7 @@ impl Cell {
     }
 
     fn put_back(self) {
-        // On a thread that is ending there is no pool any more.
+        // A thread that is ending has no pool any more.
         let _ending = POOL.try_with(|pool| {
             if let Ok(mut pool) = pool.try_borrow_mut()
                 && pool.len() < POOLED

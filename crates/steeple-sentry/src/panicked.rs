@@ -7,7 +7,7 @@ use crate::outlet::capture_stack;
 /// Longest message that is kept, in bytes.
 const MAX_MESSAGE: usize = 8 * 1024;
 
-/// What a panic said, and the stack it came from: addresses, without names yet.
+/// A panic's message, and the stack it came from: addresses, without names yet.
 #[derive(Debug)]
 pub(crate) struct Panicked {
     message: String,

@@ -6,7 +6,7 @@ use crate::bound;
 /// Puts the current exchange's trace on a call to another service: `sentry-trace`, `baggage` and `traceparent`.
 ///
 /// A `traceparent` that is there already stays, and so do other vendors' members of `baggage`. What the trace's first service decided
-/// goes along unchanged. Outside of an exchange nothing is put. Send it to services of your own only.
+/// goes along unchanged. Outside of an exchange nothing is put. Send it to your own services only.
 ///
 /// # Examples
 /// ```

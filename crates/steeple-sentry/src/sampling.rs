@@ -76,7 +76,7 @@ pub(crate) struct Decision {
 }
 
 impl Sampler {
-    /// The rate where no route has one of its own.
+    /// The rate of routes without another one.
     pub(crate) const fn general(&self) -> f64 {
         self.default
     }
@@ -86,7 +86,7 @@ impl Sampler {
         self.routes.of(exchange).and_then(RoutePolicy::trace_sample_ratio).unwrap_or(self.default)
     }
 
-    /// Whether to record at all. Where routes have rates of their own the route may not be known yet: then the highest counts.
+    /// Whether to record at all. Where routes have other rates, the route may not be known yet: then the highest counts.
     pub(crate) fn may_sample(&self, exchange: &Exchange, decision: Decision) -> bool {
         let rate = if self.routes.is_empty() || exchange.route().is_some() || exchange.is_grpc() {
             self.rate(exchange)

@@ -23,7 +23,7 @@ use crate::{
     transaction,
 };
 
-/// Watches exchanges and tells Sentry of those that fail. Cheap to clone.
+/// Watches exchanges and reports those that fail to Sentry. Cheap to clone.
 ///
 /// - One hub per exchange, bound whenever its service or body is polled: breadcrumbs, tags and users stay with their own exchange,
 ///   however tasks and threads interleave. Work that a handler spawns goes along with [`Carried`](crate::Carried).
@@ -98,7 +98,7 @@ impl Sentry {
         ObserveLayer::new(self.clone())
     }
 
-    /// Makes this the process's Sentry: what is captured outside of exchanges goes there too, and panics are seen with their stacks.
+    /// Makes this the process's Sentry: events outside of exchanges go there too, and panics are seen with their stacks.
     ///
     /// Call it in `main`, before threads that capture are started: a thread's hub is copied from the main one when it is first used.
     /// Hooks that were set for panics still run.
@@ -233,7 +233,7 @@ impl Sentry {
         }
         match finding {
             Finding::Failed(failure) => {
-                // A panic is a failure of its own, whatever else was captured before it.
+                // A panic is a separate failure, whatever was captured before it.
                 let is_panic = matches!(failure, event::Failure::Panic(_)) || end.outcome == Outcome::Panicked;
                 let told = if is_panic { seen.reported_panic } else { seen.reported };
                 if told {

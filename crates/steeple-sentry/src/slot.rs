@@ -30,7 +30,7 @@ pub(crate) struct Sightings {
     pub(crate) reported: bool,
     /// An event of a panic is on its way.
     pub(crate) reported_panic: bool,
-    /// A log line that became an event. It waits: what it is about may turn up, and says more.
+    /// A log line that became an event. It waits: the failure that it is about may follow, with more details.
     pub(crate) held: Option<Box<Job>>,
     /// Log lines that would have become further events.
     pub(crate) folded: Vec<Breadcrumb>,
@@ -92,7 +92,7 @@ impl Link {
         Some(job)
     }
 
-    /// Keeps what a panic said. Called by the panic hook, where waiting for a lock could be waiting for oneself.
+    /// Keeps a panic's message. Called by the panic hook, where waiting for a lock could be waiting for oneself.
     pub(crate) fn saw_panic(&self, panicked: Panicked) {
         if let Ok(mut slot) = self.0.try_lock() {
             slot.sightings.panic = Some(Box::new(panicked));

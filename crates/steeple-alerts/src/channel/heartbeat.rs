@@ -1,4 +1,4 @@
-//! A ping that stops when the evaluation does: whoever misses it notices what no alert can say.
+//! A ping that stops when the evaluation does: its absence reports what no alert can.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl Heartbeat {
         self
     }
 
-    /// `is_alive` says each time whether the evaluation goes on.
+    /// `is_alive` returns each time whether the evaluation goes on.
     pub(crate) fn start(
         self,
         context: &ChannelContext,

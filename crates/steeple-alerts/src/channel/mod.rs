@@ -58,7 +58,7 @@ pub struct Channel(Arc<Inner>);
 struct Inner {
     out: Out,
     at_least: Severity,
-    /// Takes what is no alert: what a cooldown kept back.
+    /// Takes messages that are not alerts: summaries of what a cooldown kept back.
     takes_notes: bool,
     told: Mutex<Told>,
 }
@@ -85,7 +85,7 @@ impl Out {
     }
 }
 
-/// What the channel has been told.
+/// The alerts that the channel has got.
 #[derive(Default)]
 struct Told {
     /// Rules whose `firing` went out, and whose `resolved` did not yet.

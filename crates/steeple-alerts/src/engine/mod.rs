@@ -1,4 +1,4 @@
-//! The state of one rule: pure, without a clock. Who calls [`State::step`] says what time it is.
+//! The state of one rule: pure, without a clock. The caller of [`State::step`] passes the time.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub struct Policy {
     pub hold: Duration,
     /// How long the value has been good before the alert is resolved. Default: zero.
     pub keep_firing: Duration,
-    /// Fewer samples than this in the window are no data. Default: 0.
+    /// With fewer samples than this in the window, the rule has no data. Default: 0.
     pub min_samples: u64,
     /// Fewer bad samples than this in the window do not breach. Default: 0.
     pub min_bad: u64,
@@ -26,7 +26,7 @@ pub struct Policy {
     pub min_uptime: Duration,
     /// How long a state is kept without data; after that, an alert is resolved. Default: 15 minutes.
     pub no_data_timeout: Duration,
-    /// How long after a resolved alert the rule does not notify. What came and went in the meantime is told at its end. Default: 15
+    /// How long after a resolved alert the rule does not notify. Alerts that came and went in the meantime are reported at its end. Default: 15
     /// minutes.
     pub cooldown: Duration,
     /// How long after the notification a reminder follows; each later one takes twice as long. At least [`MIN_REPEAT`]. Default: 4
@@ -113,7 +113,7 @@ pub struct Sample {
     pub value: f64,
     /// How many samples the value was made of. `u64::MAX` for a gauge.
     pub samples: u64,
-    /// How many of them were bad. `u64::MAX` where the indicator does not tell good from bad.
+    /// How many of them were bad. `u64::MAX` where the indicator does not distinguish good from bad.
     pub bad: u64,
 }
 
@@ -216,7 +216,7 @@ pub enum ResolvedReason {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Saved {
-    /// Whether channels were told that it fires, and not yet that it is over.
+    /// Whether channels were notified that it fires, and not yet that it is over.
     pub announced: bool,
     /// When it began to fire, since the Unix epoch.
     pub firing_since: Duration,

@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A file of rules cannot be used. The message names the file, the line, the key and what is allowed.
+/// A file of rules cannot be used. The message names the file, the line, the key and the allowed values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileError {
     path: Option<PathBuf>,

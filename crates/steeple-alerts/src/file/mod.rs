@@ -63,10 +63,10 @@ fn shown(text: &str) -> String {
 }
 
 impl Rules {
-    /// The rules of a file, see [`file`](self). `base` is what it starts from where it does not say it.
+    /// The rules of a file, see [`file`](self). `base` is what it starts from unless it sets another.
     ///
     /// # Errors
-    /// Names the line, the key and what is allowed.
+    /// Names the line, the key and the allowed values.
     pub fn from_toml(text: &str, base: &Self) -> Result<Self, FileError> {
         parse::parse(text, base)
     }

@@ -102,7 +102,7 @@ pub trait ProvideCredentials: Send + Sync + 'static {
     /// Finds credentials. Runs on the export thread: it may wait, it must not block. Given up after [`Aws::credentials_timeout`](crate::Aws::credentials_timeout).
     ///
     /// # Errors
-    /// There are none now. They are asked for again with the next attempt.
+    /// Currently without credentials. They are asked for again with the next attempt.
     fn provide(&self) -> CredentialsFuture<'_>;
 }
 
@@ -113,7 +113,7 @@ impl ProvideCredentials for Credentials {
     }
 }
 
-/// There are no credentials.
+/// Without credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialsError(Reason);
 
@@ -226,7 +226,7 @@ mod tests {
 
     use super::*;
 
-    /// Keys that hold for this long; from the third on there are none.
+    /// Keys that are valid for this long; from the third on it has none.
     struct Counting(AtomicU64, Option<Duration>);
 
     impl ProvideCredentials for Counting {

@@ -150,7 +150,7 @@ impl CloudWatchLogsBuilder {
     /// Starts the pipeline.
     ///
     /// # Errors
-    /// [`BuildError::setting_name`] has what is not usable: `group`, `stream`, `retention_days`; `region`, `credentials`, `endpoint`
+    /// [`BuildError::setting_name`] has the unusable setting: `group`, `stream`, `retention_days`; `region`, `credentials`, `endpoint`
     /// and `client` of AWS.
     pub fn build(self, aws: &Aws) -> Result<CloudWatchLogs, BuildError> {
         let service = self.service.as_deref().map_or_else(|| "service".to_owned(), named);

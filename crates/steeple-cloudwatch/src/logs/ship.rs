@@ -29,7 +29,7 @@ fn stream_of(batch: &[Scrubbed<Event>]) -> String {
     format!("{stream}/{year:04}-{month:02}-{day:02}")
 }
 
-/// Makes streams where there are none, and puts lines into them.
+/// Makes missing streams, and puts lines into them.
 pub(super) struct Shipper {
     put: Signed<Put>,
     set_up: Signed<SetUp>,

@@ -34,7 +34,7 @@ pub(crate) enum Refusal {
     Token { is_wrong: bool },
     /// Without a password, or with a wrong one.
     Password,
-    /// The application's function said no.
+    /// The application's function denied it.
     Function,
     /// Too many failures.
     TooMany(Duration),
@@ -121,7 +121,7 @@ impl Gate {
         }
     }
 
-    /// While an address is locked out, the right secret is refused like a wrong one: what is right cannot be found out.
+    /// While an address is locked out, the right secret is refused like a wrong one, so that it cannot be found by trying.
     fn attempt(&self, parts: &request::Parts, now: Duration, is_right: bool, wrong: Refusal) -> Result<(), Refusal> {
         let who: Option<IpAddr> = Peer::of(&parts.extensions).and_then(|peer| peer.ip());
         if let Some(wait) = self.failures.wait(who, now) {
@@ -200,7 +200,7 @@ fn is_this_machine(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-/// Whether the page itself asks. Browsers say so themselves on safe origins; everywhere else `Origin` is this host.
+/// Whether the page itself asks. Browsers send that themselves on safe origins; everywhere else `Origin` is this host.
 fn is_same_origin(parts: &request::Parts) -> bool {
     if let Some(site) = parts.headers.get("sec-fetch-site") {
         return site == "same-origin";

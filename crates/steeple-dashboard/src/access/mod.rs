@@ -50,7 +50,7 @@ impl Default for Access {
 impl Access {
     /// Only from this machine: the peer's address is a loopback address, no proxy has left a header (`Forwarded`,
     /// `X-Forwarded-…`, `X-Real-IP`, `Via`), and `Host` is `localhost` or a loopback address. Anything else is refused with a
-    /// page that says how to get in, a peer that the server does not report included.
+    /// page with the ways to get in, a peer that the server does not report included.
     pub const fn local() -> Self {
         Self(Kind::Local)
     }
@@ -83,7 +83,7 @@ impl Access {
         Ok(Self(Kind::Basic { user: user.into(), secret }))
     }
 
-    /// What this function says of a request's head.
+    /// What this function returns for a request's head.
     pub fn function(check: impl Fn(&request::Parts) -> bool + Send + Sync + 'static) -> Self {
         Self(Kind::Function(Arc::new(check)))
     }

@@ -3,7 +3,7 @@ use sha2::{Digest, Sha256};
 
 use crate::BuildError;
 
-/// A secret that can be compared, but neither printed nor read: what is kept is its HMAC under a key of this process.
+/// A secret that can be compared, but neither printed nor read: it is kept as its HMAC under a key of this process.
 pub(super) struct Secret {
     keyed: Hmac<Sha256>,
     tag: [u8; 32],

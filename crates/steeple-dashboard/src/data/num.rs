@@ -1,6 +1,6 @@
 use serde::{Serialize, Serializer};
 
-/// A number as it is drawn: four significant digits, and `null` for what is not known.
+/// A number as it is drawn: four significant digits, and `null` for unknown values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Num(pub(crate) f64);
 

@@ -101,7 +101,7 @@ impl Prometheus {
         })
     }
 
-    /// The series of an answer. `left`: what is left of the time for all questions.
+    /// The series of an answer. `left`: the rest of the time for all questions.
     pub(super) async fn ask(
         &self,
         question: &Question,

@@ -98,7 +98,7 @@ impl Hub {
         let _gone = self.frames.send(event(&frame));
     }
 
-    /// The whole first, then what is new. `None`: there is no room, or the end has begun.
+    /// The whole first, then changes. `None`: too many streams, or the end has begun.
     pub(crate) fn stream(
         &self,
         dashboard: &Dashboard,

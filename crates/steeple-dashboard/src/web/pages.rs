@@ -1,4 +1,4 @@
-//! Answers that are no data: headers, and the page for who may not get in.
+//! Answers without data: headers, and the page for clients without access.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 

@@ -27,7 +27,7 @@ impl Dashboard {
     /// | --- | --- |
     /// | `GET /steeple/` | the page |
     /// | `GET /steeple/frame?since=` | what the page shows as JSON: all of it, or what came after a frame with this `cursor` |
-    /// | `GET /steeple/stream` | the same as server-sent events: all of it, then what is new; at most 16 at once, then 503 |
+    /// | `GET /steeple/stream` | the same as server-sent events: all of it, then changes; at most 16 at once, then 503 |
     /// | `GET /steeple/spans?trace=` | with [`traces`](crate::DashboardBuilder::traces): the spans of one |
     /// | `GET /steeple/outbox` | with [`outbox`](crate::DashboardBuilder::outbox): what waits for each sink of events, and dead letters |
     /// | `POST /steeple/log` `{filter, minutes}` | with [`log_control`](crate::DashboardBuilder::log_control): what is logged for 1 to 60 minutes; without `filter`: what was before, now |

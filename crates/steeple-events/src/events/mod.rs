@@ -59,7 +59,7 @@ struct Inner {
     store: Option<store::Store>,
 }
 
-/// A sink, and what is known of its pipeline.
+/// A sink, and its pipeline.
 struct Kept {
     outlet: Outlet,
     registered: Option<Registered>,
@@ -160,7 +160,7 @@ impl Events {
         }))
     }
 
-    /// Events that go nowhere and that no one counts. Costs no thread, file or allocation after the first call.
+    /// Events that go nowhere and are not counted. Costs no thread, file or allocation after the first call.
     pub fn disabled() -> Self {
         static DISABLED: OnceLock<Events> = OnceLock::new();
         DISABLED.get_or_init(Self::nowhere).clone()
@@ -329,7 +329,7 @@ impl Events {
         !self.0.outlets.is_empty()
     }
 
-    /// Whether a sink takes what is known of users.
+    /// Whether a sink takes profiles of users.
     pub(crate) fn takes_person(&self, kind: crate::record::Kind) -> bool {
         if kind == crate::record::Kind::PersonDelete { self.0.has_erasures } else { self.0.has_people }
     }
@@ -342,7 +342,7 @@ impl Events {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// What tells these events from others, see [`steeple_core::Identity`].
+    /// The identity of these events, see [`steeple_core::Identity`].
     pub(crate) fn identity(&self) -> steeple_core::Identity {
         steeple_core::Identity::of(&*self.0)
     }

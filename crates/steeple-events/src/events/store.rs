@@ -71,7 +71,7 @@ impl Store {
 }
 
 impl Events {
-    /// Removes what is kept of a user: events that wait and dead letters. Systems that can be asked to forget a user are
+    /// Removes the kept data of a user: events that wait and dead letters. Systems that can be asked to forget a user are
     /// asked: Mixpanel deletes the profile, Elasticsearch the documents with this user. `user` is the id that the application
     /// set. Returns how many events there were.
     ///
@@ -125,7 +125,7 @@ impl Events {
     }
 }
 
-/// A sink that is fed by the store: what is left at the end stays there.
+/// A sink that is fed by the store: events that are left at the end stay there.
 pub(super) struct StoredSink {
     end: End,
     spool: Spool,

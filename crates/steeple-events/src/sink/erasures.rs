@@ -12,7 +12,7 @@ use crate::{Outgoing, Tracked};
 /// Users of one request.
 pub(super) const BATCH: (usize, usize) = (100, 100_000);
 
-/// Deletes what is stored of users: documents with their id as `user.id`.
+/// Deletes the stored data of users: documents with their id as `user.id`.
 ///
 /// # Source
 /// Elasticsearch, "Delete by query API", "Refresh API": what was stored a moment ago is not found before a refresh.

@@ -12,7 +12,7 @@ use crate::{BuildError, Consent, IntoOutlet, Outgoing, Outlet, SinkContext, Take
 /// holds one client's events, so that up to 32 requests are under way at once.
 ///
 /// GA4 answers 204 to whatever it gets, and stores what it can use. [`validate`](Self::validate) sends events to the
-/// validation server instead, which says what is wrong with them and stores none.
+/// validation server instead, which reports their problems and stores none.
 ///
 /// # Source
 /// Google, "Measurement Protocol (Google Analytics 4)": reference, sending events, validating events.
@@ -60,7 +60,7 @@ impl Ga4 {
         self
     }
 
-    /// Sends events to the validation server, which stores none and reports what is wrong with each. For development.
+    /// Sends events to the validation server, which stores none and reports the problems of each. For development.
     /// Default: `false`.
     pub fn validate(mut self, validate: bool) -> Self {
         self.validate = validate;
@@ -215,7 +215,7 @@ fn cut(text: &str, max: usize) -> &str {
     text.char_indices().nth(max).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
-/// The validation server lists what is wrong. The descriptions may repeat the event's data: paths and codes are kept.
+/// The validation server lists problems. The descriptions may repeat the event's data: paths and codes are kept.
 fn judge_validation(response: &Response) -> Answer {
     let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
     let Some(messages) =

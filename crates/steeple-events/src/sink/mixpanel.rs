@@ -168,7 +168,7 @@ pub(super) fn document(event: &Outgoing, service: &Service) -> Value {
     let user = event.user().filter(|user| !REFUSED_IDS.contains(&user.to_ascii_lowercase().as_str()) && *user != "{}");
     properties.insert("time".to_owned(), event.unix_millis().into());
     properties.insert("$insert_id".to_owned(), event.id().into());
-    // An event without a user is kept, and left out of what Mixpanel says about users.
+    // An event without a user is kept, and left out of Mixpanel's reports about users.
     properties.insert("distinct_id".to_owned(), user.unwrap_or_default().into());
     if let Some(user) = user {
         properties.insert("$user_id".to_owned(), user.into());

@@ -126,7 +126,7 @@ impl Protocol for EventApi {
         Ok(Request::post(&self.endpoint)
             .content_type("application/json")
             .header(HeaderName::from_static("api-key"), self.license_key.clone())
-            // The same for each try, so that New Relic can tell a second one.
+            // The same for each try, so that New Relic can detect a second one.
             .header(X_REQUEST_ID, request_id)
             .body(body)
             .gzip())
@@ -134,7 +134,7 @@ impl Protocol for EventApi {
 
     fn judge(&mut self, response: &Response, _batch: &[Scrubbed<Outgoing>]) -> Answer {
         match response.status {
-            // The answer does not say which event it is about.
+            // The answer does not name the event that it is about.
             StatusCode::BAD_REQUEST => Answer::Bisect(Reason::from("400")),
             _ => Answer::of(response),
         }

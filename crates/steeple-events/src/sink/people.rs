@@ -41,7 +41,7 @@ impl Protocol for Engage {
     }
 }
 
-/// A change of a profile. `None`: nothing says whose, since the user's id may not leave.
+/// A change of a profile. `None`: it has no owner, since the user's id may not leave.
 pub(super) fn change(event: &Outgoing, token: &str) -> Option<Value> {
     let user = event.user()?;
     let mut change = json!({"$token": token, "$distinct_id": user, "$ip": "0"});
@@ -70,7 +70,7 @@ fn own(properties: &Map<String, Value>) -> Map<String, Value> {
     properties.iter().map(|(key, value)| (name(key), value.clone())).collect()
 }
 
-/// 200 also where nothing was taken: the body says.
+/// 200 also where nothing was taken: the body has the result.
 fn judge(response: &Response) -> Answer {
     if response.status != StatusCode::OK {
         return Answer::of(response);

@@ -3,7 +3,7 @@ use crate::{
     series::Labels,
 };
 
-/// What Linux says of this process, with the names that every Prometheus client has. Nothing elsewhere.
+/// This process as Linux reports it, with the names that every Prometheus client has. Nothing on other systems.
 pub(crate) struct Process;
 
 /// Ticks in a second in `/proc`: fixed at 100 for user space on every architecture that Rust's standard library runs on.

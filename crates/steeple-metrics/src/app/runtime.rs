@@ -8,7 +8,7 @@ use crate::{
     series::Labels,
 };
 
-/// What a Tokio runtime says of itself.
+/// The metrics of a Tokio runtime.
 struct Runtime(Handle);
 
 fn families() -> [Meta; 5] {
@@ -53,7 +53,7 @@ impl Source for Runtime {
 }
 
 impl Metrics {
-    /// Shows what a Tokio runtime says of itself: its workers, tasks and queue. One runtime; the first stays.
+    /// Shows the metrics of a Tokio runtime: its workers, tasks and queue. One runtime; the first stays.
     pub fn watch_runtime(&self, runtime: &Handle) {
         self.0.runtime.get_or_init(|| {
             self.add_or_yield("tokio runtime", &[Arc::new(Runtime(runtime.clone())) as _]);

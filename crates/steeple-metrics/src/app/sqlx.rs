@@ -9,7 +9,7 @@ use tracing_subscriber::layer::{Context, Layer};
 use super::database::Database;
 use crate::Metrics;
 
-/// Where `sqlx` tells of each statement it ran.
+/// The target at which `sqlx` logs each statement that it ran.
 const TARGET: &str = "sqlx::query";
 
 /// A `tracing` layer that times what `sqlx` runs. Made by [`Metrics::sqlx_layer`].
@@ -18,9 +18,9 @@ pub struct SqlxLayer(Database);
 impl Metrics {
     /// Times every statement that `sqlx` runs, without any code at the queries: from its `tracing` events.
     ///
-    /// `sqlx` writes them at `DEBUG` (unless `ConnectOptions::log_statements` says otherwise), so a subscriber has to let
+    /// `sqlx` writes them at `DEBUG` (unless `ConnectOptions::log_statements` sets another level), so a subscriber has to let
     /// `sqlx::query` through at that level; filters of other layers do not matter if they are per layer. Of a statement only
-    /// its operation and its table are kept. `sqlx` tells nothing of the `BEGIN`, `COMMIT` and `ROLLBACK` of its transactions:
+    /// its operation and its table are kept. `sqlx` logs nothing about the `BEGIN`, `COMMIT` and `ROLLBACK` of its transactions:
     /// they are not counted.
     ///
     /// # Examples

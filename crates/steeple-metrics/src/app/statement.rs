@@ -18,7 +18,7 @@ const MAX_TABLE: usize = 64;
 pub(crate) struct Statement {
     /// One of a fixed list, in lower case.
     pub(crate) operation: &'static str,
-    /// In lower case, without its schema; empty where there is none.
+    /// In lower case, without its schema; empty for a statement without a table.
     pub(crate) table: Cow<'static, str>,
 }
 
@@ -243,7 +243,7 @@ impl<'a> Reader<'a> {
         self.name(&["if", "not", "exists", "only"], true).map(label)
     }
 
-    /// Skips these words, and tells whether `wanted` comes then. It is taken if it does.
+    /// Skips these words, and returns whether `wanted` follows. It is consumed if it does.
     fn next_is_after(&mut self, noise: &[&str], wanted: &str) -> bool {
         while self.next_is(noise) {
             self.skip_parentheses();

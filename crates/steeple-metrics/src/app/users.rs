@@ -34,7 +34,7 @@ const FULL_SLOTS: u64 = 5;
 
 /// Estimates how many distinct users there were over a sliding window.
 ///
-/// One `HyperLogLog` sketch per sixth of the window, merged when someone asks: 12 KiB in all. The hash has a key of its own
+/// One `HyperLogLog` sketch per sixth of the window, merged when someone asks: 12 KiB in all. The hash has a different key
 /// in every process, so that no one can choose user ids that look like many.
 pub(crate) struct ActiveUsers {
     started: Instant,

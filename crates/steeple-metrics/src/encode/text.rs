@@ -43,7 +43,7 @@ impl<'a> TextEncoder<'a> {
         }
     }
 
-    /// Writes OpenMetrics. `taken`: names of families that are no counters.
+    /// Writes OpenMetrics. `taken`: names of families that are not counters.
     pub(crate) fn openmetrics(common: &'a str, taken: HashSet<String>) -> Self {
         Self { openmetrics: true, taken, ..Self::new(common) }
     }

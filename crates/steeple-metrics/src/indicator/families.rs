@@ -19,7 +19,7 @@ pub struct FamilyReading {
     pub help: Cow<'static, str>,
     /// What kind of metric it is.
     pub kind: FamilyKind,
-    /// Its unit, where the name says it: `seconds`, `bytes`, `ratio`.
+    /// Its unit, where the name has it: `seconds`, `bytes`, `ratio`.
     pub unit: Option<&'static str>,
     /// Its series.
     pub series: Vec<SeriesReading>,

@@ -127,7 +127,7 @@ pub(crate) struct Grid {
     others: RwLock<Vec<Onto>>,
 }
 
-/// Most layouts that are remembered; there are as many as there are routes with buckets of their own.
+/// Most layouts that are remembered; there is one for each route with its own buckets.
 const MAX_REMEMBERED: usize = 1024;
 
 impl Grid {

@@ -319,7 +319,7 @@ impl Indicator {
             Kind::Level(level) => match level {
                 Level::InFlight => style.sum(&mean("http_requests_in_flight", "")),
                 Level::ActiveUsers => style.sum(&mean("active_users", "")),
-                // The fullest instance counts, for each has a limit of its own.
+                // The fullest instance counts, for each has its own limit.
                 Level::Cpu => style.aggregate(
                     "max",
                     "",

@@ -140,7 +140,7 @@ impl PushOptions {
         self
     }
 
-    /// Whether it goes with attributes that say what the service is: [`otlp`](Self::otlp), [`new_relic`](Self::new_relic).
+    /// Whether it goes with attributes of the service: [`otlp`](Self::otlp), [`new_relic`](Self::new_relic).
     pub fn has_resource(&self) -> bool {
         matches!(self.kind, PushKind::Otlp | PushKind::NewRelic)
     }
@@ -183,7 +183,7 @@ impl PushOptions {
         }
     }
 
-    /// A label that tells this process from others, such as `instance`.
+    /// A label that identifies this process, such as `instance`.
     pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.push((name.into(), value.into()));
         self
@@ -431,7 +431,7 @@ impl Pusher {
             .tick(interval)
             .own_thread()
             .build(move || {
-                // After a panic, nothing of what was there before waits any more.
+                // After a panic, nothing from before waits any more.
                 making.waiting.store(0, Relaxed);
                 Ok(Http::new(client.clone(), PushProtocol::new(&making)))
             })?;

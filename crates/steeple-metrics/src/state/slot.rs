@@ -63,7 +63,7 @@ impl Directory {
         self.path.join(format!("{}.{slot}", self.name))
     }
 
-    /// Takes a slot if no one has it.
+    /// Takes a slot if it is free.
     fn lock(&self, slot: u32) -> io::Result<Option<Slot>> {
         let base = self.base(slot);
         let lock = os::private().write(true).create(true).truncate(false).open(with(&base, "lock"))?;
@@ -134,7 +134,7 @@ impl Slot {
     /// Puts a file into the place of the one that was there: either is there whole, whatever happens.
     pub(super) fn save(&self, file: &[u8]) -> io::Result<()> {
         let (new, place) = (with(&self.base, "new"), with(&self.base, "state"));
-        // What a process that was killed has left of its own.
+        // Files that a killed process has left.
         let _none = std::fs::remove_file(&new);
         let mut writer = os::private().write(true).create_new(true).open(&new)?;
         writer.write_all(file)?;

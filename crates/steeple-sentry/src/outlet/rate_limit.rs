@@ -9,7 +9,7 @@ use http::HeaderMap;
 use sentry_core::protocol::{EnvelopeItem, ItemContainer};
 use steeple_export::retry_after;
 
-/// After a 429 that says nothing of how long.
+/// After a 429 without a duration.
 const DEFAULT: Duration = Duration::from_secs(60);
 
 /// The longest limit that is obeyed. Sentry's own quotas last a day at most; a proxy's wrong number must not silence a process for ever.

@@ -84,7 +84,7 @@ fn name(address: Addr, out: &mut Vec<Frame>) {
     }
 }
 
-/// Longer names are cut by the server, which then says so on the event.
+/// Longer names are cut by the server, which marks them on the event.
 fn cut(mut name: String) -> String {
     const MAX: usize = 500;
     name.truncate(steeple_core::text::cut(&name, MAX).len());

@@ -1,4 +1,4 @@
-//! Envelopes as bytes. The SDK's own writing, but for where a name came from, which its types cannot say.
+//! Envelopes as bytes. The SDK's own writing, but for where a name came from, which its types cannot express.
 
 use std::{io, time::SystemTime};
 

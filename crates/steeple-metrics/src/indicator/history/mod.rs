@@ -42,7 +42,7 @@ const LONGEST_NAP: Duration = Duration::from_secs(1);
 ///
 /// One thread, `steeple-history`, takes samples: every 10 seconds; every second while someone [looks](Self::viewer) or an
 /// indicator is watched over less than a minute. It is started by the first call of [`start`](Self::start),
-/// [`watch`](Self::watch), [`subscribe`](Self::subscribe) or [`viewer`](Self::viewer); until then there is none. Requests pay
+/// [`watch`](Self::watch), [`subscribe`](Self::subscribe) or [`viewer`](Self::viewer); until then it does not run. Requests pay
 /// nothing.
 ///
 /// # Examples

@@ -1,4 +1,4 @@
-//! What a watched indicator keeps of its own: 31 slots, each a thirtieth of its window.
+//! The past of a watched indicator: 31 slots, each a thirtieth of its window.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -190,7 +190,7 @@ impl Rule {
         }
     }
 
-    /// The numbers that its value is the quotient of. `None`: there are none, or it is a quantile.
+    /// The numbers that its value is the quotient of. `None`: no requests, or it is a quantile.
     fn pair(&mut self, now: &Now<'_>) -> Option<Pair> {
         let counts = |part: u64, whole: u64| Pair { is_count: true, ..Pair::new(to_f64(part), to_f64(whole)) };
         let seconds = now.elapsed.as_secs_f64();
@@ -255,7 +255,7 @@ impl Rule {
     }
 }
 
-/// A counter that no one has raised yet has no series: it is 0, so that the first count is seen.
+/// A counter that was never raised has no series: it is 0, so that the first count is seen.
 fn read(counter: &mut Counter, selector: &Selector, now: &Now<'_>) -> f64 {
     let family = now.family(&selector.family);
     let sum = family.map_or(0.0, |family| selector.select(family).map(crate::indicator::SeriesReading::number).sum());
@@ -288,7 +288,7 @@ fn push<T>(slots: &mut VecDeque<T>, slot: T) {
     slots.push_back(slot);
 }
 
-/// The newest slot at or before the beginning of the window; the oldest if there is none.
+/// The newest slot at or before the beginning of the window; else the oldest.
 fn base(slots: &VecDeque<(Duration, Pair)>, now: Duration, window: Duration) -> Option<(Duration, Pair)> {
     let before = slots.iter().rev().find(|(at, _)| now.saturating_sub(*at) >= window);
     before.or_else(|| slots.front()).copied()

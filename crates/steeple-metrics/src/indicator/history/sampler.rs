@@ -237,10 +237,10 @@ impl State {
     fn frame(&mut self, place: usize, at: Moment, now: &Now<'_>) {
         let base = Base { at, requests: now.all.clone(), means: now.means, cache: now.cache, dropped: self.dropped };
         let then = self.bases.get_mut(place).and_then(|slot| slot.replace(base));
-        // The first of all only says where the next one begins.
+        // The first of all only marks where the next one begins.
         let Some(then) = then else { return };
         let since = at.mono.saturating_sub(then.at.mono);
-        // No one looked for a while: those seconds are no frame.
+        // No viewer looked for a while: those seconds are not a frame.
         if place == 0 && since > Tier::Second.length().saturating_mul(5) {
             return;
         }
