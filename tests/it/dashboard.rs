@@ -28,7 +28,7 @@ use tokio::{net::TcpStream, task::JoinHandle};
 
 use super::{
     dashboard_process::Program,
-    dashboard_shop::{Shop, for_pictures, past_hour},
+    dashboard_shop::{Shop, for_pictures, past_hour, trade},
 };
 
 /// A service with a dashboard.
@@ -198,21 +198,25 @@ async fn people_see_in_a_real_browser_what_there_is() {
     board.load("/ok/7", 60).await;
     board.load("/fail", 15).await;
     evil.load("/fail", 40).await;
-    shop.trade(8).await;
+    trade(shop.service.address, 8).await;
     if for_pictures() {
         // A minute or two of it are in the charts.
-        for _ in 0..240 {
-            shop.trade(1).await;
+        for round in 0..160 {
+            trade(shop.service.address, 1 + round % 3).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 
     // What is scraped goes on while people look.
     let busy = Arc::new(AtomicBool::new(true));
     let load = tokio::spawn({
-        let (busy, address) = (Arc::clone(&busy), replicas[0].address);
+        let (busy, address, shop) = (Arc::clone(&busy), replicas[0].address, shop.service.address);
         async move {
             while busy.load(Ordering::Relaxed) {
                 load(address, "/fail", 2).await;
+                if for_pictures() {
+                    trade(shop, 2).await;
+                }
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }

@@ -72,12 +72,13 @@ pub(crate) async fn past_hour() -> Vec<u8> {
     for step in 0..360_u32 {
         // More and less within half an hour, and never the same twice.
         let wave = 7.0 + 4.0 * (f64::from(step) / 30.0).sin() + f64::from(step * 13 % 7) / 3.0;
+        let wave = if for_pictures() { wave * 6.0 } else { wave };
         let ask = |n: u32| {
             let request = Request::get(format!("/products/{n}")).body(Body::empty()).unwrap();
             let app = app.clone();
             async move { drop(app.oneshot(request).await.unwrap().into_body().collect().await.unwrap()) }
         };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 3 to 13")]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 3 to 78")]
         join_all((0..wave as u32).map(ask)).await;
         clock.advance(Duration::from_secs(10));
         history.sample();
@@ -132,23 +133,22 @@ impl Shop {
         Self { service, failed, receivers: [refuses, takes], directory }
     }
 
-    /// What users do: so many rounds.
-    pub(crate) async fn trade(&self, rounds: u32) {
-        let address = self.service.address;
-        for round in 0..rounds {
-            visit(address, Method::GET, "/products", 2).await;
-            visit(address, Method::GET, &format!("/products/{round}"), 3).await;
-            visit(address, Method::POST, "/payments", 1).await;
-            if round.is_multiple_of(4) {
-                visit(address, Method::POST, "/users", 1).await;
-                visit(address, Method::POST, "/orders", 1).await;
-            }
-        }
-    }
-
     pub(crate) async fn stop(self) {
         self.service.stop().await;
         drop((self.receivers, self.directory));
+    }
+}
+
+/// What users of the shop at this address do: so many rounds.
+pub(crate) async fn trade(address: SocketAddr, rounds: u32) {
+    for round in 0..rounds {
+        visit(address, Method::GET, "/products", 2).await;
+        visit(address, Method::GET, &format!("/products/{round}"), 3).await;
+        visit(address, Method::POST, "/payments", 1).await;
+        if round.is_multiple_of(4) {
+            visit(address, Method::POST, "/users", 1).await;
+            visit(address, Method::POST, "/orders", 1).await;
+        }
     }
 }
 

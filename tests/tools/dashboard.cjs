@@ -345,7 +345,7 @@ const drawn = (page) => until(page, 'drawn charts', () => [...document.querySele
     const rows = await until(page, 'the sinks of events', () => {
       const rows = [...document.querySelectorAll('#sinks tbody tr')].map((row) => [row.querySelector('summary').textContent, ...[...row.children].slice(1).map((cell) => cell.textContent)]);
       const of = (name) => rows.find((row) => row[0] === name);
-      return of('ndjson') && Number(of('ndjson')[3]) > 0 && of('webhook_events') && Number(of('webhook_events')[4]) > 0 && rows;
+      return of('ndjson') && Number(of('ndjson')[3].replaceAll(',', '')) > 0 && of('webhook_events') && Number(of('webhook_events')[4].replaceAll(',', '')) > 0 && rows;
     });
     assert(rows.some((row) => row[0] === 'traces'), 'the other sinks: ' + JSON.stringify(rows));
     await page.click('#sinks details.dead summary');

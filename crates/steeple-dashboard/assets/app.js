@@ -281,7 +281,7 @@
       if (panel === 'active_users' && trend && !trend.now && !trend.hour_ago) text = 'fed by exchange.set_user(User::new(…))';
       const more = panel === 'response_time' && trend ? 'mean ' + seconds(real_time.mean.now) + ', p50 ' + seconds(real_time.p50.now) : '';
       tile.querySelector('small').replaceChildren(el('span', {}, text), ' ', more ? el('span', {}, more) : '');
-      spark(tile.querySelector('svg'), charts.lately(column, fleetOn() ? 3600e3 : Math.min(3600e3, Math.max(60e3, now() - data.started + 30e3)), now()));
+      spark(tile.querySelector('svg'), charts.lately(column, fleetOn() ? 3600e3 : Math.min(3600e3, Math.max(60e3, now() - data.started)), now()));
     }
   }
   function spark(svg, values) {

@@ -87,7 +87,7 @@ const charts = (() => {
   const ticks = (splits, { format, unit }) => {
     if (unit !== 'count') return splits.map((value) => format(value));
     const step = splits.length > 1 ? splits[1] - splits[0] : 1;
-    const digits = step >= 1 ? 0 : Math.min(3, Math.ceil(-Math.log10(step) - 1e-9));
+    const digits = [0, 1, 2].find((digits) => Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) < 1e-6) ?? 3;
     return splits.map((value) => (value >= 1e4 ? format(value) : value.toFixed(digits)));
   };
 
@@ -143,7 +143,9 @@ const charts = (() => {
       const { ctx, bbox } = u;
       ctx.save();
       ctx.font = 11 * devicePixelRatio + 'px system-ui, sans-serif';
-      for (const deploy of marks.deploys) {
+      // The latest is named; those before, where there is room.
+      let room = Infinity;
+      for (const deploy of [...marks.deploys].reverse()) {
         const x = Math.round(u.valToPos(deploy.t / 1000, 'x', true));
         if (x < bbox.left || x > bbox.left + bbox.width) continue;
         ctx.strokeStyle = ctx.fillStyle = color('quiet');
@@ -154,6 +156,9 @@ const charts = (() => {
         ctx.stroke();
         const right = x > bbox.left + bbox.width * 0.75;
         ctx.textAlign = right ? 'right' : 'left';
+        const width = ctx.measureText(deploy.label).width + 8 * devicePixelRatio;
+        if ((right ? x : x + width) > room) continue;
+        room = right ? x - width : x;
         ctx.fillText(deploy.label, x + (right ? -5 : 5) * devicePixelRatio, bbox.top + 11 * devicePixelRatio);
       }
       if (definition.dots) {
