@@ -20,6 +20,7 @@ pub(crate) mod kind {
     pub(crate) const PLUS: u16 = 256;
     /// `&`
     pub(crate) const AND: u16 = 512;
+    pub(crate) const TILDE: u16 = 1024;
     /// A capital. Its bit is the one that distinguishes it from a small letter.
     pub(crate) const UPPER: u16 = 0x2000;
     /// `%`, `\`, `&`
@@ -179,7 +180,7 @@ const fn sign(byte: u8) -> u8 {
 /// The others.
 #[inline]
 const fn other(byte: u8) -> u8 {
-    lane(byte == b'+') & 1 | lane(byte == b'&') & 2 | is_letter(byte) & !byte & 0x20
+    lane(byte == b'+') & 1 | lane(byte == b'&') & 2 | lane(byte == b'~') & 4 | is_letter(byte) & !byte & 0x20
 }
 
 /// The places in `text` of the bytes for which `is` has all ones; for all others, the byte 0 among them, it has none.
@@ -275,6 +276,7 @@ mod tests {
                 b'/' => kind::SLASH,
                 b'=' => kind::EQUALS,
                 b'+' => kind::PLUS,
+                b'~' => kind::TILDE,
                 b'A'..=b'Z' => kind::UPPER,
                 _ => 0,
             };

@@ -19,7 +19,7 @@ use crate::{
 pub(crate) fn is_clean(scan: Scan) -> bool {
     !scan.has_run(SCHEME_RUN)
         && scan.digits < number::FEWEST
-        && !scan.has(kind::AT | kind::COLON | kind::EQUALS | kind::ESCAPE | kind::QUOTE | kind::DASH)
+        && !scan.has(kind::AT | kind::COLON | kind::EQUALS | kind::ESCAPE | kind::QUOTE | kind::DASH | kind::TILDE)
 }
 
 /// The same for a query, whose `=` and `&` are not part of its texts.

@@ -1,5 +1,9 @@
 //! Tokens that have a form but no prefix.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::{
     at, before, cut,
     random::looks_random,
@@ -113,9 +117,22 @@ fn authress(text: &[u8], end: usize, word: &[u8]) -> Option<usize> {
     (at(text, dot) == b'.' && to.saturating_sub(dot) > 30).then_some(to)
 }
 
+/// `HashiCorp`'s tokens are at least that long.
+pub(super) const TERRAFORM: usize = 83;
+
+const ATLAS: &[u8] = b".atlasv1.";
+
+static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(ATLAS));
+
+/// May there be one of `HashiCorp`'s tokens, which may have an `=` after every few letters?
+#[inline(never)]
+pub(super) fn may_be_terraform(text: &[u8]) -> bool {
+    FINDER.find(text).is_some()
+}
+
 /// `HashiCorp`: `….atlasv1.…`.
 fn terraform(text: &[u8], end: usize, word: &[u8]) -> Option<usize> {
-    (word.len() == 14 && text.get(end..).unwrap_or_default().starts_with(b".atlasv1."))
+    (word.len() == 14 && text.get(end..).unwrap_or_default().starts_with(ATLAS))
         .then(|| run(text, end, |byte| Body::Scale.has(byte)))
 }
 

@@ -398,7 +398,7 @@ fn with_prefix(text: &[u8], start: usize) -> Option<(usize, Rule)> {
     })
 }
 
-/// `XXXXXXXX…`: stands for a token.
+/// `XXXXXXXX…`: stands for a token. Of 32 random hexadecimal digits, fewer than seven different ones are in none of a thousand million.
 pub(super) fn is_filler(body: &[u8]) -> bool {
     let mut seen = [0_u64; 4];
     for byte in body {
@@ -410,7 +410,7 @@ pub(super) fn is_filler(body: &[u8]) -> bool {
         return false;
     }
     let kinds: u32 = seen.iter().map(|bits| bits.count_ones()).sum();
-    usize::try_from(kinds).is_ok_and(|kinds| kinds <= 8 && kinds.saturating_mul(4) <= body.len())
+    usize::try_from(kinds).is_ok_and(|kinds| kinds <= 8 && kinds.saturating_mul(5) <= body.len())
 }
 
 /// Random, or with the middle that every one of `OpenAI`'s keys has.

@@ -31,7 +31,9 @@ static SLACK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"xox"));
 /// `stretch` is the length of the longest part without spaces.
 #[inline]
 pub(crate) fn may_be_split(text: &[u8], scan: Scan, stretch: usize) -> bool {
-    stretch >= SPLIT && shape::may_begin(text, scan) || scan.has_run(10) && scan.has(kind::DASH) && may_be_short(text)
+    stretch >= SPLIT && shape::may_begin(text, scan)
+        || stretch >= odd::TERRAFORM && scan.has(kind::EQUALS) && odd::may_be_terraform(text)
+        || scan.has_run(10) && scan.has(kind::DASH) && may_be_short(text)
 }
 
 #[inline(never)]

@@ -216,6 +216,29 @@ fn no_value_of_a_form_that_stands_alone_survives() {
     assert!(leaked.is_empty(), "{} rules leak: {leaked:#?}", leaked.len());
 }
 
+#[test]
+fn values_without_a_long_run_of_letters_and_digits_are_found() {
+    let values = [
+        // Tildes and dots part it.
+        "d_l5Q~E34.7fIIR.86TYZoe~bU.ws5~XYi~rw",
+        // So does an `=`.
+        "4NojWj9wJuw9Lv.atlasv1.m271tPpKxZosZ5=XlJgt7XWDin=zeDUKJ_k3=m_fT4hAGE=ZPyzFvwB132JD",
+        "9XI0eZLRYQe6so.atlasv1.BkRmUI4DZ=_3FoN_lkLCgna=gbWS6BI=_1HCFCS-gyB9G4=QkSgm7=bBlbCOw",
+        // Eight different digits are not too few to be random.
+        "dapia9bb29a029da990eb204bd404bde0abd",
+    ];
+    let scrubber = Scrubber::default();
+    for value in values {
+        for frame in FRAMES.iter().chain(&["{}"]) {
+            let text = frame.replace("{}", value);
+            assert!(!survives(value, &scrubber.text(&text)), "{text}");
+        }
+        let (query, path) = (format!("a={value}"), format!("/a/{value}"));
+        assert!(!survives(value, &scrubber.query(&query)), "{query}");
+        assert!(!survives(value, &scrubber.path(&path)), "{path}");
+    }
+}
+
 fn is_marker(text: &str) -> bool {
     let why = text.strip_prefix("[redacted:").and_then(|text| text.strip_suffix(']'));
     why.is_some_and(|why| why.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
