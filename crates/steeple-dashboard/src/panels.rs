@@ -119,6 +119,7 @@ impl Style {
     }
 
     /// The same by these labels.
+    #[cfg(feature = "prometheus")]
     pub(crate) fn statuses_by(&self, pattern: &str, labels: [&str; 2]) -> String {
         format!("sum by ({}) ({})", labels.join(", "), self.with_status(pattern))
     }

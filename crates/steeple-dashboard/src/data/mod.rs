@@ -6,7 +6,9 @@ mod health;
 mod num;
 mod real_time;
 
-pub(crate) use self::{business::Ledger, columns::Columns, num::Num, real_time::Watches};
+#[cfg(feature = "prometheus")]
+pub(crate) use self::num::Num;
+pub(crate) use self::{business::Ledger, columns::Columns, real_time::Watches};
 pub use self::{
     business::{Business, Figure},
     health::{Level, SystemHealth},
