@@ -1,28 +1,16 @@
-//! The store, and the rows of it that are out.
+//! The store, and what all sinks need of it.
 
 use std::{
     collections::HashSet,
     fmt,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use steeple_export::{
-    DropReason, Reason,
-    store::{
-        Settled, StoreError,
-        spool::{SinkId, Spool},
-    },
-};
+use steeple_export::store::{StoreError, spool::Spool};
 use steeple_scrub::Scrubber;
-
-/// A sink that was panicked over so often has a dead letter.
-const MAX_PANICS: u32 = 3;
 
 /// The store, and what all sinks need of it.
 #[derive(Clone)]
@@ -95,64 +83,4 @@ fn keyed(key: &[u8; 32], user: &str) -> Box<[u8]> {
     mac.update(user.as_bytes());
     let bytes = mac.finalize().into_bytes();
     bytes.iter().take(16).copied().collect()
-}
-
-/// A row that is out: settled once, by whatever becomes of it.
-pub(crate) struct Hold {
-    pub(crate) outbox: Outbox,
-    pub(crate) sink: SinkId,
-    pub(crate) seq: u64,
-    pub(crate) tries: u32,
-    pub(crate) key: Option<Box<[u8]>>,
-    /// Whether the pipeline takes nothing any more.
-    pub(crate) ended: Arc<AtomicBool>,
-    pub(crate) settled: AtomicBool,
-}
-
-impl Hold {
-    pub(crate) const fn seq(&self) -> u64 {
-        self.seq
-    }
-
-    /// Whether the user has taken consent back since.
-    pub(crate) fn is_revoked(&self) -> bool {
-        self.key.as_ref().is_some_and(|key| self.outbox.is_revoked(key))
-    }
-
-    /// The event is lost to its pipeline. Whether it is a dead letter now.
-    pub(crate) fn lose(&self, reason: DropReason, why: &Reason) -> bool {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "the receiver could not be reached, or wants nothing now")]
-        let outcome = match reason {
-            DropReason::Rejected | DropReason::TooLarge | DropReason::Internal => Settled::Dead(why.clone()),
-            DropReason::Expired => Settled::Dead(Reason::from("older than the receiver takes")),
-            DropReason::InDoubt | DropReason::NoConsent => Settled::Dropped,
-            _ => Settled::Retry { after: self.outbox.retry_after },
-        };
-        let is_dead = matches!(outcome, Settled::Dead(_));
-        self.settle(outcome);
-        is_dead
-    }
-
-    pub(crate) fn settle(&self, outcome: Settled) {
-        if !self.settled.swap(true, Ordering::AcqRel) {
-            self.outbox.spool.settle(self.sink, self.seq, outcome);
-        }
-    }
-}
-
-impl Drop for Hold {
-    /// A panic took it, or the pipeline has ended.
-    fn drop(&mut self) {
-        self.settle(if self.tries < MAX_PANICS || self.ended.load(Ordering::Acquire) {
-            Settled::Retry { after: self.outbox.retry_after }
-        } else {
-            Settled::Dead(Reason::from("the sink panicked over it"))
-        });
-    }
-}
-
-impl fmt::Debug for Hold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hold").field("seq", &self.seq).field("tries", &self.tries).finish_non_exhaustive()
-    }
 }

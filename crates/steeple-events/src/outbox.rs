@@ -1,25 +1,19 @@
 //! Between the store and the sinks: rows become events again.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+use steeple_core::User;
+use steeple_export::{
+    DropReason, Reason,
+    store::{
+        NewRow,
+        spool::{Feed, FeedOptions, Hold, SinkId, SinkOptions, ToRow},
     },
-    time::Duration,
 };
 
-use steeple_core::{User, clock};
-use steeple_export::{
-    Flush, Pipeline, Reason, Sink,
-    store::{
-        NewRow, Row, Settled,
-        spool::{SinkId, SinkOptions, ToRow},
-    },
-};
+use std::sync::Arc;
 
 use crate::{
     Outlet, Tracked,
-    hold::{Hold, Outbox},
+    hold::Outbox,
     record::{Content, Record},
     settling::Feeding,
     stored,
@@ -34,33 +28,6 @@ impl ToRow for Record {
     }
 }
 
-/// Hands the rows of one sink to its pipeline, until it ends or is dropped.
-#[derive(Debug)]
-pub(crate) struct Feed {
-    _task: steeple_export::Task,
-    end: End,
-}
-
-/// Ends a sink that the store feeds.
-#[derive(Clone, Debug)]
-pub(crate) struct End {
-    pipeline: Pipeline<Tracked>,
-    ended: Arc<AtomicBool>,
-}
-
-impl End {
-    pub(crate) const fn pipeline(&self) -> &Pipeline<Tracked> {
-        &self.pipeline
-    }
-
-    /// Ends the pipeline. What is under way has no time left; it stays in the store.
-    pub(crate) fn close(&self) -> Flush {
-        // Before rows come back without an answer.
-        self.ended.store(true, Ordering::Release);
-        self.pipeline.begin_shutdown(clock::now())
-    }
-}
-
 /// How a sink reads: enough rows for a batch to gather while another one is sent.
 pub(crate) fn options(outbox: &Outbox, lanes: usize, batch_items: usize, feeding: Feeding) -> SinkOptions {
     let window = batch_items.saturating_mul(lanes).saturating_mul(2).clamp(64, 4_000);
@@ -68,60 +35,25 @@ pub(crate) fn options(outbox: &Outbox, lanes: usize, batch_items: usize, feeding
     options.replay_rate(outbox.replay_rate)
 }
 
-/// How often a feed looks whether its pipeline has room again.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// Rows that are read at once, in bytes.
-const READ: usize = 2 << 20;
-
-impl Feed {
-    pub(crate) fn start(outbox: Outbox, sink: SinkId, outlet: Outlet) -> std::io::Result<Self> {
-        let end = End { pipeline: outlet.pipeline().clone(), ended: Arc::default() };
-        let ended = Arc::clone(&end.ended);
-        let task = steeple_export::spawn(async move {
-            while outbox.spool.readable(sink).await.is_ok() {
-                // The pipeline is bounded, and nothing is to be dropped there.
-                while outlet.pipeline().stats().queued_bytes > Outlet::MAX_OUT {
-                    steeple_export::sleep(LOOK_EVERY).await;
-                }
-                if ended.load(Ordering::Acquire) {
-                    return;
-                }
-                match outbox.spool.read(sink, 2_000, READ).await {
-                    Ok(rows) => rows.iter().for_each(|row| hand_over(&outbox, sink, &outlet, &ended, row)),
-                    Err(_unreadable) => steeple_export::sleep(outbox.retry_after).await,
-                }
-            }
-        })?;
-        Ok(Self { _task: task, end })
-    }
-
-    pub(crate) const fn end(&self) -> &End {
-        &self.end
-    }
+/// Hands the rows of one sink to its pipeline, until it ends or is dropped.
+pub(crate) fn feed(outbox: &Outbox, sink: SinkId, outlet: Outlet) -> std::io::Result<Feed<Tracked>> {
+    let options = FeedOptions::default().again(outbox.retry_after).keep_refused(true);
+    let pipeline = outlet.pipeline().clone();
+    Feed::start(&outbox.spool, sink, pipeline, options, move |row, hold| event(&outlet, row, hold))
 }
 
-fn hand_over(outbox: &Outbox, sink: SinkId, outlet: &Outlet, ended: &Arc<AtomicBool>, row: &Row) {
-    let Some(mut record) = stored::record(&row.row) else {
-        outbox.spool.settle(sink, row.seq, Settled::Dead(Reason::from("not an event of this version")));
-        return;
+fn event(outlet: &Outlet, row: &NewRow, hold: Hold) -> Option<Tracked> {
+    let Some(mut record) = stored::record(row) else {
+        hold.lost(DropReason::Internal, &Reason::from("not an event of this version"));
+        return None;
     };
     if !outlet.admits(&record) {
         if record.kind.is_event() && outlet.misses(&record) {
             outlet.skip();
         }
-        outbox.spool.settle(sink, row.seq, Settled::Dropped);
-        return;
+        hold.skip();
+        return None;
     }
-    record.hold = Some(Hold {
-        outbox: outbox.clone(),
-        sink,
-        seq: row.seq,
-        tries: row.tries,
-        key: row.row.key.clone(),
-        ended: Arc::clone(ended),
-        settled: AtomicBool::new(false),
-    });
-    // Dropped, it settles itself.
-    outlet.pipeline().push(Tracked(Arc::new(record)));
+    record.hold = Some(hold);
+    Some(Tracked(Arc::new(record)))
 }

@@ -47,6 +47,12 @@ pub struct OutletStats {
     pub delivered: u64,
     /// Events that became dead letters.
     pub dead: u64,
+    /// Events that were dropped otherwise: there was no room for them once they were stored, they became too old, they were erased or
+    /// their user took consent back, they were sent without an answer to a system that would count them twice. What was not even
+    /// stored is counted by the store, the sink `outbox`. Where events wait in memory, each loss that is not a dead letter.
+    ///
+    /// An event that was stored is delivered, dead, dropped, skipped, or waits.
+    pub dropped: u64,
     /// Events that were sent without an answer.
     pub in_doubt: u64,
     /// Events that it did not get: the visitor refused, or nothing identifies the visitor.
@@ -148,10 +154,12 @@ impl Outlet {
     pub(crate) fn stats(&self, counts: Option<&Counts>) -> OutletStats {
         let queue = self.0.pipeline.stats();
         let read = |count: fn(&Counts) -> &AtomicU64| counts.map_or(0, |counts| count(counts).load(Ordering::Relaxed));
+        let dead = read(|counts| &counts.dead);
         OutletStats {
             sink: self.name().to_owned(),
             delivered: queue.exported,
-            dead: read(|counts| &counts.dead),
+            dead,
+            dropped: queue.dropped_total().saturating_sub(dead),
             in_doubt: read(|counts| &counts.in_doubt),
             skipped: self.0.skipped.load(Ordering::Relaxed),
             backlog: (queue.queued_items, queue.queued_bytes),

@@ -35,7 +35,7 @@ pub(crate) struct Record {
     pub(crate) kind: Kind,
     /// The row that it was read from, at one sink.
     #[cfg(feature = "outbox")]
-    pub(crate) hold: Option<crate::hold::Hold>,
+    pub(crate) hold: Option<steeple_export::store::spool::Hold>,
     /// What makes a row of it.
     #[cfg(feature = "outbox")]
     pub(crate) storing: Option<Arc<crate::hold::Storing>>,

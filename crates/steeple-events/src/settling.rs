@@ -8,6 +8,8 @@ use std::{
     time::Instant,
 };
 
+#[cfg(feature = "outbox")]
+use steeple_export::store::spool::Hold;
 use steeple_export::{Answer, DropReason, Exporter, InDoubt, Reason};
 use steeple_scrub::Scrubbed;
 
@@ -16,7 +18,6 @@ use crate::{Outgoing, Tracked, dead::Remembered};
 /// What became of the events of one sink.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    pub(crate) delivered: AtomicU64,
     pub(crate) dead: AtomicU64,
     pub(crate) in_doubt: AtomicU64,
     /// Whether users' consent is asked before each attempt.
@@ -59,7 +60,7 @@ pub(crate) struct Settling<E> {
     name: &'static str,
     inner: E,
     #[cfg(feature = "outbox")]
-    outbox: Option<(crate::hold::Outbox, steeple_export::store::spool::SinkId)>,
+    outbox: Option<crate::hold::Outbox>,
     feeding: Feeding,
     counts: Arc<Counts>,
 }
@@ -70,7 +71,7 @@ impl<E> Settling<E> {
             name,
             inner,
             #[cfg(feature = "outbox")]
-            outbox: registered.outbox.clone(),
+            outbox: registered.outbox.as_ref().map(|(outbox, _)| outbox.clone()),
             feeding: registered.feeding,
             counts: Arc::clone(&registered.counts),
         }
@@ -78,18 +79,23 @@ impl<E> Settling<E> {
 }
 
 impl<E> Settling<E> {
-    /// Whether an event that is lost to its pipeline is a dead letter: its receiver will never take it.
-    fn is_dead(&self, event: &Outgoing, reason: DropReason, why: &Reason) -> bool {
+    /// An event is lost to its pipeline: a dead letter, if its receiver will never take it.
+    fn lose(&self, event: &Outgoing, reason: DropReason, why: &Reason) {
         #[cfg(feature = "outbox")]
         if let Some(hold) = &event.record.hold {
-            return hold.lose(reason, why);
+            return hold.lost(reason, why);
         }
-        let is_dead =
-            matches!(reason, DropReason::Rejected | DropReason::TooLarge | DropReason::Internal | DropReason::Expired);
-        if is_dead {
+        if matches!(reason, DropReason::Rejected | DropReason::TooLarge | DropReason::Internal | DropReason::Expired) {
+            self.counts.dead.fetch_add(1, Ordering::Relaxed);
             self.counts.remembered.add(self.name, &event.record, why.as_str());
         }
-        is_dead
+    }
+
+    /// Whether the user has taken consent back since.
+    #[cfg(feature = "outbox")]
+    fn is_revoked(&self, event: &Outgoing) -> bool {
+        let key = event.record.hold.as_ref().and_then(Hold::key);
+        self.outbox.as_ref().zip(key).is_some_and(|(outbox, key)| outbox.is_revoked(key))
     }
 }
 
@@ -112,7 +118,7 @@ impl<E: Exporter<Item = Tracked, Ready = Outgoing>> Exporter for Settling<E> {
         if self.counts.is_analytics.load(Ordering::Relaxed)
             // To be forgotten needs no consent.
             && event.record.kind != crate::record::Kind::PersonDelete
-            && event.record.hold.as_ref().is_some_and(crate::hold::Hold::is_revoked)
+            && self.is_revoked(event)
         {
             return Err(DropReason::NoConsent);
         }
@@ -124,23 +130,15 @@ impl<E: Exporter<Item = Tracked, Ready = Outgoing>> Exporter for Settling<E> {
     }
 
     async fn export(&mut self, batch: &[Scrubbed<Outgoing>], deadline: Instant) -> Answer {
-        if self.feeding.in_doubt == InDoubt::Resend {
-            return self.inner.export(batch, deadline).await;
-        }
+        // What the receiver notices when it comes twice is simply sent again, also by the next process.
         #[cfg(feature = "outbox")]
-        if let Some((outbox, sink)) = &self.outbox {
-            let seqs = batch.iter().filter_map(|event| Some(event.record.hold.as_ref()?.seq())).collect();
-            if let Err(error) = outbox.spool.attempt(*sink, seqs).await {
+        if self.outbox.is_some() {
+            let risky = batch.iter().filter(|event| !(self.feeding.is_idempotent)(event));
+            if let Err(error) = Hold::attempt(risky.filter_map(|event| event.record.hold.as_ref())).await {
                 return Answer::retry(DropReason::Unavailable, Reason::of_error(&error));
             }
         }
-        let answer = self.inner.export(batch, deadline).await;
-        if let Answer::InDoubt(why) = &answer
-            && batch.iter().all(|event| (self.feeding.is_idempotent)(event))
-        {
-            return Answer::retry(DropReason::Network, why.clone());
-        }
-        answer
+        self.inner.export(batch, deadline).await
     }
 
     fn answer_bytes(&self) -> usize {
@@ -149,10 +147,14 @@ impl<E: Exporter<Item = Tracked, Ready = Outgoing>> Exporter for Settling<E> {
 
     fn conclude(&mut self, batch: &[Scrubbed<Outgoing>], answer: Answer) -> Answer {
         let answer = self.inner.conclude(batch, answer);
-        if matches!(answer, Answer::InDoubt(_)) {
-            self.counts.in_doubt.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        let Answer::InDoubt(why) = answer else { return answer };
+        self.counts.in_doubt.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        // What the receiver notices when it comes twice is sent again whatever is set.
+        if batch.iter().all(|event| (self.feeding.is_idempotent)(event)) {
+            Answer::retry(DropReason::Network, why)
+        } else {
+            Answer::InDoubt(why)
         }
-        answer
     }
 
     fn tick(&mut self) -> Vec<Tracked> {
@@ -160,18 +162,15 @@ impl<E: Exporter<Item = Tracked, Ready = Outgoing>> Exporter for Settling<E> {
     }
 
     fn stored(&mut self, event: &Outgoing) {
-        self.counts.delivered.fetch_add(1, Ordering::Relaxed);
         #[cfg(feature = "outbox")]
         if let Some(hold) = &event.record.hold {
-            hold.settle(steeple_export::store::Settled::Stored);
+            hold.stored();
         }
         self.inner.stored(event);
     }
 
     fn dropped(&mut self, event: &Outgoing, reason: DropReason, why: &Reason) {
-        if self.is_dead(event, reason, why) {
-            self.counts.dead.fetch_add(1, Ordering::Relaxed);
-        }
+        self.lose(event, reason, why);
         self.inner.dropped(event, reason, why);
     }
 }

@@ -94,4 +94,14 @@ mod tests {
         assert_eq!(Retry::new().base(Duration::MAX).ceiling(3), Duration::from_secs(60));
         assert_eq!(Retry::new().cap(Duration::ZERO).delay(9), Duration::ZERO);
     }
+
+    #[test]
+    fn delays_are_spread_over_all_of_their_interval() {
+        let retry = Retry::new().base(Duration::from_secs(60)).cap(Duration::from_secs(60));
+        let delays: Vec<_> = (0..1_000).map(|_| retry.delay(3).as_secs()).collect();
+        for tenth in 0..10 {
+            let there = delays.iter().filter(|seconds| **seconds / 6 == tenth).count();
+            assert!(there > 20, "{there} of 1,000 in {tenth}");
+        }
+    }
 }

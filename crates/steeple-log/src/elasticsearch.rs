@@ -382,8 +382,8 @@ impl Protocol for Documents {
     }
 
     #[cfg(feature = "spool")]
-    fn dropped(&mut self, line: &Waiting, reason: DropReason, _why: &Reason) {
-        line.hold.as_ref().inspect(|hold| hold.lost(reason));
+    fn dropped(&mut self, line: &Waiting, reason: DropReason, why: &Reason) {
+        line.hold.as_ref().inspect(|hold| hold.lost(reason, why));
     }
 }
 

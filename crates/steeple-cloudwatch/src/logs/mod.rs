@@ -14,7 +14,7 @@ use steeple_export::store::{
     spool::{FromRow, Hold, SinkOptions, SpoolBuilder},
 };
 use steeple_export::{
-    DropReason, HttpOptions, InDoubt, Pipeline, Retry, Sink, Unauthorized,
+    DropReason, HttpOptions, InDoubt, Pipeline, Reason, Retry, Sink, Unauthorized,
     store::{Keep, keep_in},
 };
 #[cfg(feature = "spool")]
@@ -325,12 +325,12 @@ impl Event {
 
     /// It has arrived, or it is lost for this reason.
     #[cfg_attr(not(feature = "spool"), expect(clippy::unused_self, reason = "no row is kept"))]
-    fn settle(&self, lost: Option<DropReason>) {
+    fn settle(&self, lost: Option<(DropReason, &Reason)>) {
         #[cfg(feature = "spool")]
         match (&self.hold, lost) {
             (None, _) => (),
             (Some(hold), None) => hold.stored(),
-            (Some(hold), Some(reason)) => hold.lost(reason),
+            (Some(hold), Some((reason, why))) => hold.lost(reason, why),
         }
         #[cfg(not(feature = "spool"))]
         let _ = lost;

@@ -250,8 +250,8 @@ impl Protocol for Put {
         ready.settle(None);
     }
 
-    fn dropped(&mut self, ready: &Event, reason: DropReason, _why: &Reason) {
-        ready.settle(Some(reason));
+    fn dropped(&mut self, ready: &Event, reason: DropReason, why: &Reason) {
+        ready.settle(Some((reason, why)));
     }
 }
 

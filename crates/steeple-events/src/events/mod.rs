@@ -65,7 +65,7 @@ struct Kept {
     registered: Option<Registered>,
     /// Its events come from the store.
     #[cfg(feature = "outbox")]
-    feed: Option<crate::outbox::Feed>,
+    feed: Option<steeple_export::store::spool::Feed<Tracked>>,
 }
 
 impl Kept {
@@ -84,7 +84,7 @@ impl Kept {
 impl Drop for Inner {
     fn drop(&mut self) {
         for feed in self.outlets.iter().filter_map(|kept| kept.feed.as_ref()) {
-            let _ending = feed.end().close();
+            let _ending = feed.close();
         }
     }
 }
@@ -113,7 +113,7 @@ impl Events {
             #[cfg(feature = "outbox")]
             let feed = match registered.as_ref().and_then(|registered| registered.outbox.clone()) {
                 Some((outbox, id)) => Some(
-                    crate::outbox::Feed::start(outbox, id, outlet.clone())
+                    crate::outbox::feed(&outbox, id, outlet.clone())
                         .map_err(|error| BuildError::sink("outbox", error))?,
                 ),
                 None => None,
@@ -263,8 +263,8 @@ impl Events {
         }
         for kept in &self.0.outlets {
             #[cfg(feature = "outbox")]
-            if let (Some(store), Some(feed)) = (&self.0.store, &kept.feed) {
-                sinks.push(Arc::new(store::StoredSink::new(feed.end().clone(), store.outbox.spool.clone())));
+            if let Some(feed) = &kept.feed {
+                sinks.push(feed.sink());
                 continue;
             }
             sinks.push(Arc::new(kept.outlet.pipeline().clone()));
@@ -283,8 +283,8 @@ impl Events {
             #[cfg_attr(not(feature = "outbox"), expect(unused_mut, reason = "the store knows more"))]
             let mut stats = kept.outlet.stats(kept.registered.as_ref().map(|registered| &*registered.counts));
             #[cfg(feature = "outbox")]
-            if let Some(store) = self.0.store.as_ref().filter(|_| !kept.is_direct()) {
-                store.complete(&mut stats);
+            if let (Some(store), Some(feed)) = (&self.0.store, &kept.feed) {
+                store.complete(feed, &mut stats);
             }
             stats
         };

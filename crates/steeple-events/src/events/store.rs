@@ -1,23 +1,17 @@
 //! The events' store: receipts, consent, erasure, and sinks that are fed by it.
 
-use std::{
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use steeple_core::clock;
-use steeple_export::{
-    Flush, FlushReport, Sink, Stats,
-    store::{DeadLetter, StoreError, spool::Spool},
+use steeple_export::store::{
+    DeadLetter, StoreError,
+    spool::{Feed, Spool},
 };
 use steeple_scrub::Scrubber;
 
 use super::Events;
 use crate::{
-    BuildError, DeadEvent, Outlet, OutletStats, Tracked,
+    BuildError, DeadEvent, OutletStats, Tracked,
     hold::{Outbox, Storing},
-    outbox::End,
     receipt::Ticket,
     record::Kind,
     stored,
@@ -61,7 +55,10 @@ impl Store {
     }
 
     /// Adds what the store knows of a sink.
-    pub(super) fn complete(&self, stats: &mut OutletStats) {
+    pub(super) fn complete(&self, feed: &Feed<Tracked>, stats: &mut OutletStats) {
+        let rows = feed.stats();
+        (stats.delivered, stats.dead) = (rows.exported, feed.dead());
+        stats.dropped = rows.dropped_total().saturating_sub(stats.dead);
         let backlog = self.outbox.spool.backlog(&stats.sink);
         stats.backlog = (backlog.items, backlog.bytes);
         (stats.oldest, stats.dead_letters) = (backlog.oldest, backlog.dead);
@@ -123,75 +120,4 @@ impl Events {
     pub fn spool(&self) -> Option<&Spool> {
         self.0.store.as_ref().map(|store| &store.outbox.spool)
     }
-}
-
-/// A sink that is fed by the store: events that are left at the end stay there.
-pub(super) struct StoredSink {
-    end: End,
-    spool: Spool,
-}
-
-/// How often it is looked whether all is sent.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-
-impl StoredSink {
-    pub(super) fn new(end: End, spool: Spool) -> Self {
-        Self { end, spool }
-    }
-
-    fn backlog(&self) -> u64 {
-        self.spool.backlog_now(self.end.pipeline().name()).map_or(0, |backlog| backlog.items)
-    }
-}
-
-impl Sink for StoredSink {
-    fn name(&self) -> &str {
-        self.end.pipeline().name()
-    }
-
-    fn stats(&self) -> Stats {
-        self.end.pipeline().stats()
-    }
-
-    fn begin_flush(&self, deadline: Instant) -> Flush {
-        let stats = self.end.pipeline().stats();
-        let _sends_at_once = self.end.pipeline().begin_flush(deadline);
-        Flush::new(deadline, [stats.exported, stats.dropped_total(), 0, 0])
-    }
-
-    fn begin_shutdown(&self, deadline: Instant) -> Flush {
-        let flush = self.begin_flush(deadline);
-        Flush::new(deadline, [flush.marks()[0], flush.marks()[1], 1, 0])
-    }
-
-    fn wait(&self, flush: &Flush) -> FlushReport {
-        let [exported, dropped, is_end, _] = flush.marks();
-        let deadline = flush.deadline();
-        let mut left = self.backlog();
-        while left > 0 && clock::now() < deadline {
-            // What the store has handed over since is sent at once as well.
-            let _sends_at_once = self.end.pipeline().begin_flush(deadline);
-            thread::sleep(LOOK_EVERY);
-            left = self.backlog();
-        }
-        if is_end == 1 {
-            let end = self.end.close();
-            let _report = self.end.pipeline().wait(&end);
-            self.spool.settled();
-            left = self.backlog();
-        }
-        let stats = self.end.pipeline().stats();
-        let dropped = if is_end == 1 { 0 } else { stats.dropped_total().saturating_sub(dropped) };
-        FlushReport::new(
-            self.end.pipeline().name().to_owned().into(),
-            stats.exported.saturating_sub(exported),
-            dropped,
-            left,
-        )
-    }
-}
-
-impl Outlet {
-    /// How many bytes of events may be out at once.
-    pub(crate) const MAX_OUT: u64 = 4 << 20;
 }

@@ -15,6 +15,12 @@ mod docs;
 mod elasticsearch;
 mod hold;
 mod joined;
+#[cfg(unix)]
+mod killed;
+mod load;
 mod outbox;
 mod receiver;
+mod retries;
 mod secrets;
+#[cfg(unix)]
+mod terminated;

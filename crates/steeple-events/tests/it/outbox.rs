@@ -324,7 +324,7 @@ async fn without_an_answer_events_are_sent_again_as_they_were_or_dropped_and_cou
     append("1c81", body("revenue", "purchase"));
     until(|| backlog(&events, "ga4") == 0 && ga4.bodies().len() == 3).await;
     let stats = &events.sink_stats()[0];
-    assert_eq!((stats.delivered, stats.in_doubt, stats.dead), (1, 1, 0));
+    assert_eq!((stats.delivered, stats.in_doubt, stats.dropped, stats.dead), (1, 2, 1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

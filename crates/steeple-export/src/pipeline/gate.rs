@@ -21,8 +21,8 @@ pub(crate) struct Gate {
 struct State {
     failures: u32,
     until: Option<Instant>,
-    /// The receiver named the time: a flush does not shorten it.
-    is_asked_for: bool,
+    /// The receiver named this time: neither a flush nor another request's answer shortens it.
+    asked_until: Option<Instant>,
     is_probed: bool,
     /// The last flush that shortened a wait.
     hurried: u64,
@@ -79,9 +79,13 @@ impl Gate {
     pub(crate) fn open(&self) {
         let mut state = self.lock();
         let was_closed = state.failures > 0;
-        *state = State { hurried: state.hurried, ..State::default() };
+        let asked_until = state.asked_until.filter(|until| *until > clock::now());
+        // An answer to a request of before does not take back what the receiver has asked for.
+        let (failures, hurried) = (u32::from(asked_until.is_some()), state.hurried);
+        *state = State { failures, until: asked_until, asked_until, hurried, ..State::default() };
+        let is_open = state.failures == 0;
         drop(state);
-        if was_closed {
+        if was_closed && is_open {
             self.changed.notify_waiters();
         }
     }
@@ -89,11 +93,16 @@ impl Gate {
     /// The receiver did not answer, or asked for time.
     pub(crate) fn close(&self, retry: &Retry, after: Option<Duration>) {
         let mut state = self.lock();
-        state.failures = state.failures.saturating_add(1);
+        // Requests that were under way together fail together: that is one failure.
+        if state.failures == 0 || state.is_probed {
+            state.failures = state.failures.saturating_add(1);
+        }
         let own = retry.delay(state.failures);
         let asked = after.map(|after| after.min(retry.max_retry_after));
-        state.until = clock::now().checked_add(asked.unwrap_or_default().max(own));
-        state.is_asked_for = asked.is_some_and(|asked| !asked.is_zero());
+        let now = clock::now();
+        let asked_until = asked.filter(|asked| !asked.is_zero()).and_then(|asked| now.checked_add(asked));
+        state.asked_until = state.asked_until.filter(|until| *until > now).max(asked_until);
+        state.until = now.checked_add(own).max(state.asked_until);
         state.is_probed = false;
         drop(state);
         self.changed.notify_waiters();
@@ -118,7 +127,7 @@ impl State {
             return Look::Go;
         }
         let is_early = self.until.is_some_and(|until| until > now);
-        let hurries = flushes > self.hurried && !self.is_asked_for;
+        let hurries = flushes > self.hurried && self.asked_until.is_none_or(|until| until <= now);
         if is_early && !hurries {
             return Look::Wait(self.until);
         }

@@ -298,28 +298,19 @@ where
         let deadline = self.shared.queue.flushes().1.map_or(by, |close_by| by.min(close_by));
         let Some(exporter) = &mut self.exporter else { return };
         let export = tokio::time::timeout_at(deadline.into(), catch_async(exporter.export(&chunk.items, deadline)));
-        let answer = match export.await {
-            Err(_elapsed) => Answer::InDoubt("no answer in time".into()),
-            Ok(Ok(answer)) => {
-                let bytes = exporter.answer_bytes();
-                let items = std::mem::take(&mut chunk.items);
-                let concluded = self.work(bytes, move |exporter| {
-                    let answer = exporter.conclude(&items, answer);
-                    (items, answer)
-                });
-                match concluded.await {
-                    Ok((items, answer)) => {
-                        chunk.items = items;
-                        answer
-                    }
-                    Err(Panicked) => return self.panicked(held, &chunk),
-                }
-            }
-            Ok(Err(Panicked)) => {
-                self.unmake();
-                return self.panicked(held, &chunk);
-            }
+        let answered = export.await.unwrap_or_else(|_elapsed| Ok(Answer::InDoubt("no answer in time".into())));
+        let Ok(answer) = answered else {
+            self.unmake();
+            return self.panicked(held, &chunk);
         };
+        let bytes = exporter.answer_bytes();
+        let items = std::mem::take(&mut chunk.items);
+        let concluded = self.work(bytes, move |exporter| {
+            let answer = exporter.conclude(&items, answer);
+            (items, answer)
+        });
+        let Ok((items, answer)) = concluded.await else { return self.panicked(held, &chunk) };
+        chunk.items = items;
         self.apply(held, chunks, chunk, answer);
     }
 

@@ -9,7 +9,7 @@ use super::{
     place::Place,
     writer::Writer,
 };
-use crate::InDoubt;
+use crate::{DropReason, InDoubt};
 
 impl Writer {
     /// Looks for directories of processes that have ended.
@@ -112,7 +112,7 @@ impl Writer {
             for (place, (cursor, (kind, why, attempt))) in self.cursors.iter().zip(states).enumerate() {
                 let is_dropped = attempt && cursor.options.in_doubt == InDoubt::Drop;
                 if attempt {
-                    doubts.push(place);
+                    doubts.push((place, is_dropped));
                 }
                 let kind = if is_dropped { Some(DONE) } else { kind };
                 if let Some(fresh) = fresh.get_mut(place).filter(|_| kind.is_none()) {
@@ -145,9 +145,12 @@ impl Writer {
             cursor.appended(fresh);
             cursor.reload(&self.db)?;
         }
-        for place in doubts {
+        for (place, is_dropped) in doubts {
             if let Some(cursor) = self.cursors.get_mut(place) {
                 cursor.in_doubt = cursor.in_doubt.saturating_add(1);
+                if is_dropped {
+                    cursor.lose(DropReason::InDoubt);
+                }
             }
         }
         self.shared.damaged(damaged);

@@ -129,6 +129,7 @@ impl Cursor {
                 // It was being sent when the process ended: the receiver may have it.
                 self.in_doubt = self.in_doubt.saturating_add(1);
                 if self.options.in_doubt == InDoubt::Drop {
+                    self.lose(DropReason::InDoubt);
                     if seq <= self.acked {
                         self.changes.insert(seq, Change::Remove);
                         self.released.push(seq);
@@ -311,7 +312,8 @@ impl Cursor {
         }
     }
 
-    fn lose(&mut self, reason: DropReason) {
+    /// A row is lost to this sink.
+    pub(super) fn lose(&mut self, reason: DropReason) {
         if let Some(count) = self.gone.get_mut(reason as usize) {
             *count = count.saturating_add(1);
         }

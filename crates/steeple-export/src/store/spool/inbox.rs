@@ -64,6 +64,8 @@ struct Inbox<W> {
     bytes: usize,
     /// The next ticket.
     next: u64,
+    /// The last ticket that the thread took.
+    taken: u64,
     settled: Vec<(u16, u64, Settled)>,
     jobs: VecDeque<Job<W>>,
     /// Up to here the disk has to have it.
@@ -91,6 +93,7 @@ impl<W> Shared<W> {
                 items: 0,
                 bytes: 0,
                 next: 1,
+                taken: 0,
                 settled: Vec::new(),
                 jobs: VecDeque::new(),
                 sync_to: 0,
@@ -200,6 +203,15 @@ impl<W> Shared<W> {
         self.lock().next.saturating_sub(1)
     }
 
+    /// Whether every row up to a ticket is written, or lost: none of them waits, nor is one being written.
+    pub(super) fn is_decided(&self, ticket: u64) -> bool {
+        let inbox = self.lock();
+        let mut waiting = inbox.classes.iter().filter_map(|waiting| waiting.front());
+        inbox.ended
+            || !waiting.any(|(first, _, _)| *first <= ticket)
+                && self.decided.load(Ordering::Acquire) >= inbox.taken.min(ticket)
+    }
+
     pub(super) fn waiting(&self) -> (usize, usize) {
         let inbox = self.lock();
         (inbox.items, inbox.bytes)
@@ -254,6 +266,7 @@ impl<W> Shared<W> {
             inbox.items = inbox.items.saturating_sub(1);
             inbox.bytes = inbox.bytes.saturating_sub(size);
             rows.push((ticket, row));
+            inbox.taken = ticket;
         }
         Work {
             rows,

@@ -8,6 +8,7 @@ mod adopt;
 mod cursor;
 mod db;
 mod fail;
+mod feed;
 mod inbox;
 mod intake;
 mod live;
@@ -41,9 +42,10 @@ use self::{
     writer::Writer,
 };
 pub use self::{
+    feed::{Feed, FeedOptions, Hold},
     open::OpenError,
     options::{SinkOptions, SpoolBuilder, SpoolStats},
-    spooled::{FromRow, Hold, SpooledPipeline},
+    spooled::{FromRow, SpooledPipeline},
     timing::TimingOptions,
 };
 use super::{Backlog, DeadLetter, NewRow, Row, Settled, Store, StoreError, StoreFuture};
@@ -524,9 +526,11 @@ impl Sink for Spool {
 
     fn wait(&self, flush: &Flush) -> FlushReport {
         let [newest, exported, ..] = flush.marks();
-        let rest = flush.deadline().saturating_duration_since(clock::now());
-        let outcome = self.wait_blocking(Ticket(newest), false, rest);
-        let left = if outcome == Err(NotStored::Timeout) { self.0.shared.waiting().0 as u64 } else { 0 };
+        // Not by the newest row alone: it may be one that was dropped.
+        while !self.0.shared.is_decided(newest) && clock::now() < flush.deadline() {
+            thread::sleep(LOOK_EVERY);
+        }
+        let left = if self.0.shared.is_decided(newest) { 0 } else { self.0.shared.waiting().0 as u64 };
         FlushReport::new(NAME.into(), self.stats().exported.saturating_sub(exported), 0, left)
     }
 }

@@ -96,6 +96,16 @@ impl Database {
         read().map_err(failed)
     }
 
+    /// Rows of a sink whose sending was noted, and not what became of it: in doubt, if their process has ended.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn attempts(&self, sink: &str) -> Result<u64, StoreError> {
+        let count = "SELECT count(*) FROM exc WHERE sink = ?1 AND kind = ?2 AND attempt = 1";
+        let count = self.0.query_row(count, params![sink, RETRY], |row| row.get::<_, i64>(0));
+        count.map(|count| count.max(0).cast_unsigned()).map_err(failed)
+    }
+
     /// Each row, the oldest first, until `each` returns `false`.
     ///
     /// # Errors
