@@ -76,8 +76,8 @@ fn spawn(directory: &Path, url: &str, abort: Option<String>) -> Child {
 
 /// Where a service listens. `None`: it has ended before.
 fn address(child: &mut Child) -> Option<String> {
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-    lines.filter_map(|line| Some(line.strip_prefix("listening ")?.to_owned())).next()
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    lines.find_map(|line| Some(line.strip_prefix("listening ")?.to_owned()))
 }
 
 /// Asks to register a user. `None`: the service has ended.

@@ -27,7 +27,7 @@ pub trait FromRow: Send + 'static {
 ///   service may share the directory; what a process leaves is sent by the next one, or by one that runs.
 /// - Rows are sent in the order in which they were stored. A row that was under way when the process ended is sent again, unless
 ///   the sink is one with [`InDoubt::Drop`](crate::InDoubt::Drop).
-/// - Full, the store drops the newest row of the lowest class, counted as [`DropReason::QueueFull`].
+/// - Full, the store drops the newest row of the lowest class, counted as [`DropReason::QueueFull`](crate::DropReason::QueueFull).
 /// - Tries as often as it takes: use [`HttpOptions::patient`](crate::HttpOptions::patient) for the pipeline.
 pub struct SpooledPipeline<T: FromRow> {
     feed: Feed<T>,
