@@ -50,6 +50,7 @@ mod docs_site;
 mod ecosystem;
 mod endings;
 mod examples;
+mod functions;
 mod grpc;
 mod house;
 mod mixed;

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 use steeple_core::{date, hex::Hex};
-use steeple_export::Reason;
+use steeple_export::{Reason, secret};
 
 use crate::credentials::Credentials;
 
@@ -52,14 +52,17 @@ pub(crate) fn sign(
     let day = at.get(..8).unwrap_or_default();
     headers.insert(HeaderName::from_static("x-amz-date"), value(&at)?);
     if let Some(token) = credentials.session_token() {
-        let mut token = value(token)?;
+        let mut token = value(secret::current(token).as_deref().unwrap_or(token))?;
         token.set_sensitive(true);
         headers.insert(HeaderName::from_static("x-amz-security-token"), token);
     }
     let (canonical, signed) = canonical_request(method, uri, headers, body)?;
     let scope = format!("{day}/{region}/{service}/aws4_request");
     let to_sign = format!("AWS4-HMAC-SHA256\n{at}\n{scope}\n{}", hash(canonical.as_bytes()));
-    let mut key = hmac(format!("AWS4{}", credentials.secret_access_key()).as_bytes(), day.as_bytes());
+    let signed_with = credentials.secret_access_key();
+    let renewed = secret::current(signed_with);
+    let signed_with = renewed.as_deref().unwrap_or(signed_with);
+    let mut key = hmac(format!("AWS4{signed_with}").as_bytes(), day.as_bytes());
     for part in [region, service, "aws4_request"] {
         key = hmac(&key, part.as_bytes());
     }

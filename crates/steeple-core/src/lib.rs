@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod apdex;
 pub mod call;
 pub mod clock;
 #[cfg(feature = "connection")]
@@ -32,9 +33,10 @@ mod trace_context;
 mod user;
 
 pub use self::{
+    apdex::{Apdex, ApdexZone},
     exchange::{
         ACCESS_TARGET, AttributeValue, Capture, Carrier, Carry, EnteredCarrier, Exchange, MAX_ATTRIBUTES,
-        RecordedError, Scoped, Signal, Snapshot, carry_with,
+        RecordedError, Scoped, Signal, Snapshot, TRANSACTION_CATEGORY, carry_with,
     },
     grpc::GrpcStatus,
     hex::Hex,

@@ -11,6 +11,7 @@ mod pipeline;
 pub mod protocol;
 mod retry;
 mod runtime;
+pub mod secret;
 mod sink;
 pub mod store;
 #[cfg(feature = "test-util")]

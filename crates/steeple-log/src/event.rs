@@ -1,6 +1,7 @@
 //! Lines as `tracing` events, for whatever subscriber there is.
 
 use std::{
+    backtrace::{Backtrace, BacktraceStatus},
     borrow::Cow,
     cell::{Cell, RefCell},
     error::Error,
@@ -13,7 +14,7 @@ use steeple_scrub::{Scrubbed, Scrubber};
 use tracing::Level;
 
 use crate::encode::{
-    self, Access, Field, MAX_FIELDS, MAX_VALUE, Shown,
+    self, Access, Field, Line, MAX_FIELDS, MAX_VALUE, Shown,
     escape::{clamp, visible},
 };
 
@@ -25,6 +26,12 @@ pub(crate) const EVENT: &str = "steeple::event";
 
 /// The target of [`log_error`]'s lines.
 pub(crate) const ERROR: &str = "steeple::error";
+
+/// The field of [`log_error`]'s lines that has the backtrace.
+pub(crate) const STACKTRACE: &str = "exception.stacktrace";
+
+/// Longest backtrace that is scrubbed: more than is shown, so that a secret is found before it is cut.
+const MAX_SCRUBBED: usize = 64 * 1024;
 
 /// Whether the current subscriber wants exchanges' lines of this level.
 pub(crate) fn wants_access(level: Level) -> bool {
@@ -209,17 +216,43 @@ impl fmt::Display for Message<'_> {
 /// steeple_log::log_error(&error);
 /// ```
 pub fn log_error<E: Error + ?Sized>(error: &E) {
+    log_error_with(error, []);
+}
+
+/// Writes an error like [`log_error`], with fields of your own: `order.id`, `attempt`.
+///
+/// Fields are what they are for [`log_event`]. Both calls write the backtrace of the place where they are called as
+/// `exception.stacktrace` (`error.stack_trace` in ECS) if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE` asks for one: scrubbed, cut to
+/// 32 KB. Other subscribers get it as the field `exception.stacktrace`.
+///
+/// # Examples
+/// ```
+/// # let error = std::io::Error::other("disk full");
+/// steeple_log::log_error_with(&error, [("order.id", 42_i64.into()), ("attempt", 3_i64.into())]);
+/// ```
+pub fn log_error_with<E, F>(error: &E, fields: F)
+where
+    E: Error + ?Sized,
+    F: IntoIterator<Item = (&'static str, AttributeValue)>,
+{
     if !tracing::event_enabled!(target: ERROR, Level::ERROR) {
         return;
     }
+    let _fields = FieldsGuard::of(fields);
     let error = RecordedError::of(error);
     let (whole, message) = (error.to_string(), error.message());
     let (whole, message) = (SCRUBBER.text(&whole), SCRUBBER.text(message));
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    let backtrace = backtrace.map(|text| Line::stacktrace(&SCRUBBER, clamp(&text, MAX_SCRUBBED)));
+    let fields = has_fields_on_their_way().then_some(tracing::field::display(FieldsAsJson));
     tracing::event!(
         target: ERROR,
         Level::ERROR,
         "error.type" = error.type_name(),
         "error.message" = &*visible(whole),
+        "exception.stacktrace" = backtrace.as_ref().map(|text| &***text),
+        fields,
         "{}", visible(message)
     );
 }
@@ -241,6 +274,10 @@ impl FieldsGuard {
     fn set(fields: EventFields) -> Self {
         Self(FIELDS.try_with(|slot| slot.replace(Some(fields))).ok().flatten())
     }
+
+    fn of(fields: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> Self {
+        Self::set(fields.into_iter().take(MAX_FIELDS).map(|(key, value)| (Text::from_static(key), value)).collect())
+    }
 }
 
 impl Drop for FieldsGuard {
@@ -259,6 +296,11 @@ pub(crate) fn fields_on_their_way(scrubber: &Scrubber) -> Option<Vec<Field<'stat
         })
         .ok()
         .flatten()
+}
+
+/// Whether the event that is on its way through this thread has fields.
+fn has_fields_on_their_way() -> bool {
+    FIELDS.try_with(|slot| slot.borrow().as_ref().is_some_and(|fields| !fields.is_empty())).unwrap_or_default()
 }
 
 /// The same for other subscribers: one field, a JSON object.
@@ -286,8 +328,7 @@ where
     if !tracing::event_enabled!(target: EVENT, Level::INFO) {
         return;
     }
-    let fields = fields.into_iter().take(MAX_FIELDS).map(|(key, value)| (Text::from_static(key), value)).collect();
-    let _fields = FieldsGuard::set(fields);
+    let _fields = FieldsGuard::of(fields);
     let name = visible(SCRUBBER.text(clamp(name, MAX_VALUE)));
     tracing::event!(
         target: EVENT,

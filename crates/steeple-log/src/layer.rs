@@ -58,11 +58,15 @@ impl LogLayer {
         if is_access && event::is_written() {
             return;
         }
-        let business =
-            if metadata.target() == event::EVENT { event::fields_on_their_way(self.scrubber()) } else { None };
-        let mut visitor = Visitor::new(self.scrubber(), business.is_some());
+        let is_error = metadata.target() == event::ERROR;
+        let business = if is_error || metadata.target() == event::EVENT {
+            event::fields_on_their_way(self.scrubber())
+        } else {
+            None
+        };
+        let mut visitor = Visitor::new(self.scrubber(), business.is_some(), is_error);
         event.record(&mut visitor);
-        let Visitor { message, mut fields, .. } = visitor;
+        let Visitor { message, mut fields, stacktrace, .. } = visitor;
         if of_record.is_some() {
             fields.retain(|field| !field.key.starts_with("log."));
         }
@@ -86,7 +90,7 @@ impl LogLayer {
             span: span_name,
             is_access,
             fields,
-            stacktrace: None,
+            stacktrace,
         });
     }
 }
@@ -120,7 +124,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, ctx: layer::Context<'_, S>) {
-        let mut visitor = Visitor::new(self.scrubber(), false);
+        let mut visitor = Visitor::new(self.scrubber(), false, false);
         attributes.record(&mut visitor);
         if let Some(span) = ctx.span(id) {
             span.extensions_mut().replace(SpanFields(visitor.fields));
@@ -128,7 +132,7 @@ where
     }
 
     fn on_record(&self, id: &span::Id, values: &span::Record<'_>, ctx: layer::Context<'_, S>) {
-        let mut visitor = Visitor::new(self.scrubber(), false);
+        let mut visitor = Visitor::new(self.scrubber(), false, false);
         values.record(&mut visitor);
         let Some(span) = ctx.span(id) else { return };
         let mut extensions = span.extensions_mut();
@@ -156,11 +160,15 @@ struct Visitor<'a> {
     fields: Vec<Field<'static>>,
     /// A business event, whose own field is for other subscribers.
     is_business: bool,
+    /// A line of [`log_error`](crate::log_error).
+    is_error: bool,
+    stacktrace: Option<Shown<'static>>,
 }
 
 impl<'a> Visitor<'a> {
-    fn new(scrubber: &'a Scrubber, is_business: bool) -> Self {
-        Self { scrubber, message: Scrubbed::from_static("").into(), fields: Vec::new(), is_business }
+    fn new(scrubber: &'a Scrubber, is_business: bool, is_error: bool) -> Self {
+        let message = Scrubbed::from_static("").into();
+        Self { scrubber, message, fields: Vec::new(), is_business, is_error, stacktrace: None }
     }
 
     fn push(&mut self, field: &field::Field, value: Value<Cow<'_, str>>) {
@@ -210,6 +218,10 @@ impl Visit for Visitor<'_> {
     }
 
     fn record_str(&mut self, field: &field::Field, value: &str) {
+        if self.is_error && field.name() == event::STACKTRACE {
+            self.stacktrace = Some(Line::stacktrace(self.scrubber, value));
+            return;
+        }
         let value = crate::encode::escape::clamp(value, MAX_FORMATTED);
         self.push(field, Value::Text(Cow::Borrowed(value)));
     }

@@ -99,7 +99,7 @@ pub use self::{
     custom::{LogLine, LogOutput},
     encode::Format,
     error::BuildError,
-    event::{log_error, log_event},
+    event::{log_error, log_error_with, log_event},
     guard::LogGuard,
     job::JobLog,
     level::{LogLevel, OverrideError},

@@ -4,17 +4,19 @@ use std::{
 };
 
 use prometheus::Registry;
-use steeple_core::{Exchange, RouteOptions, RouteSettings, clock};
+use steeple_core::{Apdex, Exchange, RouteOptions, RouteSettings, clock};
 use steeple_scrub::Scrubber;
 
 use crate::{
     Buckets, BuildError, GrpcType, Measure, Metrics, Names,
     app::{build_info::BuildInfo, named::Named, process::Process, users::ActiveUsers},
+    append::Appended,
     core::{CallOptions, Core},
     encode::Source,
     folded::{Folded, HIGHEST_MAX_VALUE, MAX_VALUE},
     grpc::Grpc,
     http::{Http, HttpOptions, Limits},
+    idle::Idle,
     indicator::{Grid, ResourceFamilies, ResourceOptions},
     layout::{Layout, Scale},
     metrics::Inner,
@@ -30,10 +32,12 @@ use crate::{
 pub struct MetricsBuilder {
     registry: Option<Registry>,
     merged: Vec<Registry>,
+    appended: Vec<Appended>,
     names: Names,
     scheme: Name,
     measure: Measure,
     routes: Vec<(String, RouteOptions)>,
+    apdex: Option<Apdex>,
     buckets: Buckets,
     size_buckets: Buckets,
     native: bool,
@@ -43,6 +47,7 @@ pub struct MetricsBuilder {
     grpc_methods: Vec<(Name, GrpcType)>,
     own_labels: OwnLabels,
     max_family_series: usize,
+    idle: Option<Duration>,
     max_label_bytes: usize,
     calls: CallOptions,
     active_users: Option<Duration>,
@@ -60,10 +65,12 @@ impl Default for MetricsBuilder {
         Self {
             registry: None,
             merged: Vec::new(),
+            appended: Vec::new(),
             names: Names::Classic,
             scheme: "http".into(),
             measure: Measure::Everything,
             routes: Vec::new(),
+            apdex: None,
             buckets: Buckets::opentelemetry(),
             size_buckets: Buckets::sizes(),
             native: true,
@@ -73,6 +80,7 @@ impl Default for MetricsBuilder {
             grpc_methods: Vec::new(),
             own_labels: OwnLabels::default(),
             max_family_series: 200,
+            idle: None,
             max_label_bytes: MAX_VALUE,
             calls: CallOptions::default(),
             active_users: Some(Duration::from_secs(300)),
@@ -97,6 +105,30 @@ impl MetricsBuilder {
     /// Another registry whose families appear in the same answer. May be called again.
     pub fn merge(mut self, registry: Registry) -> Self {
         self.merged.push(registry);
+        self
+    }
+
+    /// The page of another recorder, whose families appear in the same answer: `render` returns text in Prometheus' format 0.0.4, as
+    /// `PrometheusHandle::render` of `metrics-exporter-prometheus` does. May be called again. `name` is what the log calls it.
+    ///
+    /// A family of the same name and kind as one of ours, or of a registry's, is shown with its series beside those; one of another
+    /// kind is not shown. Either is a warning, once. Where `render` panics, its families are missing, which is counted in
+    /// `steeple_metrics_collector_panics_total`.
+    ///
+    /// ```
+    /// use steeple_metrics::Metrics;
+    ///
+    /// // let handle = PrometheusBuilder::new().install_recorder()?;
+    /// # struct Handle;
+    /// # impl Handle { fn render(&self) -> String { "# TYPE jobs_waiting gauge\njobs_waiting{queue=\"mail\"} 3\n".to_owned() } }
+    /// # let handle = Handle;
+    /// let metrics = Metrics::builder().append("the metrics crate", move || handle.render()).build()?;
+    /// let page = String::from_utf8_lossy(&metrics.render(None, None).body).into_owned();
+    /// assert!(page.contains("jobs_waiting{queue=\"mail\"} 3\n"));
+    /// # Ok::<(), steeple_metrics::BuildError>(())
+    /// ```
+    pub fn append(mut self, name: impl Into<String>, render: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.appended.push(Appended { name: name.into(), render: Arc::new(render) });
         self
     }
 
@@ -143,6 +175,26 @@ impl MetricsBuilder {
     /// ```
     pub fn route(mut self, route: impl Into<String>, options: RouteOptions) -> Self {
         self.routes.push((route.into(), options));
+        self
+    }
+
+    /// Counts requests by how satisfied their users are, in `http_apdex_requests_total{method,route,zone}`, with these thresholds.
+    /// [`RouteMetrics::apdex`](crate::RouteMetrics::apdex) comes first. Default: none, there is no such family.
+    ///
+    /// Calls of gRPC methods, streams of events and upgraded connections are not counted.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use steeple_metrics::{Apdex, Metrics};
+    ///
+    /// let apdex = Apdex::new(Duration::from_millis(500)).route("POST /exports", Duration::from_secs(5));
+    /// let metrics = Metrics::builder().apdex(apdex).build()?;
+    /// # let _unused = metrics;
+    /// # Ok::<(), steeple_metrics::BuildError>(())
+    /// ```
+    #[doc(alias = "apdex_t")]
+    pub fn apdex(mut self, apdex: Apdex) -> Self {
+        self.apdex = Some(apdex);
         self
     }
 
@@ -247,6 +299,19 @@ impl MetricsBuilder {
         self
     }
 
+    /// Leaves series out of `/metrics` and of what is pushed once nothing has been counted in them for as long: of customers that are
+    /// gone, of versions that are no longer called. Counters and histograms with labels, by what each scrape finds; gauges and what the
+    /// application registers itself stay. How often it happened is in `steeple_metrics_series_expired_total`. Default: never.
+    ///
+    /// A series that counts again is shown again and goes on from its former value, so that no rate sees a reset. Its room under
+    /// [`max_series`](Self::max_series) and its like stays taken. [`values`](Metrics::values) leaves out the same series;
+    /// [`reading`](Metrics::reading), alerts and the dashboard read all of them.
+    #[doc(alias = "idle_timeout")]
+    pub fn expire_idle(mut self, after: Duration) -> Self {
+        self.idle = Some(after);
+        self
+    }
+
     /// Most distinct hosts of outgoing calls, beside [known ones](Self::known_servers). Default: 100.
     pub fn max_servers(mut self, servers: usize) -> Self {
         self.calls.max_servers = servers;
@@ -344,11 +409,14 @@ impl MetricsBuilder {
             ..self.calls
         };
         let grpc = Arc::new(Grpc::new(self.names, Arc::clone(&latency), max, known, Arc::clone(&folded)));
+        let idle = self.idle.map(|after| Arc::new(Idle::new(after)));
         let core = Arc::new(Core {
             http: Arc::clone(&http),
             grpc: Arc::clone(&grpc),
             measure: self.measure,
             routes: RouteSettings::new(routes),
+            apdex: self.apdex,
+            idle: idle.clone(),
             folded,
             collector_panics: Arc::default(),
             #[cfg(feature = "otel")]
@@ -380,6 +448,7 @@ impl MetricsBuilder {
             registry,
             naming: OnceLock::new(),
             merged: self.merged,
+            appended: self.appended,
             sources: RwLock::new(own.to_vec()),
             cache: OnceLock::new(),
             database: OnceLock::new(),
@@ -395,6 +464,9 @@ impl MetricsBuilder {
             #[cfg(feature = "tokio-runtime")]
             runtime: OnceLock::new(),
         }));
+        if let Some(idle) = idle {
+            metrics.add_or_yield("idle series", &[idle as _]);
+        }
         if let Some(users) = users {
             metrics.add_or_yield("active users", &[users as _]);
         }

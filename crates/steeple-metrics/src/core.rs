@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use steeple_core::RouteSettings;
+use steeple_core::{Apdex, RouteSettings};
 
 use crate::{
     GrpcType, Names,
@@ -11,6 +11,7 @@ use crate::{
     folded::Folded,
     grpc::Grpc,
     http::Http,
+    idle::Idle,
     indicator::{Grid, ResourceOptions},
     layout::Layout,
     route::OfRoute,
@@ -23,6 +24,9 @@ pub(crate) struct Core {
     pub(crate) grpc: Arc<Grpc>,
     pub(crate) measure: Measure,
     pub(crate) routes: RouteSettings<OfRoute>,
+    pub(crate) apdex: Option<Apdex>,
+    /// Where series expire.
+    pub(crate) idle: Option<Arc<Idle>>,
     pub(crate) folded: Arc<Folded>,
     pub(crate) collector_panics: Arc<CollectorPanics>,
     pub(crate) users: Option<Arc<ActiveUsers>>,

@@ -3,6 +3,7 @@
 
 mod accept;
 mod app;
+mod append;
 #[cfg(feature = "axum")]
 mod axum;
 mod builder;
@@ -15,6 +16,7 @@ mod family;
 mod folded;
 mod grpc;
 mod http;
+mod idle;
 pub mod indicator;
 mod layout;
 mod metrics;
@@ -35,6 +37,8 @@ mod series;
 mod shard;
 pub mod state;
 mod table;
+
+pub use steeple_core::{Apdex, ApdexZone};
 
 #[cfg(feature = "sqlx")]
 pub use self::app::sqlx::SqlxLayer;

@@ -10,6 +10,7 @@ use steeple_core::ObserveLayer;
 use crate::{
     BuildError, Cache, Database, MetricsBuilder,
     app::{connections::Pools, named::Named},
+    append::Appended,
     core::Core,
     encode::Source,
     registry,
@@ -39,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) naming: OnceLock<registry::Naming>,
     /// Other registries whose families appear in the same answer.
     pub(crate) merged: Vec<Registry>,
+    /// Pages of other recorders.
+    pub(crate) appended: Vec<Appended>,
     /// All that is ours, in the order in which it is printed.
     pub(crate) sources: RwLock<Vec<Arc<dyn Source>>>,
     pub(crate) cache: OnceLock<Cache>,

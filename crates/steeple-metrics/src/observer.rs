@@ -1,10 +1,10 @@
 use http::{HeaderMap, HeaderName, request, response};
-use steeple_core::{End, Exchange, Identity, Observer, Outcome, RouteId, RoutePolicy, Signal};
+use steeple_core::{ApdexZone, End, Exchange, Identity, Observer, Outcome, RouteId, RoutePolicy, Signal};
 
 use crate::{
     Measure, Metrics,
     http::{Ended, Open, Verb},
-    route::OfRoute,
+    route::{Measured, OfRoute},
 };
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -117,12 +117,19 @@ impl Observer for Metrics {
             Some(rule) => (Some(rule), RouteId::of(rule)),
             None => (exchange.route(), exchange.route_id()),
         };
+        let timed = !state.sse && end.outcome != Outcome::Upgraded;
+        let apdex = match options.as_ref().and_then(Measured::apdex) {
+            _ if !timed => None,
+            Some(threshold) => Some(ApdexZone::of(end, threshold)),
+            None => core.apdex.as_ref().and_then(|apdex| apdex.zone(exchange, end)),
+        };
         let ended = Ended {
             verb: state.verb,
             route,
             route_id,
             version: exchange.version_str(),
-            timed: !state.sse && end.outcome != Outcome::Upgraded,
+            timed,
+            apdex,
             options,
             trace,
             exchange,

@@ -15,11 +15,12 @@ use crate::{
 const MAX_LABELS: usize = 8;
 
 /// Labels that request metrics have already, by either set of names.
-const TAKEN: [&str; 12] = [
+const TAKEN: [&str; 13] = [
     "method",
     "route",
     "status_code",
     "outcome",
+    "zone",
     "le",
     "quantile",
     "http_request_method",

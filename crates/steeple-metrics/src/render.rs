@@ -5,16 +5,19 @@ use std::{
 
 use bytes::Bytes;
 use prometheus::proto;
+use steeple_core::clock;
 
 use crate::{
     Metrics,
     accept::{self, Format},
+    append::{self, Appended},
     encode::{
         Encoder, Foreign, HistogramView, Kind, Meta, Number, Source,
         model::{meta_of, write_family},
         protobuf::{self, ProtobufEncoder},
         text::{self, TextEncoder},
     },
+    idle::Showing,
     registry::{Naming, gather_others},
     series::{Labels, Name},
 };
@@ -111,13 +114,27 @@ impl Metrics {
             others.is_complete &= theirs.is_some();
             others.add(theirs.unwrap_or_default().families);
         }
+        for Appended { name, render } in &self.0.appended {
+            let page = core.collector_panics.catch(|| render());
+            others.is_complete &= page.is_some();
+            let (families, wrong) = append::parse(&page.unwrap_or_default());
+            if wrong > 0 {
+                self.warn_of(name, "lines of an appended page are not in Prometheus' format: they are not shown");
+            }
+            others.add(families);
+        }
         others
     }
 
     /// Writes our families, and after them what else goes by the same names; then the families of others.
     pub(crate) fn write(&self, others: &mut Others, prefix: &str, common: &Labels, to: &mut dyn Encoder) {
         let sources = self.0.sources.read().unwrap_or_else(PoisonError::into_inner).clone();
-        self.write_sources(sources, others, prefix, common, to);
+        match &self.0.core.idle {
+            Some(idle) => {
+                self.write_sources(sources, others, prefix, common, &mut Showing::new(idle, clock::now(), to));
+            }
+            None => self.write_sources(sources, others, prefix, common, to),
+        }
     }
 
     /// Our families but those about requests that were served.

@@ -1,6 +1,6 @@
 //! What a route wants to be different: measured or not, its buckets, its objective.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use steeple_core::{RouteOptions, RoutePolicy, Signal};
 
@@ -40,6 +40,11 @@ pub trait RouteMetrics: Sized {
     /// makes the options invalid: the source of the error is [`BuildError::is_objective`].
     #[must_use]
     fn objective(self, objective: Objective) -> Self;
+
+    /// From how long on a request of this route is tolerated, and from four times as long on frustrates: T of Apdex. Default: that
+    /// of the [suite](crate::MetricsBuilder::apdex).
+    #[must_use]
+    fn apdex(self, threshold: Duration) -> Self;
 }
 
 impl RouteMetrics for RouteOptions {
@@ -53,6 +58,10 @@ impl RouteMetrics for RouteOptions {
 
     fn objective(self, objective: Objective) -> Self {
         change(self, |measured| measured.objective = Some(objective))
+    }
+
+    fn apdex(self, threshold: Duration) -> Self {
+        change(self, |measured| measured.apdex = Some(threshold))
     }
 }
 
@@ -71,6 +80,7 @@ struct Settings {
     measured: bool,
     buckets: Option<Buckets>,
     objective: Option<Objective>,
+    apdex: Option<Duration>,
 }
 
 impl Settings {
@@ -102,6 +112,10 @@ struct Inner {
 impl Measured {
     pub(crate) fn layout(&self) -> Option<&Arc<Layout>> {
         self.0.layout.as_ref()
+    }
+
+    pub(crate) fn apdex(&self) -> Option<Duration> {
+        self.0.settings.apdex
     }
 
     pub(crate) fn objective(&self) -> Option<&Objective> {

@@ -1,6 +1,6 @@
 //! The calls that a handler makes, on whichever hub is current: its exchange's, while a request is served.
 
-use sentry_core::{Breadcrumb, Hub, Level, protocol::Value, types::Uuid};
+use sentry_core::{Breadcrumb, Hub, Level, Scope, protocol::Value, types::Uuid};
 use steeple_core::{Exchange, Text, User};
 
 /// Captures an error with the chain of its sources, now. The exchange that is current counts as reported: its own failure is not
@@ -18,6 +18,82 @@ use steeple_core::{Exchange, Text, User};
 /// ```
 pub fn capture_error<E: std::error::Error + ?Sized>(error: &E) -> Uuid {
     sentry_core::capture_error(error)
+}
+
+/// Captures an error like [`capture_error`], with tags and extras that are on this one event alone.
+///
+/// # Examples
+/// ```
+/// # let events = sentry_core::test::with_captured_events(|| {
+/// use steeple_sentry::ErrorContext;
+///
+/// let error = "seven".parse::<u8>().unwrap_err();
+/// let context = ErrorContext::new().tag("plan", "pro").extra("input", "seven");
+/// steeple_sentry::capture_error_with(&error, context);
+/// # steeple_sentry::capture_message("x", steeple_sentry::Level::Error);
+/// # });
+/// # assert_eq!((&*events[0].tags["plan"], &events[0].extra["input"]), ("pro", &"seven".into()));
+/// # assert!(events[1].tags.get("plan").is_none() && events[1].extra.is_empty());
+/// ```
+pub fn capture_error_with<E: std::error::Error + ?Sized>(error: &E, context: ErrorContext) -> Uuid {
+    sentry_core::with_scope(|scope| context.apply(scope), || sentry_core::capture_error(error))
+}
+
+/// What is on the event of one captured error. See [`capture_error_with`].
+#[derive(Clone, Debug, Default)]
+#[must_use = "a context does nothing until an error is captured with it"]
+pub struct ErrorContext {
+    tags: Vec<(String, String)>,
+    extras: Vec<(String, Value)>,
+    level: Option<Level>,
+    fingerprint: Vec<String>,
+}
+
+impl ErrorContext {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A tag: short, searchable, one of few values.
+    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.push((key.into(), value.into()));
+        self
+    }
+
+    /// An extra: anything that helps whoever reads the event.
+    pub fn extra(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extras.push((key.into(), value.into()));
+        self
+    }
+
+    /// The level. Default: `error`.
+    pub fn level(mut self, level: Level) -> Self {
+        self.level = Some(level);
+        self
+    }
+
+    /// What groups the event with others into an issue, in place of Sentry's own rules.
+    pub fn fingerprint<P: Into<String>>(mut self, parts: impl IntoIterator<Item = P>) -> Self {
+        self.fingerprint = parts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    fn apply(self, scope: &mut Scope) {
+        for (key, value) in &self.tags {
+            scope.set_tag(key, value);
+        }
+        for (key, value) in self.extras {
+            scope.set_extra(&key, value);
+        }
+        if self.level.is_some() {
+            scope.set_level(self.level);
+        }
+        if !self.fingerprint.is_empty() {
+            let parts: Vec<_> = self.fingerprint.iter().map(String::as_str).collect();
+            scope.set_fingerprint(Some(&parts));
+        }
+    }
 }
 
 /// Captures a message, now.
@@ -49,6 +125,30 @@ pub fn breadcrumb(category: impl Into<String>, message: impl Into<String>) {
         message: Some(message.into()),
         ..Breadcrumb::default()
     });
+}
+
+/// Notes a step with all that Sentry shows of one: its type (which decides on the icon), its level, its data.
+///
+/// # Examples
+/// ```
+/// # let events = sentry_core::test::with_captured_events(|| {
+/// use steeple_sentry::{Breadcrumb, Level};
+///
+/// steeple_sentry::add_breadcrumb(Breadcrumb {
+///     ty: "http".to_owned(),
+///     category: Some("inventory".to_owned()),
+///     level: Level::Warning,
+///     message: Some("answered late".to_owned()),
+///     data: [("status_code".to_owned(), 200.into()), ("attempts".to_owned(), 3.into())].into(),
+///     ..Breadcrumb::default()
+/// });
+/// # steeple_sentry::capture_message("x", Level::Error);
+/// # });
+/// # let crumb = &events[0].breadcrumbs[0];
+/// # assert_eq!((&*crumb.ty, crumb.level, &crumb.data["attempts"]), ("http", steeple_sentry::Level::Warning, &3.into()));
+/// ```
+pub fn add_breadcrumb(breadcrumb: Breadcrumb) {
+    sentry_core::add_breadcrumb(breadcrumb);
 }
 
 /// Says who is behind the exchange, for every observer: what of it Sentry sees is up to the privacy policy. Outside of an exchange

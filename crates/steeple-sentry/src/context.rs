@@ -23,6 +23,8 @@ pub(crate) struct Context {
     pub(crate) client_address: bool,
     /// `cloud.region` on every event and transaction.
     pub(crate) region: Option<String>,
+    /// Attributes that are tags.
+    pub(crate) tags: Vec<Cow<'static, str>>,
     pub(crate) sampler: Option<Arc<Sampler>>,
     pub(crate) routes: Arc<RouteSettings<RoutePolicy>>,
     pub(crate) sessions: Option<Arc<Sessions>>,

@@ -20,6 +20,7 @@ enum Kind {
         rate: f64,
     },
     Route(RouteError),
+    Tag(String),
     Pipeline(steeple_export::BuildError),
     Client(io::Error),
     #[cfg(feature = "transport")]
@@ -48,6 +49,10 @@ impl BuildError {
 
     pub(crate) const fn route(error: RouteError) -> Self {
         Self(Kind::Route(error))
+    }
+
+    pub(crate) const fn tag(what: String) -> Self {
+        Self(Kind::Tag(what))
     }
 
     pub(crate) const fn pipeline(error: steeple_export::BuildError) -> Self {
@@ -91,6 +96,11 @@ impl BuildError {
         matches!(&self.0, Kind::Http(error) if error.is_plain_http())
     }
 
+    /// Whether an attribute cannot be a tag, by its name or because there are too many.
+    pub fn is_tag(&self) -> bool {
+        matches!(self.0, Kind::Tag(_))
+    }
+
     /// Whether a rate is not between 0 and 1.
     pub fn is_rate(&self) -> bool {
         matches!(self.0, Kind::Rate { .. } | Kind::Variable { name: "SENTRY_TRACES_SAMPLE_RATE", .. })
@@ -105,6 +115,7 @@ impl fmt::Display for BuildError {
             Kind::Dsn => f.write_str("invalid DSN: expected `https://<key>@<host>/<project>`"),
             Kind::Rate { of, rate } => write!(f, "invalid sample rate {rate} for {of}: expected a number from 0 to 1"),
             Kind::Route(error) => error.fmt(f),
+            Kind::Tag(what) => f.write_str(what),
             Kind::Pipeline(_) => f.write_str("could not start the thread that sends to Sentry"),
             Kind::Client(_) => f.write_str("could not make the SDK's client"),
             #[cfg(feature = "transport")]
@@ -125,7 +136,7 @@ impl Error for BuildError {
             Kind::Http(error) => Some(error),
             #[cfg(not(feature = "transport"))]
             Kind::Transport => None,
-            Kind::Variable { .. } | Kind::Dsn | Kind::Rate { .. } => None,
+            Kind::Variable { .. } | Kind::Dsn | Kind::Rate { .. } | Kind::Tag(_) => None,
         }
     }
 }

@@ -13,6 +13,7 @@ use steeple_core::{
     AttributeValue, End, ErrorClass, Exchange, GrpcStatus, JobKind, Operation, Outcome, RecordedError, Signal,
     VisibleAddress,
 };
+use steeple_scrub::Scrubber;
 
 use crate::{
     context,
@@ -199,7 +200,11 @@ pub(crate) fn fill(
         event.request = head.to_request(exchange.method(), &settings.headers);
     }
     for (key, value) in exchange.attributes() {
-        event.extra.entry(key.as_str().to_owned()).or_insert_with(|| json(value));
+        if settings.tags.iter().any(|tag| **tag == *key.as_str()) {
+            event.tags.entry(key.as_str().to_owned()).or_insert_with(|| tag(&value, &settings.scrubber));
+        } else {
+            event.extra.entry(key.as_str().to_owned()).or_insert_with(|| json(value));
+        }
     }
     if let ([default], Some(last)) = (&*event.fingerprint, event.exception.values.last())
         && matches!(&**default, "{{ default }}" | "{{default}}")
@@ -264,6 +269,33 @@ fn trace_context(trace: &steeple_core::TraceContext, operation: &'static str) ->
         parent_span_id: trace.parent_id().map(|id| SpanId::from(id.to_bytes())),
         op: Some(operation.to_owned()),
         ..TraceContext::default()
+    }
+}
+
+/// The attributes of an exchange that are tags.
+pub(crate) fn tags(exchange: &Exchange, settings: &context::Context) -> Vec<(String, String)> {
+    if settings.tags.is_empty() {
+        return Vec::new();
+    }
+    let is_tag = |key: &str| settings.tags.iter().any(|tag| **tag == *key);
+    let attributes = exchange.attributes().into_iter().filter(|(key, _)| is_tag(key.as_str()));
+    attributes.map(|(key, value)| (key.as_str().to_owned(), tag(&value, &settings.scrubber))).collect()
+}
+
+/// Most characters of a tag's value that Sentry keeps.
+const MAX_TAG: usize = 200;
+
+/// A tag's value. It is scrubbed before it is cut, so that half of a secret is found as well.
+fn tag(value: &AttributeValue, scrubber: &Scrubber) -> String {
+    match value {
+        AttributeValue::Text(text) => {
+            let shown = scrubber.text(text.as_str());
+            // Sentry takes no line breaks.
+            shown.chars().take(MAX_TAG).map(|c| if c.is_control() { ' ' } else { c }).collect()
+        }
+        AttributeValue::Int(number) => number.to_string(),
+        AttributeValue::Float(number) => number.to_string(),
+        AttributeValue::Bool(truth) => truth.to_string(),
     }
 }
 

@@ -15,6 +15,7 @@ mod flush;
 mod gate;
 mod head;
 mod hub;
+mod integration;
 mod job;
 mod limit;
 mod outlet;
@@ -27,22 +28,31 @@ mod scrub;
 mod sentry;
 mod session;
 mod slot;
+#[cfg(feature = "sentry-tower")]
+mod tower;
 mod transaction;
 
-pub use sentry_core::Level;
+pub use sentry_core::{Breadcrumb, Level, protocol::Value};
 pub use steeple_core::User;
 #[cfg(feature = "transport")]
 pub use steeple_export::{ClientBuilder, ProxyOptions};
 pub use steeple_export::{DropReason, Retry, Stats};
 
+#[cfg(feature = "sentry-tower")]
+#[cfg_attr(docsrs, doc(cfg(feature = "sentry-tower")))]
+pub use self::tower::{ScrubbedHubs, ScrubbedSentryLayer};
 pub use self::{
-    api::{breadcrumb, capture_error, capture_message, in_span, set_extra, set_tag, set_transaction, set_user},
+    api::{
+        ErrorContext, add_breadcrumb, breadcrumb, capture_error, capture_error_with, capture_message, in_span,
+        set_extra, set_tag, set_transaction, set_user,
+    },
     builder::SentryBuilder,
     carried::{Carried, InExchange},
     check_in::{CheckIn, JobFailures, JobState},
     counts::Counts,
     error::BuildError,
     flush::FlushGuard,
+    integration::ScrubIntegration,
     propagate::propagate,
     report::Report,
     sampling::Parent,

@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue};
 use sentry_core::{
     Envelope, Transport, TransportFactory, TransportOptions,
     protocol::{
-        Breadcrumb, Context, EnvelopeItem, Event, Exception, Frame, ItemContainer, Log, LogAttribute, Map, Request,
-        Span, Stacktrace, Transaction, User, Value,
+        Breadcrumb, Context, EnvelopeItem, Event, Exception, Frame, ItemContainer, Log, LogAttribute, Map, Metric,
+        Request, Span, Stacktrace, Transaction, User, Value,
     },
 };
 use steeple_scrub::{HeaderVerdict, HideReason, Scrubbed, Scrubber};
@@ -159,13 +159,17 @@ pub(crate) fn item(scrubber: &Scrubber, item: &mut EnvelopeItem) {
             log(scrubber, one);
         }
     } else if let EnvelopeItem::ItemContainer(ItemContainer::Metrics(metrics)) = item {
-        for metric in metrics {
-            for (key, LogAttribute(one)) in &mut metric.attributes {
-                value(scrubber, key, one);
-            }
+        for one in metrics {
+            metric(scrubber, one);
         }
     } else if let EnvelopeItem::SessionUpdate(session) = item {
         optional(scrubber, &mut session.distinct_id);
+    }
+}
+
+pub(crate) fn metric(scrubber: &Scrubber, metric: &mut Metric) {
+    for (key, LogAttribute(one)) in &mut metric.attributes {
+        value(scrubber, key, one);
     }
 }
 

@@ -76,9 +76,13 @@ impl Sentry {
     /// [`install`](Self::install) put there.
     pub fn client_of_process() -> Option<Arc<Client>> {
         let client = Hub::main().client().filter(|client| client.is_enabled())?;
+        (!Self::is_installed(&client)).then_some(client)
+    }
+
+    /// Whether [`install`](Self::install) put this client there.
+    pub(crate) fn is_installed(client: &Arc<Client>) -> bool {
         let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_ours = std::ptr::eq(installed.as_ptr(), Arc::as_ptr(&client));
-        (!is_ours).then_some(client)
+        std::ptr::eq(installed.as_ptr(), Arc::as_ptr(client))
     }
 
     /// Watches with a client that the team made itself: `sentry::init` keeps its say over transport, integrations and hooks.

@@ -85,6 +85,9 @@ pub(crate) fn finish(
     let user = event::visible_user(exchange, context);
     let user_is_approved = cell.hub.configure_scope(|scope| {
         scope.set_context(event::EXCHANGE, event::exchange_context(exchange));
+        for (key, value) in event::tags(exchange, context) {
+            scope.set_tag(&key, value);
+        }
         let ours = scope.user().is_none() && user.is_some();
         if ours {
             scope.set_user(user);

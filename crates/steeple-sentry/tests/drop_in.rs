@@ -1,6 +1,6 @@
 //! A team that keeps `sentry-tower` and adds one line leaks no more.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::string_slice, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -17,19 +17,21 @@ use sentry::integrations::tower::{NewSentryLayer, SentryHttpLayer};
 use sentry_core::{Client, ClientOptions, Envelope, Hub, SentryFutureExt, Transport};
 use steeple_export::test_util::{Received, Receiver};
 use steeple_scrub::Scrubber;
-use steeple_sentry::ScrubSentry;
+use steeple_sentry::{ScrubIntegration, ScrubSentry};
 
+async fn handler() -> StatusCode {
+    sentry_core::add_breadcrumb(sentry_core::Breadcrumb {
+        message: Some("GET http://inventory/items?api_key=breadcrumb-hunter2".to_owned()),
+        ..Default::default()
+    });
+    sentry_core::configure_scope(|scope| scope.set_tag("session_token", "tag-hunter2hunter2"));
+    sentry::logger_info!("password=log-hunter2 was refused");
+    sentry_core::capture_message("password=message-hunter2 was refused", sentry_core::Level::Error);
+    StatusCode::INTERNAL_SERVER_ERROR
+}
+
+/// A service as `sentry-tower`'s documentation has it.
 fn app() -> Router {
-    let handler = || async {
-        sentry_core::add_breadcrumb(sentry_core::Breadcrumb {
-            message: Some("GET http://inventory/items?api_key=breadcrumb-hunter2".to_owned()),
-            ..Default::default()
-        });
-        sentry_core::configure_scope(|scope| scope.set_tag("session_token", "tag-hunter2hunter2"));
-        sentry::logger_info!("password=log-hunter2 was refused");
-        sentry_core::capture_message("password=message-hunter2 was refused", sentry_core::Level::Error);
-        StatusCode::INTERNAL_SERVER_ERROR
-    };
     Router::new()
         .route("/login/{id}", route(handler))
         .layer(SentryHttpLayer::new().enable_transaction())
@@ -52,6 +54,11 @@ impl Transport for Wire {
 
 /// What arrives of one request that carries secrets wherever it can: an event with breadcrumbs, a transaction, logs.
 async fn arrives(change: impl FnOnce(ClientOptions, Arc<Wire>) -> ClientOptions) -> Vec<String> {
+    arrives_of(app(), change).await
+}
+
+/// The same of another service.
+async fn arrives_of(service: Router, change: impl FnOnce(ClientOptions, Arc<Wire>) -> ClientOptions) -> Vec<String> {
     let receiver = Receiver::accepting();
     let options = ClientOptions::new().dsn(DSN).traces_sample_rate(1.0);
     let client = Arc::new(Client::from(change(options, Arc::new(Wire(receiver.address())))));
@@ -64,7 +71,6 @@ async fn arrives(change: impl FnOnce(ClientOptions, Arc<Wire>) -> ClientOptions)
     let request = request.body(String::new()).unwrap();
     let serving = async {
         // Polled on this thread with the hub bound, as the layers take the one that is current.
-        let service = app();
         let (head, body) = request.into_parts();
         let request = Request::from_parts(head, axum::body::Body::from(body));
         tower::ServiceExt::oneshot(service, request).await.unwrap()
@@ -102,6 +108,56 @@ async fn the_hooks_reach_what_their_names_say() {
     };
     let leaks: Vec<_> = arrives(hooks).await.iter().map(|envelope| envelope.contains("hunter2")).collect();
     assert_eq!(leaks, [false, true, false], "transactions go past all of them");
+}
+
+/// Whether each kind of envelope has a secret in it: `(event, transaction, log)`.
+fn leaks(envelopes: &[String]) -> [bool; 3] {
+    assert_eq!(envelopes.len(), 3, "an event, a transaction, logs: {envelopes:#?}");
+    ["event", "transaction", "log"].map(|kind| {
+        let of_kind = envelopes.iter().find(|envelope| envelope.contains(&format!(r#""type":"{kind}""#)));
+        of_kind.unwrap_or_else(|| panic!("no {kind} in {envelopes:#?}")).contains("hunter2")
+    })
+}
+
+#[cfg(feature = "sentry-tower")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_scrubbed_layer_in_place_of_sentry_towers_two_lets_no_secret_through() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let seen = Arc::new(AtomicUsize::new(0));
+    let scrubbed = || {
+        let layer = steeple_sentry::ScrubbedSentryLayer::new(Scrubber::default());
+        Router::new().route("/login/{id}", route(handler)).layer(layer)
+    };
+    assert_eq!(leaks(&arrives(ClientOptions::transport).await), [true; 3], "else this test proves nothing");
+    let counting = Arc::clone(&seen);
+    let envelopes = arrives_of(scrubbed(), |options, wire| {
+        options.transport(wire).before_send(move |event| {
+            counting.fetch_add(1, Ordering::Relaxed);
+            Some(event)
+        })
+    });
+    let envelopes = envelopes.await;
+    assert_eq!(leaks(&envelopes), [false; 3], "{envelopes:#?}");
+    assert_eq!(seen.load(Ordering::Relaxed), 1, "the client keeps its hooks");
+    assert!(envelopes.iter().any(|envelope| envelope.contains("inventory/items")), "the rest stays: {envelopes:#?}");
+    assert!(envelopes.iter().any(|envelope| envelope.contains("was refused")), "the rest stays: {envelopes:#?}");
+    // What belongs together still does.
+    let trace = |kind: &str| {
+        let envelope = envelopes.iter().find(|envelope| envelope.contains(&format!(r#""type":"{kind}""#))).unwrap();
+        let at = envelope.rfind(r#""trace_id":""#).unwrap();
+        envelope[at..].split('"').nth(3).unwrap().to_owned()
+    };
+    assert_eq!((trace("event"), trace("log")), (trace("transaction"), trace("transaction")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_integration_scrubs_what_is_captured_anywhere_in_the_process_but_transactions() {
+    let add = |options: ClientOptions, wire| {
+        options.add_integration(ScrubIntegration::new(Scrubber::default())).transport(wire)
+    };
+    let envelopes = arrives(add).await;
+    assert_eq!(leaks(&envelopes), [false, true, false], "{envelopes:#?}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use sentry_core::{
     protocol::{Context, EnvelopeItem},
 };
 use steeple_core::{Exchange, GrpcStatus, ObserveLayer, RecordedError, RequestIds, User};
-use steeple_sentry::{Carried, breadcrumb, capture_error, set_extra, set_tag};
+use steeple_sentry::{Carried, ErrorContext, breadcrumb, capture_error, capture_error_with, set_extra, set_tag};
 use tower::{Layer, ServiceExt};
 
 #[derive(Debug)]
@@ -83,6 +83,18 @@ fn app() -> Router {
                 capture_error(&error);
                 exchange.record_error(&error);
                 StatusCode::INTERNAL_SERVER_ERROR
+            }),
+        )
+        .route(
+            "/captured-with",
+            route(|exchange: Exchange| async move {
+                exchange.set_attribute("tier", "gold, password=hunter2hunter2");
+                exchange.set_attribute("cart", "c-9");
+                let context =
+                    ErrorContext::new().tag("step", "payment").extra("token", "hunter2hunter2").extra("attempt", 2);
+                capture_error_with(&save_failed(), context.level(Level::Warning).fingerprint(["payments"]));
+                capture_error(&io::Error::other("another"));
+                StatusCode::OK
             }),
         )
         .route(
@@ -177,6 +189,50 @@ async fn a_noticed_error_has_its_chain_route_user_steps_tags_and_request() {
     let Some(Context::Other(exchange)) = event.contexts.get("exchange") else { panic!("{:?}", event.contexts) };
     assert_eq!((&exchange["request_id"], &exchange["name_source"]), (&"request-0001".into(), &"route".into()));
     assert_eq!(event.environment.as_deref(), Some("test"));
+}
+
+#[tokio::test]
+async fn an_error_is_captured_with_tags_and_extras_of_that_event_alone() {
+    let receiver = Receiver::new();
+    assert_eq!(get(start(&receiver).await, "/captured-with").await.unwrap().status(), 200);
+    let events = receiver.events();
+    assert_eq!(events.len(), 2, "{events:#?}");
+    let event = &events[0];
+    assert_eq!((&*event.tags["step"], &event.extra["attempt"]), ("payment", &2.into()));
+    assert_eq!((event.level, &*event.fingerprint[0]), (Level::Warning, "payments"));
+    assert!(!event.extra["token"].to_string().contains("hunter2"), "{:?}", event.extra);
+    assert!(!events[1].tags.contains_key("step") && !events[1].extra.contains_key("attempt"), "{:?}", events[1]);
+}
+
+#[tokio::test]
+async fn an_attribute_that_is_set_to_be_a_tag_is_a_scrubbed_tag_of_events_and_transactions() {
+    let receiver = Receiver::with(|options| options.tag_attribute("tier").traces_sample_rate(1.0));
+    assert_eq!(get(start(&receiver).await, "/captured-with").await.unwrap().status(), 200);
+    let envelopes = receiver.envelopes();
+    let events: Vec<_> = envelopes.iter().filter_map(|envelope| envelope.event()).collect();
+    let transactions: Vec<_> = envelopes
+        .iter()
+        .flat_map(sentry_core::Envelope::items)
+        .filter_map(|item| if let EnvelopeItem::Transaction(it) = item { Some(it) } else { None })
+        .collect();
+    assert_eq!((events.len(), transactions.len()), (2, 1));
+    for tags in events.iter().map(|event| &event.tags).chain(transactions.iter().map(|it| &it.tags)) {
+        assert!(tags["tier"].starts_with("gold, password=[") && !tags["tier"].contains("hunter2"), "{tags:?}");
+    }
+    assert!(events.iter().all(|event| !event.extra.contains_key("tier") && event.extra["cart"] == "c-9"));
+}
+
+#[test]
+fn what_cannot_be_a_tag_is_refused_and_named() {
+    let build =
+        |options: steeple_sentry::SentryBuilder| options.transport(sentry_core::test::TestTransport::new()).build();
+    for name in ["", "with space", &"x".repeat(33), "naïve"] {
+        let error = build(steeple_sentry::Sentry::builder(common::DSN).tag_attribute(name.to_owned())).unwrap_err();
+        assert!(error.is_tag() && error.to_string().contains(&format!("`{name}`")), "{error}");
+    }
+    let many =
+        (0..17).fold(steeple_sentry::Sentry::builder(common::DSN), |options, n| options.tag_attribute(format!("t{n}")));
+    assert!(build(many).unwrap_err().is_tag());
 }
 
 #[tokio::test]

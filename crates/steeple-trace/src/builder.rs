@@ -6,7 +6,7 @@ use opentelemetry_sdk::{
     Resource,
     trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExporter},
 };
-use steeple_core::{Peer, RouteError, RouteOptions, RoutePolicy, RouteSettings};
+use steeple_core::{Apdex, Peer, RouteError, RouteOptions, RoutePolicy, RouteSettings};
 use steeple_export::{Pipeline, Retry};
 use steeple_scrub::Scrubber;
 
@@ -79,6 +79,7 @@ pub struct TraceBuilder {
     proxies_of: Option<TrustsPeer>,
     show_unsampled: bool,
     diagnose_timeout: Duration,
+    apdex: Apdex,
     kept: Option<crate::KeptTraces>,
 }
 
@@ -120,6 +121,7 @@ impl Default for TraceBuilder {
             proxies_of: None,
             show_unsampled: false,
             diagnose_timeout: Duration::from_secs(1),
+            apdex: Apdex::new(newrelic::APDEX_T),
             kept: None,
         }
     }
@@ -258,6 +260,13 @@ impl TraceBuilder {
     pub fn new_relic(mut self, new_relic: NewRelic) -> Self {
         self.max_attributes = self.max_attributes.min(newrelic::MAX_ATTRIBUTES);
         self.export = Export::NewRelic(new_relic);
+        self
+    }
+
+    /// The thresholds by which [New Relic's](Self::new_relic) spans get `apdexPerfZone`. Default: 500 milliseconds for all routes.
+    #[doc(alias = "apdex_t")]
+    pub fn apdex(mut self, apdex: Apdex) -> Self {
+        self.apdex = apdex;
         self
     }
 
@@ -538,7 +547,7 @@ impl TraceBuilder {
             default_scheme: if self.https { "https" } else { "http" },
             peer_of: self.peer_of,
             show_unsampled: self.show_unsampled,
-            new_relic: matches!(self.export, Export::NewRelic(_)),
+            new_relic: matches!(self.export, Export::NewRelic(_)).then_some(self.apdex),
             diagnosis,
             kept: self.kept,
         })))

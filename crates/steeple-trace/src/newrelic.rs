@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use steeple_core::{End, Exchange};
+use steeple_core::{Apdex, ApdexZone, AttributeValue, End, Exchange, TRANSACTION_CATEGORY};
 use steeple_scrub::Scrubber;
 
 use crate::{Otlp, otlp::Signal, span::Ending};
@@ -68,19 +68,26 @@ pub(crate) const MAX_VALUE: usize = 4095;
 /// What it takes at most of one span.
 pub(crate) const MAX_ATTRIBUTES: u32 = 64;
 
-/// A request that takes longer is tolerated, one that takes four times as long frustrates: Apdex T.
-const APDEX_T: Duration = Duration::from_millis(500);
+/// T of Apdex where nothing else is set, as New Relic's own agents have it.
+pub(crate) const APDEX_T: Duration = Duration::from_millis(500);
 
 /// The name of the transaction, its Apdex zone and its error, as New Relic's own agents report them.
-pub(crate) fn describe(exchange: &Exchange, end: &End, scrubber: &Scrubber, ending: &mut Ending) {
+pub(crate) fn describe(exchange: &Exchange, end: &End, apdex: &Apdex, scrubber: &Scrubber, ending: &mut Ending) {
     let Ending { name, attributes, .. } = ending;
-    attributes.text("transaction.name", name.clone().map(|name| format!("WebTransaction/Rust/{name}")));
-    let zone = if end.is_server_error() || end.duration > APDEX_T.saturating_mul(4) {
-        "F"
-    } else if end.duration > APDEX_T {
-        "T"
-    } else {
-        "S"
+    let own = exchange.attributes().into_iter().find(|(key, _)| key.as_str() == TRANSACTION_CATEGORY);
+    match &own {
+        Some((_, AttributeValue::Text(category))) => {
+            let whole = format!("WebTransaction/{}/{}", category.as_str(), &**name);
+            attributes.text("transaction.name", scrubber.text(&whole));
+        }
+        Some(_) | None => {
+            attributes.text("transaction.name", name.clone().map(|name| format!("WebTransaction/Rust/{name}")));
+        }
+    }
+    let zone = match ApdexZone::of(end, apdex.threshold(exchange).unwrap_or(APDEX_T)) {
+        ApdexZone::Satisfied => "S",
+        ApdexZone::Tolerating => "T",
+        ApdexZone::Frustrated => "F",
     };
     attributes.word("apdexPerfZone", zone);
     if end.is_server_error() {

@@ -8,7 +8,8 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::SpanData;
 use steeple_core::{
-    End, Exchange, Identity, ObserveLayer, Observer, Peer, RoutePolicy, RouteSettings, Signal, TraceContext, clock,
+    Apdex, End, Exchange, Identity, ObserveLayer, Observer, Peer, RoutePolicy, RouteSettings, Signal, TraceContext,
+    clock,
 };
 use steeple_export::{Flush, Pipeline, Sink};
 use steeple_scrub::Scrubber;
@@ -60,7 +61,8 @@ pub(crate) struct Inner {
     pub(crate) peer_of: Option<PeerOf>,
     /// Whether exchanges without a span are visible to other libraries' propagation.
     pub(crate) show_unsampled: bool,
-    pub(crate) new_relic: bool,
+    /// The thresholds of Apdex, where spans go to New Relic.
+    pub(crate) new_relic: Option<Apdex>,
     pub(crate) diagnosis: Diagnosis,
     pub(crate) kept: Option<crate::KeptTraces>,
 }
@@ -529,8 +531,8 @@ impl Observer for Trace {
         let inner = &self.0;
         let Recorded { span, slot, noted, started } = *recorded;
         let mut ending = attributes::at_end(exchange, end, &noted, &inner.scrubber);
-        if inner.new_relic {
-            newrelic::describe(exchange, end, &inner.scrubber, &mut ending);
+        if let Some(apdex) = &inner.new_relic {
+            newrelic::describe(exchange, end, apdex, &inner.scrubber, &mut ending);
         }
         if self.exports() {
             if inner.skips(exchange) {

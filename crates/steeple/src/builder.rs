@@ -1,6 +1,6 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use steeple_core::{RequestIds, RouteOptions};
+use steeple_core::{Apdex, RequestIds, RouteOptions};
 use steeple_log::{Format, Log, LogBuilder, LogGuard, PanicHook, Rotation};
 use steeple_metrics::{GrpcType, Metrics, MetricsBuilder};
 use steeple_scrub::Scrubber;
@@ -50,6 +50,7 @@ pub struct SteepleBuilder {
     log: LogBuilder,
     slow_after: Option<Duration>,
     log_sample_ratio: Option<f64>,
+    apdex: Option<Apdex>,
     pub(crate) pushes: Pushes,
     metrics: MetricsBuilder,
     routes: Vec<(String, RouteOptions)>,
@@ -83,6 +84,7 @@ impl Default for SteepleBuilder {
             log: Log::builder(),
             slow_after: None,
             log_sample_ratio: None,
+            apdex: None,
             pushes: Pushes::default(),
             metrics: Metrics::builder(),
             routes: Vec::new(),
@@ -248,6 +250,25 @@ impl SteepleBuilder {
     /// From how long on a request is slow, which makes its line a warning. Default: 1 second.
     pub fn slow_after(mut self, duration: Duration) -> Self {
         self.slow_after = Some(duration);
+        self
+    }
+
+    /// From how long on a request is tolerated, and from four times as long on frustrates, for the service and for single routes: in
+    /// the metrics as `http_apdex_requests_total{method,route,zone}`, on New Relic's spans as `apdexPerfZone`. Overrides what
+    /// `traces` sets. Default: no such metric, and 500 milliseconds for New Relic.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use steeple::{Steeple, core::Apdex};
+    ///
+    /// let apdex = Apdex::new(Duration::from_millis(300)).route("POST /exports", Duration::from_secs(5));
+    /// let builder = Steeple::builder().apdex(apdex);
+    /// # let _unused = builder;
+    /// ```
+    #[doc(alias = "apdex_t")]
+    pub fn apdex(mut self, apdex: Apdex) -> Self {
+        self.metrics = self.metrics.apdex(apdex.clone());
+        self.apdex = Some(apdex);
         self
     }
 
@@ -453,7 +474,7 @@ impl SteepleBuilder {
         let shutdown = Shutdown::default();
         let mut setup = Setup::new(&service, &self.scrubber, &metrics, self.recording.clone());
         (setup.state, setup.shutdown) = (state.clone(), shutdown.clone());
-        setup.proxies = trusted;
+        (setup.proxies, setup.apdex) = (trusted, self.apdex);
         setup.routes.clone_from(&self.routes);
         let (running, mut integrations) = self.integrations.start(&mut setup)?;
         self.pushes.start(&service, &metrics, &mut setup, &mut integrations)?;

@@ -8,7 +8,7 @@ use std::{
 
 use http::Extensions;
 use steeple_core::{ObserveLayer, clock};
-use steeple_export::{FlushReport as SinkReport, Sink};
+use steeple_export::{FlushReport as SinkReport, Sink, secret};
 use steeple_log::{Log, LogGuard, LogHandle, LogLevel};
 use steeple_metrics::Metrics;
 use steeple_scrub::Scrubber;
@@ -177,12 +177,14 @@ impl Steeple {
         self.0.summary.log();
     }
 
-    /// Opens the log's files again, as after a rotation by another program, and reads the file of the alerts' rules again.
+    /// Opens the log's files again, as after a rotation by another program, and reads again the files of secrets (`NAME_FILE`) and of the
+    /// alerts' rules.
     /// [`serve`](Self::serve) calls it at SIGHUP.
     pub fn reload(&self) {
         if let Some(guard) = &self.0.guard {
             guard.reopen();
         }
+        secret::reread();
         self.running().reload();
         tracing::info!(target: "steeple::reload", "reopened the log");
     }

@@ -170,6 +170,34 @@ fn hangup_reopens_the_files_and_ends_nothing() {
 }
 
 #[test]
+fn hangup_reads_the_files_of_secrets_again() {
+    use steeple_export::test_util::Receiver;
+
+    let receiver = Receiver::accepting();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("dsn");
+    let dsn = |key: &str| format!("http://{key}@{}/1\n", receiver.address());
+    std::fs::write(&file, dsn("0123456789abcdef")).unwrap();
+    let service = Service::start(&[("SENTRY_DSN_FILE", file.to_str().unwrap()), ("LOG_LEVEL", "info")]);
+    let key_of = |request: usize| {
+        let requests = receiver.wait_for(request);
+        requests[request - 1].header("x-sentry-auth").unwrap().to_owned()
+    };
+    service.ask("/fail").unwrap();
+    assert!(key_of(1).contains("sentry_key=0123456789abcdef"), "{}", key_of(1));
+    std::fs::write(&file, dsn("fedcba9876543210")).unwrap();
+    service.signal("-HUP");
+    // The signal has been handled once an event has the new key.
+    until(|| {
+        service.ask("/fail").unwrap();
+        receiver.received().last().unwrap().header("x-sentry-auth").unwrap().contains("sentry_key=fedcba9876543210")
+    });
+    service.signal("-TERM");
+    let (stdout, stderr) = service.end(true);
+    assert!(!stdout.contains("fedcba9876543210") && !stderr.contains("fedcba9876543210"), "{stdout}{stderr}");
+}
+
+#[test]
 fn the_summary_has_what_was_set_up_and_each_setting_without_effect_is_a_warning() {
     let (receiver, _silent) = silent();
     let endpoint = format!("http://user:hunter2@{receiver}");
@@ -207,6 +235,7 @@ fn the_summary_has_what_was_set_up_and_each_setting_without_effect_is_a_warning(
         ("LOG_DIR", directory.path().to_str().unwrap()),
         ("LOG_LEVEL", "debug"),
     ]);
+    service.ask("/hello").unwrap();
     service.signal("-TERM");
     let (stdout, _) = service.end(true);
     for variable in ["LOG_DIR", "LOG_LEVEL"] {
@@ -223,9 +252,12 @@ fn the_summary_has_the_tls_provider_in_whichever_order_it_was_installed() {
         ("keep", "tls provider: no default installed"),
     ] {
         let service = Service::start(&[("SENTRY_DSN", "http://public@127.0.0.1:9/1"), ("PROVIDER", first)]);
+        // Once it answers, it handles signals.
+        service.ask("/hello").unwrap();
         service.signal("-TERM");
-        let (stdout, _) = service.end(true);
-        let summary = stdout.lines().find(|line| line.contains("steeple::start")).unwrap();
+        let (stdout, stderr) = service.end(true);
+        let summary = stdout.lines().find(|line| line.contains("steeple::start"));
+        let summary = summary.unwrap_or_else(|| panic!("{first}: no summary in {stdout}{stderr}"));
         assert!(summary.contains("tls provider: ") && summary.contains(provider), "{first}: {summary}");
     }
 }

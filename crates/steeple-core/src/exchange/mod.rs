@@ -121,6 +121,9 @@ const MAX_IDENTITIES: usize = 8;
 #[doc(alias = "access log")]
 pub const ACCESS_TARGET: &str = "steeple::access";
 
+/// The attribute that [`Exchange::set_name_in`] sets.
+pub const TRANSACTION_CATEGORY: &str = "transaction.category";
+
 impl Exchange {
     /// An exchange that no layer watches: for work outside of a request, and for tests.
     pub fn detached() -> Self {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{Exchange, Note};
+use super::{AttributeValue, Exchange, Note};
 use crate::{NameSource, Text, TransactionName, route::RouteId};
 
 /// Above every number of a route.
@@ -62,6 +62,16 @@ impl Exchange {
         }
     }
 
+    /// Names the exchange, and what kind of work it is: `Checkout`, `Report`. The category is the attribute
+    /// [`TRANSACTION_CATEGORY`](crate::TRANSACTION_CATEGORY), so it is on the line, the span and the Sentry event; New Relic shows it as
+    /// the part of the name in front: `WebTransaction/Checkout/place order`.
+    ///
+    /// The caller keeps the number of both small.
+    pub fn set_name_in(&self, category: impl Into<Text>, name: impl Into<Text>) {
+        self.set_attribute(super::TRANSACTION_CATEGORY, AttributeValue::Text(category.into()));
+        self.set_name(name);
+    }
+
     /// What the exchange is called: the name that the handler set, else a rule's name, else the gRPC method, else the route's
     /// template, else `METHOD unmatched`.
     pub fn name(&self) -> TransactionName {
@@ -103,6 +113,14 @@ mod tests {
         assert_eq!(exchange.name().to_string(), "GET /a/*");
         exchange.set_name("mine");
         assert_eq!((exchange.name().to_string(), exchange.name().source()), ("mine".to_owned(), NameSource::Custom));
+    }
+
+    #[test]
+    fn a_category_is_an_attribute_beside_the_name() {
+        let exchange = Exchange::detached();
+        exchange.set_name_in("Checkout", "place order");
+        assert_eq!(exchange.name().to_string(), "place order");
+        assert_eq!(exchange.attributes(), [("transaction.category".into(), "Checkout".into())]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::Body;
 use http_body_util::Full;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -24,7 +24,7 @@ use super::{
     endpoint::{is_https, is_loopback},
 };
 use crate::{
-    Answer, BuildError, DropReason, Reason,
+    Answer, BuildError, DropReason, Reason, secret,
     tls::{self, Roots},
 };
 
@@ -58,6 +58,7 @@ struct Inner {
     user_agent: HeaderValue,
     allows_plain: bool,
     max_response: usize,
+    refusals: secret::Refusals,
 }
 
 /// Made when the first endpoint asks for it: reading the system's roots takes milliseconds.
@@ -273,6 +274,7 @@ impl ClientBuilder {
             user_agent,
             allows_plain: self.allows_plain.unwrap_or(false),
             max_response: self.max_response.unwrap_or(MAX_RESPONSE),
+            refusals: secret::Refusals::default(),
         })))
     }
 }
@@ -353,9 +355,24 @@ impl Client {
     /// Sends a request, for an [`Exporter`](crate::Exporter) whose work is more than one. Redirects are answers as all others.
     /// Runs on the thread of exporters.
     ///
+    /// After a 401 or 403 the files of secrets are [read again](crate::secret), at most once a minute for a client; where there is a
+    /// new one, the request is sent once more with it.
+    ///
     /// # Errors
     /// Returns what to do with the batch if no response arrives.
     pub async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Answer> {
+        let before = secret::changes();
+        let again = request.clone();
+        let response = self.send_once(request, deadline).await?;
+        if !matches!(response.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Ok(response);
+        }
+        self.0.refusals.reread().await;
+        if secret::changes() == before { Ok(response) } else { self.send_once(again, deadline).await }
+    }
+
+    async fn send_once(&self, mut request: Request, deadline: Instant) -> Result<Response, Answer> {
+        secret::apply(&mut request);
         let inner = &self.0;
         let refused = |error: &BuildError| Answer::rejected(Reason::of_error(error));
         inner.check(&request.uri).map_err(|error| refused(&error))?;

@@ -3,14 +3,14 @@
 //! # Source
 //! Standard Webhooks 1.0.0: `webhook-id`, `webhook-timestamp` and `webhook-signature`, HMAC-SHA256 over `id.timestamp.body`.
 
-use std::{error::Error, fmt, time::SystemTime};
+use std::{error::Error, fmt, sync::Arc, time::SystemTime};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderName, HeaderValue};
 use sha2::Sha256;
 
-use crate::{Reason, Request};
+use crate::{Reason, Request, secret};
 
 /// Names a message: the same for each attempt, so that a receiver notices a second delivery.
 pub const ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -24,9 +24,13 @@ const PREFIX: &str = "whsec_";
 
 /// The keys that webhooks are signed with: one, or two while a new one takes over.
 ///
-/// `Debug` shows how many there are.
+/// Keys from a [watched file](crate::secret) that has others now sign with those. `Debug` shows how many there are.
 #[derive(Clone)]
-pub struct Keys(Vec<Hmac<Sha256>>);
+pub struct Keys {
+    keys: Vec<Hmac<Sha256>>,
+    /// As they were parsed: where they came from a file, it may have others now.
+    text: Arc<str>,
+}
 
 /// A key that is not valid. Never shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +51,7 @@ impl Keys {
             Hmac::new_from_slice(&secret).map_err(|_length| KeyError(()))
         });
         let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
-        if keys.is_empty() { Err(KeyError(())) } else { Ok(Self(keys)) }
+        if keys.is_empty() { Err(KeyError(())) } else { Ok(Self { keys, text: Arc::from(text) }) }
     }
 
     /// The header `webhook-signature` for a body.
@@ -58,7 +62,9 @@ impl Keys {
             keyed.update(body);
             format!("v1,{}", STANDARD.encode(keyed.finalize().into_bytes()))
         };
-        self.0.iter().map(sign).collect::<Vec<_>>().join(" ")
+        let renewed = secret::current(&self.text).and_then(|text| Self::parse(&text).ok());
+        let keys = renewed.as_ref().map_or(&self.keys, |renewed| &renewed.keys);
+        keys.iter().map(sign).collect::<Vec<_>>().join(" ")
     }
 
     /// Signs a request, in [`Protocol::sign`](crate::Protocol::sign).
@@ -81,7 +87,7 @@ impl Keys {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Keys").field(&self.0.len()).finish()
+        f.debug_tuple("Keys").field(&self.keys.len()).finish()
     }
 }
 
@@ -108,7 +114,7 @@ mod tests {
     /// The reference's key is shorter than its specification asks for.
     fn reference() -> Keys {
         let secret = STANDARD.decode(KEY.strip_prefix(PREFIX).unwrap()).unwrap();
-        Keys(vec![Hmac::new_from_slice(&secret).unwrap()])
+        Keys { keys: vec![Hmac::new_from_slice(&secret).unwrap()], text: Arc::from(KEY) }
     }
 
     #[test]
@@ -119,7 +125,7 @@ mod tests {
     #[test]
     fn a_request_is_signed_as_it_goes_out_by_every_key() {
         let mut keys = reference();
-        keys.0.extend(reference().0);
+        keys.keys.extend(reference().keys);
         let mut request = Request::post(&Endpoint::parse("http://localhost/").unwrap()).body(BODY);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_731_705_121);
         keys.sign(&mut request, "msg_loFOjxBNrRLzqYUf", now).unwrap();

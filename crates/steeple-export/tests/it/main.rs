@@ -4,6 +4,7 @@
 
 mod first;
 mod network;
+mod secrets;
 #[cfg(unix)]
 mod spool;
 #[cfg(unix)]

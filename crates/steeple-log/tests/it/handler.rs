@@ -4,7 +4,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use serde_json::{Value, json};
 use steeple_core::{Exchange, User};
-use steeple_log::{Format, Log, log_error, log_event};
+use steeple_log::{Format, Log, log_error, log_error_with, log_event};
 use tracing::subscriber::with_default;
 use tracing_subscriber::{layer::SubscriberExt, registry::Registry};
 
@@ -153,6 +153,21 @@ fn an_error_is_written_down_with_all_its_sources() {
     assert_eq!(lines[0]["error.message"], "cannot save: cannot write: disk full");
     assert!(lines[0]["error.type"].as_str().unwrap().ends_with("Layered"));
     assert_eq!(lines[1]["error"], "cannot save: cannot write: disk full");
+}
+
+#[test]
+fn an_error_has_fields_of_its_own_without_secrets() {
+    let error = Layered("cannot save", None);
+    let book = logged(Format::Json, || {
+        log_error_with(&error, [("order.id", 42_i64.into()), ("password", "hunter2".into())]);
+        log_error(&error);
+    });
+    let lines = book.lines();
+    assert_eq!((&lines[0]["order.id"], &lines[0]["error.message"]), (&json!(42), &json!("cannot save")));
+    assert_ne!(lines[0]["password"], "hunter2");
+    assert!(lines[0].get("fields").is_none() && lines[1].get("order.id").is_none(), "{lines:#?}");
+    let foreign = with_somebody_elses_subscriber(|| log_error_with(&error, [("order.id", 42_i64.into())]));
+    assert_eq!(foreign[0]["fields"]["fields"], r#"{"order.id":42}"#);
 }
 
 #[test]

@@ -62,6 +62,7 @@ fn child() {
     match name {
         "inside" | "forward" => panic_in_an_exchange(&guard),
         "outside" => panic_outside(),
+        "error" => steeple_log::log_error(&std::io::Error::other("no card")),
         "closed" => {
             guard.shutdown(steeple_core::clock::now() + Duration::from_mins(1));
             panic_in_an_exchange(&guard);
@@ -128,6 +129,16 @@ fn a_panic_within_an_exchange_is_reported_once_without_secrets_and_not_on_standa
     assert_eq!(report.get("exception.stacktrace"), None);
     assert_eq!((&access["outcome"], &access["trace_id"]), (&"panicked".into(), &report["trace_id"]));
     assert!(access["error.message"].as_str().unwrap().contains("no card"));
+}
+
+#[test]
+fn a_logged_error_has_the_backtrace_of_its_place_if_the_environment_asks_for_one() {
+    for (backtrace, has_one) in [("1", true), ("0", false)] {
+        let lines = run(Format::Json, "error", backtrace).lines;
+        assert_eq!((lines.len(), &lines[0]["target"]), (1, &"steeple::error".into()));
+        let stacktrace = lines[0]["exception.stacktrace"].as_str();
+        assert_eq!(stacktrace.is_some_and(|text| text.contains("panics::child")), has_one, "{stacktrace:?}");
+    }
 }
 
 #[test]

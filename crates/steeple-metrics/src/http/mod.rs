@@ -9,7 +9,7 @@ use std::sync::{
     atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
 };
 
-use steeple_core::{End, ErrorClass, Exchange, Outcome, RouteId, Routes, Text, TraceContext, clock::nanos};
+use steeple_core::{ApdexZone, End, ErrorClass, Exchange, Outcome, RouteId, Routes, Text, TraceContext, clock::nanos};
 
 use self::verb::{METHODS, Verbs};
 pub(crate) use self::{read::EachRoute, verb::Verb, write::Scratch};
@@ -42,6 +42,9 @@ pub(crate) const ABORTS: [Outcome; 5] =
 
 /// The cell of [`Method`] after those of aborts: what failed for a reason on the server's side.
 const FAILURES: usize = ABORTS.len();
+
+/// The cells of [`Method`] after that: one for each zone of Apdex.
+const APDEX: usize = FAILURES + 1;
 
 /// How much there may be of everything.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +103,8 @@ pub(crate) struct Method {
     labels: Labels,
     otel_sizes: OnceLock<Labels>,
     aborts: [OnceLock<Labels>; ABORTS.len()],
+    /// From the first request on that had a threshold.
+    apdex: OnceLock<[Labels; ApdexZone::ALL.len()]>,
     /// From here on its series get this route's own buckets.
     options: OnceLock<Measured>,
     cells: Cells,
@@ -151,6 +156,8 @@ pub(crate) struct Ended<'a> {
     /// Whether its duration is a latency.
     pub(crate) timed: bool,
     pub(crate) options: Option<Measured>,
+    /// How its user takes its duration, where that is asked.
+    pub(crate) apdex: Option<ApdexZone>,
     pub(crate) trace: Option<&'a TraceContext>,
     pub(crate) exchange: &'a Exchange,
     pub(crate) end: &'a End,
@@ -255,6 +262,10 @@ impl Http {
         }
         if failed {
             row.add(FAILURES, 1);
+        }
+        if let Some(zone) = ended.apdex {
+            method.apdex.get_or_init(|| ApdexZone::ALL.map(|zone| method.apdex_labels(route, zone)));
+            row.add(APDEX.wrapping_add(zone as usize), 1);
         }
         if ended.timed
             && let Some(head) = end.head_latency()
@@ -452,7 +463,7 @@ impl Route {
 
 impl Method {
     fn new(route: &Route, method: &'static str, http: &Http) -> Self {
-        let head = HistogramPlace::new(Arc::clone(&http.latency), FAILURES.saturating_add(1));
+        let head = HistogramPlace::new(Arc::clone(&http.latency), APDEX.saturating_add(ApdexZone::ALL.len()));
         let request_size = HistogramPlace::new(Arc::clone(&http.sizes), head.end());
         let response_size = HistogramPlace::new(Arc::clone(&http.sizes), request_size.end());
         Self {
@@ -460,6 +471,7 @@ impl Method {
             labels: route.labels([("method".into(), method.into()), ("route".into(), route.name.clone())]),
             otel_sizes: OnceLock::new(),
             aborts: [const { OnceLock::new() }; ABORTS.len()],
+            apdex: OnceLock::new(),
             options: OnceLock::new(),
             cells: Cells::new(response_size.end()),
             head,
@@ -475,6 +487,14 @@ impl Method {
             ("method".into(), self.verb.into()),
             ("route".into(), route.name.clone()),
             ("outcome".into(), outcome.as_str().into()),
+        ])
+    }
+
+    fn apdex_labels(&self, route: &Route, zone: ApdexZone) -> Labels {
+        route.labels([
+            ("method".into(), self.verb.into()),
+            ("route".into(), route.name.clone()),
+            ("zone".into(), zone.as_str().into()),
         ])
     }
 

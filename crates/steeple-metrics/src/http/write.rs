@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Http, Method, Open, REQUESTS, Status, not_negative, otel_pairs};
+use steeple_core::ApdexZone;
+
+use super::{APDEX, Http, Method, Open, REQUESTS, Status, not_negative, otel_pairs};
 use crate::{
     encode::{Encoder, HistogramView, Kind, Meta, Number, Source},
     layout::Layout,
@@ -53,6 +55,16 @@ fn classic_families() -> [Meta; 6] {
             &["method", "route", "outcome"],
         ),
     ]
+}
+
+/// Whichever names are chosen, from the first request on that has a threshold.
+fn apdex_family() -> Meta {
+    Meta::new(
+        Kind::Counter,
+        "http_apdex_requests_total",
+        "Requests by how satisfied their users are with the time they took.",
+        &["method", "route", "zone"],
+    )
 }
 
 /// Gauges, whichever names are chosen.
@@ -116,6 +128,7 @@ impl Source for Http {
             families.extend([duration, request, response].map(|meta| self.own.label(meta)));
             families.push(active);
         }
+        families.push(self.own.label(apdex_family()));
         families
     }
 
@@ -134,6 +147,7 @@ impl Source for Http {
         if self.names.has_otel() {
             self.write_otel(to);
         }
+        self.write_apdex(to);
     }
 }
 
@@ -177,6 +191,20 @@ impl Http {
                 if let Some(labels) = labels.get() {
                     to.value(labels, Number::Whole(method.cells.sum(place)));
                 }
+            }
+        }
+    }
+
+    fn write_apdex(&self, to: &mut dyn Encoder) {
+        let mut with_threshold =
+            self.methods().filter_map(|(_, method)| Some((method, method.apdex.get()?))).peekable();
+        if with_threshold.peek().is_none() {
+            return;
+        }
+        to.begin(&self.own.label(apdex_family()));
+        for (method, labels) in with_threshold {
+            for (zone, labels) in ApdexZone::ALL.into_iter().zip(labels) {
+                to.value(labels, Number::Whole(method.cells.sum(APDEX.saturating_add(zone as usize))));
             }
         }
     }

@@ -26,6 +26,8 @@ async fn everything() -> Metrics {
     let metrics = Metrics::builder()
         .names(Names::Both)
         .build_info("docs", "1")
+        .expire_idle(Duration::from_secs(3600))
+        .apdex(steeple_metrics::Apdex::new(Duration::from_secs(1)))
         .grpc_method("pkg.S/Get", GrpcType::Unary)
         .build()
         .unwrap();

@@ -1,12 +1,12 @@
 //! Labels of the application's own on request metrics.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::Response;
 use steeple_core::Exchange;
 use steeple_metrics::{Metrics, MetricsBuilder, Names};
 
-use crate::support::{TestBody, call, request, strict};
+use crate::support::{Page, TestBody, call, request, strict};
 
 /// What a handler puts beside its exchange.
 #[derive(Clone)]
@@ -94,4 +94,28 @@ fn a_label_that_cannot_be_one_or_is_there_already_is_an_error() {
     assert!(twice.is_name());
     let many = (0..9).fold(Metrics::builder(), |builder, n| builder.label(format!("l{n}"), |_| None));
     assert!(many.build().unwrap_err().is_too_many());
+}
+
+#[tokio::test]
+async fn series_in_which_nothing_changes_are_left_out_until_something_does() {
+    let metrics = Metrics::builder().expire_idle(Duration::from_nanos(1)).build().unwrap();
+    let ask = |route| {
+        call(&metrics, request("GET", route), |_| async { Ok::<_, Infallible>(Response::new(TestBody::default())) })
+    };
+    let shown = |route: &str| {
+        let page = Page::of(&metrics);
+        page.find("http_requests_total").find(|(labels, _)| labels.contains(route)).map(|(_, value)| value)
+    };
+    ask("/a").await;
+    assert_eq!(shown("/a"), Some(1.0), "as of the first scrape that sees it");
+    ask("/b").await;
+    assert_eq!((shown("/a"), shown("/a")), (None, None));
+    assert!(!Page::of(&metrics).text.contains("/a"), "no histogram of it either");
+    assert!(Page::of(&metrics).text.contains("\nhttp_requests_in_flight 0\n"), "gauges stay");
+    ask("/a").await;
+    assert_eq!(shown("/a"), Some(2.0), "it goes on from where it was");
+    let expired = Page::of(&metrics).value("steeple_metrics_series_expired_total", "");
+    assert!(expired >= 2.0, "{expired}");
+    let reading = metrics.reading();
+    assert_eq!(reading.route("GET", "/b").map(|route| route.counts.requests), Some(1), "readings have all of them");
 }

@@ -12,7 +12,9 @@
     reason = "a test that cannot go on has failed; numbers are small and whole"
 )]
 
+mod apdex;
 mod app;
+mod append;
 mod attack;
 mod axum;
 mod calls;

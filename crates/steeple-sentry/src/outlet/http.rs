@@ -170,6 +170,7 @@ mod tests {
     fn envelopes_pass_every_check() {
         let context = Context {
             region: None,
+            tags: Vec::new(),
             scrubber: Scrubber::default(),
             headers: Vec::new(),
             expected_statuses: Vec::new(),

@@ -4,6 +4,7 @@ mod service;
 
 use std::{fs::File, io::Read, time::Duration};
 
+use steeple_export::secret;
 use steeple_log::Format;
 use steeple_user::TrustedProxies;
 
@@ -44,7 +45,11 @@ pub(crate) trait Lookup {
                 return Err(ConfigError::new(Some(name), &message));
             }
             (value, None) => value,
-            (None, Some(path)) => Some(secret_file(&of_file, &path)?),
+            (None, Some(path)) => {
+                let value = secret_file(&of_file, &path)?;
+                secret::watch(name, path, &value);
+                Some(value)
+            }
         };
         if value.as_ref().is_some_and(|value| value.chars().any(char::is_control)) {
             return Err(ConfigError::secret_value(name, "one line of text without control characters"));

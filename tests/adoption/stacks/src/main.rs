@@ -2,8 +2,11 @@
 //! own subscriber, Sentry client or OpenTelemetry provider, and ends with 0 when all have seen what they look for.
 
 mod jobs;
+mod metrics_crate;
+mod otel_layers;
 mod own_opentelemetry;
 mod second_listener;
+mod sentry_tower;
 mod side_by_side;
 mod tonic_service;
 mod websocket;
@@ -13,10 +16,13 @@ use std::{env, error::Error, future::Future, pin::Pin, process::Command};
 type Outcome = Result<(), Box<dyn Error>>;
 type Service = fn() -> Pin<Box<dyn Future<Output = Outcome>>>;
 
-const SERVICES: [(&str, Service); 6] = [
+const SERVICES: [(&str, Service); 9] = [
     ("jobs", || Box::pin(jobs::run())),
+    ("metrics-crate", || Box::pin(metrics_crate::run())),
+    ("otel-layers", || Box::pin(otel_layers::run())),
     ("own-opentelemetry", || Box::pin(own_opentelemetry::run())),
     ("second-listener", || Box::pin(second_listener::run())),
+    ("sentry-tower", || Box::pin(sentry_tower::run())),
     ("side-by-side", || Box::pin(side_by_side::run())),
     ("tonic-service", || Box::pin(tonic_service::run())),
     ("websocket", || Box::pin(websocket::run())),

@@ -110,10 +110,14 @@ impl ExporterSubject for Subject {
     }
 
     fn exporter(&self, receiver: &MailServer) -> Mails {
-        let server = Server::parse(&format!("smtp://{}?tls=off", receiver.address)).unwrap();
+        let url = format!("smtp://{}?tls=off", receiver.address);
+        let server = Server::parse(&url).unwrap();
         let timeout = Duration::from_secs(120);
         Mails {
             transport: server.transport("example.org", None, timeout).unwrap(),
+            renew: super::Renew { url, domain: "example.org".to_owned(), ca_file: None, timeout },
+            changes: 0,
+            refusals: Arc::default(),
             from: "alerts@example.org".parse().unwrap(),
             to: vec![("ann@example.org".parse().unwrap(), Severity::Low)],
             domain: "example.org".to_owned(),

@@ -17,7 +17,7 @@ use lettre::{
         extension::ClientId,
     },
 };
-use steeple_export::{Answer, DropReason, Exporter, Pipeline, Reason, Retry, Unauthorized, Verdict};
+use steeple_export::{Answer, DropReason, Exporter, Pipeline, Reason, Retry, Unauthorized, Verdict, secret};
 use steeple_scrub::{Scrubbed, Scrubber};
 
 use super::{Channel, ChannelContext, IntoChannel};
@@ -229,7 +229,9 @@ impl IntoChannel for Mail {
         let domain = from.email.domain().to_owned();
         let transport = server.transport(&domain, self.ca_file.as_ref(), self.timeout)?;
         let at_least = to.iter().map(|(_, severity)| *severity).min().unwrap_or_default();
+        let renew = Renew { url: self.url, domain: domain.clone(), ca_file: self.ca_file, timeout: self.timeout };
         let scrubber = context.scrubber.clone();
+        let refusals = Arc::new(secret::Refusals::default());
         let numbers = Arc::new(AtomicU32::new(0));
         let pipeline = Pipeline::<()>::builder("mail")
             .max_items(1_000)
@@ -242,6 +244,9 @@ impl IntoChannel for Mail {
             .build(move || {
                 Ok(Mails {
                     transport: transport.clone(),
+                    renew: renew.clone(),
+                    changes: 0,
+                    refusals: Arc::clone(&refusals),
                     from: from.clone(),
                     to: to.clone(),
                     domain: domain.clone(),
@@ -254,8 +259,21 @@ impl IntoChannel for Mail {
     }
 }
 
+/// What the transport is made of, where the file of its URL has another password.
+#[derive(Clone)]
+struct Renew {
+    url: String,
+    domain: String,
+    ca_file: Option<PathBuf>,
+    timeout: Duration,
+}
+
 struct Mails {
     transport: AsyncSmtpTransport<Tokio1Executor>,
+    renew: Renew,
+    /// How many secrets had changed when the transport was made.
+    changes: usize,
+    refusals: Arc<secret::Refusals>,
     from: Mailbox,
     to: Vec<(Mailbox, Severity)>,
     domain: String,
@@ -290,6 +308,21 @@ impl header::Header for AutoSubmitted {
 }
 
 impl Mails {
+    /// Makes the transport again where its URL came from a file that has another one now.
+    fn renew(&mut self) {
+        let changes = secret::changes();
+        if changes == self.changes {
+            return;
+        }
+        self.changes = changes;
+        let Renew { url, domain, ca_file, timeout } = &self.renew;
+        let current = secret::current(url);
+        let server = Server::parse(current.as_deref().unwrap_or(url));
+        if let Ok(transport) = server.and_then(|server| server.transport(domain, ca_file.as_ref(), *timeout)) {
+            self.transport = transport;
+        }
+    }
+
     /// The first mail of an alert's thread has this id.
     fn root(&self, alert: &Notification) -> String {
         let plain = |text: &str| -> String { text.chars().filter(char::is_ascii_alphanumeric).take(64).collect() };
@@ -341,6 +374,7 @@ impl Exporter for Mails {
     }
 
     async fn export(&mut self, batch: &[Scrubbed<Letter>], _deadline: Instant) -> Answer {
+        self.renew();
         let mut verdicts = Vec::with_capacity(batch.len());
         for letter in batch {
             let (mut refused, mut later, mut sent) = (None, None, false);
@@ -362,7 +396,11 @@ impl Exporter for Mails {
                         refused = Some(reason);
                     }
                     Sent::Later(reason) => later = Some(reason),
-                    Sent::Paused(reason) => return Answer::Paused(reason),
+                    Sent::Paused(reason) => {
+                        // It is tried again later: with the new password, if the file has one.
+                        self.refusals.reread().await;
+                        return Answer::Paused(reason);
+                    }
                 }
             }
             verdicts.push(match (later, refused) {

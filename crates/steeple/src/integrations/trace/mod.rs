@@ -116,6 +116,9 @@ impl Integration for TraceBuilder {
         if let Some(proxies) = setup.proxies.clone() {
             options = options.trust_peers(move |peer| proxies.trusts_peer(peer));
         }
+        if let Some(apdex) = setup.apdex.clone() {
+            options = options.apdex(apdex);
+        }
         // Nothing is kept before a dashboard is mounted.
         let options = options.keep_traces(KeptTraces::new());
         let built = match setup.recording.clone() {

@@ -1,0 +1,222 @@
+//! Secrets that are read from files, and change while the process runs: a key that is rotated.
+//!
+//! [`watch`] remembers what a file held when a sink was built with it. [`reread`] reads all of them again, at most as often as it
+//! is called; the HTTP client calls it after a 401 or 403, at most once a minute, and sends the request again if there is a new
+//! secret. From then on whatever leaves through the client has the new value in the place of the old one: in headers, in the
+//! credentials of Basic authentication, in the URL. What is signed instead asks [`current`].
+
+#[cfg(feature = "http")]
+mod replace;
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use steeple_core::clock;
+
+#[cfg(feature = "http")]
+pub(crate) use self::replace::apply;
+
+/// A secret is short; `/dev/zero` is not.
+const MAX_BYTES: u64 = 64 * 1024;
+
+/// Most files that are remembered. A process has one for each of its receivers.
+const MAX_FILES: usize = 64;
+
+/// What a variable holds whose value comes from a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Form {
+    /// A key or a password.
+    Text,
+    /// A URL, whose user, path or query is the secret.
+    Url,
+    /// `name=value,name=value`: headers, as OpenTelemetry's variables have them.
+    Headers,
+}
+
+impl Form {
+    /// By the name of the variable: `_URL`, `_DSN` and `_WEBHOOK` are URLs, `_HEADERS` headers, all others texts.
+    pub fn of(variable: &str) -> Self {
+        if variable.ends_with("_HEADERS") {
+            Self::Headers
+        } else if ["_URL", "_DSN", "_WEBHOOK"].iter().any(|end| variable.ends_with(end)) {
+            Self::Url
+        } else {
+            Self::Text
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Watched {
+    variable: Arc<str>,
+    path: PathBuf,
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "the client replaces by it"))]
+    form: Form,
+    /// What sinks were built with.
+    old: Arc<str>,
+    /// What the file held when it was last read.
+    new: Arc<str>,
+}
+
+static FILES: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
+
+/// How often a file has had another secret than before.
+static CHANGES: AtomicUsize = AtomicUsize::new(0);
+
+fn files() -> std::sync::MutexGuard<'static, Vec<Watched>> {
+    FILES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Remembers that a variable's value came from this file: [`reread`] reads it again. Of the same file with the same value the
+/// first counts; after 64 files none is remembered.
+pub fn watch(variable: &str, path: impl Into<PathBuf>, value: &str) {
+    let path = path.into();
+    let mut files = files();
+    let is_known = files.iter().any(|file| file.path == path && *file.variable == *variable && *file.old == *value);
+    if !is_known && files.len() < MAX_FILES {
+        let (variable, value) = (Arc::from(variable), Arc::from(value));
+        files.push(Watched { form: Form::of(&variable), variable, path, old: Arc::clone(&value), new: value });
+    }
+}
+
+/// The secret that has taken the place of this one. `None`: it is not from a file, or the file still has it.
+pub fn current(value: &str) -> Option<Arc<str>> {
+    if changes() == 0 {
+        return None;
+    }
+    files().iter().find(|file| *file.old == *value && file.new != file.old).map(|file| Arc::clone(&file.new))
+}
+
+/// How often a file has had another secret than before, in this process. Whoever keeps what was made with a secret makes it again
+/// when this has changed.
+pub fn changes() -> usize {
+    CHANGES.load(Ordering::Acquire)
+}
+
+/// Reads all files again. Returns how many hold another secret than before. A file that cannot be read, or is empty, changes nothing
+/// and is a warning in the log, without what it held. Blocks for as long as the file system does.
+pub fn reread() -> usize {
+    let before = files().clone();
+    let read: Vec<_> = before.iter().map(|file| read(&file.path)).collect();
+    let mut found = 0_usize;
+    let mut files = files();
+    for (known, read) in before.iter().zip(read) {
+        let variable = &known.variable;
+        let value = match read {
+            Ok(value) => value,
+            Err(error) => {
+                tracing::warn!(target: "steeple::secrets", variable = &**variable, error, "the file of a secret cannot be read again");
+                continue;
+            }
+        };
+        let Some(file) = files.iter_mut().find(|file| file.path == known.path && file.old == known.old) else {
+            continue;
+        };
+        if *file.new != *value {
+            file.new = value.into();
+            found = found.saturating_add(1);
+            tracing::info!(target: "steeple::secrets", variable = &**variable, "the file of a secret has a new one");
+        }
+    }
+    drop(files);
+    if found > 0 {
+        CHANGES.fetch_add(found, Ordering::AcqRel);
+    }
+    found
+}
+
+/// What one sink does when its receiver refuses its secret: it reads the files again, at most once a minute.
+#[derive(Debug, Default)]
+pub struct Refusals(Mutex<Option<Instant>>);
+
+/// How often at most one sink's refusals make files be read again.
+const REREAD_EVERY: Duration = Duration::from_secs(60);
+
+impl Refusals {
+    /// Reads the files again, if this sink has not for a minute. On the helper thread: a file system may take its time.
+    pub async fn reread(&self) {
+        if self.is_due(clock::now()) {
+            let _caught = crate::offload(reread).await;
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= REREAD_EVERY);
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+    read.map_err(|error| error.to_string())?;
+    let value = text.trim();
+    if value.is_empty() || value.chars().any(char::is_control) {
+        return Err("it holds no line of text".to_owned());
+    }
+    Ok(value.to_owned())
+}
+
+/// The old and the new secrets of files that have changed.
+#[cfg(feature = "http")]
+fn changed() -> Vec<(Form, Arc<str>, Arc<str>)> {
+    let files = files();
+    let changed = files.iter().filter(|file| file.new != file.old);
+    changed.map(|file| (file.form, Arc::clone(&file.old), Arc::clone(&file.new))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_changes_has_a_current_secret_and_one_that_breaks_keeps_the_last() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        std::fs::write(&path, "first-of-this-test\n").unwrap();
+        watch("A_TOKEN", &path, "first-of-this-test");
+        assert_eq!(current("first-of-this-test"), None);
+        std::fs::write(&path, "second-of-this-test\n").unwrap();
+        let before = changes();
+        assert!(reread() >= 1 && changes() > before);
+        assert_eq!(current("first-of-this-test").as_deref(), Some("second-of-this-test"));
+        for broken in ["", "two\nlines"] {
+            std::fs::write(&path, broken).unwrap();
+            reread();
+            assert_eq!(current("first-of-this-test").as_deref(), Some("second-of-this-test"));
+        }
+        std::fs::remove_file(&path).unwrap();
+        reread();
+        assert_eq!(current("first-of-this-test").as_deref(), Some("second-of-this-test"));
+        std::fs::write(&path, "first-of-this-test").unwrap();
+        reread();
+        assert_eq!(current("first-of-this-test"), None, "back to the first");
+    }
+
+    #[test]
+    fn refusals_read_files_again_once_a_minute() {
+        let (refusals, start) = (Refusals::default(), clock::now());
+        let due = [0, 59, 60, 61, 119, 120].map(|seconds| refusals.is_due(start + Duration::from_secs(seconds)));
+        assert_eq!(due, [true, false, true, false, false, true]);
+    }
+
+    #[test]
+    fn a_form_is_known_by_the_name() {
+        let forms =
+            ["SENTRY_DSN", "ALERTS_WEBHOOK_URL", "OTEL_EXPORTER_OTLP_HEADERS", "NEW_RELIC_LICENSE_KEY"].map(Form::of);
+        assert_eq!(forms, [Form::Url, Form::Url, Form::Headers, Form::Text]);
+    }
+}
