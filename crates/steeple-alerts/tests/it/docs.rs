@@ -200,5 +200,5 @@ fn the_mail_on_the_page_is_a_real_one() {
     evidence.deploy = Some(("1.8.2".to_owned(), Duration::from_secs(240)));
     alert.evidence = evidence;
     alert.link = Some("https://shop.example.org/steeple#from=1795984584&to=1795985724".to_owned());
-    assert_eq!(block("What a mail says"), alert.text().trim_end(), "\n{}", alert.text());
+    assert_eq!(block("What a mail contains"), alert.text().trim_end(), "\n{}", alert.text());
 }
