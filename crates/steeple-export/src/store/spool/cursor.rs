@@ -450,6 +450,11 @@ impl Cursor {
         self.open.len() as u64
     }
 
+    /// Rows that a sink has to settle: read ones, those among them that have left the store since, and unread ones.
+    pub(super) fn waiting(&self) -> u64 {
+        self.fresh.saturating_add(self.open_rows()).saturating_add(self.leaving.len() as u64)
+    }
+
     pub(super) fn oldest_open(&self) -> Option<u64> {
         self.open.keys().next().copied()
     }

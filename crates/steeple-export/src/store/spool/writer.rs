@@ -568,7 +568,7 @@ impl Writer {
         let average = self.usage.total_bytes().checked_div(self.usage.total_items()).unwrap_or_default();
         let mut backlogs = BTreeMap::new();
         for cursor in &self.cursors {
-            let items = cursor.fresh.saturating_add(cursor.open_rows());
+            let items = cursor.waiting();
             let unread = (cursor.fresh > 0).then_some(cursor.next);
             let oldest = cursor.oldest_open().into_iter().chain(unread).min();
             let oldest = oldest.and_then(|seq| {
