@@ -16,7 +16,7 @@ const STEP: &str = "step of a wait that has a setting";
 const DEFAULT: &str = "default";
 
 /// File, name, which of the three, and why or what.
-const CONSTANTS: [(&str, &str, &str, &str); 41] = [
+const CONSTANTS: [(&str, &str, &str, &str); 37] = [
     ("steeple-alerts/src/engine/mod.rs", "MIN_REPEAT", DEFINITION, "the floor of a setting; more often is no reminder"),
     (
         "steeple-core/src/clock.rs",
@@ -41,16 +41,11 @@ const CONSTANTS: [(&str, &str, &str, &str); 41] = [
     ("steeple-dashboard/src/data/real_time.rs", "LATELY", DEFINITION, "the page's window: the history's finest tier"),
     ("steeple-dashboard/src/deploys.rs", "KEPT", DEFINITION, "how far back deploys are known; nothing waits"),
     ("steeple-dashboard/src/fleet/backfill.rs", "APART", DEFINITION, "tried again at the start alone, six times"),
-    ("steeple-dashboard/src/fleet/client.rs", "TIMEOUT", DEFINITION, "what somebody who looks at a page waits for"),
     ("steeple-dashboard/src/fleet/mod.rs", "MAX_RANGE", DEFINITION, "the longest range of a chart; nothing waits"),
-    ("steeple-dashboard/src/fleet/mod.rs", "PAUSE", DEFINITION, "how often a page asks after a failure"),
-    ("steeple-dashboard/src/fleet/mod.rs", "REFRESH", DEFINITION, "what somebody who looks at a page waits for"),
     ("steeple-dashboard/src/frame.rs", "FRESH", DEFINITION, "the history's shortest step: nothing newer is there"),
     ("steeple-dashboard/src/requests.rs", "KEPT", DEFINITION, "the list is called the slowest of an hour"),
     ("steeple-dashboard/src/requests.rs", "FLOOR", DEFINITION, "what is never slow"),
     ("steeple-dashboard/src/requests.rs", "ACTIVITY_STEP", DEFINITION, "what a person can read"),
-    ("steeple-events/src/events/store.rs", "LOOK_EVERY", STEP, "the flush's deadline"),
-    ("steeple-events/src/outbox.rs", "LOOK_EVERY", STEP, "the sink's timeouts and retries"),
     ("steeple-export/src/http/client.rs", "CONNECT_TIMEOUT", DEFAULT, "ClientBuilder::connect_timeout"),
     ("steeple-export/src/http/client.rs", "IDLE_TIMEOUT", DEFAULT, "ClientBuilder::idle_timeout"),
     (
@@ -61,7 +56,13 @@ const CONSTANTS: [(&str, &str, &str, &str); 41] = [
     ),
     ("steeple-export/src/store/spool/db.rs", "BUSY", DEFINITION, "a store has one connection; only tools open another"),
     ("steeple-export/src/store/spool/mod.rs", "LOOK_EVERY", STEP, "the timeout of Spool::wait_blocking"),
-    ("steeple-export/src/store/spool/spooled.rs", "LOOK_EVERY", STEP, "the flush's deadline, the timeout of a push"),
+    (
+        "steeple-export/src/secret/mod.rs",
+        "REREAD_EVERY",
+        DEFINITION,
+        "how often a file is read at most that a receiver refused what was in; SIGHUP reads at once",
+    ),
+    ("steeple-export/src/store/spool/feed.rs", "LOOK_EVERY", STEP, "the flush's deadline, the timeout of a push"),
     ("steeple-log/src/spooled.rs", "ROOM_WITHIN", DEFINITION, "then the log keeps the line and offers it again"),
     ("steeple-log/src/elasticsearch.rs", "DAY", DEFAULT, "HttpOptions::retry"),
     ("steeple-log/src/output.rs", "CENTURY", DEFINITION, "longer than any process lives: keeps a sum from overflowing"),
