@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, io, path::Path, time::Duration};
 
 use steeple::{
     Exchange, Steeple, SteepleBuilder, User,
-    core::{Apdex, Operation},
+    core::{Operation, RouteOptions},
     metrics::{Buckets, CacheResult, Metrics},
     sentry::{Breadcrumb, ErrorContext, Level},
 };
@@ -48,9 +48,9 @@ async fn calls(steeple: &Steeple, exchange: &Exchange, metrics: &Metrics) -> Res
 
 /// And those of `main`.
 fn settings(builder: SteepleBuilder) -> SteepleBuilder {
-    let apdex = Apdex::new(Duration::from_millis(500)).route("POST /exports", Duration::from_secs(5));
     builder
-        .apdex(apdex)
+        .apdex(Duration::from_millis(500))
+        .route("POST /exports", RouteOptions::new().apdex(Duration::from_secs(5)))
         .metrics(|metrics| metrics.buckets(Buckets::coarse()).active_users_alias("active_users_total"))
         .sentry(|sentry| sentry.tag_attribute("plan"))
 }

@@ -33,7 +33,7 @@ mod trace_context;
 mod user;
 
 pub use self::{
-    apdex::{Apdex, ApdexZone},
+    apdex::ApdexZone,
     exchange::{
         ACCESS_TARGET, AttributeValue, Capture, Carrier, Carry, EnteredCarrier, Exchange, MAX_ATTRIBUTES,
         RecordedError, Scoped, Signal, Snapshot, TRANSACTION_CATEGORY, carry_with,

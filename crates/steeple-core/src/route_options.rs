@@ -44,6 +44,7 @@ static IN_USE: AtomicBool = AtomicBool::new(false);
 pub struct RouteOptions {
     skipped: Vec<Signal>,
     slow_after: Option<Duration>,
+    apdex: Option<Duration>,
     warn_on: Vec<u16>,
     log_sample_ratio: Option<f64>,
     trace_sample_ratio: Option<f64>,
@@ -100,6 +101,14 @@ impl RouteOptions {
     /// This route is never slow: a long poll, a stream.
     pub fn never_slow(self) -> Self {
         self.slow_after(Duration::MAX)
+    }
+
+    /// From how long on a request of this route is tolerated, and from four times as long on frustrates: T of Apdex, for the metrics
+    /// and for New Relic's spans. See [`ApdexZone`](crate::ApdexZone).
+    #[doc(alias = "apdex_t")]
+    pub fn apdex(mut self, threshold: Duration) -> Self {
+        self.apdex = Some(threshold);
+        self
     }
 
     /// Statuses, 400 to 499, that make the log line a warning, besides those for all routes.
@@ -200,6 +209,11 @@ impl RoutePolicy {
     /// From how long on a request is slow. [`Duration::MAX`]: never.
     pub fn slow_after(&self) -> Option<Duration> {
         self.0.slow_after
+    }
+
+    /// T of Apdex.
+    pub fn apdex(&self) -> Option<Duration> {
+        self.0.apdex
     }
 
     /// Statuses that make the log line a warning, 400 to 499.

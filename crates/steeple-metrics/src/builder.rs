@@ -4,7 +4,7 @@ use std::{
 };
 
 use prometheus::Registry;
-use steeple_core::{Apdex, Exchange, RouteOptions, RouteSettings, clock};
+use steeple_core::{Exchange, RouteOptions, RouteSettings, clock};
 use steeple_scrub::Scrubber;
 
 use crate::{
@@ -37,7 +37,7 @@ pub struct MetricsBuilder {
     scheme: Name,
     measure: Measure,
     routes: Vec<(String, RouteOptions)>,
-    apdex: Option<Apdex>,
+    apdex: Option<Duration>,
     buckets: Buckets,
     size_buckets: Buckets,
     native: bool,
@@ -178,23 +178,24 @@ impl MetricsBuilder {
         self
     }
 
-    /// Counts requests by how satisfied their users are, in `http_apdex_requests_total{method,route,zone}`, with these thresholds.
-    /// [`RouteMetrics::apdex`](crate::RouteMetrics::apdex) comes first. Default: none, there is no such family.
+    /// Counts requests by how satisfied their users are, in `http_apdex_requests_total{method,route,zone}`, by this threshold T.
+    /// That of a route, [`RouteOptions::apdex`], comes first. Default: none; without any there is no such family.
     ///
     /// Calls of gRPC methods, streams of events and upgraded connections are not counted.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use steeple_metrics::{Apdex, Metrics};
+    /// use steeple_core::RouteOptions;
+    /// use steeple_metrics::Metrics;
     ///
-    /// let apdex = Apdex::new(Duration::from_millis(500)).route("POST /exports", Duration::from_secs(5));
-    /// let metrics = Metrics::builder().apdex(apdex).build()?;
+    /// let exports = RouteOptions::new().apdex(Duration::from_secs(5));
+    /// let metrics = Metrics::builder().apdex(Duration::from_millis(500)).route("POST /exports", exports).build()?;
     /// # let _unused = metrics;
     /// # Ok::<(), steeple_metrics::BuildError>(())
     /// ```
     #[doc(alias = "apdex_t")]
-    pub fn apdex(mut self, apdex: Apdex) -> Self {
-        self.apdex = Some(apdex);
+    pub fn apdex(mut self, threshold: Duration) -> Self {
+        self.apdex = Some(threshold);
         self
     }
 

@@ -1,8 +1,11 @@
 //! The hot state: what a request's path touches, and how it was configured.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use steeple_core::{Apdex, RouteSettings};
+use steeple_core::RouteSettings;
 
 use crate::{
     GrpcType, Names,
@@ -24,7 +27,8 @@ pub(crate) struct Core {
     pub(crate) grpc: Arc<Grpc>,
     pub(crate) measure: Measure,
     pub(crate) routes: RouteSettings<OfRoute>,
-    pub(crate) apdex: Option<Apdex>,
+    /// T of Apdex, where the route has none.
+    pub(crate) apdex: Option<Duration>,
     /// Where series expire.
     pub(crate) idle: Option<Arc<Idle>>,
     pub(crate) folded: Arc<Folded>,

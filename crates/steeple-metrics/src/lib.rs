@@ -38,7 +38,7 @@ mod shard;
 pub mod state;
 mod table;
 
-pub use steeple_core::{Apdex, ApdexZone};
+pub use steeple_core::ApdexZone;
 
 #[cfg(feature = "sqlx")]
 pub use self::app::sqlx::SqlxLayer;

@@ -4,7 +4,7 @@ use steeple_core::{ApdexZone, End, Exchange, Identity, Observer, Outcome, RouteI
 use crate::{
     Measure, Metrics,
     http::{Ended, Open, Verb},
-    route::{Measured, OfRoute},
+    route::OfRoute,
 };
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -81,12 +81,9 @@ impl Observer for Metrics {
             users.seen(id, at);
         }
         let of_route = core.routes.of(exchange);
-        let (is_measured, options) = match RoutePolicy::of(exchange) {
-            Some(applied) => {
-                let options = OfRoute::of(&applied).or(of_route);
-                (options.is_measured, options.measured)
-            }
-            None => of_route.map_or((None, None), |options| (options.is_measured, options.measured.clone())),
+        let OfRoute { is_measured, apdex, measured: options } = match RoutePolicy::of(exchange) {
+            Some(applied) => OfRoute::of(&applied).or(of_route),
+            None => of_route.cloned().unwrap_or_default(),
         };
         let measured = match is_measured {
             Some(measured) => measured,
@@ -118,18 +115,14 @@ impl Observer for Metrics {
             None => (exchange.route(), exchange.route_id()),
         };
         let timed = !state.sse && end.outcome != Outcome::Upgraded;
-        let apdex = match options.as_ref().and_then(Measured::apdex) {
-            _ if !timed => None,
-            Some(threshold) => Some(ApdexZone::of(end, threshold)),
-            None => core.apdex.as_ref().and_then(|apdex| apdex.zone(exchange, end)),
-        };
+        let threshold = apdex.or(core.apdex).filter(|_| timed);
         let ended = Ended {
             verb: state.verb,
             route,
             route_id,
             version: exchange.version_str(),
             timed,
-            apdex,
+            apdex: threshold.map(|threshold| ApdexZone::of(end, threshold)),
             options,
             trace,
             exchange,

@@ -40,11 +40,6 @@ pub trait RouteMetrics: Sized {
     /// makes the options invalid: the source of the error is [`BuildError::is_objective`].
     #[must_use]
     fn objective(self, objective: Objective) -> Self;
-
-    /// From how long on a request of this route is tolerated, and from four times as long on frustrates: T of Apdex. Default: that
-    /// of the [suite](crate::MetricsBuilder::apdex).
-    #[must_use]
-    fn apdex(self, threshold: Duration) -> Self;
 }
 
 impl RouteMetrics for RouteOptions {
@@ -58,10 +53,6 @@ impl RouteMetrics for RouteOptions {
 
     fn objective(self, objective: Objective) -> Self {
         change(self, |measured| measured.objective = Some(objective))
-    }
-
-    fn apdex(self, threshold: Duration) -> Self {
-        change(self, |measured| measured.apdex = Some(threshold))
     }
 }
 
@@ -80,7 +71,6 @@ struct Settings {
     measured: bool,
     buckets: Option<Buckets>,
     objective: Option<Objective>,
-    apdex: Option<Duration>,
 }
 
 impl Settings {
@@ -114,20 +104,18 @@ impl Measured {
         self.0.layout.as_ref()
     }
 
-    pub(crate) fn apdex(&self) -> Option<Duration> {
-        self.0.settings.apdex
-    }
-
     pub(crate) fn objective(&self) -> Option<&Objective> {
         self.0.settings.objective.as_ref()
     }
 }
 
 /// What holds for one route, or one exchange. `None` where nothing is set.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct OfRoute {
     /// Measured or left out, where that is set.
     pub(crate) is_measured: Option<bool>,
+    /// T of Apdex.
+    pub(crate) apdex: Option<Duration>,
     pub(crate) measured: Option<Measured>,
 }
 
@@ -136,7 +124,7 @@ impl OfRoute {
         let measured = policy.get::<Measured>().cloned();
         let opted_in = measured.as_ref().is_some_and(|measured| measured.0.settings.measured);
         let is_measured = if policy.skips(Signal::Metrics) { Some(false) } else { opted_in.then_some(true) };
-        Self { is_measured, measured }
+        Self { is_measured, apdex: policy.apdex(), measured }
     }
 
     /// This, and what it does not set from the other.
@@ -144,6 +132,7 @@ impl OfRoute {
         let Some(other) = other else { return self };
         Self {
             is_measured: self.is_measured.or(other.is_measured),
+            apdex: self.apdex.or(other.apdex),
             measured: self.measured.or_else(|| other.measured.clone()),
         }
     }

@@ -6,7 +6,7 @@ use opentelemetry_sdk::{
     Resource,
     trace::{SdkTracer, SdkTracerProvider, SpanData, SpanExporter},
 };
-use steeple_core::{Apdex, Peer, RouteError, RouteOptions, RoutePolicy, RouteSettings};
+use steeple_core::{Peer, RouteError, RouteOptions, RoutePolicy, RouteSettings};
 use steeple_export::{Pipeline, Retry};
 use steeple_scrub::Scrubber;
 
@@ -79,7 +79,7 @@ pub struct TraceBuilder {
     proxies_of: Option<TrustsPeer>,
     show_unsampled: bool,
     diagnose_timeout: Duration,
-    apdex: Apdex,
+    apdex: Duration,
     kept: Option<crate::KeptTraces>,
 }
 
@@ -121,7 +121,7 @@ impl Default for TraceBuilder {
             proxies_of: None,
             show_unsampled: false,
             diagnose_timeout: Duration::from_secs(1),
-            apdex: Apdex::new(newrelic::APDEX_T),
+            apdex: newrelic::APDEX_T,
             kept: None,
         }
     }
@@ -263,10 +263,11 @@ impl TraceBuilder {
         self
     }
 
-    /// The thresholds by which [New Relic's](Self::new_relic) spans get `apdexPerfZone`. Default: 500 milliseconds for all routes.
+    /// The threshold T by which [New Relic's](Self::new_relic) spans get `apdexPerfZone`. That of a route, [`RouteOptions::apdex`],
+    /// comes first. Default: 500 milliseconds.
     #[doc(alias = "apdex_t")]
-    pub fn apdex(mut self, apdex: Apdex) -> Self {
-        self.apdex = apdex;
+    pub fn apdex(mut self, threshold: Duration) -> Self {
+        self.apdex = threshold;
         self
     }
 

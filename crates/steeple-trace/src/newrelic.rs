@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use steeple_core::{Apdex, ApdexZone, AttributeValue, End, Exchange, TRANSACTION_CATEGORY};
+use steeple_core::{ApdexZone, AttributeValue, End, Exchange, TRANSACTION_CATEGORY};
 use steeple_scrub::Scrubber;
 
 use crate::{Otlp, otlp::Signal, span::Ending};
@@ -72,7 +72,7 @@ pub(crate) const MAX_ATTRIBUTES: u32 = 64;
 pub(crate) const APDEX_T: Duration = Duration::from_millis(500);
 
 /// The name of the transaction, its Apdex zone and its error, as New Relic's own agents report them.
-pub(crate) fn describe(exchange: &Exchange, end: &End, apdex: &Apdex, scrubber: &Scrubber, ending: &mut Ending) {
+pub(crate) fn describe(exchange: &Exchange, end: &End, apdex: Duration, scrubber: &Scrubber, ending: &mut Ending) {
     let Ending { name, attributes, .. } = ending;
     let own = exchange.attributes().into_iter().find(|(key, _)| key.as_str() == TRANSACTION_CATEGORY);
     match &own {
@@ -84,7 +84,7 @@ pub(crate) fn describe(exchange: &Exchange, end: &End, apdex: &Apdex, scrubber: 
             attributes.text("transaction.name", name.clone().map(|name| format!("WebTransaction/Rust/{name}")));
         }
     }
-    let zone = match ApdexZone::of(end, apdex.threshold(exchange).unwrap_or(APDEX_T)) {
+    let zone = match ApdexZone::of(end, apdex) {
         ApdexZone::Satisfied => "S",
         ApdexZone::Tolerating => "T",
         ApdexZone::Frustrated => "F",

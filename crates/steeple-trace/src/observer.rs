@@ -8,8 +8,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::SpanData;
 use steeple_core::{
-    Apdex, End, Exchange, Identity, ObserveLayer, Observer, Peer, RoutePolicy, RouteSettings, Signal, TraceContext,
-    clock,
+    End, Exchange, Identity, ObserveLayer, Observer, Peer, RoutePolicy, RouteSettings, Signal, TraceContext, clock,
 };
 use steeple_export::{Flush, Pipeline, Sink};
 use steeple_scrub::Scrubber;
@@ -61,8 +60,8 @@ pub(crate) struct Inner {
     pub(crate) peer_of: Option<PeerOf>,
     /// Whether exchanges without a span are visible to other libraries' propagation.
     pub(crate) show_unsampled: bool,
-    /// The thresholds of Apdex, where spans go to New Relic.
-    pub(crate) new_relic: Option<Apdex>,
+    /// T of Apdex, where spans go to New Relic.
+    pub(crate) new_relic: Option<Duration>,
     pub(crate) diagnosis: Diagnosis,
     pub(crate) kept: Option<crate::KeptTraces>,
 }
@@ -531,8 +530,11 @@ impl Observer for Trace {
         let inner = &self.0;
         let Recorded { span, slot, noted, started } = *recorded;
         let mut ending = attributes::at_end(exchange, end, &noted, &inner.scrubber);
-        if let Some(apdex) = &inner.new_relic {
-            newrelic::describe(exchange, end, apdex, &inner.scrubber, &mut ending);
+        if let Some(threshold) = inner.new_relic {
+            let applied = RoutePolicy::of(exchange).and_then(|applied| applied.apdex());
+            let of_route = || inner.routes.of(exchange)?.apdex();
+            let threshold = applied.or_else(of_route).unwrap_or(threshold);
+            newrelic::describe(exchange, end, threshold, &inner.scrubber, &mut ending);
         }
         if self.exports() {
             if inner.skips(exchange) {

@@ -1,6 +1,6 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use steeple_core::{Apdex, RequestIds, RouteOptions};
+use steeple_core::{RequestIds, RouteOptions};
 use steeple_log::{Format, Log, LogBuilder, LogGuard, PanicHook, Rotation};
 use steeple_metrics::{GrpcType, Metrics, MetricsBuilder};
 use steeple_scrub::Scrubber;
@@ -50,7 +50,7 @@ pub struct SteepleBuilder {
     log: LogBuilder,
     slow_after: Option<Duration>,
     log_sample_ratio: Option<f64>,
-    apdex: Option<Apdex>,
+    apdex: Option<Duration>,
     pub(crate) pushes: Pushes,
     metrics: MetricsBuilder,
     routes: Vec<(String, RouteOptions)>,
@@ -253,22 +253,22 @@ impl SteepleBuilder {
         self
     }
 
-    /// From how long on a request is tolerated, and from four times as long on frustrates, for the service and for single routes: in
-    /// the metrics as `http_apdex_requests_total{method,route,zone}`, on New Relic's spans as `apdexPerfZone`. Overrides what
-    /// `traces` sets. Default: no such metric, and 500 milliseconds for New Relic.
+    /// From how long on a request is tolerated, and from four times as long on frustrates (T of Apdex): in the metrics as
+    /// `http_apdex_requests_total{method,route,zone}`, on New Relic's spans as `apdexPerfZone`. Overrides what `traces` sets. That of
+    /// a route, [`RouteOptions::apdex`], comes first. Default: no such metric, and 500 milliseconds for New Relic.
     ///
     /// ```
     /// use std::time::Duration;
-    /// use steeple::{Steeple, core::Apdex};
+    /// use steeple::{Steeple, core::RouteOptions};
     ///
-    /// let apdex = Apdex::new(Duration::from_millis(300)).route("POST /exports", Duration::from_secs(5));
-    /// let builder = Steeple::builder().apdex(apdex);
+    /// let exports = RouteOptions::new().apdex(Duration::from_secs(5));
+    /// let builder = Steeple::builder().apdex(Duration::from_millis(300)).route("POST /exports", exports);
     /// # let _unused = builder;
     /// ```
     #[doc(alias = "apdex_t")]
-    pub fn apdex(mut self, apdex: Apdex) -> Self {
-        self.metrics = self.metrics.apdex(apdex.clone());
-        self.apdex = Some(apdex);
+    pub fn apdex(mut self, threshold: Duration) -> Self {
+        self.metrics = self.metrics.apdex(threshold);
+        self.apdex = Some(threshold);
         self
     }
 

@@ -4,7 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use http::{Response, StatusCode};
 use steeple_core::{Exchange, RouteOptions};
-use steeple_metrics::{Apdex, Metrics, RouteMetrics};
+use steeple_metrics::Metrics;
 
 use crate::support::{Page, TestBody, call, request};
 
@@ -32,7 +32,7 @@ fn zones(metrics: &Metrics, route: &str) -> [f64; 3] {
 
 #[tokio::test]
 async fn a_fast_answer_satisfies_and_a_failure_frustrates_however_fast_it_is() {
-    let metrics = Metrics::builder().apdex(Apdex::new(LONG)).build().unwrap();
+    let metrics = Metrics::builder().apdex(LONG).build().unwrap();
     for status in [200, 404, 500] {
         ask(&metrics, "/", status, None).await;
     }
@@ -41,13 +41,13 @@ async fn a_fast_answer_satisfies_and_a_failure_frustrates_however_fast_it_is() {
 
 #[tokio::test]
 async fn a_route_has_its_own_threshold_and_what_is_bound_to_it_comes_first() {
-    let apdex = Apdex::new(NONE).route("POST /exports", NONE).route("/exports", LONG);
-    let metrics = Metrics::builder().apdex(apdex).build().unwrap();
+    let of = |threshold| RouteOptions::new().apdex(threshold);
+    let metrics = Metrics::builder().apdex(NONE).route("POST /exports", of(NONE)).route("/exports", of(LONG));
+    let metrics = metrics.build().unwrap();
     ask(&metrics, "/exports", 200, None).await;
     ask(&metrics, "/other", 200, None).await;
     assert_eq!((zones(&metrics, "/exports"), zones(&metrics, "/other")), ([1.0, 0.0, 0.0], [0.0, 0.0, 1.0]));
-    let strict = RouteOptions::new().apdex(NONE);
-    ask(&metrics, "/exports", 200, Some(strict)).await;
+    ask(&metrics, "/exports", 200, Some(of(NONE))).await;
     assert_eq!(zones(&metrics, "/exports"), [1.0, 0.0, 1.0]);
 }
 
@@ -56,7 +56,7 @@ async fn without_a_threshold_there_is_no_such_family_and_of_a_route_without_one_
     let metrics = Metrics::new().unwrap();
     ask(&metrics, "/", 200, None).await;
     assert!(!Page::of(&metrics).text.contains("apdex"));
-    let metrics = Metrics::builder().apdex(Apdex::of_routes().route("/a", LONG)).build().unwrap();
+    let metrics = Metrics::builder().route("/a", RouteOptions::new().apdex(LONG)).build().unwrap();
     ask(&metrics, "/a", 200, None).await;
     ask(&metrics, "/b", 200, None).await;
     assert_eq!(zones(&metrics, "/a"), [1.0, 0.0, 0.0]);

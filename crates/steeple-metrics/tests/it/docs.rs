@@ -27,7 +27,7 @@ async fn everything() -> Metrics {
         .names(Names::Both)
         .build_info("docs", "1")
         .expire_idle(Duration::from_secs(3600))
-        .apdex(steeple_metrics::Apdex::new(Duration::from_secs(1)))
+        .apdex(Duration::from_secs(1))
         .grpc_method("pkg.S/Get", GrpcType::Unary)
         .build()
         .unwrap();

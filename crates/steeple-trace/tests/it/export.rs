@@ -5,7 +5,7 @@ use std::{convert::Infallible, fs, net::TcpListener, process::Command, time::Dur
 use axum::{Router, routing::get as on_get};
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use steeple_core::test_util::ScriptedBody;
+use steeple_core::{RouteOptions, test_util::ScriptedBody};
 use steeple_trace::{DropReason, NewRelic, Otlp, Protocol, Trace, TraceBuilder};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing_subscriber::{filter::LevelFilter, layer::SubscriberExt};
@@ -70,6 +70,18 @@ async fn new_relic_gets_what_its_pages_look_for() {
     assert_eq!(request["headers"]["content-encoding"], "gzip");
     assert_eq!(attribute(&span, "transaction.name").unwrap().1, "WebTransaction/Rust/GET /users/{id}");
     assert_eq!(attribute(&span, "apdexPerfZone").unwrap().1, "S");
+}
+
+#[tokio::test]
+async fn new_relics_zone_is_by_the_threshold_of_the_route() {
+    let Some(receiver) = Receiver::start() else { return };
+    let base = format!("http://127.0.0.1:{}", receiver.http);
+    let route = RouteOptions::new().apdex(Duration::ZERO);
+    let trace = quick().new_relic(NewRelic::new("0123456789NRAL").endpoint(base)).route("/users/{id}", route);
+    let trace = trace.apdex(Duration::from_secs(3600)).build().unwrap();
+    ask_times(&trace, 1).await;
+    assert!(trace.flush(Duration::from_secs(10)).await.is_complete());
+    assert_eq!(attribute(&receiver.spans(1).remove(0), "apdexPerfZone").unwrap().1, "F");
 }
 
 #[tokio::test]

@@ -10,10 +10,10 @@ mod off;
 mod reach;
 mod spool;
 
-use std::{cell::RefCell, fmt, sync::Arc};
+use std::{cell::RefCell, fmt, sync::Arc, time::Duration};
 
 use http::Extensions;
-use steeple_core::{Apdex, Observer, RequestIds, RouteOptions, call::CallObserver};
+use steeple_core::{Observer, RequestIds, RouteOptions, call::CallObserver};
 use steeple_export::Sink;
 use steeple_log::{Log, LogBuilder};
 use steeple_metrics::{Metrics, state::State};
@@ -164,8 +164,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) proxies: Option<TrustedProxies>,
     /// Options for single routes, in every signal.
     pub(crate) routes: Vec<(String, RouteOptions)>,
-    /// The thresholds of Apdex, where the one setting for all has them.
-    pub(crate) apdex: Option<Apdex>,
+    /// T of Apdex, where the one setting for all has it.
+    pub(crate) apdex: Option<Duration>,
     /// Where everything is kept in a test.
     pub(crate) recording: Option<Recording>,
 }

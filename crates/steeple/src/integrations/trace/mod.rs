@@ -116,8 +116,8 @@ impl Integration for TraceBuilder {
         if let Some(proxies) = setup.proxies.clone() {
             options = options.trust_peers(move |peer| proxies.trusts_peer(peer));
         }
-        if let Some(apdex) = setup.apdex.clone() {
-            options = options.apdex(apdex);
+        if let Some(threshold) = setup.apdex {
+            options = options.apdex(threshold);
         }
         // Nothing is kept before a dashboard is mounted.
         let options = options.keep_traces(KeptTraces::new());
