@@ -362,11 +362,10 @@ impl Client {
     /// Returns what to do with the batch if no response arrives.
     pub async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Answer> {
         let before = secret::changes();
-        let again = request.clone();
+        let again = secret::is_any_watched().then(|| request.clone());
         let response = self.send_once(request, deadline).await?;
-        if !matches!(response.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Ok(response);
-        }
+        let is_refused = matches!(response.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        let Some(again) = again.filter(|_| is_refused) else { return Ok(response) };
         self.0.refusals.reread().await;
         if secret::changes() == before { Ok(response) } else { self.send_once(again, deadline).await }
     }

@@ -88,6 +88,12 @@ pub fn watch(variable: &str, path: impl Into<PathBuf>, value: &str) {
     }
 }
 
+/// Whether any secret came from a file.
+#[cfg(feature = "http")]
+pub(crate) fn is_any_watched() -> bool {
+    !files().is_empty()
+}
+
 /// The secret that has taken the place of this one. `None`: it is not from a file, or the file still has it.
 pub fn current(value: &str) -> Option<Arc<str>> {
     if changes() == 0 {
@@ -118,7 +124,9 @@ pub fn reread() -> usize {
                 continue;
             }
         };
-        let Some(file) = files.iter_mut().find(|file| file.path == known.path && file.old == known.old) else {
+        let is_known =
+            |file: &&mut Watched| file.path == known.path && file.variable == known.variable && file.old == known.old;
+        let Some(file) = files.iter_mut().find(is_known) else {
             continue;
         };
         if *file.new != *value {
@@ -204,6 +212,20 @@ mod tests {
         std::fs::write(&path, "first-of-this-test").unwrap();
         reread();
         assert_eq!(current("first-of-this-test"), None, "back to the first");
+    }
+
+    #[test]
+    fn of_one_file_that_two_variables_name_both_have_the_new_secret() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("shared");
+        std::fs::write(&path, "https://old-of-two.example").unwrap();
+        for variable in ["ONE_TOKEN", "OTHER_URL"] {
+            watch(variable, &path, "https://old-of-two.example");
+        }
+        std::fs::write(&path, "https://new-of-two.example").unwrap();
+        assert!(reread() >= 2);
+        let new = |file: &Watched| file.path == path && &*file.new == "https://new-of-two.example";
+        assert_eq!(files().iter().filter(|file| new(file)).count(), 2);
     }
 
     #[test]

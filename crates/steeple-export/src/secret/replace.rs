@@ -111,7 +111,7 @@ impl Replacements {
         HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair))).ok()
     }
 
-    /// A text in which each old secret that stands alone has become the new one. `None`: there is none.
+    /// Replaces each old secret that stands alone. Returns `None` if the text has none.
     fn text(&self, text: &str) -> Option<String> {
         let mut found = None::<String>;
         for (old, new) in &self.texts {
