@@ -2,13 +2,7 @@
 //!
 //! The service runs in a process of its own, as a program would run it, and ends by a real signal.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
 use axum::{
     Router,
@@ -23,60 +17,12 @@ use steeple::Steeple;
 use steeple_tests::{
     client::{Client, Protocol},
     page::Page,
-    settle::wait_until,
+    service::{Service, announce, directory},
 };
-use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-/// A service of its own process. What it leaves behind is in its directory.
-struct Service {
-    child: Child,
-    directory: TempDir,
-    address: SocketAddr,
-}
-
-impl Service {
-    async fn start(routes: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["cut_off::serves_until_a_signal_comes", "--exact", "--ignored"]).stdout(Stdio::null());
-        command.env("LOG_DIR", directory.path()).env("CUT_OFF_ROUTES", routes);
-        let mut child = command.spawn().unwrap();
-        let mut address = None;
-        let found = wait_until(|| {
-            assert!(child.try_wait().unwrap().is_none(), "it ended");
-            address = fs::read_to_string(directory.path().join("address")).ok().and_then(|text| text.parse().ok());
-            address.is_some()
-        });
-        assert!(found.await, "it says where it listens");
-        Self { child, directory, address: address.unwrap() }
-    }
-
-    fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
-    }
-
-    /// Waits for its end, which has to be a good one.
-    async fn ended(mut self) -> Left {
-        let mut status = None;
-        let ended = wait_until(|| {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
-        assert!(ended.await, "it ends");
-        assert!(status.unwrap().success(), "{status:?}");
-        let read = |name: &str| fs::read_to_string(self.directory.path().join(name)).unwrap();
-        let log = read("combined.log").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        Left { log, page: Page::parse(read("page")) }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        // Has ended in most tests, and then there is nothing to kill.
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
+async fn start(routes: &str) -> Service {
+    Service::start("cut_off::serves_until_a_signal_comes", &[("CUT_OFF_ROUTES", routes)]).await
 }
 
 /// What a service has left: its log, and its metrics once `serve` had come back.
@@ -86,6 +32,11 @@ struct Left {
 }
 
 impl Left {
+    async fn of(mut service: Service) -> Self {
+        service.ended().await;
+        Self { log: service.log(), page: Page::parse(service.file("page")) }
+    }
+
     #[track_caller]
     fn check(&self, path: &str, outcome: &str, times: usize) {
         let lines = self.log.iter().filter(|line| line["url.path"] == path && line["outcome"] == outcome);
@@ -107,11 +58,11 @@ async fn read(client: &mut Client, path: &str) -> usize {
 
 /// Three requests that would never end, over each protocol; then a signal. What is cut off has its line and its count.
 async fn what_is_cut_off_has_its_line_and_its_count(routes: &str) {
-    let service = Service::start(routes).await;
+    let service = start(routes).await;
     let mut hanging = Vec::new();
     for protocol in Protocol::ALL {
         for path in ["/never", "/stream", "/deaf"] {
-            let mut client = Client::connect(protocol, service.address).await;
+            let mut client = Client::connect(protocol, service.address()).await;
             hanging.push(tokio::spawn(async move {
                 match path {
                     "/never" => assert!(client.get(path).await.is_err(), "no answer"),
@@ -130,7 +81,7 @@ async fn what_is_cut_off_has_its_line_and_its_count(routes: &str) {
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     service.signal("-TERM");
-    let left = service.ended().await;
+    let left = Left::of(service).await;
     for client in hanging {
         client.await.unwrap();
     }
@@ -152,14 +103,14 @@ async fn what_is_cut_off_has_its_line_and_its_count_without_routes() {
 
 #[tokio::test]
 async fn a_second_signal_cuts_off_at_once() {
-    let service = Service::start("patient").await;
-    let mut client = Client::connect(Protocol::Http1, service.address).await;
+    let service = start("patient").await;
+    let mut client = Client::connect(Protocol::Http1, service.address()).await;
     let asking = tokio::spawn(async move { client.get("/never").await.is_err() });
     tokio::time::sleep(Duration::from_millis(200)).await;
     service.signal("-TERM");
     tokio::time::sleep(Duration::from_millis(200)).await;
     service.signal("-INT");
-    service.ended().await.check("/never", "cancelled", 1);
+    Left::of(service).await.check("/never", "cancelled", 1);
     assert!(asking.await.unwrap());
 }
 
@@ -175,7 +126,6 @@ fn serves_until_a_signal_comes() {
 async fn serve(routes: &str) {
     let drain = if routes == "patient" { Duration::from_mins(2) } else { Duration::from_secs(1) };
     let steeple = Steeple::builder_from_env().unwrap().drain_timeout(drain).build().unwrap();
-    let directory = std::env::var_os("LOG_DIR").unwrap();
     let ticks = || async {
         let ticks = stream::repeat(Bytes::from_static(b"tick\n")).then(|tick| async {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -189,10 +139,7 @@ async fn serve(routes: &str) {
         .route("/stream", get(ticks));
     let app = if routes == "no" { app } else { app.merge(steeple.routes()) };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let whole = Path::new(&directory).join("address.part");
-    fs::write(&whole, address).unwrap();
-    fs::rename(&whole, Path::new(&directory).join("address")).unwrap();
+    announce(listener.local_addr().unwrap());
     steeple.serve(listener, app.layer(steeple.layer())).await.unwrap();
-    fs::write(Path::new(&directory).join("page"), steeple.metrics().render(None, None).body).unwrap();
+    fs::write(directory().join("page"), steeple.metrics().render(None, None).body).unwrap();
 }

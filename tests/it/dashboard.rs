@@ -27,7 +27,7 @@ use steeple_tests::{
 use tokio::{net::TcpStream, task::JoinHandle};
 
 use super::{
-    dashboard_process::Program,
+    dashboard_process,
     dashboard_shop::{Shop, for_pictures, past_hour, trade},
 };
 
@@ -181,7 +181,7 @@ async fn people_see_in_a_real_browser_what_there_is() {
     let replicas = [Service::start(replica()).await, Service::start(replica()).await];
     let https = peer::free_address();
     let nginx = nginx(one.address, [replicas[0].address, replicas[1].address], https).await;
-    let program = Program::start().await;
+    let mut program = dashboard_process::start().await;
     let shop = Shop::start(past).await;
     // All instances: a real Prometheus that scrapes one, and one that is gone.
     let prometheus = prometheus(replicas[0].address).await;
@@ -232,7 +232,7 @@ async fn people_see_in_a_real_browser_what_there_is() {
         "proxy": nginx.as_ref().map(|nginx| format!("http://localhost:{}", nginx.address().port())),
         "https": nginx.as_ref().map(|_| format!("https://localhost:{}", https.port())),
         "bare": format!("http://localhost:{}", replicas[1].address.port()),
-        "program": { "address": format!("http://localhost:{}", program.address.port()), "id": program.id() },
+        "program": { "address": format!("http://localhost:{}", program.address().port()), "id": program.id() },
         "offline": is_offline(),
     });
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/dashboard.cjs");
@@ -250,7 +250,8 @@ async fn people_see_in_a_real_browser_what_there_is() {
     // What was clicked has happened: the silence is in force, and what is logged was changed for a while.
     let alerts = evil.steeple.alerts().unwrap();
     assert!(alerts.silences().iter().any(|silence| silence.rule == "high_error_rate"), "{:?}", alerts.silences());
-    let log = program.ended().await;
+    program.ended().await;
+    let log = program.log();
     let lines = |message: &str| log.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();
     assert_eq!(lines("what is seldom of interest").len(), 1, "{log:#?}");
     let changes = lines("changes what is logged for some minutes");

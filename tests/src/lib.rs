@@ -27,6 +27,7 @@ pub mod page;
 pub mod peer;
 pub mod process;
 pub mod server;
+pub mod service;
 pub mod settle;
 pub mod stack;
 pub mod trouble;

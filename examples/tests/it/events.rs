@@ -89,10 +89,10 @@ fn every_preset_is_tracked_by_its_handler() {
 }
 
 /// Paths and bodies of what came in.
-pub(crate) type Kept = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
+type Kept = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 /// Plays every vendor: keeps what it gets, by path, and accepts it.
-pub(crate) fn recorder() -> (String, Kept) {
+fn recorder() -> (String, Kept) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let kept = Kept::default();

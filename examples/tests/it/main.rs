@@ -11,8 +11,6 @@
 #[cfg(target_os = "linux")]
 mod alerts;
 #[cfg(target_os = "linux")]
-mod elasticsearch;
-#[cfg(target_os = "linux")]
 mod events;
 mod full_disk;
 mod grpc;

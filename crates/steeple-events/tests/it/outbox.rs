@@ -110,6 +110,12 @@ pub(crate) fn as_user<T>(user: &str, f: impl FnOnce() -> T) -> T {
     exchange.in_scope(f)
 }
 
+/// The ids of what the receiver got for New Relic, as often as it did.
+fn ids(receiver: &Receiver) -> Vec<String> {
+    let events = receiver.all().iter().flat_map(|got| got.json().as_array().unwrap().clone()).collect::<Vec<_>>();
+    events.iter().map(|event| event["event.id"].as_str().unwrap().to_owned()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_stored_reaches_every_system_after_a_restart_with_the_same_ids() {
     let directory = tempfile::tempdir().unwrap();
@@ -352,12 +358,7 @@ async fn at_the_deadline_of_a_shutdown_the_report_says_what_is_left_on_disk() {
     let receiver = Receiver::start().await;
     let events = build(&receiver.url);
     flush(&events).await;
-    let ids: BTreeSet<String> = receiver
-        .all()
-        .iter()
-        .flat_map(|got| got.json().as_array().unwrap().clone())
-        .map(|event| event["event.id"].as_str().unwrap().to_owned())
-        .collect();
+    let ids: BTreeSet<_> = ids(&receiver).into_iter().collect();
     assert_eq!(ids.len(), 500);
 }
 
@@ -394,12 +395,7 @@ async fn a_process_that_lives_on_after_its_shutdown_leaves_the_rows_to_the_next_
     let receiver = Receiver::start().await;
     let events = build(&receiver.url);
     flush(&events).await;
-    let ids: Vec<String> = receiver
-        .all()
-        .iter()
-        .flat_map(|got| got.json().as_array().unwrap().clone())
-        .map(|event| event["event.id"].as_str().unwrap().to_owned())
-        .collect();
+    let ids = ids(&receiver);
     assert_eq!((ids.len(), ids.iter().collect::<BTreeSet<_>>().len()), (220, 220));
 }
 

@@ -426,17 +426,10 @@ fn blocked_neighbour<S: Subject>(subject: &Arc<S>) {
 }
 
 /// The panic hook is the process's: one subject at a time has it.
-pub(super) static HOOK: Mutex<()> = Mutex::new(());
+static HOOK: Mutex<()> = Mutex::new(());
 
-fn flushed_from_anywhere<S: Subject>(subject: &Arc<S>) {
-    let receiver = scripted(subject, vec![]);
-    let pipeline = start(subject, quick::<S>("flushed"), &receiver);
-    push(subject, &pipeline, 1);
-    expect(&settled(&pipeline), 1, &[]);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    push(subject, &pipeline, 1);
-    runtime.block_on(async { expect(&settled(&pipeline), 2, &[]) });
-    push(subject, &pipeline, 1);
+/// Flushes from the panic hook of another thread.
+pub(super) fn flush_in_a_panic_hook<T: Send + 'static>(pipeline: &Pipeline<T>) {
     let hook = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
     let (before, inside) = (Arc::new(panic::take_hook()), pipeline.clone());
     let after = Arc::clone(&before);
@@ -451,6 +444,18 @@ fn flushed_from_anywhere<S: Subject>(subject: &Arc<S>) {
     assert!(panicked.is_err());
     panic::set_hook(Box::new(move |info| after(info)));
     drop(hook);
+}
+
+fn flushed_from_anywhere<S: Subject>(subject: &Arc<S>) {
+    let receiver = scripted(subject, vec![]);
+    let pipeline = start(subject, quick::<S>("flushed"), &receiver);
+    push(subject, &pipeline, 1);
+    expect(&settled(&pipeline), 1, &[]);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    push(subject, &pipeline, 1);
+    runtime.block_on(async { expect(&settled(&pipeline), 2, &[]) });
+    push(subject, &pipeline, 1);
+    flush_in_a_panic_hook(&pipeline);
     expect(&exact(&pipeline), 3, &[]);
     // Several, under one deadline.
     let other = start(subject, quick::<S>("flushed too"), &receiver);

@@ -12,7 +12,7 @@ use steeple_core::clock;
 use steeple_scrub::Scrubbed;
 
 use super::{
-    check::{Blocking, HOOK, exact, expect, later, settled},
+    check::{Blocking, exact, expect, flush_in_a_panic_hook, later, settled},
     receiver::HANG,
 };
 use crate::{
@@ -301,20 +301,7 @@ impl<S: ExporterSubject> Rig<S> {
         self.push(&pipeline, 1);
         runtime.block_on(async { expect(&settled(&pipeline), 2, &[]) });
         self.push(&pipeline, 1);
-        let hook = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, inside) = (Arc::new(panic::take_hook()), pipeline.clone());
-        let after = Arc::clone(&before);
-        panic::set_hook(Box::new(move |info| {
-            if steeple_core::text::panic_message(info) == "flushed from here" {
-                inside.flush(later());
-            } else {
-                before(info);
-            }
-        }));
-        let panicked = thread::spawn(|| panic!("flushed from here")).join();
-        assert!(panicked.is_err());
-        panic::set_hook(Box::new(move |info| after(info)));
-        drop(hook);
+        flush_in_a_panic_hook(&pipeline);
         expect(&exact(&pipeline), 3, &[]);
         // Several, under one deadline.
         let other = self.start(Self::quick("flushed too"), &receiver);
