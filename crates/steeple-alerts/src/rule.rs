@@ -63,9 +63,9 @@ impl Rule {
         self
     }
 
-    /// Fires only where the last `window` is beyond the threshold as well, and is over as soon as it is good: a shorter one, so that
-    /// what is long over is no alert, and a long one alone is no alert of a moment. Numbers of samples are those of the rule's own
-    /// window. Default: no second window.
+    /// Fires only if the indicator is beyond the threshold over this shorter window too, and resolves as soon as it is good over it:
+    /// the long window keeps a short spike from firing, the short one ends an alert once its cause is gone. The minimum numbers of
+    /// samples count in the long window. Default: no second window.
     ///
     /// # Source
     /// Google, "The Site Reliability Workbook", chapter 5, "Multiwindow, Multi-Burn-Rate Alerts".

@@ -38,7 +38,7 @@ fn allocations(observer: impl Observer, status: u16) -> u64 {
         assert!(response.into_body().is_end_stream());
     };
     let request = || Request::get("/users/7").header("host", "shop.example").body(String::new()).unwrap();
-    // Past a power of ten, after which nothing is told for long.
+    // Past a power of ten: the next message about this group is far away.
     for _ in 0..120 {
         call(request());
     }
@@ -78,7 +78,7 @@ fn dead(metrics: &Metrics) -> Alerts {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    unreachable!("nobody listens there");
+    unreachable!("the port is closed");
 }
 
 #[test]

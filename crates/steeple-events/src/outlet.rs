@@ -47,9 +47,9 @@ pub struct OutletStats {
     pub delivered: u64,
     /// Events that became dead letters.
     pub dead: u64,
-    /// Events that were dropped otherwise: there was no room for them once they were stored, they became too old, they were erased or
-    /// their user took consent back, they were sent without an answer to a system that would count them twice. What was not even
-    /// stored is counted by the store, the sink `outbox`. Where events wait in memory, each loss that is not a dead letter.
+    /// Events that were dropped without becoming dead letters: evicted for want of room, expired, erased, without consent, or sent
+    /// without an answer to a system that would count a second one. The store, the sink `outbox`, counts events that it could not
+    /// store. Where events wait in memory, every other loss counts here.
     ///
     /// An event that was stored is delivered, dead, dropped, skipped, or waits.
     pub dropped: u64,

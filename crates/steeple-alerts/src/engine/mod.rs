@@ -80,7 +80,7 @@ impl Policy {
             }
     }
 
-    /// Of two values, the worse; one that is not a number is none.
+    /// The worse of two values. NaN stands for no value.
     fn worst(&self, one: f64, other: f64) -> f64 {
         match (one.is_nan(), other.is_nan()) {
             (true, _) => other,

@@ -68,7 +68,7 @@ async fn one_event_that_is_refused_is_one_dead_letter_and_the_others_arrive_once
     until(|| events.sink_stats()[0].dead == 2).await;
 }
 
-/// Sends what there is; dead letters are no failure.
+/// Sends everything that waits. Dead letters do not make it fail.
 pub(crate) async fn flush_but_dead(events: &Events) {
     let events = events.clone();
     tokio::task::spawn_blocking(move || {

@@ -59,7 +59,7 @@ async fn service() {
         .route_layer(HoldResponseLayer::new().at_timeout(AtTimeout::Unavailable))
         .layer(ObserveLayer::new(events.observer()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    // On a line of its own, whatever the harness has written.
+    // Begins a new line: the harness may have left one open.
     writeln!(std::io::stdout(), "\nlistening {}", listener.local_addr().unwrap()).unwrap();
     axum::serve(listener, app).await.unwrap();
 }

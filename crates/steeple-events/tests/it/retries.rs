@@ -44,7 +44,7 @@ fn number(body: &[u8]) -> u64 {
 async fn no_request_comes_before_the_time_that_one_of_many_under_way_was_told() {
     const AT_ONCE: usize = 8;
     let directory = tempfile::tempdir().unwrap();
-    // The first is told to wait, the others fail a moment later and are told nothing; so is the only one that comes then.
+    // The first answer has a `Retry-After`; the others fail a moment later without one, and so does the next request.
     let arrived = AtomicUsize::new(0);
     let receiver = Receiver::start(move |_, number| {
         arrived.fetch_max(number + 1, Ordering::SeqCst);

@@ -320,7 +320,7 @@ where
         self.settings.gate.open();
     }
 
-    /// Leaves out items that are no longer to be sent.
+    /// Removes items that must not be sent any more.
     fn admit(&mut self, held: &mut Held<'_, E::Item>, chunk: Chunk<E::Ready>) -> Option<Chunk<E::Ready>> {
         let Some(exporter) = &mut self.exporter else { return None };
         let verdicts: Result<Vec<_>, _> = catch(|| chunk.items.iter().map(|item| exporter.admit(item)).collect());

@@ -52,7 +52,7 @@ fn child() {
         let body = format!("{{\"about\":\"{id}\",\"text\":\"{}\"}}", "x".repeat(size));
         (id.clone(), append_row(&spool, row(&id, 1, None, &body)), n)
     };
-    // On a line of its own, whatever the harness has written.
+    // Begins a new line: the harness may have left one open.
     let say = |id: &str| writeln!(std::io::stdout(), "\nstored {id}").unwrap();
     loop {
         if kind == "bursts" {

@@ -398,7 +398,8 @@ fn with_prefix(text: &[u8], start: usize) -> Option<(usize, Rule)> {
     })
 }
 
-/// `XXXXXXXX…`: stands for a token. Of 32 random hexadecimal digits, fewer than seven different ones are in none of a thousand million.
+/// A stand-in for a token: few different characters, `AAAABBBB…`. 32 random hexadecimal digits have six different ones or fewer
+/// in about two of ten thousand million cases.
 pub(super) fn is_filler(body: &[u8]) -> bool {
     let mut seen = [0_u64; 4];
     for byte in body {
