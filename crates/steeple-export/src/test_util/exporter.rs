@@ -5,19 +5,19 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use steeple_core::clock;
-use steeple_scrub::Scrubbed;
 
 use super::{
     check::{Blocking, exact, expect, flush_in_a_panic_hook, later, settled},
     receiver::HANG,
+    sabotage::{Hook, Sabotaged},
 };
 use crate::{
-    Answer, DropReason, Exporter, Health, InDoubt, Pipeline, PipelineBuilder, Reason, Retry, Sink, Unauthorized,
-    flush_all, shutdown_all,
+    DropReason, Exporter, Health, InDoubt, Pipeline, PipelineBuilder, Retry, Sink, Unauthorized, flush_all,
+    shutdown_all,
 };
 
 /// What a receiver does with one message.
@@ -349,99 +349,5 @@ impl<S: ExporterSubject> Rig<S> {
             }
         });
         assert_eq!(settled(&pipeline).accepted, (THREADS * EACH) as u64);
-    }
-}
-
-/// A hook of [`Exporter`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hook {
-    Scrub,
-    Admit,
-    Prepare,
-    Export,
-    Conclude,
-    Tick,
-    Stored,
-    Dropped,
-    Drop,
-}
-
-/// Lets one hook of an exporter panic, for as long as the shared count lasts.
-struct Sabotaged<E> {
-    inner: E,
-    hook: Hook,
-    left: Arc<AtomicU32>,
-}
-
-impl<E> Sabotaged<E> {
-    fn at(&self, hook: Hook) {
-        if self.hook == hook
-            && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
-        {
-            panic!("sabotage of {hook:?}");
-        }
-    }
-}
-
-impl<E: Exporter> Exporter for Sabotaged<E> {
-    type Item = E::Item;
-    type Ready = E::Ready;
-
-    // With several lanes, which of them panics would be chance.
-    const IN_FLIGHT: usize = 1;
-    const OFFLOAD_BYTES: usize = E::OFFLOAD_BYTES;
-
-    fn size(item: &E::Item) -> usize {
-        E::size(item)
-    }
-
-    fn scrub(&mut self, item: E::Item) -> Scrubbed<E::Ready> {
-        self.at(Hook::Scrub);
-        self.inner.scrub(item)
-    }
-
-    fn admit(&mut self, ready: &E::Ready) -> Result<(), DropReason> {
-        self.at(Hook::Admit);
-        self.inner.admit(ready)
-    }
-
-    fn prepare(&mut self, batch: &[Scrubbed<E::Ready>]) -> Result<(), Reason> {
-        self.at(Hook::Prepare);
-        self.inner.prepare(batch)
-    }
-
-    async fn export(&mut self, batch: &[Scrubbed<E::Ready>], deadline: Instant) -> Answer {
-        self.at(Hook::Export);
-        self.inner.export(batch, deadline).await
-    }
-
-    fn answer_bytes(&self) -> usize {
-        self.inner.answer_bytes()
-    }
-
-    fn conclude(&mut self, batch: &[Scrubbed<E::Ready>], answer: Answer) -> Answer {
-        self.at(Hook::Conclude);
-        self.inner.conclude(batch, answer)
-    }
-
-    fn tick(&mut self) -> Vec<E::Item> {
-        self.at(Hook::Tick);
-        self.inner.tick()
-    }
-
-    fn stored(&mut self, ready: &E::Ready) {
-        self.at(Hook::Stored);
-        self.inner.stored(ready);
-    }
-
-    fn dropped(&mut self, ready: &E::Ready, reason: DropReason, why: &Reason) {
-        self.at(Hook::Dropped);
-        self.inner.dropped(ready, reason, why);
-    }
-}
-
-impl<E> Drop for Sabotaged<E> {
-    fn drop(&mut self) {
-        self.at(Hook::Drop);
     }
 }
