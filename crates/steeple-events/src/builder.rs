@@ -339,9 +339,7 @@ impl OutboxOptions {
             .open()
             .map_err(|error| BuildError::sink("outbox", error))?;
         let key = crate::secret::key(directory).map_err(|error| BuildError::sink("outbox", error))?;
-        let outbox = crate::hold::Outbox::new(spool, key, self.retry_after, self.replay_rate)
-            .map_err(|error| BuildError::sink("outbox", error))?;
-        Ok(Some(outbox))
+        Ok(Some(crate::hold::Outbox::new(spool, key, self.retry_after, self.replay_rate)))
     }
 }
 

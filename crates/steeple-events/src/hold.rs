@@ -1,15 +1,10 @@
 //! The store, and what all sinks need of it.
 
-use std::{
-    collections::HashSet,
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use steeple_export::store::{StoreError, spool::Spool};
+use steeple_export::store::spool::Spool;
 use steeple_scrub::Scrubber;
 
 /// The store, and what all sinks need of it.
@@ -21,8 +16,6 @@ pub(crate) struct Outbox {
     pub(crate) retry_after: Duration,
     /// How many events a second of a backlog each sink gets.
     pub(crate) replay_rate: u32,
-    /// Keys of users who have taken consent back.
-    revoked: Arc<RwLock<HashSet<Box<[u8]>>>>,
 }
 
 impl fmt::Debug for Outbox {
@@ -32,33 +25,13 @@ impl fmt::Debug for Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(
-        spool: Spool,
-        key: [u8; 32],
-        retry_after: Duration,
-        replay_rate: u32,
-    ) -> Result<Self, StoreError> {
-        let revoked = spool.revoked()?.into_iter().map(Vec::into_boxed_slice).collect();
-        let revoked = Arc::new(RwLock::new(revoked));
-        Ok(Self { spool, key: Arc::new(key), retry_after, replay_rate, revoked })
+    pub(crate) fn new(spool: Spool, key: [u8; 32], retry_after: Duration, replay_rate: u32) -> Self {
+        Self { spool, key: Arc::new(key), retry_after, replay_rate }
     }
 
     /// What a user's events are found by: no user can be read from it.
     pub(crate) fn key_of(&self, user: &str) -> Box<[u8]> {
         keyed(&self.key, user)
-    }
-
-    pub(crate) fn is_revoked(&self, key: &[u8]) -> bool {
-        self.revoked.read().unwrap_or_else(PoisonError::into_inner).contains(key)
-    }
-
-    pub(crate) fn set_revoked(&self, key: Box<[u8]>, revoked: bool) {
-        let mut keys = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
-        if revoked {
-            keys.insert(key);
-        } else {
-            keys.remove(&key);
-        }
     }
 }
 

@@ -13,6 +13,8 @@ use steeple_export::store::spool::Hold;
 use steeple_export::{Answer, DropReason, Exporter, InDoubt, Reason};
 use steeple_scrub::Scrubbed;
 
+#[cfg(feature = "outbox")]
+use crate::record::Kind;
 use crate::{Outgoing, Tracked, dead::Remembered};
 
 /// What became of the events of one sink.
@@ -60,7 +62,7 @@ pub(crate) struct Settling<E> {
     name: &'static str,
     inner: E,
     #[cfg(feature = "outbox")]
-    outbox: Option<crate::hold::Outbox>,
+    is_durable: bool,
     feeding: Feeding,
     counts: Arc<Counts>,
 }
@@ -71,7 +73,7 @@ impl<E> Settling<E> {
             name,
             inner,
             #[cfg(feature = "outbox")]
-            outbox: registered.outbox.as_ref().map(|(outbox, _)| outbox.clone()),
+            is_durable: registered.outbox.is_some(),
             feeding: registered.feeding,
             counts: Arc::clone(&registered.counts),
         }
@@ -90,13 +92,6 @@ impl<E> Settling<E> {
             self.counts.remembered.add(self.name, &event.record, why.as_str());
         }
     }
-
-    /// Whether the user has taken consent back since.
-    #[cfg(feature = "outbox")]
-    fn is_revoked(&self, event: &Outgoing) -> bool {
-        let key = event.record.hold.as_ref().and_then(Hold::key);
-        self.outbox.as_ref().zip(key).is_some_and(|(outbox, key)| outbox.is_revoked(key))
-    }
 }
 
 impl<E: Exporter<Item = Tracked, Ready = Outgoing>> Exporter for Settling<E> {
@@ -114,11 +109,10 @@ impl<E: Exporter<Item = Tracked, Ready = Outgoing>> Exporter for Settling<E> {
     }
 
     fn admit(&mut self, event: &Outgoing) -> Result<(), DropReason> {
+        // To be forgotten needs no consent.
         #[cfg(feature = "outbox")]
-        if self.counts.is_analytics.load(Ordering::Relaxed)
-            // To be forgotten needs no consent.
-            && event.record.kind != crate::record::Kind::PersonDelete
-            && self.is_revoked(event)
+        if let Some(hold) = event.record.hold.as_ref().filter(|_| event.record.kind != Kind::PersonDelete)
+            && (hold.is_erased() || self.counts.is_analytics.load(Ordering::Relaxed) && hold.is_revoked())
         {
             return Err(DropReason::NoConsent);
         }
@@ -132,7 +126,7 @@ impl<E: Exporter<Item = Tracked, Ready = Outgoing>> Exporter for Settling<E> {
     async fn export(&mut self, batch: &[Scrubbed<Outgoing>], deadline: Instant) -> Answer {
         // What the receiver notices when it comes twice is simply sent again, also by the next process.
         #[cfg(feature = "outbox")]
-        if self.outbox.is_some() {
+        if self.is_durable {
             let risky = batch.iter().filter(|event| !(self.feeding.is_idempotent)(event));
             if let Err(error) = Hold::attempt(risky.filter_map(|event| event.record.hold.as_ref())).await {
                 return Answer::retry(DropReason::Unavailable, Reason::of_error(&error));

@@ -92,9 +92,7 @@ impl Events {
     /// When the store cannot be written. In this process it counts all the same.
     pub async fn set_revoked(&self, user: &str, revoked: bool) -> Result<(), StoreError> {
         let Some(store) = &self.0.store else { return Ok(()) };
-        let key = store.outbox.key_of(user);
-        store.outbox.set_revoked(key.clone(), revoked);
-        store.outbox.spool.set_revoked(&key, revoked).await
+        store.outbox.spool.set_revoked(&store.outbox.key_of(user), revoked).await
     }
 
     /// The dead letters of a sink, the oldest first.

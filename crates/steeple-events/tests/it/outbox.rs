@@ -3,7 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -18,7 +22,10 @@ use steeple_events::{
 };
 use steeple_export::{
     HttpOptions, Retry, shutdown_all,
-    store::{NewRow, spool::ToRow},
+    store::{
+        NewRow,
+        spool::{TimingOptions, ToRow},
+    },
 };
 use steeple_scrub::Scrubbed;
 
@@ -427,6 +434,50 @@ async fn a_user_who_takes_consent_back_is_not_sent_to_analytics_and_one_who_is_e
     // Mixpanel is asked to forget.
     let forgotten = receiver.only("/engage").json();
     assert_eq!(forgotten, json!([{"$token": "token", "$distinct_id": "eve", "$ip": "0", "$delete": ""}]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_user_takes_back_in_one_process_counts_in_all_and_what_is_under_way_is_not_sent() {
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start().await;
+    // The first process cannot send: its events are with the sinks, and wait there.
+    let refuses = Arc::new(AtomicBool::new(true));
+    let asks = Arc::clone(&refuses);
+    let later = Scripted::start(move |_, _| {
+        let status = if asks.load(Ordering::Relaxed) { 503 } else { 200 };
+        async move { (status, String::new()) }
+    })
+    .await;
+    let build = |url: &str| {
+        let timing = TimingOptions::new().idle(Duration::from_millis(5)).stats(Duration::ZERO);
+        durable(directory.path())
+            .store_timing(timing)
+            .sink(Mixpanel::new("token").endpoint(url).http(soon))
+            .sink(NewRelic::new("license", "12345").endpoint(url).http(soon))
+            .build()
+            .unwrap()
+    };
+    let events = build(&later.url);
+    for user in ["ada", "bob", "eve"] {
+        as_user(user, || events.track(FeatureUsed { feature: "export" })).stored().await.unwrap();
+    }
+    until(|| later.asked.lock().unwrap().iter().any(|(uri, _)| uri.starts_with("/import"))).await;
+    let other = build(&receiver.url);
+    other.set_revoked("bob", true).await.unwrap();
+    assert_eq!(other.erase("eve").await.unwrap(), 1);
+    // By what the other process has written.
+    let dropped = || events.sink_stats().iter().map(|sink| sink.dropped).collect::<Vec<_>>();
+    until(|| dropped().iter().sum::<u64>() >= 3).await;
+    refuses.store(false, Ordering::Relaxed);
+    flush_but_dead(&events).await;
+    let sent = |path: &str| {
+        let asked = later.asked.lock().unwrap();
+        let (_, body) = asked.iter().rev().find(|(uri, _)| uri.starts_with(path)).unwrap();
+        let body: Value = serde_json::from_slice(body).unwrap();
+        body.as_array().unwrap().len()
+    };
+    assert_eq!((sent("/import"), sent("/v1/accounts/")), (1, 2));
+    assert_eq!(other.sinks().iter().map(|sink| sink.stats().dropped_total()).sum::<u64>(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

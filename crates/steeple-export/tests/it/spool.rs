@@ -7,7 +7,7 @@ use steeple_export::{
     DropReason, InDoubt, Reason, Sink,
     store::{
         NewRow, Row, Settled,
-        spool::{NotStored, SinkId, SinkOptions, Spool, Ticket, offline},
+        spool::{NotStored, SinkId, SinkOptions, Spool, Ticket, TimingOptions, offline},
     },
 };
 use steeple_scrub::Scrubbed;
@@ -280,6 +280,39 @@ fn erased_rows_leave_no_byte_in_any_file() {
 }
 
 #[test]
+fn what_is_erased_in_one_process_is_erased_in_all_that_share_the_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let open = |id: &str, adopt: Duration| {
+        let timing = TimingOptions::new().idle(Duration::from_millis(5)).stats(Duration::ZERO).adopt(adopt);
+        let spool = Spool::builder(directory.path()).timing(timing).open().unwrap();
+        let sink = spool.register("one", SinkOptions::default()).unwrap();
+        for key in ["ada", "bob"] {
+            stored(&spool, append_row(&spool, row(&format!("{id}-{key}"), 1, Some(key), "{}")));
+        }
+        (spool, sink)
+    };
+    // One that has ended, one that runs, and the one that is asked.
+    let (never, soon) = (Duration::from_secs(3_600), Duration::from_millis(5));
+    let (left, _) = open("left", never);
+    let (running, sink) = open("running", never);
+    let (asked, own_sink) = open("asked", soon);
+    assert_eq!(run(asked.erase(b"ada")).unwrap(), 3);
+    end(&left);
+    // What was left comes without what was erased.
+    until(|| fs::read_dir(directory.path()).unwrap().count() == 2);
+    let mut rows = Vec::new();
+    until(|| {
+        rows.extend(read(&asked, own_sink, 10));
+        rows.len() == 2
+    });
+    assert_eq!(ids(&rows), ["asked-bob", "left-bob"]);
+    assert_eq!(ids(&read(&running, sink, 10)), ["running-bob"]);
+    // Whoever comes back is someone new.
+    stored(&asked, append_row(&asked, row("back", 1, Some("ada"), "{}")));
+    assert_eq!(ids(&read(&asked, own_sink, 10)), ["back"]);
+}
+
+#[test]
 fn files_are_for_their_owner_alone() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("events");
@@ -371,23 +404,13 @@ pub(crate) fn times(variable: &str, default: u64) -> u64 {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_backlog_is_opened_and_drained_in_little_memory_and_gives_its_file_back() {
-    // In a process of its own: the memory of other tests is not this one's.
-    const ALONE: &str = "STEEPLE_SPOOL_ALONE";
-    if std::env::var_os(ALONE).is_none() {
-        let name = "spool::a_backlog_is_opened_and_drained_in_little_memory_and_gives_its_file_back";
-        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
-        let output = alone.args([name, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
-        let stdout = String::from_utf8(output.stdout).unwrap();
-        assert!(
-            output.status.success() && stdout.contains("1 passed"),
-            "{stdout}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        write!(std::io::stdout(), "{stdout}").unwrap();
-        return;
+    // Drained in a process of its own: the memory of other tests is not this one's.
+    const BACKLOG: &str = "STEEPLE_SPOOL_BACKLOG_IN";
+    let rows = times("STEEPLE_SPOOL_BACKLOG", 5_000);
+    if let Some(directory) = std::env::var_os(BACKLOG) {
+        return drain(Path::new(&directory), rows);
     }
     let directory = tempfile::tempdir().unwrap();
-    let rows = times("STEEPLE_SPOOL_BACKLOG", 5_000);
     let spool = Spool::builder(directory.path()).max_queue(50_000, 64 << 20).open().unwrap();
     spool.register("one", SinkOptions::default()).unwrap();
     let body = format!("{{\"text\":\"{}\"}}", "x".repeat(400));
@@ -400,7 +423,17 @@ fn a_backlog_is_opened_and_drained_in_little_memory_and_gives_its_file_back() {
     }
     stored(&spool, last.unwrap());
     end(&spool);
-    drop(spool);
+    let name = "spool::a_backlog_is_opened_and_drained_in_little_memory_and_gives_its_file_back";
+    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = alone.args([name, "--exact", "--nocapture"]).env(BACKLOG, directory.path()).output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    let figures = stdout.lines().find(|line| line.starts_with("backlog: "));
+    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    writeln!(std::io::stdout(), "{}", figures.unwrap()).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+fn drain(directory: &Path, rows: u64) {
     let resident = || {
         let status = fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -408,31 +441,46 @@ fn a_backlog_is_opened_and_drained_in_little_memory_and_gives_its_file_back() {
     };
     let before = resident();
     let begin = clock::now();
-    let spool = Spool::builder(directory.path()).open().unwrap();
-    let sink = spool.register("one", SinkOptions::default().window(4_000)).unwrap();
+    let spool = Spool::builder(directory).open().unwrap();
+    let window = usize::try_from(rows / 4).unwrap().min(4_000);
+    let sink = spool.register("one", SinkOptions::default().window(window)).unwrap();
     assert_eq!(spool.backlog_now("one").unwrap().items, rows);
     let opened = begin.elapsed();
     let begin = clock::now();
-    let (mut drained, mut peak) = (0, 0);
+    let (mut drained, mut peak, mut live) = (0, 0, None);
+    let mut fresh = 0_u64;
     until(|| {
-        for row in read(&spool, sink, 2_000) {
-            spool.settle(sink, row.seq, Settled::Stored);
-            drained += 1;
+        // Something new at each read, once the first has found how much waits: it goes at once.
+        if live.is_none() && drained > 0 && drained < rows {
+            fresh += 1;
+            stored(&spool, append(&spool, &format!("new-{fresh}")));
+            live = Some(drained);
         }
-        peak = peak.max(resident().saturating_sub(before));
-        drained == rows
+        for row in read(&spool, sink, 2_000) {
+            if row.row.id.starts_with("new-") {
+                assert_eq!(live.take(), Some(drained), "rows that waited went before it");
+            } else {
+                drained += 1;
+            }
+            spool.settle(sink, row.seq, Settled::Stored);
+        }
+        peak = peak.max(resident());
+        drained == rows && live.is_none()
     });
     let took = begin.elapsed();
-    assert!(peak < 32, "{peak} MiB");
+    // The process as a whole.
+    assert!(peak < 32, "{peak} MiB, {before} before");
     let size = || {
-        let own = fs::read_dir(directory.path()).unwrap().next().unwrap().unwrap().path();
+        let own = fs::read_dir(directory).unwrap().next().unwrap().unwrap().path();
         fs::metadata(own.join("outbox.db")).unwrap().len()
     };
     until(|| size() < 1 << 20);
     let rate = f64::from(u32::try_from(rows).unwrap()) / took.as_secs_f64();
+    let mut out = std::io::stdout();
     writeln!(
-        std::io::stdout(),
-        "backlog: {rows} rows, opened in {opened:.1?}, drained at {rate:.0} a second in {peak} MiB more memory, file {} KiB",
+        out,
+        "\nbacklog: {rows} rows, opened in {opened:.1?}, drained at {rate:.0} a second while {fresh} new ones went by, in {peak} MiB \
+         of memory ({before} MiB before), file {} KiB",
         size() / 1_024
     )
     .unwrap();

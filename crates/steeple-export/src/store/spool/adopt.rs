@@ -1,11 +1,20 @@
 //! Takes in the rows of other databases.
+//!
+//! An adoption ends at any moment without a row lost or doubled:
+//!
+//! 1. The other directory is given to ours, on the disk: nobody but the owner of ours takes it from then on.
+//! 2. Its rows come into our database in parts, each in one transaction with how far we have come.
+//! 3. Directories that were given to the other are given to us, once our database has on the disk how far they have come.
+//! 4. The other directory is removed, at once.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use steeple_core::clock;
 
 use super::{
-    db::{self, DEAD, DONE},
+    db::{self, DEAD, DONE, micros, newest},
     fail,
     intake::Intake,
+    marks,
     place::Place,
     writer::Writer,
 };
@@ -14,23 +23,14 @@ use crate::{DropReason, InDoubt};
 impl Writer {
     /// Looks for directories of processes that have ended.
     pub(super) fn adopt(&mut self) {
-        if !self.intakes.is_empty() {
-            return;
-        }
         for place in Place::abandoned(&self.root, self.place.directory()).unwrap_or_default() {
             if !place.database().exists() {
                 let _left = place.remove();
                 continue;
             }
-            match Intake::adopted(place) {
-                Ok(intake) => {
-                    let mut seen = self.shared.seen();
-                    seen.stats.adopted = seen.stats.adopted.saturating_add(1);
-                    drop(seen);
-                    self.intakes.push(intake);
-                }
-                // Whoever starts next in it sets it aside.
-                Err(_unreadable) => {}
+            // One that cannot be read is set aside by whoever starts in it.
+            if let Ok(intake) = Intake::adopted(place) {
+                self.intakes.push(intake);
             }
         }
     }
@@ -38,31 +38,16 @@ impl Writer {
     /// Takes in the next part of another database.
     pub(super) fn take_in(&mut self) -> rusqlite::Result<()> {
         let Some(mut intake) = self.intakes.pop() else { return Ok(()) };
-        if intake.upto == 0 {
-            let known = self
-                .db
-                .query_row("SELECT upto FROM adopted WHERE store = ?1", [&intake.store], |row| row.get::<_, i64>(0))
-                .optional()?;
-            intake.upto = known.unwrap_or_default().max(0).cast_unsigned();
-        }
-        match self.take_part(&mut intake) {
+        let took = match self.begin(&mut intake) {
+            Ok(true) => self.take_part(&mut intake),
+            // It is looked for again later.
+            Ok(false) => return Ok(()),
+            Err(error) => Err(error),
+        };
+        match took {
+            Ok(false) => self.finish(intake),
             Ok(true) => {
                 self.intakes.push(intake);
-                Ok(())
-            }
-            Ok(false) => {
-                // What was in it and could not be read is lost.
-                self.shared.damaged(intake.missing());
-                if intake.is_adoption() {
-                    // Known no more once the other is gone.
-                    self.merge_marks(&intake.db)?;
-                }
-                let Intake { db, place, .. } = intake;
-                drop(db);
-                fail::point("adopted");
-                if let Some(place) = place {
-                    let _left = place.remove();
-                }
                 Ok(())
             }
             Err(error) => {
@@ -70,6 +55,70 @@ impl Writer {
                 Err(error)
             }
         }
+    }
+
+    /// Makes another database ours, and finds where we were with it. `false`: that cannot be written now.
+    fn begin(&mut self, intake: &mut Intake) -> rusqlite::Result<bool> {
+        if intake.is_begun {
+            return Ok(true);
+        }
+        if let Some(place) = &intake.place {
+            fail::point("mark");
+            if place.give_to(self.place.directory()).is_err() {
+                return Ok(false);
+            }
+            fail::point("marked");
+        }
+        // Before its rows come: users who were erased, or who took their consent back, stay so.
+        self.merge_marks(&intake.db)?;
+        let at = |name: &str| {
+            self.db
+                .query_row("SELECT upto FROM adopted WHERE store = ?1", [name], |row| row.get::<_, i64>(0))
+                .optional()
+                .map(|at| at.map(|at| at.max(0).cast_unsigned()))
+        };
+        // No one has come further than there are rows.
+        let newest = newest(&intake.db).unwrap_or(u64::MAX);
+        intake.upto = at(&intake.store)?.filter(|upto| *upto <= newest).unwrap_or_default();
+        intake.from_end = at(&from_end(&intake.store))?;
+        intake.is_begun = true;
+        if intake.is_adoption() {
+            let mut seen = self.shared.seen();
+            seen.stats.adopted = seen.stats.adopted.saturating_add(1);
+        }
+        Ok(true)
+    }
+
+    /// Nothing more is to be read of another database.
+    fn finish(&mut self, intake: Intake) -> rusqlite::Result<()> {
+        let missing = intake.missing();
+        if let Some(place) = &intake.place {
+            let wards = place.wards();
+            // Another process looks at one of them, or the disk does not let us: it is looked for again later.
+            let Ok(Some(wards)) = wards else { return Ok(()) };
+            fail::point("adopted");
+            self.inherit(&intake.db)?;
+            for ward in &wards {
+                fail::point("pass");
+                if ward.give_to(self.place.directory()).is_err() {
+                    return Ok(());
+                }
+            }
+            if !wards.is_empty() {
+                self.adopt_at = clock::now();
+            }
+        }
+        // What was in it and could not be read is lost.
+        self.shared.damaged(missing);
+        let Intake { db, place, store, .. } = intake;
+        drop(db);
+        fail::point("passed");
+        if place.is_none_or(|place| place.remove().is_ok()) {
+            fail::point("removed");
+            let known = params![store, from_end(&store)];
+            self.db.execute("DELETE FROM adopted WHERE store IN (?1, ?2)", known)?;
+        }
+        Ok(())
     }
 
     /// `false`: there is nothing more.
@@ -95,8 +144,8 @@ impl Writer {
         intake.found = intake.found.saturating_add(rows.len() as u64);
         let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
         let (mut usage, mut inserted, mut damaged, mut doubts) = (self.usage, 0_u64, 0_u64, Vec::new());
-        // Of each sink: rows that it has not settled.
-        let mut fresh = vec![0_u64; self.cursors.len()];
+        // Of each sink: rows that it has not settled; rows that it never gets.
+        let (mut fresh, mut erased) = (vec![0_u64; self.cursors.len()], Vec::new());
         for (seq, row) in &rows {
             let Some(row) = row else {
                 damaged = damaged.saturating_add(1);
@@ -104,6 +153,10 @@ impl Writer {
             };
             let states: Vec<_> = self.cursors.iter().map(|cursor| intake.state(&cursor.name, *seq)).collect();
             if !states.iter().any(|(kind, _, _)| kind.is_none_or(|kind| kind == DEAD)) {
+                continue;
+            }
+            if row.key.as_deref().is_some_and(|key| self.shared.marks().is_erased(key, micros(row.at))) {
+                erased.push(states.iter().map(|(kind, _, _)| kind.is_none()).collect::<Vec<_>>());
                 continue;
             }
             let Some(here) = db::insert(&tx, row)? else { continue };
@@ -129,11 +182,11 @@ impl Writer {
             }
         }
         usage.save(&tx)?;
-        if intake.from_end.is_none() {
-            tx.execute("INSERT OR REPLACE INTO adopted VALUES (?1, ?2)", params![&intake.store, last.cast_signed()])?;
-        }
+        let name = if intake.from_end.is_none() { intake.store.clone() } else { from_end(&intake.store) };
+        tx.execute("INSERT OR REPLACE INTO adopted VALUES (?1, ?2)", params![name, last.cast_signed()])?;
         fail::point("adopt");
         tx.commit()?;
+        fail::point("taken");
         if intake.from_end.is_some() {
             intake.from_end = Some(last);
         } else {
@@ -153,25 +206,49 @@ impl Writer {
                 }
             }
         }
+        for wanted in erased {
+            for (cursor, _) in self.cursors.iter_mut().zip(&wanted).filter(|(_, wanted)| **wanted) {
+                cursor.lose(DropReason::NoConsent);
+            }
+            self.shared.drop_rows(DropReason::NoConsent, u64::from(wanted.contains(&true)));
+        }
         self.shared.damaged(damaged);
         self.shared.readable.notify_waiters();
         Ok(true)
     }
 
-    /// Users who were erased, or who took their consent back, stay so.
+    /// Users who were erased, or who took their consent back, as another database knows them. What cannot be read is left out.
     fn merge_marks(&self, other: &Connection) -> rusqlite::Result<()> {
-        let mut statement = other.prepare("SELECT key, kind, at FROM mark")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (key, kind, at): (Vec<u8>, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            self.db.execute("INSERT OR IGNORE INTO mark VALUES (?1, ?2, ?3)", params![key, kind, at])?;
-        }
-        let mut statement = other.prepare("SELECT store, upto FROM adopted")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let (store, upto): (String, i64) = (row.get(0)?, row.get(1)?);
-            self.db.execute("INSERT OR IGNORE INTO adopted VALUES (?1, ?2)", params![store, upto])?;
+        for (key, kind, at) in marks::all(other).unwrap_or_default() {
+            marks::put(&self.db, &key, kind, at)?;
+            self.shared.marks_mut().add(key.into(), kind, at);
         }
         Ok(())
     }
+
+    /// Notes, on the disk, what another database knows of users, and how far it had come with those that it took in. With it,
+    /// everything before is on the disk.
+    pub(super) fn inherit(&self, other: &Connection) -> rusqlite::Result<()> {
+        self.merge_marks(other)?;
+        self.db.execute_batch("PRAGMA synchronous = FULL")?;
+        let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+        for (store, upto) in adopted(other).unwrap_or_default() {
+            tx.execute(
+                "INSERT INTO adopted VALUES (?1, ?2) ON CONFLICT(store) DO UPDATE SET upto = max(upto, excluded.upto)",
+                params![store, upto],
+            )?;
+        }
+        // There is something to put onto the disk, whatever was committed before.
+        tx.execute("INSERT OR REPLACE INTO meta VALUES ('inherited', ?1)", [micros(clock::unix_now())])?;
+        tx.commit()
+    }
+}
+
+/// Under this name stands how far a database was read from its end.
+fn from_end(store: &str) -> String {
+    format!("{store} end")
+}
+
+fn adopted(db: &Connection) -> rusqlite::Result<Vec<(String, i64)>> {
+    db.prepare("SELECT store, upto FROM adopted")?.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }

@@ -159,7 +159,7 @@ pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<(u64, Option<NewRow>)> {
 /// What [`row`] reads.
 pub(super) const COLUMNS: &str = "seq, id, at, key, class, crc, body";
 
-fn micros(at: Duration) -> i64 {
+pub(super) fn micros(at: Duration) -> i64 {
     i64::try_from(at.as_micros()).unwrap_or(i64::MAX)
 }
 

@@ -1,8 +1,11 @@
 //! Where a test may end the process, to see what remains on disk.
 
 /// Ends the process here if a test asks for it: `STEEPLE_SPOOL_ABORT=commit:37` at the 37th time.
-#[cfg(feature = "test-util")]
+#[cfg(any(test, feature = "test-util"))]
 pub(super) fn point(name: &str) {
+    #[cfg(test)]
+    in_test::point(name);
+    #[cfg(feature = "test-util")]
     if is_time(name) {
         std::process::abort();
     }
@@ -38,8 +41,37 @@ fn is_time(name: &str) -> bool {
     })
 }
 
-#[cfg(not(feature = "test-util"))]
+#[cfg(not(any(test, feature = "test-util")))]
 pub(super) const fn point(_name: &str) {}
 
 #[cfg(not(feature = "test-util"))]
 pub(super) const fn during(_name: &str) {}
+
+/// In tests of the module, the end is a panic: what it unwinds is what the end of a process closes.
+#[cfg(test)]
+pub(super) mod in_test {
+    use std::cell::RefCell;
+
+    thread_local! {
+        /// The places that count, and how many of them are passed until the end comes.
+        static END: RefCell<Option<(&'static [&'static str], u32)>> = const { RefCell::new(None) };
+    }
+
+    /// Lets the thread panic at one of these places, when it comes by the next time, for the `times`th time. `None`: nowhere.
+    pub(in super::super) fn end_at(end: Option<(&'static [&'static str], u32)>) {
+        END.set(end);
+    }
+
+    pub(super) fn point(name: &str) {
+        let is_now = END.with_borrow_mut(|end| {
+            let Some((_, left)) = end.as_mut().filter(|(places, _)| places.contains(&name)) else { return false };
+            *left = left.saturating_sub(1);
+            *left == 0
+        });
+        if is_now {
+            END.set(None);
+            // Not a panic to be reported.
+            std::panic::resume_unwind(Box::new(name.to_owned()));
+        }
+    }
+}

@@ -12,7 +12,7 @@ use std::{
 
 use steeple_core::clock;
 
-use super::{SinkId, Spool};
+use super::{SinkId, Spool, db::micros};
 use crate::{
     DropReason, Flush, FlushReport, Health, Pipeline, Reason, Sink, Stats, Task, runtime,
     store::{NewRow, Row, Settled, StoreFuture},
@@ -90,6 +90,7 @@ pub struct Hold {
     seq: u64,
     tries: u32,
     key: Option<Box<[u8]>>,
+    at: Duration,
     settled: AtomicBool,
 }
 
@@ -97,6 +98,16 @@ impl Hold {
     /// What the row is found by.
     pub fn key(&self) -> Option<&[u8]> {
         self.key.as_deref()
+    }
+
+    /// Whether whoever is behind its key has taken consent back: in this process, or in another one that shares the directory.
+    pub fn is_revoked(&self) -> bool {
+        self.key().is_some_and(|key| self.shared.spool.0.shared.marks().is_revoked(key))
+    }
+
+    /// Whether whoever is behind its key was erased since.
+    pub fn is_erased(&self) -> bool {
+        self.key().is_some_and(|key| self.shared.spool.0.shared.marks().is_erased(key, micros(self.at)))
     }
 
     /// The receiver has it.
@@ -283,8 +294,8 @@ async fn feed<T: Send + 'static>(
         match spool.read(*sink, READ.0, READ.1).await {
             Ok(rows) => {
                 for Row { seq, tries, row } in rows {
-                    let (key, settled) = (row.key.clone(), AtomicBool::new(false));
-                    let hold = Hold { shared: Arc::clone(&shared), seq, tries, key, settled };
+                    let (key, at, settled) = (row.key.clone(), row.at, AtomicBool::new(false));
+                    let hold = Hold { shared: Arc::clone(&shared), seq, tries, key, at, settled };
                     if let Some(item) = make(&row, hold) {
                         // Dropped, its hold settles itself.
                         pipeline.push(item);

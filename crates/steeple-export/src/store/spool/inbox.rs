@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use super::{
     ToRow,
     db::{CLASSES, Usage},
+    marks::Marks,
     options::{QueueLimits, SpoolStats},
 };
 use crate::{
@@ -46,6 +47,7 @@ pub(super) struct Shared<W> {
     /// There may be something to read.
     pub(super) readable: Notify,
     pub(super) seen: Mutex<Seen>,
+    marks: RwLock<Marks>,
 }
 
 /// What others see of the store.
@@ -107,6 +109,7 @@ impl<W> Shared<W> {
             moved: Notify::new(),
             readable: Notify::new(),
             seen: Mutex::default(),
+            marks: RwLock::default(),
         }
     }
 
@@ -116,6 +119,15 @@ impl<W> Shared<W> {
 
     pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of users.
+    pub(super) fn marks(&self) -> RwLockReadGuard<'_, Marks> {
+        self.marks.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn marks_mut(&self) -> RwLockWriteGuard<'_, Marks> {
+        self.marks.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a row in. Full, the newest of the lowest class goes.

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Rows of one transaction.
-const PART: i64 = 500;
+const PART: i64 = if cfg!(test) { 3 } else { 500 };
 
 pub(super) struct Intake {
     pub(super) db: Connection,
@@ -22,6 +22,8 @@ pub(super) struct Intake {
     pub(super) upto: u64,
     /// `Some`: the directory of a process that has ended. It is removed at the end.
     pub(super) place: Option<Place>,
+    /// It is ours, and we know where we were.
+    pub(super) is_begun: bool,
     /// A damaged file is read from both ends; up to here from the end.
     pub(super) from_end: Option<u64>,
     /// Rows that were found in it.
@@ -39,13 +41,25 @@ impl Intake {
         let acked = cursors(&db).ok().filter(|acked| acked.values().all(|acked| newest.is_none_or(|to| *acked <= to)));
         let items = Usage::load(&db).ok().map(|usage| usage.total_items());
         let items = items.filter(|items| newest.is_none_or(|newest| *items <= newest));
-        Some(Self { db, store, acked, upto: 0, place: None, from_end: None, found: 0, items })
+        Some(Self { db, store, acked, upto: 0, place: None, is_begun: false, from_end: None, found: 0, items })
     }
 
     pub(super) fn adopted(place: Place) -> rusqlite::Result<Self> {
-        let db = db::open(&place.database())?;
-        let (store, acked) = (name(&db)?, Some(cursors(&db)?));
-        Ok(Self { db, store, acked, upto: 0, place: Some(place), from_end: None, found: 0, items: None })
+        let open = || {
+            let db = db::open(&place.database())?;
+            Ok((name(&db)?, Some(cursors(&db)?), db))
+        };
+        let (store, acked, db) = match open() {
+            Ok(opened) => opened,
+            // Whoever starts in it would set it aside. But it is ours already: nobody else does anything with it.
+            Err(error) if db::is_damage(&error) && place.is_given() => {
+                let Some(damaged) = Self::damaged(&place.database()) else { return Err(error) };
+                return Ok(Self { place: Some(place), ..damaged });
+            }
+            Err(error) => return Err(error),
+        };
+        let (upto, from_end, found, items) = (0, None, 0, None);
+        Ok(Self { db, store, acked, upto, place: Some(place), is_begun: false, from_end, found, items })
     }
 
     /// Rows that were in a damaged file and were not found in it.

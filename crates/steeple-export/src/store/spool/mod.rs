@@ -7,11 +7,14 @@
 mod adopt;
 mod cursor;
 mod db;
+#[cfg(test)]
+mod deaths;
 mod fail;
 mod feed;
 mod inbox;
 mod intake;
 mod live;
+mod marks;
 pub mod offline;
 mod open;
 mod options;
@@ -30,12 +33,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::{Transaction, TransactionBehavior, params};
+use rusqlite::params;
 use steeple_core::clock;
 use tokio::sync::oneshot;
 
 use self::{
-    db::{DEAD, ERASED, RETRY, REVOKED},
+    db::{DEAD, RETRY, REVOKED},
     inbox::Shared,
     options::{Limits, QueueLimits},
     room::failed,
@@ -205,23 +208,7 @@ impl Spool {
     /// # Errors
     /// When that cannot be written: then they must not be sent.
     pub fn attempt(&self, sink: SinkId, seqs: Vec<u64>) -> StoreFuture<'static, ()> {
-        self.call(move |writer| {
-            if let Some(cursor) = writer.cursors.get_mut(usize::from(sink.0)) {
-                cursor.attempt(&seqs);
-            }
-            let tx = Transaction::new_unchecked(&writer.db, TransactionBehavior::Immediate).map_err(failed)?;
-            if let Some(cursor) = writer.cursors.get(usize::from(sink.0)) {
-                cursor.save(&tx).map_err(failed)?;
-            }
-            tx.commit().map_err(failed)?;
-            if let Some(cursor) = writer.cursors.get_mut(usize::from(sink.0)) {
-                let released = std::mem::take(&mut cursor.released);
-                cursor.saved();
-                // Still to be looked at when rows are removed.
-                cursor.released = released;
-            }
-            Ok(())
-        })
+        self.call(move |writer| writer.attempt(usize::from(sink.0), &seqs).map_err(failed))
     }
 
     /// Waits until a row is stored, so that the end of the process does not lose it; with `synced` until it is on the disk,
@@ -319,57 +306,59 @@ impl Spool {
         })
     }
 
-    /// Removes every row and dead letter with a key, also from the file's free pages and its log. Returns how many rows there
-    /// were.
+    /// Removes every row and dead letter with a key, also from the file's free pages and its log, here and in the stores of the other
+    /// processes that share the directory. Rows that are out are not sent any more, see [`Hold::is_erased`]. Returns how many rows
+    /// there were.
     ///
     /// # Errors
-    /// When the store cannot be written.
+    /// When a store cannot be written.
     pub fn erase(&self, key: &[u8]) -> StoreFuture<'static, u64> {
-        let key = key.to_vec();
-        self.call(move |writer| {
-            let mut seqs = Vec::new();
-            {
-                let mut statement = writer.db.prepare_cached("SELECT seq FROM ev WHERE key = ?1").map_err(failed)?;
-                let mut rows = statement.query([&key]).map_err(failed)?;
-                while let Some(row) = rows.next().map_err(failed)? {
-                    seqs.push(row.get::<_, i64>(0).map_err(failed)?.cast_unsigned());
-                }
-            }
-            offline::mark(&writer.db, &key, ERASED).map_err(failed)?;
-            writer.remove(&seqs, DropReason::NoConsent).map_err(failed)?;
-            let _busy = writer.db.execute_batch("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)");
-            Ok(seqs.len() as u64)
-        })
+        let (here, there) = (key.to_vec(), key.to_vec());
+        let here = self.call(move |writer| writer.erase(&here).map_err(failed));
+        let there = self.beside(move |database| database.erase(&there));
+        // Ours is the first: what we take in of theirs knows of it.
+        Box::pin(async move { Ok(here.await?.saturating_add(there.await?)) })
     }
 
-    /// Notes that whoever is behind a key has taken consent back, or given it again.
+    /// Notes that whoever is behind a key has taken consent back, or given it again, here and in the stores of the other processes that
+    /// share the directory, which notice within a second. In this process it counts at once, also where it cannot be written.
     ///
     /// # Errors
-    /// When the store cannot be written.
+    /// When a store cannot be written.
     pub fn set_revoked(&self, key: &[u8], revoked: bool) -> StoreFuture<'static, ()> {
-        let key = key.to_vec();
-        self.call(move |writer| {
-            if revoked {
-                offline::mark(&writer.db, &key, REVOKED).map_err(failed)
-            } else {
-                writer
-                    .db
-                    .execute("DELETE FROM mark WHERE key = ?1 AND kind = ?2", params![key, REVOKED])
-                    .map(drop)
-                    .map_err(failed)
-            }
+        let (here, there) = (key.to_vec(), key.to_vec());
+        if revoked {
+            self.0.shared.marks_mut().add(here.clone().into(), REVOKED, 0);
+        } else {
+            self.0.shared.marks_mut().give_consent(&here);
+        }
+        let here = self.call(move |writer| {
+            let written = marks::set_revoked(&writer.db, &here, revoked);
+            writer.shared.marks_mut().is_unwritten |= written.is_err();
+            written.map_err(failed)
+        });
+        let there = self.beside(move |database| database.set_revoked(&there, revoked).map(|()| 0));
+        Box::pin(async move {
+            here.await?;
+            there.await.map(drop)
         })
     }
 
-    /// The keys of those who have taken consent back.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn revoked(&self) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.call_blocking(|writer| {
-            let mut statement = writer.db.prepare("SELECT key FROM mark WHERE kind = ?1").map_err(failed)?;
-            let keys = statement.query_map([REVOKED], |row| row.get(0)).map_err(failed)?;
-            keys.collect::<rusqlite::Result<_>>().map_err(failed)
+    /// Does something in the stores of other processes, on a thread for it alone: their locks may have to be waited for.
+    fn beside(
+        &self,
+        each: impl Fn(&offline::Database) -> Result<u64, StoreError> + Send + 'static,
+    ) -> StoreFuture<'static, u64> {
+        let place = self.call(|writer| Ok((writer.root.clone(), writer.place.database())));
+        Box::pin(async move {
+            let (root, own) = place.await?;
+            let (sender, receiver) = oneshot::channel();
+            let run = move || {
+                let _gone = sender.send(offline::beside(&root, &own, each));
+            };
+            let thread = thread::Builder::new().name("steeple-spools".to_owned());
+            thread.spawn(run).map_err(|error| StoreError::new(Reason::of_error(&error)))?;
+            receiver.await.unwrap_or_else(|_panicked| Err(StoreError::new("the thread has ended")))
         })
     }
 

@@ -10,7 +10,7 @@ use steeple_core::clock;
 
 use super::{
     db::{self, COLUMNS, DEAD, ERASED, RETRY},
-    place,
+    marks, place,
     room::failed,
 };
 use crate::{
@@ -99,11 +99,16 @@ impl Database {
     /// Rows of a sink whose sending was noted, and not what became of it: in doubt, if their process has ended.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub fn attempts(&self, sink: &str) -> Result<u64, StoreError> {
-        let count = "SELECT count(*) FROM exc WHERE sink = ?1 AND kind = ?2 AND attempt = 1";
-        let count = self.0.query_row(count, params![sink, RETRY], |row| row.get::<_, i64>(0));
-        count.map(|count| count.max(0).cast_unsigned()).map_err(failed)
+    /// When they cannot be read.
+    pub fn attempted(&self, sink: &str) -> Result<Vec<NewRow>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<_>> {
+            let mut statement = self.0.prepare(&format!(
+                "SELECT {} FROM exc JOIN ev USING (seq) WHERE exc.sink = ?1 AND exc.kind = ?2 AND exc.attempt = 1",
+                columns_of("ev")
+            ))?;
+            statement.query_map(params![sink, RETRY], db::row)?.collect()
+        };
+        Ok(read().map_err(failed)?.into_iter().filter_map(|(_, row)| row).collect())
     }
 
     /// Each row, the oldest first, until `each` returns `false`.
@@ -165,13 +170,21 @@ impl Database {
     /// When it cannot be written.
     pub fn erase(&self, key: &[u8]) -> Result<u64, StoreError> {
         let erase = || -> rusqlite::Result<u64> {
-            mark(&self.0, key, ERASED)?;
+            marks::put(&self.0, key, ERASED, db::micros(clock::unix_now()))?;
             self.0.execute("DELETE FROM exc WHERE seq IN (SELECT seq FROM ev WHERE key = ?1)", [key])?;
             let erased = self.0.execute("DELETE FROM ev WHERE key = ?1", [key])?;
             self.0.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
             Ok(erased as u64)
         };
         erase().map_err(failed)
+    }
+
+    /// Notes that whoever is behind a key has taken consent back, or given it again.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn set_revoked(&self, key: &[u8], revoked: bool) -> Result<(), StoreError> {
+        marks::set_revoked(&self.0, key, revoked).map_err(failed)
     }
 
     /// Reads every row, and has SQLite check the file. `progress` gets the number of rows read so far.
@@ -202,6 +215,25 @@ impl Database {
     }
 }
 
+/// Does something in every store below a directory but the own one, whether its process runs or has ended.
+pub(super) fn beside(
+    root: &Path,
+    own: &Path,
+    each: impl Fn(&Database) -> Result<u64, StoreError>,
+) -> Result<u64, StoreError> {
+    let paths = databases(root).map_err(|error| StoreError::new(Reason::of_error(&error)))?;
+    let mut sum = 0_u64;
+    for path in paths.iter().filter(|path| *path != own) {
+        match Database::open_to_change(path).and_then(|database| each(&database)) {
+            Ok(count) => sum = sum.saturating_add(count),
+            // Its rows are in another one by now, which knows what ours knows.
+            Err(_gone) if !path.exists() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sum)
+}
+
 /// The dead letters of a sink, the oldest or the newest first.
 pub(super) fn dead_letters(
     db: &Connection,
@@ -213,7 +245,7 @@ pub(super) fn dead_letters(
     let mut statement = db.prepare_cached(&format!(
         "SELECT {}, exc.why FROM exc JOIN ev USING (seq) WHERE exc.sink = ?1 AND exc.kind = ?2
          ORDER BY exc.seq {order} LIMIT ?3",
-        COLUMNS.split(", ").map(|column| format!("ev.{column}")).collect::<Vec<_>>().join(", ")
+        columns_of("ev")
     ))?;
     let max = i64::try_from(max_items).unwrap_or(i64::MAX);
     let mut rows = statement.query(params![sink, DEAD, max])?;
@@ -231,8 +263,6 @@ pub(super) fn dead_letters(
     Ok(letters)
 }
 
-/// Notes something about whoever is behind a key.
-pub(super) fn mark(db: &Connection, key: &[u8], kind: i64) -> rusqlite::Result<()> {
-    let at = i64::try_from(clock::unix_now().as_secs()).unwrap_or(i64::MAX);
-    db.execute("INSERT OR REPLACE INTO mark VALUES (?1, ?2, ?3)", params![key, kind, at]).map(drop)
+fn columns_of(table: &str) -> String {
+    COLUMNS.split(", ").map(|column| format!("{table}.{column}")).collect::<Vec<_>>().join(", ")
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use steeple_core::clock;
 
 use super::{
@@ -93,6 +93,20 @@ impl Writer {
         let Reading { out, damaged, .. } = reading;
         self.forget_damaged(&damaged)?;
         Ok(out)
+    }
+
+    /// Notes, before rows are sent, that they are about to be.
+    pub(super) fn attempt(&mut self, sink: usize, seqs: &[u64]) -> rusqlite::Result<()> {
+        let Some(cursor) = self.cursors.get_mut(sink) else { return Ok(()) };
+        cursor.attempt(seqs);
+        let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
+        cursor.save(&tx)?;
+        tx.commit()?;
+        // Still to be looked at when rows are removed.
+        let released = std::mem::take(&mut cursor.released);
+        cursor.saved();
+        cursor.released = released;
+        Ok(())
     }
 
     fn forget_damaged(&mut self, damaged: &[u64]) -> rusqlite::Result<()> {

@@ -13,10 +13,11 @@ use steeple_core::clock;
 
 use super::{
     cursor::{Cursor, Left},
-    db::{self, SIZE, Usage, newest},
+    db::{self, ERASED, SIZE, Usage, newest},
     fail,
     inbox::{Shared, Work},
     intake::{self, Intake},
+    marks::Marks,
     options::{Limits, SinkOptions},
     place::{self, Place},
     room::{Leaving, begin_anew, data_version, failed, first, make_room, reason, recount},
@@ -58,7 +59,7 @@ pub(super) struct Writer {
     /// From then on all sinks are taken to be registered: what others left is taken in for each of them.
     pub(super) complete_at: Instant,
     pub(super) intakes: Vec<Intake>,
-    adopt_at: Instant,
+    pub(super) adopt_at: Instant,
     expire_at: Instant,
     published: Option<Instant>,
     free: Option<(Instant, Option<u64>)>,
@@ -75,8 +76,10 @@ impl Writer {
         shared: Arc<Shared<Self>>,
     ) -> Result<Self, rusqlite::Error> {
         let mut intakes = Vec::new();
-        let opened = db::open(&place.database())
-            .and_then(|db| Ok((Usage::load(&db)?, first(&db)?, intake::cursors(&db)?, data_version(&db)?, db)));
+        let opened = db::open(&place.database()).and_then(|db| {
+            *shared.marks_mut() = Marks::load(&db)?;
+            Ok((Usage::load(&db)?, first(&db)?, intake::cursors(&db)?, data_version(&db)?, db))
+        });
         let (usage, swept, others, data_version, db) = match opened {
             Ok(opened) => opened,
             Err(error) if db::is_damage(&error) => {
@@ -88,7 +91,7 @@ impl Writer {
             Err(error) => return Err(error),
         };
         let now = clock::now();
-        Ok(Self {
+        let writer = Self {
             db,
             root,
             place,
@@ -111,7 +114,9 @@ impl Writer {
             free: None,
             data_version,
             unchecked: 0,
-        })
+        };
+        writer.intakes.iter().try_for_each(|damaged| writer.inherit(&damaged.db))?;
+        Ok(writer)
     }
 
     /// Adds a sink, or finds it again.
@@ -171,7 +176,7 @@ impl Writer {
         shared.end();
     }
 
-    fn turn(&mut self) -> bool {
+    pub(super) fn turn(&mut self) -> bool {
         let now = clock::now();
         let may_write = self.pending.is_empty() && self.again_at.is_none_or(|at| at <= now);
         let Work { rows, settled, jobs, sync, is_last } = self.shared.take(may_write, self.wake_at(now));
@@ -418,7 +423,7 @@ impl Writer {
         }
         // What is taken in before a sink is registered would be lost to it.
         if self.complete_at <= now {
-            if self.adopt_at <= now {
+            if self.adopt_at <= now && self.intakes.is_empty() {
                 self.adopt_at = now.checked_add(self.timing.adopt).unwrap_or(now);
                 self.adopt();
             }
@@ -467,6 +472,8 @@ impl Writer {
         if expired.len() >= 5_000 {
             self.expire_at = clock::now();
         }
+        // A row from before then would be too old by now.
+        self.db.execute("DELETE FROM mark WHERE kind = ?1 AND at < ?2", [ERASED, before])?;
         self.unchecked = self.unchecked.saturating_add((expired.len() as u64).saturating_mul(ROW));
         self.remove(&expired, DropReason::Expired)
     }
@@ -534,6 +541,7 @@ impl Writer {
             if let Ok(usage) = recount(&self.db) {
                 self.usage = usage;
             }
+            self.shared.marks_mut().renew(&self.db);
             self.shared.readable.notify_waiters();
         }
         self.data_version = version;
@@ -546,7 +554,11 @@ impl Writer {
         self.db = db;
         (self.usage, self.swept, self.data_version) = (Usage::default(), 0, data_version(&self.db)?);
         self.others.clear();
+        self.shared.marks_mut().save(&self.db)?;
         self.intakes.retain(Intake::is_adoption);
+        if let Some(damaged) = &intake {
+            self.inherit(&damaged.db)?;
+        }
         self.intakes.extend(intake);
         for cursor in &mut self.cursors {
             cursor.reset(0);
