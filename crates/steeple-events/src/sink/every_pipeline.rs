@@ -21,23 +21,25 @@ use steeple_scrub::Scrubber;
 use super::{
     elasticsearch::Documents,
     ga4::Collect,
-    mixpanel::Import,
+    mixpanel::{Import, Track},
     newrelic::EventApi,
-    test_support::{service, tracked},
+    people::Engage,
+    test_support::{change, service, tracked},
     webhook::Messages,
 };
 use crate::{Tracked, Visitor, record::Context};
 
-/// A sink: how its protocol is made, what accepts, and what accepts in part.
+/// A sink: how its protocol is made, what it sends, what accepts, and what accepts in part.
 struct Sink<P> {
     make: fn(Endpoint) -> P,
+    item: fn(usize) -> Tracked,
     accepts: fn() -> Reply,
     partial: fn() -> Option<Partial>,
 }
 
 impl<P> Sink<P> {
     fn new(make: fn(Endpoint) -> P) -> Self {
-        Self { make, accepts: || Reply::ok(""), partial: || None }
+        Self { make, item: event, accepts: || Reply::ok(""), partial: || None }
     }
 }
 
@@ -57,7 +59,7 @@ impl<P: Protocol<Item = Tracked>> Subject for Sink<P> {
     }
 
     fn item(&self, number: usize) -> Tracked {
-        event(number)
+        (self.item)(number)
     }
 
     fn accepts(&self) -> Reply {
@@ -81,13 +83,13 @@ impl<P: Protocol<Item = Tracked>> Subject for OneByOne<P> {
     }
 
     fn item(&self, number: usize) -> Tracked {
-        event(number)
+        self.0.item(number)
     }
 }
 
 #[test]
 fn mixpanel_passes_every_check() {
-    let make = |endpoint| Import { scrubber: Scrubber::default(), service: Arc::new(service()), endpoint };
+    let make = |endpoint| Import { scrubber: Scrubber::default(), service: Arc::new(service()), endpoint, track: None };
     check_all(Sink {
         partial: || {
             let refused = json!({"code": 400, "failed_records": [{"index": 1, "field": "time", "message": "too old"}]});
@@ -95,6 +97,25 @@ fn mixpanel_passes_every_check() {
                 Reply::Answer { status: http::StatusCode::BAD_REQUEST, headers: Vec::new(), body: refused.to_string() };
             Some(Partial { reply, stored: 3, poisoned: 1 })
         },
+        ..Sink::new(make)
+    });
+}
+
+#[test]
+fn mixpanel_by_track_passes_every_check() {
+    let make = |endpoint: Endpoint| {
+        let track = Track { endpoint: endpoint.clone(), token: "token".to_owned() };
+        Import { scrubber: Scrubber::default(), service: Arc::new(service()), endpoint, track: Some(track) }
+    };
+    check_all(Sink { accepts: || Reply::ok(r#"{"status":1,"error":null}"#), ..Sink::new(make) });
+}
+
+#[test]
+fn profiles_at_mixpanel_pass_every_check() {
+    let make = |endpoint| Engage { scrubber: Scrubber::default(), endpoint, token: "token".to_owned() };
+    check_all(Sink {
+        item: |number| change("u-42", &json!({"number": format!("{number:010}")})),
+        accepts: || Reply::ok(r#"{"status":1}"#),
         ..Sink::new(make)
     });
 }
@@ -119,7 +140,6 @@ fn elasticsearch_passes_every_check() {
         api_key: None,
     };
     check_all(Sink {
-        make,
         accepts: || Reply::ok(r#"{"errors":false,"items":[]}"#),
         partial: || {
             let error = json!({"type": "document_parsing_exception", "reason": "x"});
@@ -132,6 +152,7 @@ fn elasticsearch_passes_every_check() {
             let reply = Reply::ok(json!({"errors": true, "items": items}).to_string());
             Some(Partial { reply, stored: 2, poisoned: 1 })
         },
+        ..Sink::new(make)
     });
 }
 

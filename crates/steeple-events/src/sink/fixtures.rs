@@ -48,7 +48,7 @@ fn check(ours: &Value, name: &str, deviations: &[(&str, &str)]) {
 #[cfg(feature = "mixpanel")]
 fn mixpanel_events_are_those_of_its_python_client() {
     let event = outgoing("page view", &json!({"path": "/a"}), Some("u1"));
-    let ours = super::mixpanel::document(&event, &Service::default());
+    let ours = super::mixpanel::document(&event, &Service::default(), None);
     check(
         &ours,
         "mixpanel_import",
@@ -66,9 +66,28 @@ fn mixpanel_events_are_those_of_its_python_client() {
 
 #[test]
 #[cfg(feature = "mixpanel")]
+fn mixpanel_events_for_track_are_those_of_its_python_client() {
+    let event = outgoing("page view", &json!({"path": "/a"}), Some("u1"));
+    let ours = super::mixpanel::document(&event, &Service::default(), Some("TOKEN"));
+    check(
+        &ours,
+        "mixpanel_track",
+        &[
+            ("/properties/$insert_id", "made per event"),
+            ("/properties/$lib_version", "their client's"),
+            ("/properties/$user_id", "simplified id merge: who logged in"),
+            ("/properties/ip", "their client says it in the query (`ip=0`): no place is looked up for the server"),
+            ("/properties/mp_lib", "their client's"),
+            ("/properties/time", "milliseconds; theirs has seconds, Mixpanel takes both"),
+        ],
+    );
+}
+
+#[test]
+#[cfg(feature = "mixpanel")]
 fn mixpanel_batches_are_arrays_as_its_node_client_writes_them() {
     let ours: Vec<_> = ["a", "b"]
-        .map(|name| super::mixpanel::document(&outgoing(name, &json!({}), Some("u1")), &Service::default()))
+        .map(|name| super::mixpanel::document(&outgoing(name, &json!({}), Some("u1")), &Service::default(), None))
         .into();
     let of = |place: usize| {
         ["$insert_id", "$user_id", "ip", "time", "token"].map(|key| format!("/{place}/properties/{key}"))

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -12,18 +12,30 @@ use super::{
 use crate::{BuildError, IntoOutlet, Outgoing, Outlet, Service, SinkContext, Takes, Tracked};
 
 /// Sends events to Mixpanel: `POST /import?strict=1`, which reports each event that it refuses, takes events of any age
-/// and keeps one of those that come twice. What is known of users ([`Events::person`](crate::Events::person)) goes to
-/// `POST /engage`.
+/// and keeps one of those that come twice; or `POST /track`, see [`api`](Self::api). What is known of users
+/// ([`Events::person`](crate::Events::person)) goes to `POST /engage`.
 ///
 /// # Source
-/// Mixpanel, "Import events", "Event deduplication" and "Ingestion API authentication".
+/// Mixpanel, "Import events", "Track event", "Event deduplication" and "Ingestion API authentication".
 #[derive(Clone, Debug)]
 #[must_use = "a sink does nothing until events are built with it"]
 pub struct Mixpanel {
     token: Secret,
     region: MixpanelRegion,
+    api: MixpanelApi,
     endpoint: Option<String>,
     http: HttpOptions,
+}
+
+/// By which of Mixpanel's interfaces events go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MixpanelApi {
+    /// `POST /import?strict=1`: events of any age; those that are refused are named. The default.
+    #[default]
+    Import,
+    /// `POST /track?verbose=1`, as Mixpanel's own clients for servers do: events of the last five days. Older ones go to `/import`.
+    Track,
 }
 
 /// A token. `Debug` does not show it.
@@ -65,9 +77,16 @@ impl Mixpanel {
         Self {
             token: Secret(token.into()),
             region: MixpanelRegion::default(),
+            api: MixpanelApi::default(),
             endpoint: None,
             http: HttpOptions::new(),
         }
+    }
+
+    /// By which interface events go. Default: [`MixpanelApi::Import`].
+    pub fn api(mut self, api: MixpanelApi) -> Self {
+        self.api = api;
+        self
     }
 }
 
@@ -75,6 +94,9 @@ vendor!(Mixpanel, "Mixpanel", MixpanelRegion, "Us");
 
 /// Mixpanel takes 2,000 events and 2 MB in one request.
 const BATCH: (usize, usize) = (2_000, 2_000_000);
+
+/// `/track` takes events of the last five days; an hour of it is for the way there.
+const MAX_TRACK_AGE: Duration = Duration::from_secs(5 * 86_400 - 3_600);
 
 impl IntoOutlet for Mixpanel {
     fn into_outlet(self: Box<Self>, context: &SinkContext) -> Result<Outlet, BuildError> {
@@ -86,6 +108,13 @@ impl IntoOutlet for Mixpanel {
         // The token is the user of Basic authentication, and the password is empty.
         let import = endpoint("mixpanel.endpoint", &format!("{scheme}://{}:@{host}/import?strict=1", self.token.0))?;
         let engage = endpoint("mixpanel.endpoint", &format!("{scheme}://{host}/engage?verbose=1"))?;
+        let track = match self.api {
+            MixpanelApi::Import => None,
+            MixpanelApi::Track => {
+                let url = format!("{scheme}://{host}/track?verbose=1&ip=0");
+                Some(Track { endpoint: endpoint("mixpanel.endpoint", &url)?, token: self.token.0.clone() })
+            }
+        };
         let (sink, url, token) = (context.clone(), engage.clone(), self.token.0);
         let people = start(self.http.clone(), context, "mixpanel_people", &engage, people::BATCH, move || {
             people::Engage { scrubber: sink.scrubber.clone(), endpoint: url.clone(), token: token.clone() }
@@ -95,6 +124,7 @@ impl IntoOutlet for Mixpanel {
             scrubber: sink.scrubber.clone(),
             service: Arc::clone(&sink.service),
             endpoint: url.clone(),
+            track: track.clone(),
         })?;
         Ok(Outlet::new(pipeline, Takes::Analytics).beside(Outlet::new(people, Takes::People)))
     }
@@ -104,6 +134,15 @@ pub(super) struct Import {
     pub(super) scrubber: Scrubber,
     pub(super) service: Arc<Service>,
     pub(super) endpoint: Endpoint,
+    /// Where recent events go instead.
+    pub(super) track: Option<Track>,
+}
+
+/// `/track`, and the token that is in each event there.
+#[derive(Clone)]
+pub(super) struct Track {
+    pub(super) endpoint: Endpoint,
+    pub(super) token: String,
 }
 
 impl Protocol for Import {
@@ -119,9 +158,13 @@ impl Protocol for Import {
     }
 
     fn encode(&mut self, batch: &[Scrubbed<Outgoing>]) -> Result<Request, Reason> {
-        let events: Vec<_> = batch.iter().map(|event| document(event, &self.service)).collect();
+        let track = self.track.as_ref().filter(|_| batch.iter().all(|event| is_recent(event)));
+        let token = track.map(|track| track.token.as_str());
+        let events: Vec<_> = batch.iter().map(|event| document(event, &self.service, token)).collect();
         let body = serde_json::to_vec(&events).map_err(|_error| Reason::from("the events are not JSON"))?;
-        Ok(Request::post(&self.endpoint).content_type("application/json").body(body).gzip())
+        let request = Request::post(track.map_or(&self.endpoint, |track| &track.endpoint));
+        let request = request.content_type("application/json").body(body);
+        Ok(if track.is_some() { request } else { request.gzip() })
     }
 
     fn judge(&mut self, response: &Response, batch: &[Scrubbed<Outgoing>]) -> Answer {
@@ -149,7 +192,14 @@ const REFUSED_IDS: [&str; 16] = [
     "[]",
 ];
 
-pub(super) fn document(event: &Outgoing, service: &Service) -> Value {
+/// Whether `/track` takes an event, by the clock as it is and as it was before someone set it.
+fn is_recent(event: &Outgoing) -> bool {
+    let clocks = [steeple_core::clock::unix_now(), steeple_core::clock::unix_steady()];
+    clocks.into_iter().all(|now| now.saturating_sub(Duration::from_millis(event.unix_millis())) < MAX_TRACK_AGE)
+}
+
+/// An event. `token`: for `/track`, which has it in each.
+pub(super) fn document(event: &Outgoing, service: &Service, token: Option<&str>) -> Value {
     let mut properties = Map::new();
     for (key, value) in event.properties() {
         properties.insert(own_key(key), value.clone());
@@ -172,6 +222,9 @@ pub(super) fn document(event: &Outgoing, service: &Service) -> Value {
     properties.insert("distinct_id".to_owned(), user.unwrap_or_default().into());
     if let Some(user) = user {
         properties.insert("$user_id".to_owned(), user.into());
+    }
+    if let Some(token) = token {
+        properties.insert("token".to_owned(), token.into());
     }
     // Otherwise Mixpanel takes this server for the user's place.
     properties.insert("ip".to_owned(), "0".into());
@@ -200,6 +253,10 @@ fn own_key(key: &str) -> String {
 }
 
 fn judge(response: &Response, events: usize) -> Answer {
+    // /track answers 200 also where nothing was taken: the body has the result. /import has a text there.
+    if response.status == StatusCode::OK && people::result(&response.body) == Some(0) {
+        return Answer::Bisect(Reason::from("status 0"));
+    }
     if response.status != StatusCode::BAD_REQUEST {
         return Answer::of(response);
     }
@@ -228,7 +285,7 @@ mod tests {
     #[test]
     fn an_event_is_written_as_mixpanel_wants_it() {
         let event = outgoing("sign_up", &json!({"plan": "pro", "time": 5, "$os": "x"}), Some("u-1"));
-        let document = document(&event, &service());
+        let document = document(&event, &service(), None);
         let properties = &document["properties"];
         assert_eq!(document["event"], "sign_up");
         assert_eq!((&properties["distinct_id"], &properties["$user_id"]), (&json!("u-1"), &json!("u-1")));
@@ -242,7 +299,7 @@ mod tests {
     #[test]
     fn users_that_mixpanel_refuses_are_left_out() {
         for user in [None, Some("null"), Some("Anonymous"), Some("0"), Some("{}")] {
-            let document = document(&outgoing("login", &json!({}), user), &service());
+            let document = document(&outgoing("login", &json!({}), user), &service(), None);
             assert_eq!(document["properties"]["distinct_id"], "", "{user:?}");
             assert_eq!(document["properties"].get("$user_id"), None, "{user:?}");
         }
@@ -262,6 +319,8 @@ mod tests {
     #[test]
     fn statuses_are_judged_as_mixpanel_documents_them() {
         assert!(matches!(judge(&response(200).with_body(r#"{"code":200}"#), 3), Answer::Accepted));
+        assert!(matches!(judge(&response(200).with_body(r#"{"status":1,"error":null}"#), 3), Answer::Accepted));
+        assert!(matches!(judge(&response(200).with_body(r#"{"status":0,"error":"hunter2"}"#), 3), Answer::Bisect(_)));
         assert!(matches!(judge(&response(401), 3), Answer::Paused(_)));
         assert!(matches!(judge(&response(413), 3), Answer::TooLarge));
         assert!(matches!(judge(&response(429), 3), Answer::Retry { .. }));

@@ -16,6 +16,8 @@ mod envelope;
 #[cfg(feature = "elasticsearch")]
 mod erasures;
 #[cfg(test)]
+mod every_pipeline;
+#[cfg(test)]
 mod fixtures;
 #[cfg(feature = "ga4")]
 mod ga4;
@@ -29,9 +31,6 @@ mod ndjson;
 mod newrelic;
 #[cfg(feature = "mixpanel")]
 mod people;
-#[cfg(test)]
-#[cfg(all(feature = "elasticsearch", feature = "mixpanel", feature = "newrelic"))]
-mod pipelines;
 #[cfg(feature = "webhook")]
 mod webhook;
 
@@ -42,7 +41,7 @@ pub use self::ga4::Ga4;
 #[cfg(feature = "http")]
 pub use self::http::{endpoint, secret, start};
 #[cfg(feature = "mixpanel")]
-pub use self::mixpanel::{Mixpanel, MixpanelRegion};
+pub use self::mixpanel::{Mixpanel, MixpanelApi, MixpanelRegion};
 #[cfg(feature = "ndjson")]
 pub use self::ndjson::Ndjson;
 #[cfg(feature = "newrelic")]
@@ -58,9 +57,6 @@ fn in_window(event: &crate::Outgoing, fits: impl Fn(u64, u64) -> bool) -> Result
     let fits = clocks.into_iter().any(|now| fits(millis(now), event.unix_millis()));
     if fits { Ok(()) } else { Err(steeple_export::DropReason::Expired) }
 }
-
-#[cfg(test)]
-mod every_pipeline;
 
 #[cfg(test)]
 pub(crate) mod test_support {
@@ -104,9 +100,14 @@ pub(crate) mod test_support {
     }
 
     pub(crate) fn person(user: &str, properties: &Value) -> Outgoing {
+        change(user, properties).scrub(&Scrubber::default()).into_inner()
+    }
+
+    /// A change of a user's profile.
+    pub(crate) fn change(user: &str, properties: &Value) -> Tracked {
         let context = Context { user: Some(User::new(user)), ..Context::default() };
         let mut record = Record::begin(Names::Dynamic("person".into()), Class::Identity, properties, context).unwrap();
         record.kind = crate::record::Kind::PersonSet;
-        Tracked(Arc::new(record)).scrub(&Scrubber::default()).into_inner()
+        Tracked(Arc::new(record))
     }
 }

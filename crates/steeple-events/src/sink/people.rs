@@ -75,12 +75,17 @@ fn judge(response: &Response) -> Answer {
     if response.status != StatusCode::OK {
         return Answer::of(response);
     }
-    match serde_json::from_slice::<Value>(&response.body) {
-        Ok(Value::Number(one)) if one.as_u64() == Some(1) => Answer::Accepted,
-        Ok(Value::Object(body)) if body.get("status").and_then(Value::as_u64) == Some(1) => Answer::Accepted,
+    match result(&response.body) {
+        Some(1) => Answer::Accepted,
         // The message may repeat what was sent.
-        Ok(_) | Err(_) => Answer::Bisect(Reason::from("status 0")),
+        Some(_) | None => Answer::Bisect(Reason::from("status 0")),
     }
+}
+
+/// What the body of an answer says: a number, or one in `status`.
+pub(super) fn result(body: &[u8]) -> Option<u64> {
+    let body = serde_json::from_slice::<Value>(body).ok()?;
+    body.as_u64().or_else(|| body.get("status")?.as_u64())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use steeple_core::clock;
 use steeple_events::{
     Events,
     preset::FeatureUsed,
-    sink::{Ga4, Mixpanel, NewRelic, Webhook},
+    sink::{Ga4, Mixpanel, MixpanelApi, NewRelic, Webhook},
 };
 use steeple_export::store::{NewRow, spool::Spool};
 use steeple_scrub::Scrubbed;
@@ -218,4 +218,23 @@ async fn what_is_older_than_a_vendor_takes_is_a_dead_letter_there_and_arrives_el
     assert_eq!((of("newrelic").delivered, of("newrelic").dead), (1, 3));
     let letters = events.dead_letters("ga4", 10).await.unwrap();
     assert!(letters.iter().all(|letter| letter.why.as_str() == "older than the receiver takes"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mixpanels_track_gets_recent_events_and_import_those_of_more_than_five_days_ago() {
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start().await;
+    let mixpanel = Mixpanel::new("token").api(MixpanelApi::Track).endpoint(&receiver.url).http(soon);
+    let events = durable(directory.path()).sink(mixpanel).build().unwrap();
+    let hour = Duration::from_secs(3_600);
+    for (id, age) in [("1c80", hour), ("1c81", hour * 24 * 6)] {
+        old(events.spool().unwrap(), id, age);
+        flush_but_dead(&events).await;
+    }
+    let (track, import) = (receiver.only("/track"), receiver.only("/import"));
+    assert_eq!(track.uri, "/track?verbose=1&ip=0");
+    assert_eq!((track.headers.get("authorization"), &track.json()[0]["properties"]["token"]), (None, &"token".into()));
+    assert_eq!(import.json()[0]["properties"].get("token"), None);
+    assert!(import.json()[0]["properties"]["$insert_id"].as_str().unwrap().ends_with("1c81"));
+    assert_eq!(events.sink_stats()[0].delivered, 2);
 }
