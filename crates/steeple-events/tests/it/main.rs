@@ -9,6 +9,7 @@
 
 mod cli;
 mod clock;
+mod context;
 mod cost;
 mod dead_letters;
 mod docs;
