@@ -115,68 +115,146 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
-/// The public functions of a source with a type of a vendor in their signature: vendor and name.
-fn functions_with_vendors(text: &str) -> Vec<(&'static str, String)> {
+/// The names that `use vendor::…;` brings into a source, as they are written there.
+fn imported(code: &str, vendor: &str) -> BTreeSet<String> {
+    let uses = code.split("use ").skip(1).filter_map(|rest| rest.split(';').next());
+    let of_vendor = uses.filter(|path| path.trim_start_matches("::").starts_with(&format!("{vendor}::")));
+    of_vendor
+        .flat_map(|path| path.split([',', '{', '}']))
+        .filter_map(|path| words(path).last())
+        .filter(|name| name.starts_with(char::is_uppercase))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What a source shows of vendors: its public functions, constants and types by their signatures, and implementations for types
+/// of these names by their heads.
+fn shown_vendors(text: &str, public: &BTreeSet<String>) -> Vec<(&'static str, String)> {
     let code = code(text);
-    // What `use vendor::…;` brings, as types are written.
-    let imported = |vendor: &str| -> BTreeSet<String> {
-        let uses = code.split("use ").skip(1).filter_map(|rest| rest.split(';').next());
-        let of_vendor = uses.filter(|path| path.strip_prefix("::").unwrap_or(path).starts_with(&format!("{vendor}::")));
-        let types = of_vendor.flat_map(words).filter(|word| word.starts_with(char::is_uppercase));
-        types.map(str::to_owned).collect()
-    };
-    let signatures: Vec<_> = code
-        .split('\n')
-        .enumerate()
-        .filter(|(_, line)| line.trim_start().starts_with("pub ") && words(line).any(|word| word == "fn"))
-        .map(|(at, _)| code.split('\n').skip(at).collect::<Vec<_>>().join("\n"))
-        .map(|rest| rest.split(['{', ';']).next().unwrap().to_owned())
-        .collect();
+    let lines: Vec<_> = code.split('\n').collect();
+    let is_item =
+        |line: &str| ["fn", "type", "const", "static", "use"].iter().any(|item| words(line).any(|w| w == *item));
+    let mut heads = Vec::new();
+    for (at, line) in lines.iter().map(|line| line.trim_start()).enumerate() {
+        let rest = || lines[at..].join("\n");
+        let head = |rest: String| rest.split(['{', ';']).next().unwrap().to_owned();
+        if line.starts_with("pub use ") {
+            let path = rest().split(';').next().unwrap().to_owned();
+            let is_ours = ["pub use self::", "pub use crate::"].iter().any(|start| path.starts_with(start));
+            heads.extend(Some(path).filter(|_| !is_ours));
+        } else if line.starts_with("pub ") && is_item(line) {
+            heads.push(head(rest()));
+        } else if line.starts_with("pub ") && line.contains(": ") {
+            // A field.
+            heads.push((*line).to_owned());
+        } else if line.starts_with("impl") {
+            let head = head(rest());
+            let of = head.split(" where").next().unwrap().rsplit(" for ").next().unwrap().to_owned();
+            if words(&of).any(|word| public.contains(word)) {
+                heads.push(head);
+            }
+        }
+    }
     let mut found = Vec::new();
     for vendor in VENDORS {
-        let types = imported(vendor);
-        for signature in &signatures {
-            let full = signature.contains(&format!(" {vendor}::")) || signature.contains(&format!("<{vendor}::"));
-            if full || words(signature).any(|word| types.contains(word)) {
-                let name = words(signature).skip_while(|word| *word != "fn").nth(1).unwrap();
-                found.push((vendor, name.to_owned()));
+        let types = imported(&code, vendor);
+        for head in &heads {
+            let full = [' ', '<', '(', '&'].iter().any(|before| head.contains(&format!("{before}{vendor}::")));
+            if full || words(head).any(|word| types.contains(word)) {
+                found.push((vendor, head.split_whitespace().collect::<Vec<_>>().join(" ")));
             }
         }
     }
     found
 }
 
-/// What everything else stands on shows no types of vendors; the others show them where the page of versions has it, and nowhere
-/// else.
+/// The texts below a directory, each with its path from there.
+fn sources_by_path(directory: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources_by_path(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.push((path, text));
+        }
+    }
+    found
+}
+
+/// A new version of a vendor breaks one module of a crate, which says so by its name; what everything else stands on shows no
+/// types of vendors at all. `opentelemetry_sdk` is OpenTelemetry's, `sentry_core` is Sentry's.
 #[test]
-fn types_of_vendors_below_1_0_are_where_the_page_of_versions_has_them() {
+fn types_of_vendors_below_1_0_are_in_modules_named_after_them() {
     let page = std::fs::read_to_string(root().join("docs/versions.md")).unwrap();
-    let row = |vendor: &str| {
-        let start = format!("| `{}` |", vendor.replace('_', "-"));
-        let other = format!("| `{vendor}` |");
-        page.lines().find(|line| line.starts_with(&start) || line.starts_with(&other)).unwrap_or_default()
-    };
     let mut seen = BTreeSet::new();
     for directory in std::fs::read_dir(root().join("crates")).unwrap() {
         let directory = directory.unwrap().path();
         let name = directory.file_name().unwrap().to_str().unwrap().to_owned();
-        for text in sources(&directory.join("src")) {
-            for (vendor, function) in functions_with_vendors(&text) {
-                // The name of our own setting is that of rustls' type.
-                if (name.as_str(), function.as_str()) == ("steeple-export", "install_default_provider") {
-                    continue;
-                }
+        let sources = sources_by_path(&directory.join("src"));
+        let public: BTreeSet<_> = sources
+            .iter()
+            .flat_map(|(_, text)| text.lines())
+            .filter(|line| ["pub struct ", "pub enum ", "pub trait "].iter().any(|head| line.starts_with(head)))
+            .filter_map(|line| words(line).nth(2).map(str::to_owned))
+            .collect();
+        for (path, text) in &sources {
+            for (vendor, head) in shown_vendors(text, &public) {
+                let module = path.strip_prefix(root().join("crates")).unwrap().with_extension("");
+                let family = vendor.split('_').next().unwrap();
+                let is_named_after = words(module.to_str().unwrap()).any(|part| part == vendor || part == family);
+                assert!(is_named_after, "{}: of {vendor}: {head}", module.display());
+                let is_trait = head.starts_with("impl") && !head.contains(&format!("{vendor}::"));
                 assert!(
-                    !["steeple-core", "steeple-scrub", "steeple-export"].contains(&name.as_str()),
-                    "{name}: {function} shows a type of {vendor}"
+                    is_trait || !["steeple-core", "steeple-scrub", "steeple-export"].contains(&name.as_str()),
+                    "{name} shows a type of {vendor}: {head}"
                 );
-                let is_listed = words(row(vendor)).any(|word| word == function);
-                assert!(is_listed, "docs/versions.md: {vendor}: `{function}` of {name}");
-                seen.insert((vendor, function));
+                seen.insert((name.clone(), vendor));
             }
         }
     }
-    assert!(seen.contains(&("prometheus", "registry".to_owned())) && seen.len() > 10, "{seen:?}");
+    // Each is on the page, by its module.
+    for (name, vendor) in &seen {
+        let rows = [format!("| `{}` |", vendor.replace('_', "-")), format!("| `{vendor}` |")];
+        let row = page.lines().find(|line| rows.iter().any(|start| line.starts_with(start))).unwrap_or_default();
+        let is_listed = words(row).any(|word| word == name.replace('-', "_")) || row.contains(&format!("`{name}`"));
+        assert!(is_listed, "docs/versions.md: {vendor}: `{name}`");
+    }
+    let expected = ["steeple", "steeple-metrics", "steeple-dashboard"].map(|name| (name.to_owned(), "axum"));
+    assert!(expected.iter().all(|pair| seen.contains(pair)), "{seen:?}");
+    assert!(seen.contains(&("steeple-metrics".to_owned(), "prometheus")) && seen.len() >= 9, "{seen:?}");
+}
+
+/// What the test above finds, and what it leaves alone.
+#[test]
+fn a_shown_type_of_a_vendor_is_found_in_every_place() {
+    let public = BTreeSet::from(["Ours".to_owned()]);
+    let shown = |text: &str| shown_vendors(text, &public).into_iter().map(|(vendor, _)| vendor).collect::<Vec<_>>();
+    for text in [
+        "use axum::Router;\npub fn serve(\n    app: Router,\n) {}",
+        "use axum::{Router as Routes};\npub fn serve(app: Routes) {}",
+        "pub async fn serve(app: axum::Router) {}",
+        "pub fn routes<S>(&self) -> axum::Router<S> {}",
+        "pub struct Ours {\n    pub app: axum::Router,\n}",
+        "pub type Routes = axum::Router;",
+        "pub use axum::Router;",
+        "impl From<axum::Router> for Ours {}",
+        "use axum::extract::FromRequestParts;\nimpl<S: Sync> FromRequestParts<S> for Ours {}",
+        "use axum::serve::Listener;\nimpl<L: Listener> Ours<L> {\n}",
+    ] {
+        assert_eq!(shown(text), ["axum"], "{text}");
+    }
+    for text in [
+        "use axum::Router;\npub(crate) fn serve(app: Router) {}",
+        "use axum::Router;\nfn serve(app: Router) {}",
+        "use axum::Router as Theirs;\npub enum Router {}\npub fn serve(app: Router) {}",
+        "pub struct Ours(axum::Router);",
+        "use axum::extract::FromRequestParts;\nimpl<S: Sync> FromRequestParts<S> for Hidden {}",
+        "// pub fn serve(app: axum::Router) {}",
+    ] {
+        assert!(shown(text).is_empty(), "{text}");
+    }
 }
 
 /// Whoever opens a crate's page finds what it is for, the first lines of code, what comes out, its limits and its features.

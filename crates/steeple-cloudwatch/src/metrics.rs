@@ -431,7 +431,9 @@ mod tests {
     fn a_counter_whose_collector_panics_for_a_minute_is_not_counted_twice() {
         let metrics = Metrics::new().unwrap();
         let (counter, panics) = (IntCounter::new("jobs_total", "Jobs.").unwrap(), Arc::new(AtomicBool::new(false)));
-        metrics.registry().register(Box::new(Moody(counter.clone(), Arc::clone(&panics)))).unwrap();
+        steeple_metrics::prometheus::registry(&metrics)
+            .register(Box::new(Moody(counter.clone(), Arc::clone(&panics))))
+            .unwrap();
         let source = source(&metrics);
         let jobs = || {
             let data = source.take();

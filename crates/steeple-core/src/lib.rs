@@ -2,14 +2,14 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod apdex;
+#[cfg(feature = "axum")]
+mod axum;
 pub mod call;
 pub mod clock;
 #[cfg(feature = "connection")]
 pub mod connection;
 pub mod date;
 mod exchange;
-#[cfg(feature = "axum")]
-mod extract;
 pub mod forwarded;
 mod grpc;
 pub mod hex;

@@ -29,6 +29,11 @@ impl Text {
         Self(Repr::Configured(text.into()))
     }
 
+    #[cfg(feature = "axum")]
+    pub(crate) const fn matched(path: axum::extract::MatchedPath) -> Self {
+        Self(Repr::Matched(path))
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         match &self.0 {
@@ -61,13 +66,6 @@ impl From<String> for Text {
 impl From<Arc<str>> for Text {
     fn from(text: Arc<str>) -> Self {
         Self(Repr::Shared(text))
-    }
-}
-
-#[cfg(feature = "axum")]
-impl From<axum::extract::MatchedPath> for Text {
-    fn from(path: axum::extract::MatchedPath) -> Self {
-        Self(Repr::Matched(path))
     }
 }
 

@@ -1,13 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "axum")]
+mod axum;
 mod builder;
 mod dead;
 mod error;
 mod event;
 mod events;
-#[cfg(feature = "axum")]
-mod extract;
 #[cfg(feature = "outbox")]
 mod hold;
 mod hold_response;

@@ -151,12 +151,12 @@ mod danger {
     use rustls::{
         DigitallySignedStruct, SignatureScheme,
         client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+        crypto::{self, verify_tls12_signature, verify_tls13_signature},
         pki_types::{CertificateDer, ServerName, UnixTime},
     };
 
     #[derive(Debug)]
-    pub(super) struct AcceptAll(pub(super) Arc<CryptoProvider>);
+    pub(super) struct AcceptAll(pub(super) Arc<crypto::CryptoProvider>);
 
     impl ServerCertVerifier for AcceptAll {
         fn verify_server_cert(

@@ -3,12 +3,11 @@ use std::{
     time::Duration,
 };
 
-use prometheus::Registry;
 use steeple_core::{Exchange, RouteOptions, RouteSettings, clock};
 use steeple_scrub::Scrubber;
 
 use crate::{
-    Buckets, BuildError, GrpcType, Measure, Metrics, Names,
+    Buckets, BuildError, GrpcType, Measure, Metrics, Names, Registry,
     app::{build_info::BuildInfo, named::Named, process::Process, users::ActiveUsers},
     append::Appended,
     core::{CallOptions, Core},
@@ -57,7 +56,7 @@ pub struct MetricsBuilder {
     build: Option<(String, String)>,
     scrubber: Scrubber,
     #[cfg(feature = "otel")]
-    meter: Option<opentelemetry::metrics::Meter>,
+    pub(crate) meter: Option<opentelemetry::metrics::Meter>,
 }
 
 impl Default for MetricsBuilder {
@@ -97,14 +96,23 @@ impl Default for MetricsBuilder {
 
 impl MetricsBuilder {
     /// The registry that the metrics live in; its prefix and labels are kept. Default: a new one.
-    pub fn registry(mut self, registry: Registry) -> Self {
-        self.registry = Some(registry);
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let registry = prometheus::Registry::new_custom(Some("shop".to_owned()), None)?;
+    /// let metrics = steeple_metrics::Metrics::builder().registry(registry.clone()).build()?;
+    /// let page = String::from_utf8_lossy(&metrics.render(None, None).body).into_owned();
+    /// assert!(page.contains("# TYPE shop_http_requests_in_flight gauge\n"));
+    /// # Ok(()) }
+    /// ```
+    pub fn registry(mut self, registry: impl Into<Registry>) -> Self {
+        self.registry = Some(registry.into());
         self
     }
 
     /// Another registry whose families appear in the same answer. May be called again.
-    pub fn merge(mut self, registry: Registry) -> Self {
-        self.merged.push(registry);
+    pub fn merge(mut self, registry: impl Into<Registry>) -> Self {
+        self.merged.push(registry.into());
         self
     }
 
@@ -368,16 +376,6 @@ impl MetricsBuilder {
         self
     }
 
-    /// Records through the OpenTelemetry SDK as well, by this meter: `http.server.request.duration` and its like, and every
-    /// other metric by its own name. The SDK sends them wherever it is configured to. Default: none is passed to it.
-    ///
-    /// Each exchange then pays for the SDK's recording too, some hundred nanoseconds and a few allocations.
-    #[cfg(feature = "otel")]
-    pub fn meter(mut self, meter: opentelemetry::metrics::Meter) -> Self {
-        self.meter = Some(meter);
-        self
-    }
-
     /// Checks everything and registers the families.
     ///
     /// # Errors
@@ -421,7 +419,7 @@ impl MetricsBuilder {
             folded,
             collector_panics: Arc::default(),
             #[cfg(feature = "otel")]
-            otel: self.meter.map(|meter| crate::otel::Otel::new(meter, &latency, &sizes)),
+            otel: self.meter.map(|meter| crate::opentelemetry::Otel::new(meter, &latency, &sizes)),
             users: self
                 .active_users
                 .map(|window| Arc::new(ActiveUsers::new(window).with_alias(self.active_users_alias))),

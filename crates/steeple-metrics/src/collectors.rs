@@ -1,6 +1,7 @@
 //! Collectors of the application, kept from taking anything but their own families along when they panic.
 
 use std::{
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use prometheus::{
-    core::{Collector, Desc},
+    core::{self, Desc},
     proto,
 };
 
@@ -62,13 +63,28 @@ impl Source for CollectorPanics {
     }
 }
 
+/// A collector of an application's metrics: one of the `prometheus` crate, see [`prometheus`](crate::prometheus).
+pub struct Collector(Box<dyn FnOnce(Arc<CollectorPanics>) -> Box<dyn core::Collector>>);
+
+impl Collector {
+    pub(crate) fn new<C: core::Collector + ?Sized + 'static>(collector: Box<C>) -> Self {
+        Self(Box::new(|panics| Box::new(Guarded { collector, panics })))
+    }
+}
+
+impl fmt::Debug for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collector").finish_non_exhaustive()
+    }
+}
+
 /// A collector whose panics cost only its own families.
-struct Guarded {
-    collector: Box<dyn Collector>,
+struct Guarded<C: ?Sized> {
+    collector: Box<C>,
     panics: Arc<CollectorPanics>,
 }
 
-impl Collector for Guarded {
+impl<C: core::Collector + ?Sized> core::Collector for Guarded<C> {
     fn desc(&self) -> Vec<&Desc> {
         self.collector.desc()
     }
@@ -82,7 +98,7 @@ impl Metrics {
     /// Registers your own collector. A panic in it costs only its own families, and is counted in
     /// `steeple_metrics_collector_panics_total`.
     ///
-    /// A collector can be registered in [`registry`](Self::registry) as well; there, a panic takes the families of all
+    /// A collector can be registered in the [`registry`](crate::prometheus::registry) as well; there, a panic takes the families of all
     /// other collectors of that registry along, since the registry reads them in one go. Steeple's own are not affected.
     ///
     /// # Errors
@@ -98,8 +114,9 @@ impl Metrics {
     /// assert!(String::from_utf8_lossy(&metrics.render(None, None).body).contains("jobs_waiting 7\n"));
     /// # Ok(()) }
     /// ```
-    pub fn register(&self, collector: Box<dyn Collector>) -> Result<(), BuildError> {
-        let panics = Arc::clone(&self.0.core.collector_panics);
-        self.0.registry.register(Box::new(Guarded { collector, panics })).map_err(BuildError::registry)
+    pub fn register(&self, collector: impl Into<Collector>) -> Result<(), BuildError> {
+        let Collector(guard) = collector.into();
+        let guarded = guard(Arc::clone(&self.0.core.collector_panics));
+        self.0.registry.0.register(guarded).map_err(BuildError::registry)
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Core {
     pub(crate) collector_panics: Arc<CollectorPanics>,
     pub(crate) users: Option<Arc<ActiveUsers>>,
     #[cfg(feature = "otel")]
-    pub(crate) otel: Option<crate::otel::Otel>,
+    pub(crate) otel: Option<crate::opentelemetry::Otel>,
     /// The buckets of durations without buckets of their route.
     pub(crate) latency: Arc<Layout>,
     /// The cells that durations of all requests are added up in.

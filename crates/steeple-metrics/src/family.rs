@@ -40,7 +40,7 @@ struct Series {
     labels: Labels,
     data: Data,
     #[cfg(feature = "otel")]
-    otel: Option<crate::otel::Bound>,
+    otel: Option<crate::opentelemetry::Bound>,
 }
 
 enum Data {
@@ -127,7 +127,7 @@ impl Family {
         Series {
             values,
             #[cfg(feature = "otel")]
-            otel: self.otel.as_ref().map(|histogram| crate::otel::bind(histogram, &labels)),
+            otel: self.otel.as_ref().map(|histogram| crate::opentelemetry::bind(histogram, &labels)),
             labels,
             data,
         }

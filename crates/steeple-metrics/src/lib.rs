@@ -23,10 +23,11 @@ mod metrics;
 mod names;
 mod objective;
 mod observer;
-mod os;
 #[cfg(feature = "otel")]
-mod otel;
+mod opentelemetry;
+mod os;
 mod own_labels;
+pub mod prometheus;
 #[cfg(feature = "push")]
 pub mod push;
 mod registry;
@@ -51,6 +52,7 @@ pub use self::{
     },
     builder::MetricsBuilder,
     client::{ClientCall, ClientCalls},
+    collectors::Collector,
     core::Measure,
     error::BuildError,
     family::{Counter, CounterFamily, DurationFamily, DurationSeries, GaugeFamily, GaugeGuard, SizeFamily, Timer},
@@ -60,6 +62,7 @@ pub use self::{
     names::Names,
     objective::Objective,
     observer::MetricsState,
+    registry::Registry,
     render::Rendered,
     route::RouteMetrics,
     rules::Rules,

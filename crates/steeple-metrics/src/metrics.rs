@@ -4,11 +4,10 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak},
 };
 
-use prometheus::Registry;
 use steeple_core::ObserveLayer;
 
 use crate::{
-    BuildError, Cache, Database, MetricsBuilder,
+    BuildError, Cache, Database, MetricsBuilder, Registry,
     app::{connections::Pools, named::Named},
     append::Appended,
     core::Core,
@@ -87,7 +86,7 @@ impl Metrics {
     /// Metrics with all defaults, in a new registry.
     ///
     /// # Errors
-    /// None as things are; see [`MetricsBuilder::build`].
+    /// Currently infallible; see [`MetricsBuilder::build`].
     pub fn new() -> Result<Self, BuildError> {
         Self::builder().build()
     }
@@ -100,11 +99,6 @@ impl Metrics {
     /// A layer that measures.
     pub fn layer(&self) -> ObserveLayer<Self> {
         ObserveLayer::new(self.clone())
-    }
-
-    /// The registry that the metrics live in.
-    pub fn registry(&self) -> &Registry {
-        &self.0.registry
     }
 
     /// Adds families to the registry and to the page.

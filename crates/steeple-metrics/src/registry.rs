@@ -6,7 +6,6 @@
 use std::{cell::Cell, collections::HashMap, sync::Arc};
 
 use prometheus::{
-    Registry,
     core::{Collector, Desc},
     proto,
 };
@@ -15,6 +14,10 @@ use crate::{
     BuildError,
     encode::{Kind, Meta, Source, model::ModelEncoder},
 };
+
+/// A registry of metrics: one of the `prometheus` crate, see [`prometheus`](crate::prometheus). A cheap clone.
+#[derive(Clone, Debug, Default)]
+pub struct Registry(pub(crate) prometheus::Registry);
 
 thread_local! {
     /// Which metrics are being rendered on this thread; 0 for none.
@@ -71,7 +74,7 @@ pub(crate) fn register(
         descriptions.push(desc.map_err(|_invalid| BuildError::name(&name))?);
     }
     let collector = SourceCollector { owner, source, descriptions, is_probe };
-    registry.register(Box::new(collector)).map_err(BuildError::registry)
+    registry.0.register(Box::new(collector)).map_err(BuildError::registry)
 }
 
 /// What a registry holds that is not its owner's, and what it does to names.
@@ -99,7 +102,7 @@ pub(crate) fn gather_others(registry: &Registry, owner: usize) -> Gathered {
         }
     }
     let _reset = Reset(RENDERING.try_with(|rendering| rendering.replace(owner)).unwrap_or(0));
-    let mut gathered = Gathered { families: registry.gather(), ..Gathered::default() };
+    let mut gathered = Gathered { families: registry.0.gather(), ..Gathered::default() };
     let probe = gathered.families.iter().position(|family| family.name().ends_with(PROBE));
     if let Some(probe) = probe.map(|place| gathered.families.remove(place)) {
         probe.name().strip_suffix(PROBE).unwrap_or_default().clone_into(&mut gathered.naming.prefix);

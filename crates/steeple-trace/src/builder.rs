@@ -431,11 +431,7 @@ impl TraceBuilder {
         self.export_through(queue, resource, otlp.receiver(Signal::Traces))
     }
 
-    /// Builds with an exporter of the SDK's kind, such as its `InMemorySpanExporter`.
-    ///
-    /// # Errors
-    /// As [`build`](Self::build).
-    pub fn build_with_exporter(self, exporter: impl SpanExporter + 'static) -> Result<Trace, BuildError> {
+    pub(crate) fn export_by_sdk(self, exporter: impl SpanExporter + 'static) -> Result<Trace, BuildError> {
         let resource = self.make_resource();
         let exporter = OfSdk::new(exporter, &resource, self.bounds());
         // It may do anything, so it gets a thread.
@@ -444,14 +440,7 @@ impl TraceBuilder {
         self.export_through(queue, resource, None)
     }
 
-    /// Builds on top of a provider that the application has already: its sampler, processors and exporters stay.
-    ///
-    /// [`tail_sampling`](Self::tail_sampling) has no effect then, [`show_unsampled`](Self::show_unsampled) is on, and what is exported
-    /// is scrubbed only as far as this crate wrote it.
-    ///
-    /// # Errors
-    /// As [`build`](Self::build).
-    pub fn build_with_provider(self, provider: &SdkTracerProvider) -> Result<Trace, BuildError> {
+    pub(crate) fn on_provider(self, provider: &SdkTracerProvider) -> Result<Trace, BuildError> {
         let tracer = provider.tracer_with_scope(resource::scope());
         let shown = Self { show_unsampled: true, tail: None, ..self };
         let resource = shown.make_resource();

@@ -15,6 +15,7 @@ mod kept;
 mod logs;
 mod newrelic;
 mod observer;
+mod opentelemetry;
 #[cfg_attr(not(feature = "otlp"), expect(dead_code, reason = "without the feature nothing is sent"))]
 mod otlp;
 mod pass_through;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use opentelemetry::{
-    Context, Key, KeyValue, Value,
+    Context, KeyValue,
     trace::{SpanKind, TraceContextExt, Tracer},
 };
 use pin_project_lite::pin_project;
@@ -188,14 +188,13 @@ enum Stage {
 const MAX_ATTRIBUTES: usize = 32;
 
 impl<F, J> Segment<F, J> {
-    /// Sets an attribute of the segment's span: at most 32, before it is first polled.
-    pub fn with(mut self, key: impl Into<Key>, value: impl Into<Value>) -> Self {
+    /// Sets an attribute of the span, unless the segment has been polled or has all that it takes.
+    pub(crate) fn set(&mut self, attribute: KeyValue) {
         if let Stage::Waiting { tracing, bounds, attributes, .. } = &mut self.stage
             && attributes.len() < MAX_ATTRIBUTES
         {
-            attributes.given(tracing.trace.tracer().recording(), bounds, KeyValue::new(key, value));
+            attributes.given(tracing.trace.tracer().recording(), bounds, attribute);
         }
-        self
     }
 }
 

@@ -2,10 +2,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod address;
+#[cfg(feature = "axum")]
+mod axum;
 mod consent;
 mod error;
-#[cfg(feature = "axum")]
-mod extract;
 pub mod identify;
 pub mod privacy;
 mod users;
@@ -13,7 +13,7 @@ mod users;
 pub use steeple_core::{Peer, Privacy, User, VisibleAddress};
 
 #[cfg(feature = "axum")]
-pub use self::extract::{ClientAddress, CurrentUser, NoUser};
+pub use self::axum::{ClientAddress, CurrentUser, NoUser};
 pub use self::{
     address::{AddressResolver, Forwarding, TrustedProxies},
     consent::wants_no_analytics,

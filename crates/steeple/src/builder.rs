@@ -2,7 +2,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use steeple_core::{RequestIds, RouteOptions};
 use steeple_log::{Format, Log, LogBuilder, LogGuard, PanicHook, Rotation};
-use steeple_metrics::{GrpcType, Metrics, MetricsBuilder};
+use steeple_metrics::{GrpcType, Metrics, MetricsBuilder, prometheus::registry};
 use steeple_scrub::Scrubber;
 use steeple_transaction::{Naming, NamingBuilder};
 use steeple_user::{TrustedProxies, Users, UsersBuilder};
@@ -501,8 +501,8 @@ impl SteepleBuilder {
         }
         own_metrics::add(&mut own, handle, log.clone());
         let state = state.map(|state| state::Kept::start(state, self.state_interval, &mut own)).transpose()?;
-        own.register(metrics.registry());
-        own_metrics::count_sinks(metrics.registry(), counted);
+        own.register(registry(&metrics));
+        own_metrics::count_sinks(registry(&metrics), counted);
         let recorder = self.recording.map(Capture::new);
         let wants_spans = self.request_spans.unwrap_or(set_up.is_left_alone);
         let request_spans = wants_spans.then_some(RequestSpans);

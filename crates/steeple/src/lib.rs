@@ -5,6 +5,8 @@
     expect(dead_code, reason = "time limits, tasks and addresses are those of `serve`")
 )]
 
+#[cfg(feature = "axum")]
+mod axum;
 mod builder;
 mod client;
 mod env;
@@ -21,8 +23,6 @@ mod own_metrics;
 #[cfg_attr(not(feature = "push"), path = "pushes_off.rs")]
 mod pushes;
 mod request_span;
-#[cfg(feature = "axum")]
-mod routes;
 #[cfg(feature = "serve")]
 pub mod serve;
 mod shutdown;

@@ -294,7 +294,7 @@ impl fmt::Debug for Exchange {
 #[cfg_attr(not(feature = "axum"), expect(unused_variables, reason = "only Axum has it in the request"))]
 fn matched_route(request: &request::Parts) -> Option<Text> {
     #[cfg(feature = "axum")]
-    return request.extensions.get::<axum::extract::MatchedPath>().cloned().map(Text::from);
+    return Text::of_matched_route(&request.extensions);
     #[cfg(not(feature = "axum"))]
     None
 }

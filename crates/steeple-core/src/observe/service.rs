@@ -56,8 +56,8 @@ where
         let known = head.extensions.get::<Exchange>().filter(|exchange| !exchange.has_ended()).cloned();
         let (exchange, is_owner) = if let Some(exchange) = known {
             #[cfg(feature = "axum")]
-            if let Some(path) = head.extensions.get::<axum::extract::MatchedPath>() {
-                exchange.report_route(path.clone());
+            if let Some(path) = crate::Text::of_matched_route(&head.extensions) {
+                exchange.report_route(path);
             }
             let is_owner = exchange.claim();
             (exchange, is_owner)

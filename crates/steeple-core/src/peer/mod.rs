@@ -52,26 +52,6 @@ impl From<SocketAddr> for Peer {
     }
 }
 
-#[cfg(feature = "connect-info")]
-mod connect_info {
-    use axum::{extract::connect_info::Connected, serve::IncomingStream};
-
-    use super::Peer;
-
-    impl Connected<IncomingStream<'_, tokio::net::TcpListener>> for Peer {
-        fn connect_info(stream: IncomingStream<'_, tokio::net::TcpListener>) -> Self {
-            Self::Address(*stream.remote_addr())
-        }
-    }
-
-    #[cfg(unix)]
-    impl Connected<IncomingStream<'_, tokio::net::UnixListener>> for Peer {
-        fn connect_info(_: IncomingStream<'_, tokio::net::UnixListener>) -> Self {
-            Self::Unix
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
 //! The dashboard as a router.
 
+mod axum;
 mod hub;
 mod pages;
-mod routes;
 
 pub(crate) use self::hub::Hub;

@@ -20,11 +20,8 @@ impl Template {
             Self::Fixed(template) => Some(template.clone()),
             #[cfg(feature = "axum")]
             Self::Matched => {
-                let path = extensions.get::<axum::extract::MatchedPath>()?;
-                Some(match behind_catch_all(path.as_str()) {
-                    Some(inner) => Text::configured(inner),
-                    None => path.clone().into(),
-                })
+                let path = Text::of_matched_route(extensions)?;
+                Some(behind_catch_all(path.as_str()).map(Text::configured).unwrap_or(path))
             }
         }
     }

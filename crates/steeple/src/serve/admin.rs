@@ -4,8 +4,8 @@ use std::{fmt, io};
 
 use axum::Router;
 
-use super::{Listener, server::Server};
-use crate::{Steeple, routes::AdminRoutes};
+use super::{App, Listener, server::Server};
+use crate::{Steeple, axum::AdminRoutes};
 
 impl Steeple {
     /// Serves [`routes`](Self::routes), and the dashboard where its feature is on, at another address, in a task: metrics and
@@ -35,14 +35,15 @@ impl Steeple {
     ///
     /// # Errors
     /// As [`serve_admin`](Self::serve_admin).
-    pub async fn serve_admin_with(&self, address: impl fmt::Display, more: Router) -> io::Result<String> {
+    pub async fn serve_admin_with(&self, address: impl fmt::Display, more: impl Into<App>) -> io::Result<String> {
+        let more = more.into();
         let listener: Listener = self.bind(address).await?;
         let address = listener.address();
         let inner = self.inner();
         let integrations = inner.started.get().map(|AdminRoutes(routes)| routes(self)).unwrap_or_default();
-        let app = more.merge(self.routes()).merge(integrations).layer(self.layer());
+        let app = more.0.merge(self.routes()).merge(integrations).layer(self.layer());
         inner.summary.listens("admin", address.clone());
-        let mut server = Server::new(app, inner.connections);
+        let mut server = Server::new(App::from(app), inner.connections);
         let serving = tokio::spawn(async move { match server.accept(&listener).await {} });
         inner.tasks.add(serving.abort_handle());
         Ok(address)

@@ -1,8 +1,9 @@
 //! Serving with a graceful end: [`Steeple::serve`](crate::Steeple::serve) is made of these.
 
 mod admin;
+mod app;
+mod axum;
 mod listener;
-mod observed;
 #[cfg_attr(all(unix, not(steeple_os_other)), path = "os/unix.rs")]
 #[cfg_attr(any(not(unix), steeple_os_other), path = "os/other.rs")]
 mod os;
@@ -10,15 +11,15 @@ mod server;
 mod signal;
 
 pub use self::{
+    app::App,
+    axum::{ObservedListener, WithConnection, WithConnections},
     listener::Listener,
-    observed::{ObservedListener, WithConnection, WithConnections},
     signal::shutdown_signal,
 };
 pub use crate::shutdown::Shutdown;
 
 use std::{io, thread, time::Duration};
 
-use axum::Router;
 use steeple_core::clock;
 use tokio::{sync::oneshot, time::sleep};
 
@@ -47,7 +48,7 @@ impl Steeple {
     ///
     /// # Errors
     /// Currently infallible: failing to accept a connection is retried.
-    pub async fn serve(&self, listener: impl Into<Listener>, app: Router) -> io::Result<()> {
+    pub async fn serve(&self, listener: impl Into<Listener>, app: impl Into<App>) -> io::Result<()> {
         self.serve_until(listener, app, shutdown_signal()).await
     }
 
@@ -55,11 +56,11 @@ impl Steeple {
     ///
     /// # Errors
     /// As [`serve`](Self::serve).
-    pub async fn serve_until<F>(&self, listener: impl Into<Listener>, app: Router, stop: F) -> io::Result<()>
+    pub async fn serve_until<F>(&self, listener: impl Into<Listener>, app: impl Into<App>, stop: F) -> io::Result<()>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = listener.into();
+        let (listener, app) = (listener.into(), app.into());
         let inner = self.inner();
         inner.summary.listens("http", listener.address());
         inner.summary.log();

@@ -29,7 +29,10 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::listener::{Listener, Stream};
+use super::{
+    App,
+    listener::{Listener, Stream},
+};
 use crate::{options::Connections, shutdown::Shutdown};
 
 /// What an HTTP/2 connection begins with, in bytes.
@@ -47,10 +50,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(app: Router, options: Connections) -> Self {
+    pub(super) fn new(App(app): App, options: Connections) -> Self {
         let (streams, streams_ended) = mpsc::channel(1);
-        // Every handler is made into a route once, here, and not at every request.
-        let app = app.with_state(());
         Self {
             app,
             options,

@@ -1,18 +1,19 @@
 //! The page about the service.
 
+mod axum;
+
 use std::{
     fmt,
     sync::{Arc, OnceLock, PoisonError},
     time::Duration,
 };
 
-use axum::Router;
 use steeple_dashboard::{Access, Dashboard, DashboardBuilder, LogControl, LogLevel, PrometheusOptions, Requests};
 use steeple_log::LogHandle;
 use steeple_metrics::Names;
 
 use super::{Integration, NoCalls, Setting, Setup, Started, switch};
-use crate::{ConfigError, Steeple, SteepleBuilder, env::Lookup, routes::AdminRoutes, summary::Summary};
+use crate::{ConfigError, Steeple, SteepleBuilder, axum::AdminRoutes, env::Lookup, summary::Summary};
 
 pub(crate) type Options = DashboardBuilder;
 pub(crate) type Observer = Option<Requests>;
@@ -52,25 +53,6 @@ impl SteepleBuilder {
 }
 
 impl Steeple {
-    /// The page about this service at `/steeple`, to be merged into the service's router; without it, the dashboard is off.
-    /// From this machine alone, unless `DASHBOARD_TOKEN`, `DASHBOARD_USER` with `DASHBOARD_PASSWORD`, or an
-    /// [`Access`] in code sets another. Empty where `STEEPLE_DISABLE` has `dashboard`.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), steeple::ConfigError> {
-    /// # let steeple = steeple::Steeple::builder().without_log_setup().build()?;
-    /// let app: axum::Router = axum::Router::new()
-    ///     .merge(steeple.routes())
-    ///     .merge(steeple.dashboard())
-    ///     .layer(steeple.layer());
-    /// # let _unused = app;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn dashboard<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
-        self.dashboard_handle().map_or_else(Router::new, |dashboard| dashboard.routes())
-    }
-
     /// The dashboard, for its numbers: [`Dashboard::real_time`], [`Dashboard::business`], [`Dashboard::system_health`]. From
     /// the first call on, it samples. `None` where `STEEPLE_DISABLE` has `dashboard`.
     pub fn dashboard_handle(&self) -> Option<Dashboard> {

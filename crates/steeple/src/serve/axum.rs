@@ -1,3 +1,5 @@
+//! Axum's routers and listeners.
+
 use std::{
     convert::Infallible,
     future::{Ready, ready},
@@ -7,11 +9,21 @@ use std::{
 };
 
 use axum::{
+    Router,
     extract::{ConnectInfo, Request},
     serve::{IncomingStream, Listener},
 };
 use steeple_core::connection::{Connection, ObservedIo};
 use tower_service::Service;
+
+use super::App;
+
+impl From<Router> for App {
+    fn from(router: Router) -> Self {
+        // Every handler is made into a route once, here, and not at every request.
+        Self(router.with_state(()))
+    }
+}
 
 /// A listener whose connections are known to the exchanges on them.
 ///

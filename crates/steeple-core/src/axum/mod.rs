@@ -1,12 +1,22 @@
-//! Extractors for Axum. They never reject: outside of a layer they begin the request's exchange, which the layer then
+//! The route that Axum matched, and extractors. They never reject: outside of a layer they begin the request's exchange, which the layer then
 //! takes over.
+
+#[cfg(feature = "connect-info")]
+mod connect_info;
 
 use std::convert::Infallible;
 
-use axum::extract::FromRequestParts;
-use http::request::Parts;
+use axum::extract::{FromRequestParts, MatchedPath};
+use http::{Extensions, request::Parts};
 
-use crate::{Exchange, RequestId, TransactionName};
+use crate::{Exchange, RequestId, Text, TransactionName};
+
+impl Text {
+    /// The template of the route that Axum has matched, from a request's extensions. Never allocates.
+    pub fn of_matched_route(extensions: &Extensions) -> Option<Self> {
+        extensions.get::<MatchedPath>().cloned().map(Self::matched)
+    }
+}
 
 impl<S: Sync> FromRequestParts<S> for Exchange {
     type Rejection = Infallible;
