@@ -142,6 +142,13 @@ fn store(path: &Path) -> String {
     path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// A word on long work, each time so many rows are done.
+const PROGRESS: u64 = 10_000;
+
+fn progress(path: &Path, rows: u64) {
+    let _closed = write!(io::stderr(), "\r{}: {rows} rows", store(path));
+}
+
 fn document(row: &NewRow, why: Option<&str>) -> Value {
     let mut document =
         json!({"id": &*row.id, "unix_ms": u64::try_from(row.at.as_millis()).unwrap_or(u64::MAX), "class": row.class});
@@ -173,9 +180,13 @@ fn export(paths: &[PathBuf], sink: Option<&str>, out: &mut impl Write) -> Result
             }
             continue;
         }
-        let mut written = Ok(());
+        let (mut written, mut rows) = (Ok(()), 0_u64);
         database.rows(|_, row| {
             written = writeln!(out, "{}", document(row, None));
+            rows = rows.saturating_add(1);
+            if rows.is_multiple_of(PROGRESS) {
+                progress(path, rows);
+            }
             written.is_ok()
         })?;
         written?;
@@ -187,9 +198,7 @@ fn check(paths: &[PathBuf], json: bool, out: &mut impl Write) -> Result<bool, Fa
     let mut is_good = true;
     for path in paths {
         let store = store(path);
-        let checked = Database::open(path)?.check(|rows| {
-            let _closed = write!(io::stderr(), "\r{store}: {rows} rows");
-        })?;
+        let checked = Database::open(path)?.check(|rows| progress(path, rows))?;
         is_good &= checked.is_sound && checked.damaged == 0;
         if json {
             let line =

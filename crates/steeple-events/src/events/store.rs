@@ -70,7 +70,7 @@ impl Store {
 impl Events {
     /// Removes the kept data of a user: events that wait and dead letters. Systems that can be asked to forget a user are
     /// asked: Mixpanel deletes the profile, Elasticsearch the documents with this user. `user` is the id that the application
-    /// set. Returns how many events there were.
+    /// set. Returns how many events there were, in all processes that share the directory.
     ///
     /// What GA4, New Relic, webhooks and files got before stays there: their own deletion requests are by their consoles or
     /// APIs.
@@ -86,7 +86,8 @@ impl Events {
     }
 
     /// Sets whether a user has taken back the consent to analytics. What waits is asked for before each attempt to send it:
-    /// events of a user who has are dropped, at analytics systems. It is kept in the store.
+    /// events of a user who has are dropped, at analytics systems. It is kept in the store, and counts for all processes that share the
+    /// directory: in the others within a second.
     ///
     /// # Errors
     /// When the store cannot be written. In this process it counts all the same.

@@ -9,6 +9,7 @@
 
 mod cli;
 mod clock;
+mod consent;
 mod context;
 mod cost;
 mod dead_letters;

@@ -3,11 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -22,10 +18,7 @@ use steeple_events::{
 };
 use steeple_export::{
     HttpOptions, Retry, shutdown_all,
-    store::{
-        NewRow,
-        spool::{TimingOptions, ToRow},
-    },
+    store::{NewRow, spool::ToRow},
 };
 use steeple_scrub::Scrubbed;
 
@@ -170,18 +163,26 @@ async fn a_sink_that_hangs_holds_up_no_other() {
     })
     .await;
     let well = Scripted::start(|_, _| async { (200, String::new()) }).await;
-    let events = durable(directory.path())
+    let file = directory.path().join("events.ndjson");
+    let events = durable(&directory.path().join("events"))
         .sink(NewRelic::new("license", "12345").endpoint(&hung.url).http(soon))
         .sink(Webhook::new(format!("{}/hook", well.url), SECRET).http(soon))
+        .sink(Mixpanel::new("token").endpoint(&well.url).http(soon))
+        .sink(Ndjson::new(&file).batch_delay(Duration::from_millis(1)))
         .build()
         .unwrap();
+    let others = ["webhook_events", "mixpanel", "ndjson"];
     let probes = 1_000;
     for probe in 1..=probes {
         events.track(FeatureUsed { feature: "export" }).stored().await.unwrap();
-        until(|| backlog(&events, "webhook_events") == 0).await;
+        until(|| others.iter().all(|sink| backlog(&events, sink) == 0)).await;
         assert_eq!(backlog(&events, "newrelic"), probe);
     }
-    assert_eq!(well.bodies().len() as u64, probes);
+    let delivered: Vec<_> = events.sink_stats().into_iter().map(|sink| (sink.sink, sink.delivered)).collect();
+    for sink in others {
+        assert!(delivered.contains(&(sink.to_owned(), probes)), "{delivered:?}");
+    }
+    assert_eq!(lines(&file).len() as u64, probes);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -404,80 +405,6 @@ async fn a_process_that_lives_on_after_its_shutdown_leaves_the_rows_to_the_next_
     flush(&events).await;
     let ids = ids(&receiver);
     assert_eq!((ids.len(), ids.iter().collect::<BTreeSet<_>>().len()), (220, 220));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_user_who_takes_consent_back_is_not_sent_to_analytics_and_one_who_is_erased_nowhere() {
-    let directory = tempfile::tempdir().unwrap();
-    let receiver = Receiver::start().await;
-    let build = |url: &str| {
-        durable(directory.path())
-            .sink(Mixpanel::new("token").endpoint(url).http(soon))
-            .sink(NewRelic::new("license", "12345").endpoint(url).http(soon))
-            .build()
-            .unwrap()
-    };
-    let events = build(&nowhere());
-    for user in ["ada", "bob", "eve"] {
-        as_user(user, || events.track(FeatureUsed { feature: "export" })).stored().await.unwrap();
-    }
-    events.set_revoked("bob", true).await.unwrap();
-    assert_eq!(events.erase("eve").await.unwrap(), 1);
-    end(events).await;
-    let events = build(&receiver.url);
-    flush_but_dead(&events).await;
-    let users = |path: &str, field: fn(&Value) -> Value| {
-        receiver.only(path).json().as_array().unwrap().iter().map(field).collect::<Vec<_>>()
-    };
-    assert_eq!(users("/import", |event| event["properties"]["distinct_id"].clone()), ["ada"]);
-    assert_eq!(users("/v1/accounts/", |event| event["enduser.id"].clone()), ["ada", "bob"]);
-    // Mixpanel is asked to forget.
-    let forgotten = receiver.only("/engage").json();
-    assert_eq!(forgotten, json!([{"$token": "token", "$distinct_id": "eve", "$ip": "0", "$delete": ""}]));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_user_takes_back_in_one_process_counts_in_all_and_what_is_under_way_is_not_sent() {
-    let directory = tempfile::tempdir().unwrap();
-    let receiver = Receiver::start().await;
-    // The first process cannot send: its events are with the sinks, and wait there.
-    let refuses = Arc::new(AtomicBool::new(true));
-    let asks = Arc::clone(&refuses);
-    let later = Scripted::start(move |_, _| {
-        let status = if asks.load(Ordering::Relaxed) { 503 } else { 200 };
-        async move { (status, String::new()) }
-    })
-    .await;
-    let build = |url: &str| {
-        let timing = TimingOptions::new().idle(Duration::from_millis(5)).stats(Duration::ZERO);
-        durable(directory.path())
-            .store_timing(timing)
-            .sink(Mixpanel::new("token").endpoint(url).http(soon))
-            .sink(NewRelic::new("license", "12345").endpoint(url).http(soon))
-            .build()
-            .unwrap()
-    };
-    let events = build(&later.url);
-    for user in ["ada", "bob", "eve"] {
-        as_user(user, || events.track(FeatureUsed { feature: "export" })).stored().await.unwrap();
-    }
-    until(|| later.asked.lock().unwrap().iter().any(|(uri, _)| uri.starts_with("/import"))).await;
-    let other = build(&receiver.url);
-    other.set_revoked("bob", true).await.unwrap();
-    assert_eq!(other.erase("eve").await.unwrap(), 1);
-    // By what the other process has written.
-    let dropped = || events.sink_stats().iter().map(|sink| sink.dropped).collect::<Vec<_>>();
-    until(|| dropped().iter().sum::<u64>() >= 3).await;
-    refuses.store(false, Ordering::Relaxed);
-    flush_but_dead(&events).await;
-    let sent = |path: &str| {
-        let asked = later.asked.lock().unwrap();
-        let (_, body) = asked.iter().rev().find(|(uri, _)| uri.starts_with(path)).unwrap();
-        let body: Value = serde_json::from_slice(body).unwrap();
-        body.as_array().unwrap().len()
-    };
-    assert_eq!((sent("/import"), sent("/v1/accounts/")), (1, 2));
-    assert_eq!(other.sinks().iter().map(|sink| sink.stats().dropped_total()).sum::<u64>(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

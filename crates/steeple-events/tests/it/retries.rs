@@ -129,3 +129,30 @@ async fn in_a_storm_of_503_one_request_at_a_time_asks_whether_it_is_over() {
     assert_eq!(asked.load(Ordering::SeqCst), STORM + 100);
     assert!(taken.lock().unwrap().len() == 100 && taken.lock().unwrap().values().all(|times| *times == 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_to_32_requests_to_google_are_under_way_at_once() {
+    const AT_ONCE: usize = 32;
+    let directory = tempfile::tempdir().unwrap();
+    let (under_way, most) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    // None is answered before so many are there.
+    let all = Arc::new(tokio::sync::Barrier::new(AT_ONCE));
+    let (counts, peak) = (Arc::clone(&under_way), Arc::clone(&most));
+    let receiver = Scripted::start(move |_, _| {
+        peak.fetch_max(counts.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let (counts, all) = (Arc::clone(&counts), Arc::clone(&all));
+        async move {
+            all.wait().await;
+            counts.fetch_sub(1, Ordering::SeqCst);
+            (204, String::new())
+        }
+    })
+    .await;
+    let ga4 = Ga4::new("G-ABC", "secret").endpoint(&receiver.url).http(|http| soon(http).timeout(PATIENCE));
+    let events = durable(directory.path()).sink(ga4).build().unwrap();
+    for number in 0..3 * AT_ONCE {
+        visit(&events, number);
+    }
+    until(|| events.sink_stats()[0].delivered == 3 * AT_ONCE as u64).await;
+    assert_eq!(most.load(Ordering::SeqCst), AT_ONCE);
+}

@@ -1,12 +1,12 @@
 //! Whatever becomes of a row at a sink, it is counted once: it arrived, it died, it was dropped, it left the store, or it waits.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use steeple_export::{
     DropReason, Sink,
     store::{
-        Settled,
-        spool::{SinkId, SinkOptions, Spool},
+        NewRow, Settled,
+        spool::{SinkId, SinkOptions, Spool, TimingOptions},
     },
 };
 
@@ -207,4 +207,21 @@ fn what_a_process_left_is_taken_in_for_each_sink_as_it_had_come_there() {
         got.sort();
         assert_eq!(got, wants, "{name}");
     }
+}
+
+#[test]
+fn rows_that_are_too_old_go_and_are_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let day = Duration::from_secs(86_400);
+    let timing = TimingOptions::new().idle(Duration::from_millis(5)).expire(Duration::from_millis(5));
+    let spool = Spool::builder(directory.path()).max_age(4 * day).timing(timing).open().unwrap();
+    let sink = spool.register("one", SinkOptions::default()).unwrap();
+    for (id, days) in [("five", 5), ("three", 3), ("none", 0)] {
+        let at = steeple_core::clock::unix_now().checked_sub(days * day).unwrap();
+        stored(&spool, append_row(&spool, NewRow { at, ..row(id, 1, None, "{}") }));
+    }
+    crate::spool::until(|| spool.spool_stats().dropped(DropReason::Expired) == 1);
+    let rows = read(&spool, sink, 10);
+    assert_eq!(rows.iter().map(|row| &*row.row.id).collect::<Vec<_>>(), ["three", "none"]);
+    assert_eq!(spool.spool_stats().gone("one", DropReason::Expired), 1);
 }
