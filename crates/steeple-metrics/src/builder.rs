@@ -22,7 +22,7 @@ use crate::{
     own_labels::OwnLabels,
     registry,
     route::OfRoute,
-    series::Name,
+    series::{Name, begun_ms},
 };
 
 /// Options for [`Metrics`].
@@ -312,9 +312,11 @@ impl MetricsBuilder {
     /// gone, of versions that are no longer called. Counters and histograms with labels, by what each scrape finds; gauges and what the
     /// application registers itself stay. How often it happened is in `steeple_metrics_series_expired_total`. Default: never.
     ///
-    /// A series that counts again is shown again and goes on from its former value, so that no rate sees a reset. Its room under
-    /// [`max_series`](Self::max_series) and its like stays taken. [`values`](Metrics::values) leaves out the same series;
-    /// [`reading`](Metrics::reading), alerts and the dashboard read all of them.
+    /// Series of requests with values of [your own labels](Self::label) are removed: others get their room, and one that counts again
+    /// begins at 0, with a new created timestamp, after a scrape without it, which is a reset as Prometheus knows it from a restart. In
+    /// the process no sum falls: [`reading`](Metrics::reading), alerts and the dashboard have what was removed in the totals of its
+    /// route. All other series keep their room; one that counts again is shown again and goes on from its former value, so that no rate
+    /// sees a reset. [`values`](Metrics::values) leaves out the same series.
     #[doc(alias = "idle_timeout")]
     pub fn expire_idle(mut self, after: Duration) -> Self {
         self.idle = Some(after);
@@ -370,6 +372,12 @@ impl MetricsBuilder {
         self
     }
 
+    /// The labels of `build_info`, unless they are set.
+    pub fn build_info_or(mut self, service: impl Into<String>, version: impl Into<String>) -> Self {
+        self.build.get_or_insert_with(|| (service.into(), version.into()));
+        self
+    }
+
     /// Scrubs label values, once, when a series is made. Default: [`Scrubber::default`].
     pub fn scrubber(mut self, scrubber: Scrubber) -> Self {
         self.scrubber = scrubber;
@@ -389,6 +397,7 @@ impl MetricsBuilder {
         let latency = Arc::new(Layout::new(&self.buckets, Scale::Seconds, self.native)?);
         let sizes = Arc::new(Layout::new(&self.size_buckets, Scale::Bytes, self.native)?);
         let folded = Arc::new(Folded::new(self.scrubber, self.max_label_bytes));
+        let _measures_from_now_on = begun_ms();
         let http = Arc::new(Http::new(HttpOptions {
             own: self.own_labels.check()?,
             names: self.names,
@@ -398,6 +407,7 @@ impl MetricsBuilder {
             sizes: Arc::clone(&sizes),
             known_routes: self.known_routes,
             folded: Arc::clone(&folded),
+            expires: self.idle.is_some(),
         }));
         let (max, known) = (self.max_grpc_methods, self.grpc_methods);
         self.calls = CallOptions {

@@ -58,7 +58,7 @@ impl Source for CollectorPanics {
     fn write(&self, to: &mut dyn Encoder) {
         for meta in self.families() {
             to.begin(&meta);
-            to.value(&Labels::new([]), Number::Whole(self.count.load(Relaxed)));
+            to.value(&Labels::of_process([]), Number::Whole(self.count.load(Relaxed)));
         }
     }
 }

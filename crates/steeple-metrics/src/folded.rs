@@ -143,12 +143,12 @@ impl Source for Folded {
         let [folded, changed] = families();
         to.begin(&folded);
         for (label, name) in LABELS {
-            let labels = Labels::new([("label".into(), name.into()), ("reason".into(), "limit".into())]);
+            let labels = Labels::of_process([("label".into(), name.into()), ("reason".into(), "limit".into())]);
             to.value(&labels, Number::Whole(self.count.sum(label as usize)));
         }
         to.begin(&changed);
         for (change, name) in CHANGES {
-            let labels = Labels::new([("reason".into(), name.into())]);
+            let labels = Labels::of_process([("reason".into(), name.into())]);
             to.value(&labels, Number::Whole(self.changed.sum(change as usize)));
         }
     }

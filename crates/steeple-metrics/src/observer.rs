@@ -45,7 +45,8 @@ impl Observer for Metrics {
             left: false,
             #[cfg(feature = "connection")]
             connection: if exchange.method() == "CONNECT" || exchange.version() <= http::Version::HTTP_11 {
-                request.extensions.get().cloned()
+                let connection: Option<steeple_core::connection::Connection> = request.extensions.get().cloned();
+                connection.inspect(steeple_core::connection::Connection::observe)
             } else {
                 None
             },

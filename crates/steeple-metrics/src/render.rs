@@ -131,7 +131,13 @@ impl Metrics {
         let sources = self.0.sources.read().unwrap_or_else(PoisonError::into_inner).clone();
         match &self.0.core.idle {
             Some(idle) => {
-                self.write_sources(sources, others, prefix, common, &mut Showing::new(idle, clock::now(), to));
+                let now = clock::now();
+                for source in &sources {
+                    source.expire(idle.after, now);
+                }
+                let mut showing = Showing::new(idle, now, to);
+                self.write_sources(sources, others, prefix, common, &mut showing);
+                showing.end();
             }
             None => self.write_sources(sources, others, prefix, common, to),
         }

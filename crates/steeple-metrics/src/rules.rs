@@ -245,6 +245,6 @@ impl Metrics {
         let all = self.0.core.http.objectives();
         // Each of them has its latency among its buckets.
         let none = Rules { own_buckets: true, ..Rules::new() };
-        all.fold(none, |rules, (method, route, objective)| rules.route(method, route, objective.clone()))
+        all.into_iter().fold(none, |rules, (method, route, objective)| rules.route(method, &route, objective))
     }
 }

@@ -46,10 +46,21 @@ impl Labels {
         Self { pairs, text: text.into(), is_complete: false, created_ms: unix_ms() }
     }
 
+    /// Labels of a series that there is for as long as the process measures.
+    pub(crate) fn of_process(pairs: impl IntoIterator<Item = (Name, Name)>) -> Self {
+        Self { created_ms: begun_ms(), ..Self::new(pairs) }
+    }
+
     /// Labels as a registry hands them out.
     pub(crate) fn complete(pairs: impl IntoIterator<Item = (Name, Name)>) -> Self {
         Self { is_complete: true, ..Self::new(pairs) }
     }
+}
+
+/// When the process began to measure, in milliseconds since the Unix epoch.
+pub(crate) fn begun_ms() -> u64 {
+    static BEGUN: OnceLock<u64> = OnceLock::new();
+    *BEGUN.get_or_init(unix_ms)
 }
 
 pub(crate) fn unix_ms() -> u64 {

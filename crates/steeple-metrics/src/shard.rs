@@ -198,6 +198,14 @@ impl Cells {
         }
     }
 
+    /// Adds what other counters of the same layout have come to.
+    pub(crate) fn add_all(&self, other: &Self) {
+        let row = self.row();
+        for cell in 0..self.len.min(other.len) {
+            row.add(cell, other.sum(cell));
+        }
+    }
+
     /// Whether no one has written here.
     pub(crate) fn is_untouched(&self) -> bool {
         self.rows.iter().all(|row| row.get().is_none())

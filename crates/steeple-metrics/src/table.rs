@@ -1,7 +1,7 @@
-//! A map that is read without a lock, grows up to a fixed size and forgets nothing.
+//! A map that is read without a lock, grows up to a fixed size and forgets nothing; and one that forgets, behind a lock.
 
 use std::sync::{
-    Mutex, OnceLock, PoisonError,
+    Mutex, OnceLock, PoisonError, RwLock,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -109,6 +109,54 @@ impl<V> Table<V> {
     }
 }
 
+impl<V> Table<V> {
+    /// Removes the values that are over. What stays is found as before, and there is room for others.
+    fn remove(&mut self, is_over: impl Fn(&V) -> bool, mut removed: impl FnMut(V)) {
+        let order = std::mem::take(self.order.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let taken = order.into_iter().filter_map(|place| self.slots.get_mut(place)?.take());
+        let entries: Vec<_> = taken.collect();
+        self.is_full = AtomicBool::new(self.max_len == 0);
+        for Entry { hash, value } in entries {
+            if is_over(&value) {
+                removed(value);
+            } else {
+                let _stays = self.get_or_insert(hash, |_| false, |_| Some(value));
+            }
+        }
+    }
+}
+
+/// A [`Table`] whose values can be removed, where that is asked for. Only then it is behind a lock.
+pub(crate) enum Room<V> {
+    Fixed(Table<V>),
+    Expiring(RwLock<Table<V>>),
+}
+
+impl<V> Room<V> {
+    pub(crate) fn new(max_len: usize, expires: bool) -> Self {
+        let table = Table::new(max_len);
+        if expires { Self::Expiring(RwLock::new(table)) } else { Self::Fixed(table) }
+    }
+
+    /// What `f` does with the table; nothing is removed meanwhile. `f` does not come here again.
+    #[inline]
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&Table<V>) -> T) -> T {
+        match self {
+            Self::Fixed(table) => f(table),
+            Self::Expiring(table) => f(&table.read().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+
+    /// Removes the values that are over and hands them to `removed`, before anyone else sees that they are gone.
+    pub(crate) fn remove(&self, is_over: impl Fn(&V) -> bool, removed: impl FnMut(V)) {
+        let Self::Expiring(table) = self else { return };
+        // Nothing waits where there is nothing to remove.
+        if self.with(|table| table.iter().filter(|value| is_over(value)).count()) > 0 {
+            table.write().unwrap_or_else(PoisonError::into_inner).remove(is_over, removed);
+        }
+    }
+}
+
 /// Hashes texts: fast, and different in every process.
 pub(crate) fn hash<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
     const MIX: u64 = 0xf135_7aea_2e62_a9c5;
@@ -153,6 +201,33 @@ mod tests {
         }
         assert!(table.get(hash(["/route/100"]), |v| v == "/route/100").is_none());
         assert_eq!(table.iter().next().map(String::as_str), Some("/route/0"));
+    }
+
+    #[test]
+    fn what_is_removed_leaves_its_room_and_what_stays_is_found() {
+        let room = Room::new(100, true);
+        let insert = |n: u32| {
+            let text = n.to_string();
+            room.with(|table| table.get_or_insert(hash([&*text]), |v| *v == text, |_| Some(text.clone())).is_some())
+        };
+        let has = |n: u32| {
+            let text = n.to_string();
+            room.with(|table| table.get(hash([&*text]), |v| *v == text).is_some())
+        };
+        for round in 0..10 {
+            assert_eq!((0..100).filter(|n| insert(round * 100 + n)).count(), 100, "round {round}");
+            assert!(!insert(5_000) && room.with(Table::is_full));
+            let mut removed = Vec::new();
+            room.remove(|text| text.ends_with(['1', '3', '5', '7', '9']), |text| removed.push(text));
+            assert_eq!(removed.len(), 50);
+            assert!((0..100).all(|n| has(round * 100 + n) == (n % 2 == 0)));
+            room.remove(|_| true, |text| removed.push(text));
+            assert_eq!((removed.len(), room.with(|table| table.iter().count())), (100, 0));
+        }
+        let fixed = Room::new(1, false);
+        fixed.with(|table| table.get_or_insert(1, |_| true, |_| Some(7)).copied());
+        fixed.remove(|_| true, |_| panic!("it is not to be removed"));
+        assert_eq!(fixed.with(|table| table.iter().count()), 1);
     }
 
     #[test]

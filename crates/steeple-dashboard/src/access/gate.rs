@@ -1,6 +1,6 @@
 //! The one check in front of everything.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, Method, Uri, header, request};
@@ -59,8 +59,8 @@ impl Gate {
     pub(crate) fn check(&self, parts: &request::Parts, now: Duration) -> Verdict {
         let verdict = match &self.access.0 {
             Kind::Local => is_local(parts).map_or_else(Verdict::Refused, |()| Verdict::Allowed),
-            Kind::Token(secret) => self.token(secret, parts, now),
-            Kind::Basic { secret, .. } => self.basic(secret, parts, now),
+            Kind::Token(secret) => self.token(&secret.now(), parts, now),
+            Kind::Basic { secret, .. } => self.basic(&secret.now(), parts, now),
             Kind::Function(check) => {
                 if check(parts) {
                     Verdict::Allowed
@@ -76,6 +76,18 @@ impl Gate {
             }
             verdict @ (Verdict::Allowed | Verdict::SignedIn(_) | Verdict::Refused(_)) => verdict,
         }
+    }
+
+    /// As [`check`](Self::check). Before a secret is refused, its file is read again, at most once a minute.
+    pub(crate) async fn admit(&self, parts: &request::Parts, now: Duration) -> Verdict {
+        let verdict = self.check(parts, now);
+        let (Kind::Token(secret) | Kind::Basic { secret, .. }) = &self.access.0 else { return verdict };
+        if !matches!(verdict, Verdict::Refused(Refusal::Token { is_wrong: true } | Refusal::Password)) {
+            return verdict;
+        }
+        let before = secret.now();
+        secret.reread().await;
+        if Arc::ptr_eq(&before, &secret.now()) { verdict } else { self.check(parts, now) }
     }
 
     /// Who acts: for the line in the log.

@@ -3,6 +3,7 @@
 mod cookie;
 mod gate;
 mod limit;
+mod rotating;
 mod secret;
 
 use std::{fmt, sync::Arc};
@@ -10,7 +11,7 @@ use std::{fmt, sync::Arc};
 use http::request;
 
 pub(crate) use self::gate::{Gate, Refusal, Verdict};
-use self::secret::Secret;
+use self::rotating::Rotating;
 use crate::BuildError;
 
 type Check = dyn Fn(&request::Parts) -> bool + Send + Sync;
@@ -35,8 +36,8 @@ pub struct Access(Kind);
 #[derive(Clone)]
 enum Kind {
     Local,
-    Token(Arc<Secret>),
-    Basic { user: Box<str>, secret: Arc<Secret> },
+    Token(Arc<Rotating>),
+    Basic { user: Box<str>, secret: Arc<Rotating> },
     Function(Arc<Check>),
     Protected,
 }
@@ -60,27 +61,33 @@ impl Access {
     /// `?token=…` is exchanged for a cookie (`HttpOnly`, `SameSite=Strict`, 12 hours) and removed from the address; programs
     /// send `Authorization: Bearer …`. 10 wrong tokens in a minute lock an address out for the rest of it.
     ///
+    /// A token that [`secret::watch`](steeple_export::secret::watch) knows the file of is another one once the file has been read
+    /// again, which a wrong token asks for as well, at most once a minute. The former token and its cookies are refused then.
+    ///
     /// # Errors
     /// [`BuildError::is_secret`] for a token that is too short or too regular.
     pub fn token(token: impl AsRef<str>) -> Result<Self, BuildError> {
-        let token = token.as_ref();
-        if !secret::has_128_bits(token) {
-            return Err(BuildError::secret("the token needs 128 random bits, such as 22 letters and digits"));
-        }
-        Secret::new(token).map(|secret| Self(Kind::Token(Arc::new(secret))))
+        let strong = |token: &str| secret::has_128_bits(token).then(|| token.to_owned());
+        let weak = || BuildError::secret("the token needs 128 random bits, such as 22 letters and digits");
+        let secret = Rotating::new(token.as_ref(), strong)?.ok_or_else(weak)?;
+        Ok(Self(Kind::Token(Arc::new(secret))))
     }
 
-    /// With a user and a password, by HTTP's basic authentication. The same limit of failures as for a token.
+    /// With a user and a password, by HTTP's basic authentication. The same limit of failures as for a token, and the password may
+    /// change as a token may.
     ///
     /// # Errors
     /// [`BuildError::is_secret`] for a password of fewer than 12 bytes, or a user with a colon.
     pub fn basic(user: impl Into<String>, password: impl AsRef<str>) -> Result<Self, BuildError> {
-        let (user, password) = (user.into(), password.as_ref());
-        if password.len() < 12 || user.is_empty() || user.contains(':') {
-            return Err(BuildError::secret("the password needs 12 bytes, and the user a name without a colon"));
+        let user: Box<str> = user.into().into();
+        let weak = || BuildError::secret("the password needs 12 bytes, and the user a name without a colon");
+        if user.is_empty() || user.contains(':') {
+            return Err(weak());
         }
-        let secret = Arc::new(Secret::new(&format!("{user}:{password}"))?);
-        Ok(Self(Kind::Basic { user: user.into(), secret }))
+        let name = user.clone();
+        let strong = move |password: &str| (password.len() >= 12).then(|| format!("{name}:{password}"));
+        let secret = Arc::new(Rotating::new(password.as_ref(), strong)?.ok_or_else(weak)?);
+        Ok(Self(Kind::Basic { user, secret }))
     }
 
     /// What this function returns for a request's head.

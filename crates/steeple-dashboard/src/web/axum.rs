@@ -102,7 +102,7 @@ async fn guard(State(dashboard): State<Dashboard>, request: Request, next: Next)
         }
     }
     let (parts, body) = request.into_parts();
-    let mut response = match dashboard.0.gate.check(&parts, clock::unix_now()) {
+    let mut response = match dashboard.0.gate.admit(&parts, clock::unix_now()).await {
         // Without the slash, `./` would be the directory above.
         Verdict::SignedIn(cookie) if parts.uri.path().ends_with('/') => {
             let mut response = ([(header::CONTENT_TYPE, HTML)], SIGNED_IN).into_response();

@@ -33,7 +33,7 @@ impl Protocol for Engage {
     fn encode(&mut self, batch: &[Scrubbed<Outgoing>]) -> Result<Request, Reason> {
         let changes: Vec<_> = batch.iter().filter_map(|event| change(event, &self.token)).collect();
         let body = serde_json::to_vec(&changes).map_err(|_error| Reason::from("the changes are not JSON"))?;
-        Ok(Request::post(&self.endpoint).content_type("application/json").body(body))
+        Ok(Request::post(&self.endpoint).content_type("application/json").body(body).secrets_in_body())
     }
 
     fn judge(&mut self, response: &Response, _batch: &[Scrubbed<Outgoing>]) -> Answer {

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -17,6 +17,7 @@ use hyper_util::{
 };
 
 use steeple_core::clock;
+use tower_service::Service;
 
 use super::{
     Endpoint, Request, Response,
@@ -24,7 +25,7 @@ use super::{
     endpoint::{is_https, is_loopback},
 };
 use crate::{
-    Answer, BuildError, DropReason, Reason, secret,
+    Answer, BuildError, DropReason, Reason, runtime, secret,
     tls::{self, Roots},
 };
 
@@ -54,11 +55,12 @@ struct Inner {
     idle_timeout: Duration,
     connector: Connector,
     roots: Roots,
-    proxies: Arc<Matcher>,
+    proxies: Arc<Proxies>,
     user_agent: HeaderValue,
     allows_plain: bool,
     max_response: usize,
     refusals: secret::Refusals,
+    unreachable: Option<Unreachable>,
 }
 
 /// Made when the first endpoint asks for it: reading the system's roots takes milliseconds.
@@ -163,6 +165,19 @@ pub struct ClientBuilder {
     allows_plain: Option<bool>,
     skips_verification: bool,
     max_response: Option<usize>,
+    unreachable: Option<Unreachable>,
+}
+
+type ReportUnreachable = dyn Fn(&Endpoint, &Reason) + Send + Sync;
+
+/// What is called for an endpoint that cannot be connected to.
+#[derive(Clone)]
+struct Unreachable(Arc<ReportUnreachable>);
+
+impl fmt::Debug for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unreachable")
+    }
 }
 
 impl ClientBuilder {
@@ -222,6 +237,7 @@ impl ClientBuilder {
             allows_plain: self.allows_plain.or(defaults.allows_plain),
             skips_verification: self.skips_verification || defaults.skips_verification,
             max_response: self.max_response.or(defaults.max_response),
+            unreachable: self.unreachable.or_else(|| defaults.unreachable.clone()),
         }
     }
 
@@ -237,6 +253,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Connects once to each endpoint that is [checked](Client::check), and closes the connection, without a request. `report` is called
+    /// on the export thread, once for each that cannot be connected to. Default: nothing connects before something is sent.
+    pub fn on_unreachable(mut self, report: impl Fn(&Endpoint, &Reason) + Send + Sync + 'static) -> Self {
+        self.unreachable = Some(Unreachable(Arc::new(report)));
+        self
+    }
+
     /// Makes the client. Opens no connection and needs no runtime.
     ///
     /// # Errors
@@ -246,7 +269,7 @@ impl ClientBuilder {
         let mut user_agent = HeaderValue::try_from(user_agent)
             .map_err(|_text| BuildError::setting("the user agent is not a valid header value"))?;
         user_agent.set_sensitive(false);
-        let proxies = Arc::new(matcher(&self.proxies.unwrap_or_default())?);
+        let proxies = Arc::new(Proxies::new(self.proxies.unwrap_or_default())?);
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -275,7 +298,50 @@ impl ClientBuilder {
             allows_plain: self.allows_plain.unwrap_or(false),
             max_response: self.max_response.unwrap_or(MAX_RESPONSE),
             refusals: secret::Refusals::default(),
+            unreachable: self.unreachable,
         })))
+    }
+}
+
+/// The proxies as they are now: a URL with a password may be from a file that has another one since.
+pub(super) struct Proxies {
+    options: ProxyOptions,
+    now: RwLock<Now>,
+}
+
+#[derive(Clone)]
+struct Now {
+    /// How many files had changed when it was looked at.
+    changes: usize,
+    /// What the matcher was made of.
+    urls: [Option<String>; 2],
+    matcher: Arc<Matcher>,
+}
+
+impl Proxies {
+    fn new(options: ProxyOptions) -> Result<Self, BuildError> {
+        let (urls, matcher) = ([options.https.clone(), options.http.clone()], Arc::new(matcher(&options)?));
+        Ok(Self { options, now: RwLock::new(Now { changes: 0, urls, matcher }) })
+    }
+
+    pub(super) fn now(&self) -> Arc<Matcher> {
+        let changes = secret::changes();
+        let mut now = self.now.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if now.changes == changes {
+            return now.matcher;
+        }
+        now.changes = changes;
+        let current = |url: &String| secret::current(url.trim()).map_or_else(|| url.clone(), |url| url.to_string());
+        let urls = [&self.options.https, &self.options.http].map(|url| url.as_ref().map(current));
+        if urls != now.urls {
+            let [https, http] = urls.clone();
+            // One that cannot be used changes nothing.
+            if let Ok(made) = matcher(&ProxyOptions { https, http, no_proxy: self.options.no_proxy.clone() }) {
+                (now.urls, now.matcher) = (urls, Arc::new(made));
+            }
+        }
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = now.clone();
+        now.matcher
     }
 }
 
@@ -314,7 +380,25 @@ impl Client {
     /// [`BuildError::is_plain_http`] for another machine without encryption; an error as well for `https` where no TLS feature is on,
     /// or no root certificate is found.
     pub fn check(&self, endpoint: &Endpoint) -> Result<(), BuildError> {
-        self.0.check(endpoint.uri())
+        self.0.check(endpoint.uri())?;
+        self.connect(endpoint);
+        Ok(())
+    }
+
+    /// Connects in the background, where somebody wants to know if that fails.
+    fn connect(&self, endpoint: &Endpoint) {
+        let Some(Unreachable(report)) = self.0.unreachable.clone() else { return };
+        let (mut connector, endpoint) = (self.0.connector.clone(), endpoint.clone());
+        let connecting = async move {
+            let connected = connector.call(endpoint.uri().clone()).await;
+            if let Err(error) = connected.map(drop) {
+                let why = Reason::of_error(&*error);
+                runtime::aloud(|| report(&endpoint, &why));
+            }
+        };
+        if let Ok(runtime) = runtime::shared() {
+            drop(runtime.spawn(connecting));
+        }
     }
 
     /// Sends one request beside all pipelines, and waits for the whole answer. Works in any runtime or none: the export thread
@@ -355,23 +439,34 @@ impl Client {
     /// Sends a request, for an [`Exporter`](crate::Exporter) whose work is more than one. Redirects are answers as all others.
     /// Runs on the thread of exporters.
     ///
-    /// After a 401 or 403 the files of secrets are [read again](crate::secret), at most once a minute for a client; where there is a
+    /// After a 401, 403 or 407 the files of secrets are [read again](crate::secret), at most once a minute for a client; where there is a
     /// new one, the request is sent once more with it.
     ///
     /// # Errors
     /// Returns what to do with the batch if no response arrives.
     pub async fn send(&self, request: Request, deadline: Instant) -> Result<Response, Answer> {
-        let before = secret::changes();
-        let again = secret::is_any_watched().then(|| request.clone());
-        let response = self.send_once(request, deadline).await?;
-        let is_refused = matches!(response.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-        let Some(again) = again.filter(|_| is_refused) else { return Ok(response) };
+        if !secret::is_any_watched() {
+            return self.send_once(request, deadline).await;
+        }
+        let (mut sent, proxies) = (request.clone(), self.0.proxies.now());
+        secret::apply(&mut sent);
+        let response = self.send_once(sent.clone(), deadline).await?;
+        let is_refused = matches!(
+            response.status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        );
+        if !is_refused {
+            return Ok(response);
+        }
         self.0.refusals.reread().await;
-        if secret::changes() == before { Ok(response) } else { self.send_once(again, deadline).await }
+        let mut again = request;
+        secret::apply(&mut again);
+        // The secrets of others may have changed as well.
+        let is_same = again.is_same(&sent) && Arc::ptr_eq(&proxies, &self.0.proxies.now());
+        if is_same { Ok(response) } else { self.send_once(again, deadline).await }
     }
 
-    async fn send_once(&self, mut request: Request, deadline: Instant) -> Result<Response, Answer> {
-        secret::apply(&mut request);
+    async fn send_once(&self, request: Request, deadline: Instant) -> Result<Response, Answer> {
         let inner = &self.0;
         let refused = |error: &BuildError| Answer::rejected(Reason::of_error(error));
         inner.check(&request.uri).map_err(|error| refused(&error))?;
@@ -383,7 +478,7 @@ impl Client {
         *message.headers_mut() = request.headers;
         message.headers_mut().entry(header::USER_AGENT).or_insert_with(|| inner.user_agent.clone());
         if !is_https(&request.uri)
-            && let Some(proxy) = inner.proxies.intercept(&request.uri)
+            && let Some(proxy) = inner.proxies.now().intercept(&request.uri)
             && let Some(authorization) = proxy.basic_auth()
         {
             message.headers_mut().insert(header::PROXY_AUTHORIZATION, authorization.clone());

@@ -11,16 +11,13 @@ use std::{
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::{
-    client::{
-        legacy::connect::{Connected, Connection, HttpConnector, proxy::Tunnel},
-        proxy::matcher::Matcher,
-    },
+    client::legacy::connect::{Connected, Connection, HttpConnector, proxy::Tunnel},
     rt::TokioIo,
 };
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::endpoint::is_https;
+use super::{client::Proxies, endpoint::is_https};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -28,11 +25,11 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct Connector {
     tcp: HttpConnector,
-    proxies: Arc<Matcher>,
+    proxies: Arc<Proxies>,
 }
 
 impl Connector {
-    pub(super) fn new(tcp: HttpConnector, proxies: Arc<Matcher>) -> Self {
+    pub(super) fn new(tcp: HttpConnector, proxies: Arc<Proxies>) -> Self {
         Self { tcp, proxies }
     }
 }
@@ -48,7 +45,7 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, to: Uri) -> Self::Future {
         let mut tcp = self.tcp.clone();
-        let proxy = self.proxies.intercept(&to);
+        let proxy = self.proxies.now().intercept(&to);
         Box::pin(async move {
             let Some(proxy) = proxy else {
                 return Ok(Stream { io: tcp.call(to).await?, is_proxied: false });

@@ -17,6 +17,7 @@ pub struct Request {
     pub(super) uri: Uri,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    is_body_secret: bool,
     #[cfg(feature = "gzip")]
     pub(super) gzip: bool,
     #[cfg(feature = "otlp")]
@@ -40,6 +41,7 @@ impl Request {
             uri: endpoint.uri().clone(),
             headers,
             body: Bytes::new(),
+            is_body_secret: false,
             #[cfg(feature = "gzip")]
             gzip: false,
             #[cfg(feature = "otlp")]
@@ -61,6 +63,13 @@ impl Request {
     /// Sets the body.
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
+        self
+    }
+
+    /// The body is JSON with a key in it: where the key's [file](crate::secret) has another one, that is sent. Not together with
+    /// `gzip`.
+    pub fn secrets_in_body(mut self) -> Self {
+        self.is_body_secret = true;
         self
     }
 
@@ -106,6 +115,19 @@ impl Request {
     /// The body; in [`Protocol::sign`](super::Protocol::sign) as it goes out.
     pub fn payload(&self) -> &Bytes {
         &self.body
+    }
+
+    /// Whether the other one asks for the same with the same credentials.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.uri == other.uri && self.headers == other.headers && self.body == other.body
+    }
+
+    pub(crate) fn is_body_secret(&self) -> bool {
+        self.is_body_secret
+    }
+
+    pub(crate) fn set_body(&mut self, body: impl Into<Bytes>) {
+        self.body = body.into();
     }
 
     /// Compresses the body, if that was asked for.

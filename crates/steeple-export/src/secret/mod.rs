@@ -3,7 +3,8 @@
 //! [`watch`] remembers what a file held when a sink was built with it. [`reread`] reads all of them again, at most as often as it
 //! is called; the HTTP client calls it after a 401 or 403, at most once a minute, and sends the request again if there is a new
 //! secret. From then on whatever leaves through the client has the new value in the place of the old one: in headers, in the
-//! credentials of Basic authentication, in the URL. What is signed instead asks [`current`].
+//! credentials of Basic authentication, in the URL, in bodies that are marked (`Request::secrets_in_body`). What is signed instead, or
+//! compared, asks [`current`].
 
 #[cfg(feature = "http")]
 mod replace;
@@ -38,16 +39,20 @@ pub enum Form {
     Text,
     /// A URL, whose user, path or query is the secret.
     Url,
+    /// Sentry's DSN: a URL whose user goes into a header, whose project into another path.
+    Dsn,
     /// `name=value,name=value`: headers, as OpenTelemetry's variables have them.
     Headers,
 }
 
 impl Form {
-    /// By the name of the variable: `_URL`, `_DSN` and `_WEBHOOK` are URLs, `_HEADERS` headers, all others texts.
+    /// By the name of the variable: `_URL` and `_WEBHOOK` are URLs, `_DSN` is one of Sentry's, `_HEADERS` headers, all others texts.
     pub fn of(variable: &str) -> Self {
         if variable.ends_with("_HEADERS") {
             Self::Headers
-        } else if ["_URL", "_DSN", "_WEBHOOK"].iter().any(|end| variable.ends_with(end)) {
+        } else if variable.ends_with("_DSN") {
+            Self::Dsn
+        } else if ["_URL", "_WEBHOOK"].iter().any(|end| variable.ends_with(end)) {
             Self::Url
         } else {
             Self::Text
@@ -86,6 +91,11 @@ pub fn watch(variable: &str, path: impl Into<PathBuf>, value: &str) {
         let (variable, value) = (Arc::from(variable), Arc::from(value));
         files.push(Watched { form: Form::of(&variable), variable, path, old: Arc::clone(&value), new: value });
     }
+}
+
+/// Whether this secret came from a file, as far as it was [watched](watch).
+pub fn is_from_file(value: &str) -> bool {
+    files().iter().any(|file| *file.old == *value)
 }
 
 /// Whether any secret came from a file.
@@ -239,6 +249,6 @@ mod tests {
     fn a_form_is_known_by_the_name() {
         let forms =
             ["SENTRY_DSN", "ALERTS_WEBHOOK_URL", "OTEL_EXPORTER_OTLP_HEADERS", "NEW_RELIC_LICENSE_KEY"].map(Form::of);
-        assert_eq!(forms, [Form::Url, Form::Url, Form::Headers, Form::Text]);
+        assert_eq!(forms, [Form::Dsn, Form::Url, Form::Headers, Form::Text]);
     }
 }

@@ -35,6 +35,7 @@ impl Replacements {
         match form {
             Form::Text => self.texts.push((old.to_owned(), new.to_owned())),
             Form::Url => self.add_urls(old, new),
+            Form::Dsn => self.add_dsn(old, new),
             Form::Headers => {
                 // The same header has another value; one that is gone has none, and the receiver says so.
                 for (name, old) in pairs(old) {
@@ -60,18 +61,31 @@ impl Replacements {
             {
                 self.headers.push((from.clone(), to.clone()));
             }
-            // The user of a DSN is a key, which goes into a header of Sentry's own.
-            if let (Some(from), Some(to)) = (user(old), user(new))
-                && from != to
-            {
-                self.texts.push((from.to_owned(), to.to_owned()));
-            }
+        }
+    }
+
+    /// The host and the project are in the URL, and the user in a header of Sentry's own.
+    fn add_dsn(&mut self, old: &str, new: &str) {
+        if let (Some(from), Some(to)) = (api(old), api(new))
+            && from != to
+        {
+            self.urls.push((from, to));
+        }
+        if let (Some(from), Some(to)) = (user(old), user(new))
+            && from != to
+        {
+            self.texts.push((format!("sentry_key={from}"), format!("sentry_key={to}")));
         }
     }
 
     fn apply(&self, request: &mut Request) {
         if let Some(uri) = self.uri(request.uri()) {
             *request.uri_mut() = uri;
+        }
+        if request.is_body_secret()
+            && let Some(body) = self.body(request.payload())
+        {
+            request.set_body(body);
         }
         for value in request.headers_mut().values_mut() {
             if let Some(new) = self.header(value) {
@@ -111,6 +125,21 @@ impl Replacements {
         HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair))).ok()
     }
 
+    /// JSON in which old secrets are whole texts. `None`: it has none of them.
+    fn body(&self, body: &[u8]) -> Option<String> {
+        let is_plain = |text: &str| !text.contains(['"', '\\']) && !text.chars().any(char::is_control);
+        let mut found = None::<String>;
+        let body = std::str::from_utf8(body).ok()?;
+        for (old, new) in self.texts.iter().filter(|(old, new)| is_plain(old) && is_plain(new)) {
+            let (old, new) = (format!("\"{old}\""), format!("\"{new}\""));
+            let text = found.as_deref().unwrap_or(body);
+            if text.contains(&old) {
+                found = Some(text.replace(&old, &new));
+            }
+        }
+        found
+    }
+
     /// Replaces each old secret that stands alone. Returns `None` if the text has none.
     fn text(&self, text: &str) -> Option<String> {
         let mut found = None::<String>;
@@ -144,6 +173,17 @@ fn within(text: &str, old: &str, new: &str) -> Option<String> {
 /// A URL as it begins the URLs of requests: without a slash at its end.
 fn base(uri: &Uri) -> String {
     uri.to_string().trim_end_matches('/').to_owned()
+}
+
+/// What the URLs of a DSN's requests begin with: `https://sentry.example.com/prefix/api/7`.
+fn api(dsn: &str) -> Option<String> {
+    let endpoint = Endpoint::parse(dsn).ok()?;
+    let (uri, default) = (endpoint.uri(), if endpoint.is_https() { 443 } else { 80 });
+    let (path, project) = uri.path().trim_end_matches('/').rsplit_once('/')?;
+    // Sentry's SDK leaves the scheme's own port out.
+    let port = uri.port_u16().filter(|port| *port != default).map_or_else(String::new, |port| format!(":{port}"));
+    let (scheme, host) = (uri.scheme_str()?, uri.host()?);
+    (!project.is_empty()).then(|| format!("{scheme}://{host}{port}{path}/api/{project}"))
 }
 
 /// The user in a URL, without the password.
@@ -231,12 +271,43 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_a_dsn_is_replaced_in_sentrys_header() {
-        let dsn = |key: &str| format!("https://{key}@sentry.example.com/1");
-        let sent = [("x-sentry-auth", &*format!("Sentry sentry_key={KEY}, sentry_version=7"))];
-        let request = replaced(Form::Url, &dsn(KEY), &dsn(NEW), "https://sentry.example.com/api/1/envelope/", &sent);
-        assert_eq!(request.uri(), "https://sentry.example.com/api/1/envelope/");
-        assert_eq!(request.headers()["x-sentry-auth"], format!("Sentry sentry_key={NEW}, sentry_version=7"));
+    fn key_host_and_project_of_a_dsn_are_replaced() {
+        let sent = |key: &str| format!("Sentry sentry_key={key}, sentry_version=7");
+        for (old, new, from, to) in [
+            // Keys may be short in installations of one's own.
+            ("https://public@old.example/1", "https://secret@old.example/1", "old.example/api/1", "old.example/api/1"),
+            ("https://public@old.example/1", "https://secret@new.example/2", "old.example/api/1", "new.example/api/2"),
+            (
+                "https://public@old.example:443/a/1",
+                "https://secret@old.example:444/b/1/",
+                "old.example/a/api/1",
+                "old.example:444/b/api/1",
+            ),
+        ] {
+            let header = [("x-sentry-auth", &*sent("public"))];
+            let request = replaced(Form::Dsn, old, new, &format!("https://{from}/envelope/"), &header);
+            assert_eq!(request.uri().to_string(), format!("https://{to}/envelope/"), "{old} {new}");
+            assert_eq!(request.headers()["x-sentry-auth"], sent("secret"));
+        }
+        let other = "https://old.example/api/11/envelope/";
+        let request = replaced(Form::Dsn, "https://a@old.example/1", "https://a@new.example/1", other, &[]);
+        assert_eq!(request.uri(), other, "another project's");
+    }
+
+    #[test]
+    fn a_token_is_replaced_in_a_body_that_is_marked_where_it_is_a_whole_text() {
+        let body = format!(r#"[{{"$token":"{KEY}","note":"not {KEY}"}}]"#);
+        let replaced = |new: &str, is_marked: bool| {
+            let mut all = Replacements::default();
+            all.add(Form::Text, KEY, new);
+            let request = Request::post(&Endpoint::parse("http://localhost/").unwrap()).body(body.clone());
+            let mut request = if is_marked { request.secrets_in_body() } else { request };
+            all.apply(&mut request);
+            String::from_utf8(request.payload().to_vec()).unwrap()
+        };
+        assert_eq!(replaced(NEW, true), format!(r#"[{{"$token":"{NEW}","note":"not {KEY}"}}]"#));
+        assert_eq!(replaced(NEW, false), body);
+        assert_eq!(replaced("not\"JSON", true), body, "a key that would not be one text");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use http::{HeaderName, HeaderValue, StatusCode};
 use steeple_core::clock;
 use steeple_export::{
-    Answer, Client, Http, Pipeline, Protocol, Reason, Request, Response, Retry, Sink, secret,
+    Answer, Client, Endpoint, Http, Pipeline, Protocol, ProxyOptions, Reason, Request, Response, Retry, Sink, secret,
     test_util::{Receiver, Reply},
 };
 use steeple_scrub::Scrubbed;
@@ -14,7 +14,7 @@ const KEY: HeaderName = HeaderName::from_static("api-key");
 
 /// Sends each item with a key that it was built with.
 struct Keyed {
-    endpoint: steeple_export::Endpoint,
+    endpoint: Endpoint,
     key: HeaderValue,
 }
 
@@ -99,4 +99,38 @@ fn a_file_that_has_the_refused_key_still_is_read_once_a_minute_and_no_request_is
     assert!(keys.iter().filter(|key| *key == "refused-key-one").count() <= 2, "{keys:?}");
     let arrived = u64::try_from(keys.iter().filter(|key| *key == "refused-key-two").count()).unwrap();
     assert_eq!((pipeline.stats().exported, pipeline.stats().dropped_total()), (arrived, 3 - arrived));
+}
+
+/// `ops:password-two`.
+const RIGHT: &str = "Basic b3BzOnBhc3N3b3JkLXR3bw==";
+
+#[test]
+fn after_a_407_the_password_of_a_proxy_is_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("proxy");
+    let proxy = Receiver::start(|request, _| {
+        let is_right = request.header("proxy-authorization") == Some(RIGHT);
+        Reply::status(if is_right { StatusCode::OK } else { StatusCode::PROXY_AUTHENTICATION_REQUIRED })
+    });
+    let url = |password: &str| format!("http://ops:{password}@{}", proxy.address());
+    fs::write(&path, url("password-one")).unwrap();
+    secret::watch("HTTP_PROXY", &path, &url("password-one"));
+    let client =
+        Client::builder().allow_plain_http().proxy(ProxyOptions::new().http(url("password-one"))).build().unwrap();
+    let endpoint = Endpoint::parse("http://collector.test/").unwrap();
+    let builder = Pipeline::builder("proxied").retry(Retry::never()).batch_items(1).batch_delay(Duration::ZERO);
+    let key = HeaderValue::from_static("unused");
+    let pipeline = builder
+        .build(move || Ok(Http::new(client.clone(), Keyed { endpoint: endpoint.clone(), key: key.clone() })))
+        .unwrap();
+    fs::write(&path, url("password-two")).unwrap();
+    for item in ["a", "b"] {
+        pipeline.push(item);
+        assert!(pipeline.flush(clock::now() + Duration::from_secs(60)).is_complete());
+    }
+    let received = proxy.received();
+    let is_right: Vec<_> =
+        received.iter().map(|request| request.header("proxy-authorization") == Some(RIGHT)).collect();
+    assert_eq!(is_right, [false, true, true]);
+    assert!(received.iter().all(|request| request.line.contains("http://collector.test/")), "{received:?}");
 }

@@ -111,7 +111,7 @@ impl Source for Process {
         for (meta, value) in families().iter().zip(values) {
             if let Some(value) = value {
                 to.begin(meta);
-                to.value(&Labels::new([]), Number::Float(value));
+                to.value(&Labels::of_process([]), Number::Float(value));
             }
         }
     }

@@ -4,7 +4,10 @@ pub(crate) mod model;
 pub(crate) mod protobuf;
 pub(crate) mod text;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     layout::Layout,
@@ -132,4 +135,7 @@ pub(crate) trait Source: Send + Sync {
 
     /// Writes its families, each in one piece.
     fn write(&self, to: &mut dyn Encoder);
+
+    /// Removes series that may be removed and have counted nothing for so long.
+    fn expire(&self, _after: Duration, _now: Instant) {}
 }

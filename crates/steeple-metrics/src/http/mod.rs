@@ -1,6 +1,7 @@
 //! The families about HTTP exchanges.
 
 mod read;
+mod removed;
 mod verb;
 mod write;
 
@@ -15,6 +16,7 @@ use self::verb::{METHODS, Verbs};
 pub(crate) use self::{read::EachRoute, verb::Verb, write::Scratch};
 use crate::{
     folded::{Folded, Label},
+    idle::Since,
     indicator::{Counts, Sum},
     layout::Layout,
     names::Names,
@@ -22,7 +24,7 @@ use crate::{
     route::Measured,
     series::{Exemplars, HistogramPlace, Labels, Name, OVERFLOW},
     shard::Cells,
-    table::{Table, hash},
+    table::{Room, Table, hash},
 };
 
 pub(crate) const UNMATCHED: &str = "unmatched";
@@ -57,7 +59,9 @@ pub(crate) struct Http {
     /// Labels of the application's own; none in most processes.
     own: OwnLabels,
     /// Routes with values of those labels.
-    labelled: Table<Route>,
+    labelled: Room<Route>,
+    /// What those had counted that were removed, by route.
+    removed: Table<Route>,
     names: Names,
     scheme: Name,
     limits: Limits,
@@ -92,6 +96,7 @@ pub(crate) struct Route {
     extra: Box<[(Name, Name)]>,
     /// How many series it has.
     series: AtomicU32,
+    since: Since,
     methods: [OnceLock<Box<Method>>; METHODS.len()],
     /// Of the application's own methods, from the first request with one of them on.
     own_methods: OnceLock<Box<[OnceLock<Box<Method>>]>>,
@@ -172,18 +177,23 @@ pub(crate) struct HttpOptions {
     pub(crate) sizes: Arc<Layout>,
     pub(crate) known_routes: Vec<Name>,
     pub(crate) folded: Arc<Folded>,
+    /// Whether series are removed.
+    pub(crate) expires: bool,
 }
 
 impl Http {
     pub(crate) fn new(options: HttpOptions) -> Self {
-        let HttpOptions { own, names, scheme, limits, latency, sizes, known_routes, folded } = options;
+        let HttpOptions { own, names, scheme, limits, latency, sizes, known_routes, folded, expires } = options;
         let room = limits.routes.max(known_routes.len());
         let verbs = Verbs::of_process();
-        let labelled = Table::new(if own.is_empty() { 0 } else { own.max() });
+        let labelled = Room::new(if own.is_empty() { 0 } else { own.max() }, expires);
+        // Of each route, of what matched none, and of what found no room.
+        let removed = Table::new(if expires && !own.is_empty() { room.saturating_add(2) } else { 0 });
         let others = own.others();
         let http = Self {
             own,
             labelled,
+            removed,
             names,
             scheme,
             limits: Limits { routes: room, series: limits.series },
@@ -239,8 +249,17 @@ impl Http {
 
     /// Counts an exchange. Returns the route that it was counted under; `None` where none matched.
     pub(crate) fn ended(&self, ended: &Ended<'_>) -> Option<&str> {
-        let plain = self.route(ended);
-        let route = if self.own.is_empty() { plain } else { self.labelled(plain, ended.exchange) };
+        let route = self.route(ended);
+        if self.own.is_empty() {
+            self.count(route, ended);
+        } else {
+            self.count_labelled(route, ended);
+        }
+        (route.name != UNMATCHED).then_some(&*route.name)
+    }
+
+    #[inline]
+    fn count(&self, route: &Route, ended: &Ended<'_>) {
         let method = self.method(route, ended.verb);
         if let Some(options) = &ended.options
             && method.options.get().is_none()
@@ -286,7 +305,6 @@ impl Http {
                 status.exemplars.offer(&status.duration.layout, cell, nanos, trace, failed);
             }
         }
-        (route.name != UNMATCHED).then_some(&*route.name)
     }
 
     #[cfg(feature = "otel")]
@@ -367,22 +385,21 @@ impl Http {
         &self.overflow
     }
 
-    /// The route with the values that this exchange has of the application's own labels. Where there is no room for them, the
-    /// route itself, whose values are `_OTHER`: its room is reserved.
+    /// Counts under the route with the values that this exchange has of the application's own labels. Where there is no room for them,
+    /// under the route itself, whose values are `_OTHER`: its room is reserved.
     #[cold]
-    fn labelled<'a>(&'a self, route: &'a Route, exchange: &Exchange) -> &'a Route {
-        let values = self.own.values(exchange, &self.folded);
+    fn count_labelled(&self, route: &Route, ended: &Ended<'_>) {
+        let values = self.own.values(ended.exchange, &self.folded);
         let key = || hash([&*route.name].into_iter().chain(values.iter().map(|(_, value)| &**value)));
         let is = |other: &Route| other.name == route.name && *other.extra == *values;
-        if let Some(found) = self.labelled.get(key(), is) {
-            return found;
-        }
-        let make = |_| Some(Route::new(route.name.clone(), values.clone()));
-        if let Some(made) = self.labelled.get_or_insert(key(), is, make) {
-            return made;
-        }
-        self.folded.fold(Label::Own);
-        route
+        self.labelled.with(|table| {
+            let make = |_| Some(Route::new(route.name.clone(), values.clone()));
+            let labelled = table.get(key(), is).or_else(|| table.get_or_insert(key(), is, make));
+            if labelled.is_none() {
+                self.folded.fold(Label::Own);
+            }
+            self.count(labelled.unwrap_or(route), ended);
+        });
     }
 
     fn method<'a>(&self, route: &'a Route, verb: Verb) -> &'a Method {
@@ -447,7 +464,13 @@ fn not_negative(value: u64) -> u64 {
 impl Route {
     fn new(name: Name, extra: Box<[(Name, Name)]>) -> Self {
         let methods = [const { OnceLock::new() }; METHODS.len()];
-        Self { extra, name, series: AtomicU32::new(0), methods, own_methods: OnceLock::new() }
+        Self { extra, name, series: AtomicU32::new(0), since: Since::default(), methods, own_methods: OnceLock::new() }
+    }
+
+    /// What is kept of each method with which there was a request.
+    fn made_methods(&self) -> impl Iterator<Item = &Method> {
+        let own = self.own_methods.get().into_iter().flatten();
+        self.methods.iter().chain(own).filter_map(|method| Some(&**method.get()?))
     }
 
     /// These labels, and the application's own.

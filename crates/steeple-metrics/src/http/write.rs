@@ -1,15 +1,19 @@
 //! What the families are called, and how they are read from the cells.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use steeple_core::ApdexZone;
 
-use super::{APDEX, Http, Method, Open, REQUESTS, Status, not_negative, otel_pairs};
+use super::{APDEX, Http, Method, Open, REQUESTS, Route, Status, not_negative, otel_pairs};
 use crate::{
     encode::{Encoder, HistogramView, Kind, Meta, Number, Source},
     layout::Layout,
     series::{Exemplars, HistogramCounts, HistogramPlace, Labels},
     shard::Cells,
+    table::Table,
 };
 
 const BY_STATUS: [&str; 3] = ["method", "route", "status_code"];
@@ -141,30 +145,36 @@ impl Source for Http {
             let open = not_negative(self.connections.sum(kind as usize));
             to.value(&Labels::new([("kind".into(), name.into())]), Number::Whole(open));
         }
-        if self.names.has_classic() {
-            self.write_classic(to);
-        }
-        if self.names.has_otel() {
-            self.write_otel(to);
-        }
-        self.write_apdex(to);
+        self.labelled.with(|labelled| {
+            if self.names.has_classic() {
+                self.write_classic(labelled, to);
+            }
+            if self.names.has_otel() {
+                self.write_otel(labelled, to);
+            }
+            self.write_apdex(labelled, to);
+        });
+    }
+
+    fn expire(&self, after: Duration, now: Instant) {
+        self.remove_idle(after, now);
     }
 }
 
 impl Http {
-    fn write_classic(&self, to: &mut dyn Encoder) {
+    fn write_classic(&self, labelled: &Table<Route>, to: &mut dyn Encoder) {
         let [requests, duration, head, request_size, response_size, aborted] =
             classic_families().map(|meta| self.own.label(meta));
         let mut scratch = Scratch::default();
         to.begin(&requests);
-        for (_, method) in self.methods() {
+        for (_, method) in self.shown(labelled) {
             for (_, status, all) in firsts(method) {
                 let count = all.fold(0_u64, |sum, status| sum.wrapping_add(status.cells.sum(REQUESTS)));
                 to.value(&status.labels, Number::Whole(count));
             }
         }
         to.begin(&duration);
-        for (_, method) in self.methods() {
+        for (_, method) in self.shown(labelled) {
             for (_, status, all) in firsts(method) {
                 scratch.clear();
                 for status in all {
@@ -174,19 +184,19 @@ impl Http {
             }
         }
         to.begin(&head);
-        for (_, method) in self.methods() {
+        for (_, method) in self.shown(labelled) {
             scratch.write_one(&method.labels, &method.head, &method.cells, Some(&method.head_exemplars), to);
         }
         to.begin(&request_size);
-        for (_, method) in self.methods() {
+        for (_, method) in self.shown(labelled) {
             scratch.write_one(&method.labels, &method.request_size, &method.cells, None, to);
         }
         to.begin(&response_size);
-        for (_, method) in self.methods() {
+        for (_, method) in self.shown(labelled) {
             scratch.write_one(&method.labels, &method.response_size, &method.cells, None, to);
         }
         to.begin(&aborted);
-        for (_, method) in self.methods() {
+        for (_, method) in self.shown(labelled) {
             for (place, labels) in method.aborts.iter().enumerate() {
                 if let Some(labels) = labels.get() {
                     to.value(labels, Number::Whole(method.cells.sum(place)));
@@ -195,9 +205,9 @@ impl Http {
         }
     }
 
-    fn write_apdex(&self, to: &mut dyn Encoder) {
+    fn write_apdex(&self, labelled: &Table<Route>, to: &mut dyn Encoder) {
         let mut with_threshold =
-            self.methods().filter_map(|(_, method)| Some((method, method.apdex.get()?))).peekable();
+            self.shown(labelled).filter_map(|(_, method)| Some((method, method.apdex.get()?))).peekable();
         if with_threshold.peek().is_none() {
             return;
         }
@@ -209,13 +219,13 @@ impl Http {
         }
     }
 
-    fn write_otel(&self, to: &mut dyn Encoder) {
+    fn write_otel(&self, labelled: &Table<Route>, to: &mut dyn Encoder) {
         let [duration, request_size, response_size, active] = otel_families();
         let [duration, request_size, response_size] =
             [duration, request_size, response_size].map(|meta| self.own.label(meta));
         let mut scratch = Scratch::default();
         to.begin(&duration);
-        for (_, method) in self.methods() {
+        for (_, method) in self.shown(labelled) {
             for (_, status) in method.statuses() {
                 if let Some(labels) = &status.otel {
                     scratch.write_one(labels, &status.duration, &status.cells, Some(&status.exemplars), to);
@@ -224,7 +234,7 @@ impl Http {
         }
         for (meta, request) in [(&request_size, true), (&response_size, false)] {
             to.begin(meta);
-            for (route, method) in self.methods() {
+            for (route, method) in self.shown(labelled) {
                 let labels = method.otel_sizes.get_or_init(|| Labels::new(otel_pairs(route, method, self)));
                 let place = if request { &method.request_size } else { &method.response_size };
                 scratch.write_one(labels, place, &method.cells, None, to);

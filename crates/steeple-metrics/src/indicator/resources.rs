@@ -410,7 +410,7 @@ impl Source for ResourceFamilies {
         for (meta, value) in families().iter().zip(values) {
             if let Some(value) = value {
                 to.begin(meta);
-                to.value(&Labels::new([]), value);
+                to.value(&Labels::of_process([]), value);
             }
         }
     }

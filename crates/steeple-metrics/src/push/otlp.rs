@@ -177,7 +177,13 @@ impl<'a> OtlpEncoder<'a> {
             place: 0,
             is_delta,
         };
-        let start = if is_delta && since.before.is_some() { self.before.at_nanos } else { self.start_nanos };
+        // A series that was removed, and counts again, begins anew.
+        let begun = if labels.is_complete { 0 } else { labels.created_ms.saturating_mul(1_000_000) };
+        let start = if is_delta && since.before.is_some() {
+            self.before.at_nanos
+        } else {
+            self.start_nanos.max(begun.min(now))
+        };
         let common = if labels.is_complete { &[] } else { self.common };
         let of_attributes = if of == Points::Exponential {
             1

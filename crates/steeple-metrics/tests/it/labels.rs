@@ -27,10 +27,19 @@ async fn ask(metrics: &Metrics, path: &'static str, tenant: Option<&str>) {
     .await;
 }
 
+/// The whole page, in this format.
+fn page(metrics: &Metrics, accept: Option<&str>) -> String {
+    String::from_utf8(metrics.render(accept, None).body.to_vec()).unwrap()
+}
+
 /// The value of the series with this tenant.
 fn of(metrics: &Metrics, family: &str, tenant: &str) -> Option<f64> {
-    let page = String::from_utf8(metrics.render(None, None).body.to_vec()).unwrap();
-    let families = strict::classic(&page);
+    on(&page(metrics, None), family, tenant)
+}
+
+/// The same, on a page.
+fn on(page: &str, family: &str, tenant: &str) -> Option<f64> {
+    let families = strict::classic(page);
     let samples = families.iter().flat_map(|family| &family.samples).filter(|sample| sample.name == family);
     let mut found = samples.filter(|sample| sample.labels.get("tenant").is_some_and(|value| value == tenant));
     let value = found.next()?.value;
@@ -118,4 +127,95 @@ async fn series_in_which_nothing_changes_are_left_out_until_something_does() {
     assert!(expired >= 2.0, "{expired}");
     let reading = metrics.reading();
     assert_eq!(reading.route("GET", "/b").map(|route| route.counts.requests), Some(1), "readings have all of them");
+}
+
+#[tokio::test]
+async fn an_idle_value_of_ones_own_label_gives_its_room_to_another_and_no_sum_in_the_process_falls() {
+    let metrics = by_tenant().max_label_series(2).expire_idle(Duration::from_nanos(1)).build().unwrap();
+    for (tenant, requests) in [("blue", 3), ("red", 2)] {
+        for _ in 0..requests {
+            ask(&metrics, "/orders", Some(tenant)).await;
+        }
+    }
+    let before = metrics.reading();
+    let first = page(&metrics, None);
+    let counted = |page: &str, tenants: [&str; 3]| tenants.map(|tenant| on(page, "http_requests_total", tenant));
+    assert_eq!(counted(&first, ["blue", "red", "_OTHER"]), [Some(3.0), Some(2.0), None]);
+    // Nothing has come since that page.
+    assert_eq!(counted(&page(&metrics, None), ["blue", "red", "_OTHER"]), [None; 3]);
+    for tenant in ["green", "white", "black"] {
+        ask(&metrics, "/orders", Some(tenant)).await;
+    }
+    let after = page(&metrics, None);
+    assert_eq!(counted(&after, ["green", "white", "black"]), [Some(1.0), Some(1.0), None]);
+    assert_eq!(
+        on(&after, "http_requests_total", "_OTHER"),
+        Some(1.0),
+        "what was removed is not among what had no room"
+    );
+    let now = metrics.reading();
+    let counts = |reading: &steeple_metrics::indicator::Reading| {
+        let counts = reading.route("GET", "/orders").unwrap().counts.clone();
+        (counts.requests, counts.classes.successes, counts.latency.count(), reading.totals.counts.requests)
+    };
+    assert_eq!(counts(&before), (5, 5, 5, 5));
+    assert_eq!(counts(&now), (8, 8, 8, 8), "in the process nothing is lost");
+    assert_eq!(counts(&now.since(&before)).0, 3);
+    let expired = Page::of(&metrics).value("steeple_metrics_series_expired_total", "");
+    assert!(expired >= 2.0, "{expired}");
+}
+
+const OPENMETRICS: Option<&str> = Some("application/openmetrics-text;version=1.0.0");
+
+#[tokio::test]
+async fn a_value_that_comes_back_begins_anew_with_another_created_timestamp() {
+    let metrics = by_tenant().expire_idle(Duration::from_nanos(1)).build().unwrap();
+    let created = |page: &str| {
+        let line = page.lines().find(|line| line.starts_with("http_requests_created{") && line.contains("blue"));
+        line.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+    };
+    for _ in 0..3 {
+        ask(&metrics, "/orders", Some("blue")).await;
+    }
+    let first = created(&page(&metrics, OPENMETRICS)).unwrap();
+    let between = page(&metrics, OPENMETRICS);
+    assert_eq!(created(&between), None, "a scrape without it: {between}");
+    // Timestamps are in milliseconds.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    ask(&metrics, "/orders", Some("blue")).await;
+    let again = page(&metrics, OPENMETRICS);
+    assert!(created(&again).unwrap() > first, "{again}");
+    let line = again.lines().find(|line| line.starts_with("http_requests_total{") && line.contains("blue")).unwrap();
+    assert!(line.split_once("} ").unwrap().1.starts_with('1'), "{line}");
+    // What there is for as long as the process measures has one created timestamp.
+    let own = |page: &str| {
+        page.lines().find(|line| line.starts_with("steeple_metrics_series_expired_created")).map(str::to_owned)
+    };
+    assert!(own(&again).is_some());
+    assert_eq!(own(&again), own(&page(&metrics, OPENMETRICS)));
+}
+
+#[tokio::test]
+async fn requests_that_end_while_idle_values_are_removed_are_all_counted() {
+    let metrics = by_tenant().max_label_series(3).expire_idle(Duration::from_nanos(1)).build().unwrap();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let scraper = std::thread::spawn({
+        let (metrics, stop) = (metrics.clone(), Arc::clone(&stop));
+        move || {
+            let mut highest = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                metrics.render(None, None);
+                let requests = metrics.reading().totals.counts.requests;
+                assert!(requests >= highest, "{requests} after {highest}");
+                highest = requests;
+            }
+        }
+    });
+    for request in 0..600 {
+        ask(&metrics, "/orders", Some(&format!("t{}", request % 7))).await;
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    scraper.join().unwrap();
+    let reading = metrics.reading();
+    assert_eq!((reading.totals.counts.requests, reading.routes.len()), (600, 1));
 }
