@@ -76,3 +76,20 @@ fn every_page_is_in_the_summary() {
         assert!(!is_page || summary.contains(&format!("({name})")), "{name}");
     }
 }
+
+#[test]
+fn every_page_begins_with_what_one_wants_to_do() {
+    for page in fs::read_dir(root().join("docs")).unwrap() {
+        let path = page.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "md")
+            || path.ends_with("SUMMARY.md")
+            || path.ends_with("soak.md")
+        {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let mut lines = text.lines();
+        let (title, begin) = (lines.next().unwrap(), lines.find(|line| !line.is_empty()).unwrap());
+        assert!(title.starts_with("# ") && begin.starts_with("You "), "{}: {begin}", path.display());
+    }
+}

@@ -451,16 +451,7 @@ impl SteepleBuilder {
         } else {
             self.metrics
         };
-        let metrics = naming.grpc_methods().iter().fold(metrics, |metrics, method| {
-            let kind = match (method.client_streaming, method.server_streaming) {
-                (false, false) => GrpcType::Unary,
-                (true, false) => GrpcType::ClientStream,
-                (false, true) => GrpcType::ServerStream,
-                (true, true) => GrpcType::BidiStream,
-            };
-            // A kind that the application has set for a method comes before this one, and stays.
-            metrics.grpc_method(method.name.clone(), kind)
-        });
+        let metrics = of_service(metrics, &naming, &service);
         let skips = Skips::new(&self.routes).map_err(|error| ConfigError::part("the options of a route", &error))?;
         let each = || self.routes.iter().map(|(route, options)| (route.as_str(), options.clone()));
         let metrics = each().fold(metrics, |metrics, (route, options)| metrics.route(route, options));
@@ -537,5 +528,23 @@ impl SteepleBuilder {
             connections: self.connections,
             tasks: Tasks::default(),
         }))
+    }
+}
+
+/// Which kind each gRPC method has, and which build it is.
+fn of_service(metrics: MetricsBuilder, naming: &Naming, service: &Service) -> MetricsBuilder {
+    let metrics = naming.grpc_methods().iter().fold(metrics, |metrics, method| {
+        let kind = match (method.client_streaming, method.server_streaming) {
+            (false, false) => GrpcType::Unary,
+            (true, false) => GrpcType::ClientStream,
+            (false, true) => GrpcType::ServerStream,
+            (true, true) => GrpcType::BidiStream,
+        };
+        // A kind that the application has set for a method comes before this one, and stays.
+        metrics.grpc_method(method.name.clone(), kind)
+    });
+    match &service.name {
+        Some(name) => metrics.build_info_or(name, service.version.as_deref().unwrap_or_default()),
+        None => metrics,
     }
 }

@@ -75,6 +75,7 @@ impl Pushes {
                 }
             }
             let to = push.host().to_owned();
+            push = push.http(|http| http.or(&setup.http));
             let pusher = push.build(metrics).map_err(|error| ConfigError::part("pushes of metrics", &error))?;
             let sink = pusher.spawn().map_err(|error| ConfigError::part("pushes of metrics", &error))?;
             setup.sinks.push(std::sync::Arc::new(sink.clone()));

@@ -3,7 +3,7 @@
 use std::{
     fmt::{self, Write},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -16,6 +16,44 @@ pub(crate) struct Integrations {
     pub(crate) states: Vec<(&'static str, State)>,
     /// Which TLS provider the process has. Empty: nothing is sent over HTTP.
     pub(crate) tls: &'static str,
+    pub(crate) unreachable: Unreachable,
+}
+
+/// Receivers that did not answer at the start. They are asked in the background, and the log may not be there yet.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unreachable(Arc<Mutex<Reports>>);
+
+#[derive(Debug, Default)]
+struct Reports {
+    /// Each once: several sinks may have one receiver.
+    all: Vec<String>,
+    /// Whether the summary was logged, and what comes now is logged at once.
+    is_logged: bool,
+}
+
+impl Unreachable {
+    pub(crate) fn report(&self, warning: &str) {
+        let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if reports.all.iter().any(|known| known == warning) {
+            return;
+        }
+        let is_logged = reports.is_logged;
+        reports.all.push(warning.to_owned());
+        drop(reports);
+        if is_logged {
+            tracing::warn!(target: "steeple::start", "{warning}");
+        }
+    }
+
+    fn log(&self) {
+        let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.is_logged = true;
+        let all = reports.all.clone();
+        drop(reports);
+        for warning in all {
+            tracing::warn!(target: "steeple::start", "{warning}");
+        }
+    }
 }
 
 /// What became of one.
@@ -104,6 +142,7 @@ impl Summary {
         for warning in &self.warnings {
             tracing::warn!(target: "steeple::start", "{warning}");
         }
+        self.integrations.unreachable.log();
     }
 }
 

@@ -176,8 +176,8 @@ fn hangup_reads_the_files_of_secrets_again() {
     let receiver = Receiver::accepting();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("dsn");
-    let dsn = |key: &str| format!("http://{key}@{}/1\n", receiver.address());
-    std::fs::write(&file, dsn("0123456789abcdef")).unwrap();
+    let dsn = |key: &str, project: u8| format!("http://{key}@{}/{project}\n", receiver.address());
+    std::fs::write(&file, dsn("0123456789abcdef", 1)).unwrap();
     let service = Service::start(&[("SENTRY_DSN_FILE", file.to_str().unwrap()), ("LOG_LEVEL", "info")]);
     let key_of = |request: usize| {
         let requests = receiver.wait_for(request);
@@ -185,12 +185,16 @@ fn hangup_reads_the_files_of_secrets_again() {
     };
     service.ask("/fail").unwrap();
     assert!(key_of(1).contains("sentry_key=0123456789abcdef"), "{}", key_of(1));
-    std::fs::write(&file, dsn("fedcba9876543210")).unwrap();
+    std::fs::write(&file, dsn("fedcba9876543210", 2)).unwrap();
     service.signal("-HUP");
-    // The signal has been handled once an event has the new key.
+    // The signal has been handled once an event has the new key. It goes to the new project.
     until(|| {
         service.ask("/fail").unwrap();
-        receiver.received().last().unwrap().header("x-sentry-auth").unwrap().contains("sentry_key=fedcba9876543210")
+        let requests = receiver.received();
+        let last = requests.last().unwrap();
+        let is_new = last.header("x-sentry-auth").unwrap().contains("sentry_key=fedcba9876543210");
+        assert!(last.line.contains(if is_new { "/api/2/envelope/" } else { "/api/1/envelope/" }), "{}", last.line);
+        is_new
     });
     service.signal("-TERM");
     let (stdout, stderr) = service.end(true);
@@ -212,6 +216,8 @@ fn the_summary_has_what_was_set_up_and_each_setting_without_effect_is_a_warning(
         ("TRUSTED_PROXIES", "loopback"),
     ]);
     let address = service.address.to_string();
+    let page = service.ask("/metrics").unwrap();
+    assert!(page.contains("build_info{service=\"shop\",version=\"1.2.3\","), "{page}");
     service.signal("-TERM");
     let (stdout, stderr) = service.end(true);
     let summary: Vec<_> = stdout.lines().filter(|line| line.contains("steeple::start")).collect();
@@ -228,6 +234,15 @@ fn the_summary_has_what_was_set_up_and_each_setting_without_effect_is_a_warning(
     }
     assert!(!stdout.contains("hunter2") && !stderr.contains("hunter2"), "{stdout}{stderr}");
 
+    // Without a name, it is that of the executable.
+    let service = Service::start(&[]);
+    let executable = std::env::current_exe().unwrap().file_stem().unwrap().to_str().unwrap().to_owned();
+    let page = service.ask("/metrics").unwrap();
+    assert!(page.contains(&format!("build_info{{service=\"{executable}\",version=\"\",")), "{page}");
+    service.signal("-TERM");
+    let (stdout, _) = service.end(true);
+    assert!(stdout.contains(&format!("{executable} started: ")), "{stdout}");
+
     // With a subscriber that is there already, the settings of the log have no effect.
     let directory = tempfile::tempdir().unwrap();
     let service = Service::start(&[
@@ -242,6 +257,36 @@ fn the_summary_has_what_was_set_up_and_each_setting_without_effect_is_a_warning(
         assert_eq!(stdout.matches(&format!("{variable} has no effect")).count(), 1, "{stdout}");
     }
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "no empty files");
+}
+
+#[test]
+fn each_kind_of_setting_without_effect_is_one_warning() {
+    // Nobody listens there any more.
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (receiver, _silent) = silent();
+    let (endpoint, dsn) = (format!("http://{gone}"), format!("http://public@{receiver}/1"));
+    let service = Service::start(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint),
+        ("SENTRY_DSN", &dsn),
+        ("ELASTICSEARCH_URL", "http://user:hunter2@127.0.0.1:9"),
+        ("FLUSH_SECONDS", "1"),
+    ]);
+    for path in ["/hello", "/late?token=hunter2", "/late", "/metrics", "/metrics"] {
+        assert!(service.ask(path).unwrap().starts_with("HTTP/1.1 200"), "{path}");
+    }
+    service.signal("-TERM");
+    let (stdout, stderr) = service.end(true);
+    assert!(!stdout.contains("hunter2"), "{stdout}{stderr}");
+    let warnings: Vec<_> = stdout.lines().filter(|line| line.contains("\"level\":\"warn\"")).collect();
+    for warning in [
+        "ELASTICSEARCH_URL has no effect: ELASTICSEARCH_EVENTS_STREAM or ELASTICSEARCH_LOGS_STREAM is not set",
+        &format!("trace: {endpoint} does not answer: "),
+        "GET /late was answered where Steeple's layer did not see it",
+        "the application has a metric of this name and of another kind",
+    ] {
+        assert_eq!(warnings.iter().filter(|line| line.contains(warning)).count(), 1, "{warning} in {warnings:#?}");
+    }
+    assert!(!stdout.contains(&format!("{receiver} does not answer")), "one that accepts connections: {stdout}");
 }
 
 #[test]
@@ -295,7 +340,11 @@ fn serves() {
             .route("/fail", get(|| async { http::StatusCode::INTERNAL_SERVER_ERROR }))
             .route("/chatter", get(chatter))
             .merge(steeple.routes())
-            .layer(steeple.layer());
+            .layer(steeple.layer())
+            // As people do by mistake.
+            .route("/late", get(|| async { "late" }));
+        let clash = prometheus::IntGauge::new("http_requests_total", "Of the application, by mistake.").unwrap();
+        prometheus::register(Box::new(clash)).unwrap();
         let listener = steeple.bind("127.0.0.1:0").await.unwrap();
         writeln!(std::io::stderr(), "{}", listener.address()).unwrap();
         steeple.serve(listener, app).await.unwrap();

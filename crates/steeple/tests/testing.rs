@@ -346,3 +346,23 @@ async fn any_formatter_shows_the_ids_on_lines_of_handlers_where_the_subscriber_i
     let end = text.lines().find(|line| line.contains("steeple::access")).unwrap();
     assert!(end.contains(id) && end.contains("GET /users/{id} 200"), "{end}");
 }
+
+#[test]
+fn a_metric_is_found_by_name_and_labels_and_series_that_fit_are_summed() {
+    let recorder = Recorder::new();
+    let metrics = recorder.steeple().metrics();
+    let odd = "a \"quoted\" \\ } thing\n";
+    let orders = metrics.counter("orders_total", "Orders.", ["x", "y"]).unwrap();
+    orders.add(["1", odd], 2);
+    orders.add(["1", "z"], 3);
+    metrics.counter("orders_of_today_total", "Orders.", []).unwrap().add([], 7);
+    let value = |name: &str, labels: &[(&str, &str)]| recorder.metric(name, labels);
+    assert_eq!(value("orders_total", &[]), Some(5.0));
+    assert_eq!(value("orders_total", &[("y", "z")]), Some(3.0));
+    assert_eq!(value("orders_total", &[("y", odd), ("x", "1")]), Some(2.0));
+    assert_eq!(value("orders_of_today_total", &[]), Some(7.0));
+    assert_eq!(
+        (value("orders_total", &[("x", "2")]), value("nothing_total", &[]), value("orders", &[])),
+        (None, None, None)
+    );
+}

@@ -60,9 +60,10 @@ pub(crate) trait Lookup {
 
 /// Whether a variable of this name holds a secret, and may be read from a file.
 fn is_secret(name: &str) -> bool {
-    const ENDINGS: [&str; 9] =
-        ["_KEY", "_DSN", "_HEADERS", "_TOKEN", "_SECRET", "_PASSWORD", "_WEBHOOK", "_WEBHOOK_URL", "_URL"];
-    ENDINGS.iter().any(|ending| name.ends_with(ending))
+    const ENDINGS: [&str; 8] = ["_KEY", "_DSN", "_HEADERS", "_TOKEN", "_SECRET", "_PASSWORD", "_WEBHOOK", "_URL"];
+    /// URLs that may have a password.
+    const PROXIES: [&str; 2] = ["HTTPS_PROXY", "HTTP_PROXY"];
+    ENDINGS.iter().any(|ending| name.ends_with(ending)) || PROXIES.contains(&name)
 }
 
 /// The value that a file holds, without the line break at its end.

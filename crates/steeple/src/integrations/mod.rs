@@ -243,6 +243,16 @@ fn start<I: Integration>(
     Ok(Some(started.handle))
 }
 
+/// Addresses that turn nothing on, since they may be the application's own, with the variables that do.
+const ADDRESSES: &[(&str, &[&str])] = &[
+    ("ELASTICSEARCH_URL", &["ELASTICSEARCH_EVENTS_STREAM", "ELASTICSEARCH_LOGS_STREAM"]),
+    ("GA4_ENDPOINT", &["GA4_MEASUREMENT_ID"]),
+    ("MIXPANEL_ENDPOINT", &["MIXPANEL_TOKEN"]),
+    ("NEW_RELIC_EVENTS_ENDPOINT", &["NEW_RELIC_ACCOUNT_ID"]),
+    ("NEW_RELIC_METRICS_ENDPOINT", &["NEW_RELIC_ACCOUNT_ID"]),
+    ("PROMETHEUS_URL", &["DASHBOARD_SOURCE"]),
+];
+
 macro_rules! integrations {
     ($($name:ident: $feature:literal, $krate:path $(, $options:ident)?, [$($variable:literal),* $(,)?];)+) => {
         $(
@@ -271,23 +281,30 @@ macro_rules! integrations {
         #[derive(Debug, Default)]
         pub(crate) struct Settings {
             disabled: Vec<String>,
-            /// Variables that are set for an integration whose feature is off.
-            not_compiled: Vec<String>,
+            /// Variables that are set for an integration whose feature is off, and addresses without what turns them on.
+            without_effect: Vec<String>,
             pub(crate) reach: Reach,
             $(pub(crate) $name: Setting<$name::Options>,)+
         }
 
         impl Settings {
             pub(crate) fn from_env(env: &dyn Lookup) -> Result<Self, ConfigError> {
-                let mut not_compiled = Vec::new();
+                let mut without_effect = Vec::new();
                 $(if !<$name::Options as Integration>::IS_COMPILED && let Some((variable, _)) = env.first(&[$($variable),*])? {
-                    not_compiled.push(format!(
+                    without_effect.push(format!(
                         "{variable} is set, but Steeple is built without the feature `{}`", $feature
                     ));
                 })+
+                for (address, switches) in ADDRESSES {
+                    let of = |name: &str| matches!(env.text(name), Ok(Some(_)));
+                    let is_set = |name: &str| of(name) || of(&format!("{name}_FILE"));
+                    if is_set(address) && !switches.iter().any(|switch| is_set(switch)) {
+                        without_effect.push(format!("{address} has no effect: {} is not set", switches.join(" or ")));
+                    }
+                }
                 Ok(Self {
                     disabled: env::disabled(env, NAMES)?,
-                    not_compiled,
+                    without_effect,
                     reach: Reach::from_env(env, NAMES)?,
                     $($name: Integration::from_env(env)?,)+
                 })
@@ -297,10 +314,12 @@ macro_rules! integrations {
             pub(crate) fn start(self, setup: &mut Setup<'_>) -> Result<(Running, Integrations), ConfigError> {
                 let mut summary = Integrations::default();
                 summary.tls = self.reach.install();
-                setup.warnings.extend(self.not_compiled);
+                summary.unreachable = self.reach.unreachable.clone();
+                setup.warnings.extend(self.without_effect);
                 let running = Running {
                     $($name: start(stringify!($name), self.$name, &self.disabled, &self.reach, setup, &mut summary)?,)+
                 };
+                setup.http = self.reach.of("pushed metrics");
                 Ok((running, summary))
             }
         }

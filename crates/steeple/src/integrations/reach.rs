@@ -3,7 +3,7 @@
 use steeple_export::{Client, ClientBuilder, ProxyOptions, tls};
 
 use super::{lookups, switch};
-use crate::{ConfigError, SteepleBuilder, env::Lookup};
+use crate::{ConfigError, SteepleBuilder, env::Lookup, summary::Unreachable};
 
 /// What an integration starts its client from.
 pub(crate) type Http = ClientBuilder;
@@ -39,6 +39,8 @@ pub(crate) struct Reach {
     of_all: ClientBuilder,
     of_one: Vec<(&'static str, ClientBuilder)>,
     provider: Provider,
+    /// Receivers that did not answer at the start.
+    pub(crate) unreachable: Unreachable,
 }
 
 impl Reach {
@@ -60,13 +62,17 @@ impl Reach {
             }
             of_one.push((*name, client));
         }
-        Ok(Self { of_all, of_one, provider: Provider::default() })
+        Ok(Self { of_all, of_one, ..Self::default() })
     }
 
     /// What the integration of this name starts its client from.
     pub(crate) fn of(&self, name: &str) -> Http {
         let own = self.of_one.iter().find(|(known, _)| *known == name).map(|(_, client)| client.clone());
-        own.unwrap_or_default().or(&self.of_all)
+        let (unreachable, of) = (self.unreachable.clone(), name.to_owned());
+        let client = own.unwrap_or_default().or(&self.of_all);
+        client.on_unreachable(move |endpoint, why| {
+            unreachable.report(&format!("{of}: {endpoint} does not answer: {why}"));
+        })
     }
 
     /// Gives the process its TLS provider. The text is for the start summary.

@@ -43,7 +43,7 @@ impl Steeple {
         let integrations = inner.started.get().map(|AdminRoutes(routes)| routes(self)).unwrap_or_default();
         let app = more.0.merge(self.routes()).merge(integrations).layer(self.layer());
         inner.summary.listens("admin", address.clone());
-        let mut server = Server::new(App::from(app), inner.connections);
+        let mut server = Server::new(App::from(app), inner.connections, None);
         let serving = tokio::spawn(async move { match server.accept(&listener).await {} });
         inner.tasks.add(serving.abort_handle());
         Ok(address)

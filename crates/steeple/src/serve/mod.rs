@@ -64,7 +64,7 @@ impl Steeple {
         let inner = self.inner();
         inner.summary.listens("http", listener.address());
         inner.summary.log();
-        let mut server = Server::new(app, inner.connections);
+        let mut server = Server::new(app, inner.connections, Some(inner.scrubber.clone()));
         let steeple = self.clone();
         inner.tasks.add(tokio::spawn(async move { steeple.reload_at_hangups().await }).abort_handle());
         tokio::select! {

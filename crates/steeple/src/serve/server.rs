@@ -14,13 +14,18 @@ use axum::{
     Router,
     extract::{ConnectInfo, Request},
 };
+use http::{Method, Uri, Version};
 use hyper::{body::Incoming, rt::Executor, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use pin_project_lite::pin_project;
-use steeple_core::{connection::ObservedIo, count_request_body};
+use steeple_core::{
+    connection::{Connection, ObservedIo},
+    count_request_body,
+};
+use steeple_scrub::Scrubber;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::mpsc,
@@ -47,10 +52,12 @@ pub(super) struct Server {
     connections: JoinSet<()>,
     streams: Streams,
     streams_ended: mpsc::Receiver<Infallible>,
+    passed: Arc<Passed>,
 }
 
 impl Server {
-    pub(super) fn new(App(app): App, options: Connections) -> Self {
+    /// With a scrubber, a request that no layer of Steeple's has seen is a warning.
+    pub(super) fn new(App(app): App, options: Connections, scrubber: Option<Scrubber>) -> Self {
         let (streams, streams_ended) = mpsc::channel(1);
         Self {
             app,
@@ -59,6 +66,10 @@ impl Server {
             connections: JoinSet::new(),
             streams: Streams(streams),
             streams_ended,
+            passed: Arc::new(Passed {
+                is_reported: AtomicBool::new(scrubber.is_none()),
+                scrubber: scrubber.unwrap_or_default(),
+            }),
         }
     }
 
@@ -78,14 +89,23 @@ impl Server {
         let begun = Arc::new(Begun::default());
         let io = TokioIo::new(Counting { io, begun: Arc::clone(&begun) });
         let app = self.app.clone();
-        let requested = Arc::clone(&begun);
+        let (requested, passed) = (Arc::clone(&begun), Arc::clone(&self.passed));
         let service = service_fn(move |mut request: Request<Incoming>| {
             requested.request();
             if let Some(peer) = peer {
                 request.extensions_mut().insert(ConnectInfo(peer));
             }
             request.extensions_mut().insert(connection.clone());
-            app.clone().call(count_request_body(request))
+            let watched = passed.watch(&request, &connection);
+            let answering = app.clone().call(count_request_body(request));
+            let (passed, connection) = (Arc::clone(&passed), connection.clone());
+            async move {
+                let answer = answering.await;
+                if let Some(watched) = watched {
+                    passed.check(&watched, &connection);
+                }
+                answer
+            }
         });
         let (closing, streams, options) = (self.closing.clone(), self.streams.clone(), self.options);
         self.connections.spawn(async move {
@@ -141,6 +161,52 @@ impl Server {
             let _none_left = self.streams_ended.recv().await;
         };
         let _blocked = timeout(limit, ended).await;
+    }
+}
+
+/// Notices a request that was answered where the layer did not see it.
+struct Passed {
+    scrubber: Scrubber,
+    is_reported: AtomicBool,
+}
+
+/// A request before it is answered.
+struct Watched {
+    method: Method,
+    uri: Uri,
+    observed: usize,
+}
+
+impl Passed {
+    /// `None`: there was one already, or requests on the connection come at the same time.
+    fn watch<B>(&self, request: &Request<B>, connection: &Connection) -> Option<Watched> {
+        if request.version() > Version::HTTP_11 || self.is_reported.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Some(Watched { method, uri, observed: connection.observed() })
+    }
+
+    fn check(&self, watched: &Watched, connection: &Connection) {
+        if connection.observed() == watched.observed {
+            self.report(watched);
+        }
+    }
+
+    #[cold]
+    fn report(&self, Watched { method, uri, .. }: &Watched) {
+        let path = uri.path();
+        // Routes of Steeple's own leave no traces either way.
+        let is_own = ["/metrics", "/healthz", "/readyz"].contains(&path) || path.starts_with("/steeple");
+        if is_own || self.is_reported.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let path = self.scrubber.text(path);
+        tracing::warn!(
+            target: "steeple::start",
+            "{method} {path} was answered where Steeple's layer did not see it: the route was added after \
+             `.layer(steeple.layer())`, or a layer around it answered; Steeple's goes last"
+        );
     }
 }
 

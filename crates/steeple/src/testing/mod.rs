@@ -1,7 +1,7 @@
 //! What a service does, asserted in its own tests: [`Recorder`].
 //!
 //! A recorder is a whole Steeple whose outputs are memory. Each test has its own, so tests run in parallel; nothing of it is
-//! global, and nothing leaves the process.
+//! global, and nothing leaves the process. It needs no feature, and is covered by semantic versioning as the rest of this crate is.
 //!
 //! ```
 //! use axum::{Router, body::Body, extract::Path, http::Request, routing::get};

@@ -37,26 +37,3 @@ fn read_labels(mut text: &str) -> Option<(Vec<(&str, String)>, &str)> {
         text = chars.as_str().trim_start_matches(',');
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PAGE: &str = "\
-# HELP a Counts.
-# TYPE a counter
-a{x=\"1\",y=\"a \\\"quoted\\\" \\\\ } thing\\n\"} 2
-a{x=\"1\",y=\"z\"} 3 # {trace_id=\"0\"} 1 1
-a_sum 7
-b 4
-";
-
-    #[test]
-    fn series_are_found_by_name_and_labels_and_summed() {
-        assert_eq!(sum(PAGE, "a", &[]), Some(5.0));
-        assert_eq!(sum(PAGE, "a", &[("y", "z")]), Some(3.0));
-        assert_eq!(sum(PAGE, "a", &[("y", "a \"quoted\" \\ } thing\n"), ("x", "1")]), Some(2.0));
-        assert_eq!((sum(PAGE, "b", &[]), sum(PAGE, "a_sum", &[])), (Some(4.0), Some(7.0)));
-        assert_eq!((sum(PAGE, "a", &[("x", "2")]), sum(PAGE, "c", &[]), sum(PAGE, "a_s", &[])), (None, None, None));
-    }
-}

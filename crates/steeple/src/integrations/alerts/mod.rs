@@ -1,5 +1,7 @@
 //! Alerts: rules over the metrics, evaluated in the process.
 
+#[cfg_attr(not(feature = "mail"), path = "mail_off.rs")]
+mod mail;
 #[cfg_attr(not(feature = "sentry"), path = "to_sentry_off.rs")]
 mod to_sentry;
 
@@ -9,7 +11,7 @@ use super::{Integration, NoCalls, Setting, Setup, Started};
 use crate::{ConfigError, Steeple, SteepleBuilder, env::Lookup, sink::StopsFirst};
 use steeple_alerts::{
     Alerts, AlertsBuilder, AlertsObserver, Rules,
-    channel::{Alertmanager, Heartbeat, Mail, Payload, Slack, Webhook},
+    channel::{Alertmanager, Heartbeat, Payload, Slack, Webhook},
 };
 
 pub(crate) type Options = AlertsOptions;
@@ -20,6 +22,8 @@ pub(crate) type Observer = Option<AlertsObserver>;
 pub(crate) struct AlertsOptions {
     builder: AlertsBuilder,
     to_sentry: bool,
+    /// A setting without effect.
+    warning: Option<&'static str>,
 }
 
 impl SteepleBuilder {
@@ -75,24 +79,6 @@ fn payload(env: &dyn Lookup) -> Result<Payload, ConfigError> {
     }
 }
 
-/// The server, the sender and the recipients belong together.
-fn mail(env: &dyn Lookup) -> Result<Option<Mail>, ConfigError> {
-    let needs = |name, expected: &str| ConfigError::secret_value(name, expected);
-    let found = (env.secret("ALERTS_SMTP_URL")?, env.text("ALERTS_MAIL_FROM")?, env.text("ALERTS_MAIL_TO")?);
-    let (url, from, to) = match found {
-        (Some(url), Some(from), Some(to)) => (url, from, to),
-        (None, None, None) => return Ok(None),
-        (None, _, _) => {
-            return Err(needs("ALERTS_SMTP_URL", "`smtp://user:password@host:587`, since ALERTS_MAIL_… is set"));
-        }
-        (_, None, _) => return Err(needs("ALERTS_MAIL_FROM", "an address, since ALERTS_SMTP_URL is set")),
-        (_, _, None) => {
-            return Err(needs("ALERTS_MAIL_TO", "addresses with commas between, since ALERTS_SMTP_URL is set"));
-        }
-    };
-    Ok(Some(list(&to).fold(Mail::new(url, from), Mail::to)))
-}
-
 impl Integration for AlertsOptions {
     type Handle = Alerts;
     type Observer = Observer;
@@ -120,10 +106,8 @@ impl Integration for AlertsOptions {
             }
             (None, None) => (),
         }
-        if let Some(mail) = mail(env)? {
-            options = options.channel(mail);
-            variable.get_or_insert("ALERTS_SMTP_URL");
-        }
+        let warning;
+        (options, warning) = mail::from_env(env, options, &mut variable)?;
         if let Some(urls) = env.secret("ALERTS_ALERTMANAGER_URL")? {
             options = options.alertmanager(Alertmanager::new(list(&urls)));
             variable.get_or_insert("ALERTS_ALERTMANAGER_URL");
@@ -143,11 +127,12 @@ impl Integration for AlertsOptions {
         if to_sentry {
             variable.get_or_insert("ALERTS_SENTRY");
         }
-        Ok(Setting { options: Self { builder: options, to_sentry }, variable })
+        Ok(Setting { options: Self { builder: options, to_sentry, warning }, variable })
     }
 
     fn start(self, setup: &mut Setup<'_>) -> Result<Option<Started<Alerts>>, ConfigError> {
-        let Self { mut builder, to_sentry: wants_sentry } = self;
+        let Self { mut builder, to_sentry: wants_sentry, warning } = self;
+        setup.warnings.extend(warning.map(str::to_owned));
         if wants_sentry {
             match to_sentry::channel(setup) {
                 Some(channel) => builder = builder.channel(channel),
@@ -231,11 +216,6 @@ mod tests {
         assert!(!from_env(&[]).unwrap().options.builder.has_channels());
         for variables in [
             &[("ALERTS_SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/T/B/X")][..],
-            &[
-                ("ALERTS_SMTP_URL", "smtp://user:hunter2@mail.example.org"),
-                ("ALERTS_MAIL_FROM", "alerts@example.org"),
-                ("ALERTS_MAIL_TO", "ann@example.org, ben@example.org"),
-            ],
             &[("ALERTS_ALERTMANAGER_URL", "http://am-0:9093,http://am-1:9093")],
             &[("ALERTS_HEARTBEAT_URL", "https://example.org/ping/1")],
         ] {
@@ -248,14 +228,35 @@ mod tests {
     }
 
     #[test]
+    fn mail_needs_its_feature_and_all_of_its_variables() {
+        let all = [
+            ("ALERTS_SMTP_URL", "smtp://user:hunter2@mail.example.org"),
+            ("ALERTS_MAIL_FROM", "alerts@example.org"),
+            ("ALERTS_MAIL_TO", "ann@example.org, ben@example.org"),
+        ];
+        let setting = from_env(&all).unwrap();
+        assert_eq!(setting.options.builder.has_channels(), mail::IS_COMPILED);
+        assert_eq!(setting.options.warning.is_some(), !mail::IS_COMPILED, "a setting without effect");
+        if !mail::IS_COMPILED {
+            return;
+        }
+        assert_eq!(setting.variable, Some("ALERTS_SMTP_URL"));
+        for (variables, missing) in
+            [(&all[..1], "ALERTS_MAIL_FROM"), (&all[..2], "ALERTS_MAIL_TO"), (&all[2..], "ALERTS_SMTP_URL")]
+        {
+            let error = from_env(variables).err().unwrap();
+            assert_eq!(error.variable(), Some(missing));
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_variable_without_those_that_it_needs_is_an_error_without_its_value() {
         for (variables, missing) in [
-            (&[("ALERTS_SMTP_URL", "smtp://user:hunter2@h")][..], "ALERTS_MAIL_FROM"),
-            (&[("ALERTS_SMTP_URL", "smtp://user:hunter2@h"), ("ALERTS_MAIL_FROM", "a@b.c")], "ALERTS_MAIL_TO"),
-            (&[("ALERTS_MAIL_TO", "ann@example.org")], "ALERTS_SMTP_URL"),
-            (&[("ALERTS_WEBHOOK_URL", "https://hunter2.example.org")], "ALERTS_WEBHOOK_SECRET"),
+            ([("ALERTS_WEBHOOK_URL", "https://hunter2.example.org")], "ALERTS_WEBHOOK_SECRET"),
+            ([("ALERTS_WEBHOOK_SECRET", "hunter2hunter2")], "ALERTS_WEBHOOK_URL"),
         ] {
-            let error = from_env(variables).err().unwrap();
+            let error = from_env(&variables).err().unwrap();
             assert_eq!(error.variable(), Some(missing));
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
