@@ -16,7 +16,7 @@ use steeple::{
     serve::{Shutdown, shutdown_signal},
 };
 use steeple_examples::taskboard::{
-    App,
+    App, Scratch,
     cli::{self, Command, Config},
     configure, router,
     traffic::{self, Tally},
@@ -49,8 +49,11 @@ fn main() -> ExitCode {
 }
 
 #[tokio::main]
-async fn run(config: Config) -> Result<(), Box<dyn Error>> {
+async fn run(mut config: Config) -> Result<(), Box<dyn Error>> {
     let signal = shutdown_signal();
+    // What the traffic's users do is in a file, to be looked at while it runs.
+    let scratch = if config.traffic > 0 && config.events.is_none() { Some(Scratch::new()?) } else { None };
+    config.events = config.events.or_else(|| Some(scratch.as_ref()?.path().join("events.ndjson")));
     let options = configure(&config, Steeple::builder_from_env()?);
     let app = App::open(config.db.as_deref())?;
     let steeple = watch(&app, options).build()?;
@@ -105,12 +108,16 @@ fn where_to_look(address: SocketAddr, config: &Config) -> String {
     let mut text = format!("taskboard: http://{address} speaks REST and gRPC, over HTTP/1.1 and h2c\n");
     match &config.db {
         Some(path) => writeln!(text, "  database  {}", path.display()),
-        None => writeln!(text, "  database  temporary, removed at the end; --db keeps one"),
+        None if cfg!(feature = "full") => writeln!(text, "  database  temporary, removed at the end; --db keeps one"),
+        None => writeln!(text, "  database  in memory; with --features full, SQLite"),
     }
     .ok();
     // Who sees the first panic go by should know that it was asked for.
     let kind = if config.traffic > 0 { "; some fail, hang up or panic, as asked" } else { "" };
     writeln!(text, "  traffic   {} requests a second{kind}", config.traffic).ok();
+    if let Some(path) = config.events.as_deref().filter(|path| path.exists()) {
+        writeln!(text, "  events    tail -f {}", path.display()).ok();
+    }
     writeln!(text, "  dashboard http://{address}/steeple").ok();
     let places =
         [("metrics", "/metrics"), ("health", "/readyz"), ("a project", "/api/projects/1"), ("an error", "/lab/fail")];

@@ -17,7 +17,9 @@ Usage: taskboard [FLAGS]
   --listen <HOST:PORT>     where to listen [default: 127.0.0.1:3000]; port 0 takes a free one
   --traffic <NUMBER>       requests a second that it sends itself, 0 to 10000 [default: 0]
   --duration <SECONDS>     how long to run, 1 to 604800 [default: until Ctrl-C]
-  --db <PATH>              the database file [default: a temporary one, removed at the end]
+  --db <PATH>              the database file; needs the feature `full` [default: one that ends with the program]
+  --events <PATH>          a file that gets what users do, one JSON line each, unless the environment sets where it goes
+                           [default: with --traffic, a temporary one, removed at the end; else none]
   --alert-windows <WHICH>  `short`: alerts over 10 s that fire and end after 2 s, without guards [default: `normal`]
   --cpu-limit <PERCENT>    how much of one processor the service may use, for alerts, 1 to 6400 [default: the container's]
   --memory-limit <MIB>     how much memory it may use, for alerts, 1 to 1048576 [default: the container's]
@@ -35,8 +37,10 @@ pub struct Config {
     pub traffic: u32,
     /// How long to run. Default: until a signal comes.
     pub duration: Option<Duration>,
-    /// The database file. Default: a temporary one.
+    /// The database file. Default: one that ends with the program.
     pub db: Option<PathBuf>,
+    /// A file for events. Default: with traffic a temporary one, else none.
+    pub events: Option<PathBuf>,
     /// Whether alerts have short windows and no guards. Default: no.
     pub short_windows: bool,
     /// How much of one processor the service may use, in percent. Default: what the container may.
@@ -101,6 +105,7 @@ impl Default for Config {
             traffic: 0,
             duration: None,
             db: None,
+            events: None,
             short_windows: false,
             cpu_limit: None,
             memory_limit: None,
@@ -132,13 +137,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
                 let seconds = value(&mut parser, "--duration", wants, |text| number(text, 1, MAX_SECONDS))?;
                 config.duration = Some(Duration::from_secs(seconds));
             }
-            Arg::Long("db") => {
-                let path = parser.value().map_err(|_missing| missing("--db", "the path of a database file"))?;
-                if path.is_empty() {
-                    return Err(UsageError("--db takes the path of a database file, not an empty one".to_owned()));
-                }
-                config.db = Some(path.into());
-            }
+            Arg::Long("db") => config.db = Some(path(&mut parser, "--db", "the path of a database file")?),
+            Arg::Long("events") => config.events = Some(path(&mut parser, "--events", "the path of a file")?),
             Arg::Long("alert-windows") => {
                 config.short_windows = value(&mut parser, "--alert-windows", "short or normal", |text| match text {
                     "short" => Some(true),
@@ -184,6 +184,14 @@ fn value<T>(
         .ok_or_else(|| UsageError(format!("{flag} takes {wants}, not {:?}", given.to_string_lossy())))
 }
 
+fn path(parser: &mut Parser, flag: &str, wants: &str) -> Result<PathBuf, UsageError> {
+    let path = parser.value().map_err(|_missing| missing(flag, wants))?;
+    if path.is_empty() {
+        return Err(UsageError(format!("{flag} takes {wants}, not an empty one")));
+    }
+    Ok(path.into())
+}
+
 fn number(text: &str, min: u64, max: u64) -> Option<u64> {
     text.parse().ok().filter(|number| (min..=max).contains(number))
 }
@@ -198,7 +206,7 @@ fn missing(flag: &str, wants: &str) -> UsageError {
 
 fn unknown(what: &str) -> UsageError {
     UsageError(format!(
-        "there is no {what}; there are --listen, --traffic, --duration, --db, --alert-windows, --cpu-limit, --memory-limit, --print and --help"
+        "there is no {what}; there are --listen, --traffic, --duration, --db, --events, --alert-windows, --cpu-limit, --memory-limit, --print and --help"
     ))
 }
 
@@ -222,6 +230,7 @@ mod tests {
             traffic: 50,
             duration: Some(Duration::from_secs(3)),
             db: Some("x.db".into()),
+            events: Some("x.ndjson".into()),
             short_windows: true,
             cpu_limit: Some(50),
             memory_limit: Some(256),
@@ -235,6 +244,8 @@ mod tests {
             "3",
             "--db",
             "x.db",
+            "--events",
+            "x.ndjson",
             "--alert-windows",
             "short",
             "--cpu-limit",
@@ -248,6 +259,7 @@ mod tests {
             "--traffic=50",
             "--duration=3",
             "--db=x.db",
+            "--events=x.ndjson",
             "--alert-windows=short",
             "--cpu-limit=50",
             "--memory-limit=256",
@@ -278,6 +290,7 @@ mod tests {
         refused(&["--memory-limit", "1GB"], &["--memory-limit", "MiB"]);
         refused(&["--db"], &["--db", "got nothing"]);
         refused(&["--db="], &["--db", "empty"]);
+        refused(&["--events="], &["--events", "empty"]);
         refused(&["--traffic"], &["--traffic", "got nothing"]);
     }
 

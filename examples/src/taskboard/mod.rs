@@ -1,4 +1,4 @@
-//! A task board: REST and gRPC on one port, users, sessions, projects and tasks in `SQLite`, a cache in front of it.
+//! A task board: REST and gRPC on one port, users, sessions, projects and tasks in a database, a cache in front of it.
 //!
 //! A program opens an [`App`], tells Steeple what only the board knows ([`watch`]), puts the layer on the [`router`] and
 //! serves it. Inside, three places speak to the exchange: a session tells the user, an answer of 500 tells the error,
@@ -6,7 +6,7 @@
 //!
 //! What users do is tracked as events: every preset of `steeple::events` is tracked by the handler that does it.
 //!
-//! With the feature `full` and `SENTRY_DSN` in the environment its failures are events in Sentry; with `OTEL_EXPORTER_OTLP_ENDPOINT` its requests
+//! The database is in memory; with the feature `full` it is SQLite. With that feature and `SENTRY_DSN` in the environment its failures are events in Sentry; with `OTEL_EXPORTER_OTLP_ENDPOINT` its requests
 //! are traces, and the database's queries are spans below them.
 //!
 //! ```no_run
@@ -52,6 +52,7 @@ mod lab;
 mod load;
 mod measured;
 mod page;
+mod scratch;
 mod session;
 mod store;
 pub mod traffic;
@@ -60,6 +61,7 @@ mod watch;
 pub use self::{
     app::{App, router},
     grpc::proto,
+    scratch::Scratch,
     store::StoreError,
     watch::{configure, watch},
 };

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use steeple::{RecordedError, SteepleBuilder, alerts::Rules, metrics::indicator::ResourceOptions};
+use steeple::{
+    RecordedError, SteepleBuilder, alerts::Rules, events::sink::Ndjson, metrics::indicator::ResourceOptions,
+};
 
 use super::{App, cli::Config, grpc};
 
@@ -27,7 +29,7 @@ pub fn watch(app: &App, options: SteepleBuilder) -> SteepleBuilder {
         .drain_timeout(GRACE)
 }
 
-/// Adds what the program's flags ask for: which alerts there are, and how much processor time and memory there is.
+/// Adds what the program's flags ask for: where events go, which alerts there are, how much processor time and memory there is.
 pub fn configure(config: &Config, options: SteepleBuilder) -> SteepleBuilder {
     const SHORT: Duration = Duration::from_secs(2);
     let mut resources = ResourceOptions::new();
@@ -37,7 +39,11 @@ pub fn configure(config: &Config, options: SteepleBuilder) -> SteepleBuilder {
     if let Some(mib) = config.memory_limit {
         resources = resources.memory_limit(u64::from(mib) << 20);
     }
-    let options = options.metrics(|metrics| metrics.resources(resources));
+    let mut options = options.metrics(|metrics| metrics.resources(resources));
+    if let Some(path) = &config.events {
+        // Where the environment has set a system for them, they go there alone.
+        options = options.events(|events| if events.has_sinks() { events } else { events.sink(Ndjson::new(path)) });
+    }
     if !config.short_windows {
         return options.alerts(|alerts| alerts.rules(Rules::mission().guarded()));
     }

@@ -1,6 +1,6 @@
 use std::net::TcpListener;
 
-use crate::process::{Program, example, lines, run};
+use crate::process::{Program, example, lines, run, until};
 
 #[track_caller]
 fn refused(arguments: &[&str], code: i32, says: &[&str]) {
@@ -46,7 +46,7 @@ fn help_goes_to_stdout_and_ends_with_0() {
     let output = run(example("taskboard").arg("--help"));
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8(output.stdout).unwrap();
-    for flag in ["--listen", "--traffic", "--duration", "--db"] {
+    for flag in ["--listen", "--traffic", "--duration", "--db", "--events"] {
         assert!(text.contains(flag), "{text}");
     }
 }
@@ -68,6 +68,32 @@ fn with_traffic_it_ends_when_its_time_is_up_and_prints_what_it_saw() {
     for line in log {
         assert!(line["timestamp"].is_string(), "{line}");
     }
+}
+
+#[test]
+fn with_traffic_what_its_users_do_is_in_a_file_with_one_json_line_each() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = example("taskboard");
+    command.args(["--listen", "127.0.0.1:0", "--traffic", "100", "--duration", "60"]);
+    let program = Program::start(command.env("TMPDIR", temporary.path()));
+    let shown = until(|| program.stderr().lines().find_map(|line| Some(line.split_once("tail -f ")?.1.to_owned())));
+    // Whole lines, once there are some.
+    let tracked = until(|| {
+        let text = std::fs::read_to_string(&shown).ok()?;
+        let (whole, _rest) = text.rsplit_once('\n')?;
+        Some(lines(whole)).filter(|lines| lines.len() >= 3)
+    });
+    assert!(tracked.iter().any(|event| event["type"] == "sign_up"), "{tracked:?}");
+    assert!(tracked.iter().all(|event| event["data"]["request_id"].is_string()), "{tracked:?}");
+    let ended = program.stop();
+    assert!(ended.stdout.contains("events: ndjson"), "the start summary has it: {}", ended.stdout);
+    assert!(!std::path::Path::new(&shown).exists(), "it was temporary");
+
+    let kept = temporary.path().join("kept.ndjson");
+    let mut command = example("taskboard");
+    command.args(["--listen", "127.0.0.1:0", "--traffic", "50", "--duration", "2", "--events"]).arg(&kept);
+    assert_eq!(run(&mut command).status.code(), Some(0));
+    assert!(!lines(&std::fs::read_to_string(&kept).unwrap()).is_empty(), "this one stays");
 }
 
 #[cfg(unix)]

@@ -10,6 +10,7 @@ pub struct StoreError {
 }
 
 #[derive(Debug)]
+#[cfg_attr(not(feature = "full"), expect(dead_code, reason = "what can go wrong with a file"))]
 enum Kind {
     Open(PathBuf),
     Scratch,
@@ -18,6 +19,20 @@ enum Kind {
     Lost,
 }
 
+/// What the tables in memory refuse.
+#[cfg(any(not(feature = "full"), test))]
+impl StoreError {
+    pub(super) fn no_files(path: PathBuf) -> Self {
+        let why = "this build has its tables in memory; build with `--features full` for a file";
+        Self { kind: Kind::Open(path), source: Some(why.into()) }
+    }
+
+    pub(super) fn taken(table: &'static str) -> Self {
+        Self { kind: Kind::Taken { table }, source: None }
+    }
+}
+
+#[cfg(feature = "full")]
 impl StoreError {
     pub(super) fn open(path: PathBuf, source: rusqlite::Error) -> Self {
         Self { kind: Kind::Open(path), source: Some(Box::new(source)) }
@@ -39,7 +54,9 @@ impl StoreError {
     pub(super) fn lost(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { kind: Kind::Lost, source: Some(source.into()) }
     }
+}
 
+impl StoreError {
     /// A row with the same unique value is there already. Retrying does not help.
     #[must_use]
     pub fn is_taken(&self) -> bool {
