@@ -1,13 +1,13 @@
 //! A service of hyper and tower alone. Serves one connection, asks on it, and checks what was recorded.
 
-use std::{convert::Infallible, error::Error};
+use std::{convert::Infallible, error::Error, process::Command};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use steeple::{Exchange, testing::Recorder};
+use steeple::{Exchange, Steeple, testing::Recorder};
 use tower::ServiceBuilder;
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -17,8 +17,26 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     Ok(Response::new(Full::new(Bytes::from_static(b"hello"))))
 }
 
+/// The feature `sentry` is off here: its variable has no effect, and the service says so once when it starts.
+fn a_dsn_without_the_feature_is_one_warning() -> Result<(), Box<dyn Error>> {
+    let mut starts = Command::new(std::env::current_exe()?);
+    let output = starts.arg("starts").env("SENTRY_DSN", "https://hunter2hunter2@sentry.example/1").output()?;
+    let log = String::from_utf8(output.stdout)?;
+    let warning = "SENTRY_DSN is set, but Steeple is built without the feature `sentry`";
+    assert!(output.status.success() && log.matches(warning).count() == 1, "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
+    Ok(())
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
+    if std::env::args().nth(1).as_deref() == Some("starts") {
+        let steeple = Steeple::from_env()?;
+        steeple.log_summary();
+        assert!(steeple.close().is_complete());
+        return Ok(());
+    }
+    a_dsn_without_the_feature_is_one_warning()?;
     let recorder = Recorder::with(|builder| builder.naming(|names| names.rename("/hello/**", "/hello/{name}")))?;
     let service = ServiceBuilder::new().layer(recorder.layer()).service_fn(answer);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

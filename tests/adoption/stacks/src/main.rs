@@ -5,6 +5,7 @@ mod jobs;
 mod metrics_crate;
 mod otel_layers;
 mod own_opentelemetry;
+mod page;
 mod second_listener;
 mod sentry_tower;
 mod side_by_side;

@@ -75,6 +75,13 @@ pub async fn run() -> Outcome {
 
     // Steeple's, which finds their client: the name is the route's, and what was captured is the one event of the failure.
     let steeple = Steeple::builder().without_log_setup().sentry(|sentry| sentry.traces_sample_rate(1.0)).build()?;
+    // Both side by side: two transactions of each request, as the page says.
+    let both =
+        routes().layer(SentryHttpLayer::new().enable_transaction()).layer(NewSentryLayer::<Request>::new_from_top());
+    let (_, transactions) = sends(both.layer(steeple.layer()), &transport).await?;
+    assert_eq!(transactions.len(), 2, "{transactions:#?}");
+
+    // Steeple's alone.
     let (events, transactions) = sends(routes().layer(steeple.layer()), &transport).await?;
     assert_eq!(events.len(), 1, "{events:#?}");
     assert_eq!(events[0].transaction.as_deref(), Some("GET /login/{id}"));

@@ -4,6 +4,7 @@ use std::{
     error::Error,
     io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{
@@ -13,7 +14,7 @@ use axum::{
     http::{Request, StatusCode},
     routing::get,
 };
-use axum_prometheus::PrometheusMetricLayer;
+use axum_prometheus::PrometheusMetricLayerBuilder;
 use steeple::{Exchange, Steeple, User};
 use tower::ServiceExt;
 use tower_http::{
@@ -24,7 +25,18 @@ use tower_http::{
 use tracing::Instrument;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::Outcome;
+use crate::{Outcome, page};
+
+/// What the page on tower-http names of code, and not of lines.
+const CODE: [&str; 7] = [
+    "make_span_with",
+    "on_response",
+    "on_failure",
+    "exchange.set_attribute(…)",
+    "LogBuilder::route",
+    "slow_after",
+    "warn_on",
+];
 
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
@@ -70,6 +82,7 @@ fn routes() -> Router {
     };
     Router::new()
         .route("/users/{id}", get(user))
+        .route("/never", get(async || std::future::pending::<()>().await))
         .route("/fails", get(fails))
         .route("/spawns", get(spawns))
         .route("/socket", get(socket))
@@ -99,7 +112,8 @@ pub async fn run() -> Outcome {
     let _sentry = sentry::init(options);
 
     let steeple = Steeple::builder().service_name("shop").build()?;
-    let (prometheus, page) = PrometheusMetricLayer::pair();
+    let (prometheus, page) =
+        PrometheusMetricLayerBuilder::new().enable_response_body_size(true).with_default_metrics().build_pair();
     let theirs = routes().layer(prometheus).layer(TraceLayer::new_for_http()).layer(CatchPanicLayer::new());
     let both = theirs
         .layer(steeple.layer())
@@ -110,7 +124,7 @@ pub async fn run() -> Outcome {
     let (status, id) = ask(&both, "/users/7?token=s3cr3t-s3cr3t-s3cr3t").await?;
     assert_eq!(status, 200);
     let id = id.expect("an id");
-    let lines = written.take();
+    let mut lines = written.take();
     let of = |text: &str| lines.lines().filter(|line| line.contains(text)).collect::<Vec<_>>();
     assert_eq!((of("finished processing request").len(), of("steeple::access").len()), (1, 1), "{lines}");
     let own = of("looked up");
@@ -126,6 +140,27 @@ pub async fn run() -> Outcome {
         "{theirs}"
     );
 
+    // What the pages say of both is what was seen: every name in their tables.
+    ask(&both, "/nonexistent/7").await?;
+    assert_eq!(ask(&both, "/fails").await?.0, 500);
+    let never = both.clone().oneshot(Request::get("/never").body(Body::empty())?);
+    assert!(tokio::time::timeout(Duration::from_millis(20), never).await.is_err(), "its client goes away");
+    lines += &written.take();
+    let ours = String::from_utf8(steeple.metrics().render(None, None).body.to_vec())?;
+    let theirs = page.render();
+    let metrics = page::rows(include_str!("../../../../docs/migrate-axum-prometheus.md"));
+    assert!(metrics.len() >= 5, "{metrics:?}");
+    for (left, right) in metrics {
+        assert!(left.iter().all(|name| page::metrics_have(&theirs, name)), "{left:?} in {theirs}");
+        assert!(right.iter().all(|name| page::metrics_have(&ours, name)), "{right:?} in {ours}");
+    }
+    assert!(ours.contains(r#"route="/never",status_code="499"} 1"#) && !theirs.contains("499"), "{ours}{theirs}");
+    let log = page::rows(include_str!("../../../../docs/migrate-tower-http.md"));
+    assert!(log.len() >= 8, "{log:?}");
+    for name in log.into_iter().flat_map(|(left, right)| [left, right].concat()) {
+        assert!(CODE.contains(&name) || page::lines_have(&lines, name), "{name} in {lines}");
+    }
+
     // Steeple alone.
     let alone = routes().layer(steeple.layer());
     let (status, id) = ask(&alone, "/fails").await?;
@@ -137,7 +172,7 @@ pub async fn run() -> Outcome {
     assert_eq!(ask(&alone, "/socket").await?.0, 400);
 
     // The failure is one event of the team's own client, without the secret.
-    steeple.sentry().ok_or("the process has a Sentry client")?.flush(std::time::Duration::from_secs(30));
+    steeple.sentry().ok_or("the process has a Sentry client")?.flush(Duration::from_secs(30));
     let events = transport.fetch_and_clear_events();
     assert_eq!(events.len(), 1, "{events:#?}");
     assert_eq!(events[0].release.as_deref(), Some("their-release"));
