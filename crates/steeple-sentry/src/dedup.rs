@@ -12,7 +12,12 @@ use sentry_core::{
 };
 use steeple_core::Exchange;
 
-use crate::{context::Context, event, job::Job, slot::Link};
+use crate::{
+    context::Context,
+    event,
+    job::{Job, Late},
+    slot::Link,
+};
 
 thread_local! {
     /// What the event processor saw of the event that its thread is about to hand to the transport.
@@ -25,10 +30,7 @@ const MAX_FOLDED: usize = 16;
 /// What became of an envelope.
 #[expect(clippy::large_enum_variant, reason = "moved once, on its way into the queue")]
 pub(crate) enum Verdict {
-    Send {
-        envelope: Envelope,
-        user_is_approved: bool,
-    },
+    Send(Job),
     /// It waits for its exchange, there.
     Held(Weak<Link>),
     /// Another event reports it already.
@@ -42,6 +44,7 @@ struct Sighting {
     kind: Kind,
     user_is_approved: bool,
     dsc: Option<DynamicSamplingContext>,
+    late: Option<Box<Late>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +82,7 @@ fn sighted(sighting: Sighting) {
 
 /// The transaction that this thread is about to finish has a user that may be seen.
 pub(crate) fn expect_transaction(user_is_approved: bool, dsc: DynamicSamplingContext) {
-    sighted(Sighting { event: None, link: None, kind: Kind::Other, user_is_approved, dsc: Some(dsc) });
+    sighted(Sighting { event: None, link: None, kind: Kind::Other, user_is_approved, dsc: Some(dsc), late: None });
 }
 
 /// Whether a log bridge made an event of the line that sums up an exchange: what failed in it has an event of its own.
@@ -98,9 +101,9 @@ pub(crate) fn judge(envelope: Envelope) -> Verdict {
     }
     let event = envelope.event().map(|event| event.event_id);
     let Some(sighting) = sighting.filter(|sighting| sighting.event == event) else {
-        return Verdict::Send { envelope, user_is_approved: false };
+        return Verdict::Send(Job { envelope, user_is_approved: false, late: None });
     };
-    let user_is_approved = sighting.user_is_approved;
+    let (user_is_approved, late) = (sighting.user_is_approved, sighting.late);
     let envelope = match sighting.dsc {
         Some(dsc) if envelope.items().any(|item| matches!(item, EnvelopeItem::Transaction(_))) => {
             let headers = EnvelopeHeaders::new().with_trace(dsc);
@@ -109,30 +112,31 @@ pub(crate) fn judge(envelope: Envelope) -> Verdict {
         }
         _ => envelope,
     };
-    let Some(link) = sighting.link else { return Verdict::Send { envelope, user_is_approved } };
+    let job = Job { envelope, user_is_approved, late };
+    let Some(link) = sighting.link else { return Verdict::Send(job) };
     let mut slot = link.lock();
     let over = slot.exchange.as_ref().is_none_or(Exchange::has_ended);
     let seen = &mut slot.sightings;
     match sighting.kind {
-        Kind::Other => Verdict::Send { envelope, user_is_approved },
+        Kind::Other => Verdict::Send(job),
         Kind::Failure | Kind::Panic => {
             seen.reported = true;
             seen.reported_panic |= sighting.kind == Kind::Panic;
-            Verdict::Send { envelope, user_is_approved }
+            Verdict::Send(job)
         }
         Kind::Log if over && !seen.reported => {
             seen.reported = true;
-            Verdict::Send { envelope, user_is_approved }
+            Verdict::Send(job)
         }
         Kind::Log if seen.reported => Verdict::Duplicate,
         Kind::Log if seen.held.is_none() => {
-            seen.held = Some(Box::new(Job { envelope, user_is_approved }));
+            seen.held = Some(Box::new(job));
             drop(slot);
             Verdict::Held(Arc::downgrade(&link))
         }
         Kind::Log => {
             if seen.folded.len() < MAX_FOLDED
-                && let Some(event) = envelope.event()
+                && let Some(event) = job.envelope.event()
             {
                 seen.folded.push(event::as_breadcrumb(event));
             }
@@ -145,14 +149,23 @@ pub(crate) fn judge(envelope: Envelope) -> Verdict {
 pub(crate) fn enrich(link: &Arc<Link>, owner: &Weak<Context>, mut event: Event<'static>) -> Option<Event<'static>> {
     let Some(context) = owner.upgrade() else { return Some(event) };
     let kind = Kind::of(&event);
-    let slot = link.lock();
+    let mut slot = link.lock();
     let Some(exchange) = slot.exchange.clone() else { return Some(event) };
-    let user_is_approved = event::fill(&mut event, &exchange, &slot.head, &context, slot.own_trace);
+    if let Some(end) = slot.ended.take() {
+        let (head, own_trace) = (std::mem::take(&mut slot.head), slot.own_trace);
+        drop(slot);
+        let (link, late) = (Some(Arc::clone(link)), Some(Box::new(Late { exchange, head, own_trace, end })));
+        sighted(Sighting { event: Some(event.event_id), link, kind, user_is_approved: false, dsc: None, late });
+        return Some(event);
+    }
+    let about =
+        event::About { exchange: &exchange, head: &slot.head, own_trace: slot.own_trace, elapsed: exchange.elapsed() };
+    let user_is_approved = event::fill(&mut event, &about, &context);
     let repeated = slot.sightings.reported && kind == Kind::Log;
     drop(slot);
     if context.has_gate {
         let link = Some(Arc::clone(link));
-        sighted(Sighting { event: Some(event.event_id), link, kind, user_is_approved, dsc: None });
+        sighted(Sighting { event: Some(event.event_id), link, kind, user_is_approved, dsc: None, late: None });
         return Some(event);
     }
     // The client is the team's own: nothing of ours lies between here and its transport.

@@ -1,6 +1,6 @@
 //! The content of an event: what failed, in which exchange, for whom.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use sentry_core::{
     Level,
@@ -174,21 +174,26 @@ pub(crate) fn fill_end(event: &mut Event<'static>, end: &End) {
     event.tags.entry("outcome".to_owned()).or_insert_with(|| end.outcome.as_str().to_owned());
 }
 
+/// What is known of an exchange.
+pub(crate) struct About<'a> {
+    pub(crate) exchange: &'a Exchange,
+    pub(crate) head: &'a Head,
+    /// The trace that its scope makes up by itself.
+    pub(crate) own_trace: TraceId,
+    /// How long it has lasted.
+    pub(crate) elapsed: Duration,
+}
+
 /// Fills in what is true of every event of an exchange, where it does not say otherwise.
 ///
 /// `true`: the user on it is what the privacy policy left.
-pub(crate) fn fill(
-    event: &mut Event<'static>,
-    exchange: &Exchange,
-    head: &Head,
-    settings: &context::Context,
-    own_trace: TraceId,
-) -> bool {
+pub(crate) fn fill(event: &mut Event<'static>, about: &About<'_>, settings: &context::Context) -> bool {
+    let About { exchange, head, own_trace, elapsed } = *about;
     let name = exchange.name();
     if event.transaction.is_none() {
         event.transaction = Some(name.to_string());
     }
-    event.contexts.insert(EXCHANGE.to_owned(), exchange_context(exchange));
+    event.contexts.insert(EXCHANGE.to_owned(), exchange_context(exchange, elapsed));
     let claimed = match event.contexts.get("trace") {
         Some(Context::Trace(trace)) => trace.trace_id != own_trace,
         Some(_) | None => false,
@@ -239,13 +244,13 @@ pub(crate) fn visible_user(exchange: &Exchange, settings: &context::Context) -> 
     Some(out)
 }
 
-pub(crate) fn exchange_context(exchange: &Exchange) -> Context {
+pub(crate) fn exchange_context(exchange: &Exchange, elapsed: Duration) -> Context {
     let mut exchange_map = Map::new();
     exchange_map.insert(NAME_SOURCE.to_owned(), exchange.name().source().as_str().into());
     if let Some(id) = exchange.get_request_id() {
         exchange_map.insert("request_id".to_owned(), id.as_str().into());
     }
-    let millis = u64::try_from(exchange.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     exchange_map.insert("elapsed_ms".to_owned(), millis.into());
     Context::Other(exchange_map)
 }

@@ -58,7 +58,7 @@ impl Gate {
 impl Transport for Gate {
     fn send_envelope(&self, envelope: Envelope) {
         match dedup::judge(limit::envelope(envelope)) {
-            Verdict::Send { envelope, user_is_approved } => self.push(Job { envelope, user_is_approved }),
+            Verdict::Send(job) => self.push(job),
             Verdict::Held(link) => self.remember(link),
             Verdict::Duplicate => self.context.counters.duplicate(),
         }

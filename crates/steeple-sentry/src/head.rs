@@ -60,6 +60,11 @@ impl Head {
         }
     }
 
+    /// The bytes that it holds.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn keep(&mut self, bytes: &[u8]) -> Piece {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(bytes);

@@ -83,6 +83,12 @@ impl Cell {
         None
     }
 
+    /// The scope, if all is as it was made: then it has nothing that the main scope did not have.
+    pub(crate) fn untouched_scope(&self, context: &Context) -> Option<&Scope> {
+        self.untouched(context)?;
+        Some(&self.scope)
+    }
+
     /// The link, if all is as it was made: then no one else can come by it.
     fn untouched(&self, context: &Context) -> Option<&Link> {
         let link = self.link.as_ref()?;

@@ -1,7 +1,10 @@
 use sentry_core::{
     Envelope,
-    protocol::{Breadcrumb, EnvelopeItem, Event, Exception, Request, Stacktrace, Transaction, Value},
+    protocol::{Breadcrumb, EnvelopeItem, Event, Exception, Request, Stacktrace, TraceId, Transaction, Value},
 };
+use steeple_core::{AttributeValue, End, Exchange};
+
+use crate::{context::Context, event, head::Head, limit};
 
 /// One envelope on its way.
 #[derive(Debug)]
@@ -9,6 +12,41 @@ pub(crate) struct Job {
     pub(crate) envelope: Envelope,
     /// The e-mail address and the client's address on it are what the privacy policy left, and stay.
     pub(crate) user_is_approved: bool,
+    /// What its event does not say yet.
+    pub(crate) late: Option<Box<Late>>,
+}
+
+/// What is true of every event of an exchange that is over: the helper thread fills it in, the request's does not wait for it.
+#[derive(Debug)]
+pub(crate) struct Late {
+    pub(crate) exchange: Exchange,
+    pub(crate) head: Head,
+    pub(crate) own_trace: TraceId,
+    pub(crate) end: End,
+}
+
+impl Late {
+    /// `true`: the user on it is what the privacy policy left.
+    pub(crate) fn fill(&self, event: &mut Event<'static>, context: &Context) -> bool {
+        event::fill_end(event, &self.end);
+        let about = event::About {
+            exchange: &self.exchange,
+            head: &self.head,
+            own_trace: self.own_trace,
+            elapsed: self.end.duration,
+        };
+        let user_is_approved = event::fill(event, &about, context);
+        limit::event(event);
+        user_is_approved
+    }
+
+    fn size(&self) -> usize {
+        let attribute = |(key, value): &(steeple_core::Text, AttributeValue)| match value {
+            AttributeValue::Text(text) => entry(key.as_str(), text.as_str().len()),
+            AttributeValue::Int(_) | AttributeValue::Float(_) | AttributeValue::Bool(_) => entry(key.as_str(), 0),
+        };
+        sum(self.exchange.attributes().iter().map(attribute)).saturating_add(self.head.size())
+    }
 }
 
 /// What an envelope takes at least: its maps, its contexts, its head.
@@ -19,7 +57,8 @@ const ENTRY: usize = 128;
 impl Job {
     /// How much memory it takes, in bytes; an estimate that counts every text a client can make long.
     pub(crate) fn size(&self) -> usize {
-        self.envelope.items().map(item).fold(BASE, usize::saturating_add)
+        let late = self.late.as_ref().map_or(0, |late| late.size());
+        self.envelope.items().map(item).fold(BASE.saturating_add(late), usize::saturating_add)
     }
 }
 
@@ -132,7 +171,7 @@ mod tests {
 
     #[track_caller]
     fn check(envelope: Envelope) {
-        let size = Job { envelope, user_is_approved: false }.size();
+        let size = Job { envelope, user_is_approved: false, late: None }.size();
         assert!((1_000_000..1_100_000).contains(&size), "{size}");
     }
 

@@ -67,7 +67,8 @@ fn item(item: &mut EnvelopeItem) {
     }
 }
 
-fn event(event: &mut Event<'_>) {
+/// Cuts the texts of an event.
+pub(crate) fn event(event: &mut Event<'_>) {
     optional(&mut event.message, MAX_TEXT);
     optional(&mut event.transaction, MAX_NAME);
     optional(&mut event.culprit, MAX_NAME);
@@ -168,7 +169,7 @@ mod tests {
 
     #[track_caller]
     fn is_cut(envelope: Envelope) {
-        let size = Job { envelope: self::envelope(envelope), user_is_approved: false }.size();
+        let size = Job { envelope: self::envelope(envelope), user_is_approved: false, late: None }.size();
         assert!(size < 100_000, "{size} bytes");
     }
 

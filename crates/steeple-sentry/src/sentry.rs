@@ -7,7 +7,10 @@ use std::{
 };
 
 use http::request;
-use sentry_core::{Client, Hub, protocol::EnvelopeItem};
+use sentry_core::{
+    Client, Hub,
+    protocol::{EnvelopeItem, Event},
+};
 use steeple_core::{End, Exchange, Identity, ObserveLayer, Observer, Outcome};
 use steeple_export::Sink;
 
@@ -168,7 +171,7 @@ impl Sentry {
             }
             envelope.add_item(item);
         }
-        gate.push(Job { envelope, user_is_approved });
+        gate.push(Job { envelope, user_is_approved, late: None });
     }
 }
 
@@ -243,9 +246,8 @@ impl Sentry {
                 if told {
                     self.0.context.counters.duplicate();
                 } else {
-                    let mut event = event::of_failure(failure, exchange, end, &seen);
-                    event::fill_end(&mut event, end);
-                    cell.hub.capture_event(event);
+                    let event = event::of_failure(failure, exchange, end, &seen);
+                    self.capture(&cell, event, end, running.is_none());
                 }
                 if seen.held.is_some() {
                     self.0.context.counters.duplicate();
@@ -263,6 +265,28 @@ impl Sentry {
             transaction::finish(running, &self.0.context, &self.0.client, sampler, exchange, end, &cell);
         }
         cell.give_back(&self.0.context);
+    }
+
+    /// Captures the event of an exchange that is over.
+    ///
+    /// Nearly always no one looks at it between here and the helper thread, which then fills in what is true of every event of
+    /// the exchange. `is_last`: no transaction needs it afterwards.
+    fn capture(&self, cell: &Cell, mut event: Event<'static>, end: &End, is_last: bool) {
+        let options = self.0.client.options();
+        let is_unseen = options.before_send.is_none() && options.integrations.is_empty() && self.0.gate.is_some();
+        match cell.untouched_scope(&self.0.context) {
+            Some(scope) if is_last && is_unseen => {
+                if let Some(mut slot) = cell.lock() {
+                    slot.ended = Some(end.clone());
+                }
+                // Not by the hub, which would then know of an event and could serve no other exchange.
+                self.0.client.capture_event(event, Some(scope));
+            }
+            _ => {
+                event::fill_end(&mut event, end);
+                cell.hub.capture_event(event);
+            }
+        }
     }
 
     fn count_session(&self, end: &End, failed: bool) {

@@ -6,7 +6,7 @@ use sentry_core::{
     Transaction,
     protocol::{Breadcrumb, TraceId},
 };
-use steeple_core::Exchange;
+use steeple_core::{End, Exchange};
 
 use crate::{head::Head, job::Job, panicked::Panicked, sampling::Decision};
 
@@ -21,6 +21,8 @@ pub(crate) struct Slot {
     pub(crate) running: Option<Running>,
     pub(crate) sightings: Sightings,
     pub(crate) own_trace: TraceId,
+    /// The exchange is over, and its event on its way to the queue: the rest of it is filled in behind that.
+    pub(crate) ended: Option<End>,
 }
 
 /// How often and by whom the exchange's failure was seen.
@@ -50,6 +52,7 @@ impl Slot {
         self.exchange = None;
         self.head.clear();
         self.running = None;
+        self.ended = None;
         if self.sightings.has_any() {
             self.sightings = Sightings::default();
         }

@@ -84,7 +84,7 @@ pub(crate) fn finish(
     }
     let user = event::visible_user(exchange, context);
     let user_is_approved = cell.hub.configure_scope(|scope| {
-        scope.set_context(event::EXCHANGE, event::exchange_context(exchange));
+        scope.set_context(event::EXCHANGE, event::exchange_context(exchange, exchange.elapsed()));
         for (key, value) in event::tags(exchange, context) {
             scope.set_tag(&key, value);
         }

@@ -162,7 +162,7 @@ mod tests {
 
         fn item(&self, number: usize) -> Job {
             let event = Event { message: Some(format!("failure {number:010}")), ..Event::default() };
-            Job { envelope: event.into(), user_is_approved: false }
+            Job { envelope: event.into(), user_is_approved: false, late: None }
         }
     }
 

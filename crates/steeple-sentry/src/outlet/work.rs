@@ -39,12 +39,15 @@ impl Work {
         Self { context, recorder, frames }
     }
 
-    /// Names the frames of stacks, and removes secrets.
+    /// Fills in what events do not say yet, names the frames of stacks, and removes secrets.
     pub(super) fn scrub(&self, job: Job) -> Scrubbed<Envelope> {
-        let Job { envelope, user_is_approved } = job;
+        let Job { envelope, mut user_is_approved, late } = job;
         let headers = &self.context.headers;
         scrub::envelope(&self.context.scrubber, envelope, |scrubber, item| {
             if let EnvelopeItem::Event(event) = item {
+                if let Some(late) = &late {
+                    user_is_approved = late.fill(event, &self.context);
+                }
                 self.place(&mut event.tags);
                 symbols::resolve_event(event, &self.frames);
                 scrub::approved_event(scrubber, headers, event, user_is_approved);
@@ -75,7 +78,7 @@ impl Work {
         let job = |item| {
             let mut envelope = Envelope::new();
             envelope.add_item(item);
-            Job { envelope, user_is_approved: false }
+            Job { envelope, user_is_approved: false, late: None }
         };
         counted.map(job).into_iter().collect()
     }
