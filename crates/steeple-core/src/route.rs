@@ -30,7 +30,7 @@ impl RouteId {
     /// Cost: for a text that this thread asked for before, a comparison; else a look-up.
     pub fn of(template: &Text) -> Option<Self> {
         let text = template.as_str();
-        let slot = text.as_ptr().addr().wrapping_shr(3).wrapping_add(text.len()) % CHUNK;
+        let slot = slot(text);
         let remembered = RECENT.try_with(|recent| recent.get(slot).map(Cell::get)).ok().flatten();
         // Another text may be at the same address by now: its content decides.
         if let Some(Some(id)) = remembered
@@ -68,8 +68,20 @@ impl fmt::Debug for RouteId {
     }
 }
 
+/// How many routes each thread remembers: more than most services have.
+const RECENT_ROUTES: usize = 512;
+
 thread_local! {
-    static RECENT: [Cell<Option<RouteId>>; CHUNK] = const { [const { Cell::new(None) }; CHUNK] };
+    static RECENT: [Cell<Option<RouteId>>; RECENT_ROUTES] = const { [const { Cell::new(None) }; RECENT_ROUTES] };
+}
+
+/// Where a text is remembered. The allocator puts texts at multiples of 16 or 32: the product spreads them.
+#[inline]
+fn slot(text: &str) -> usize {
+    const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
+    const TOP: u32 = u64::BITS - RECENT_ROUTES.ilog2();
+    let place = text.as_ptr().addr().wrapping_add(text.len()) as u64;
+    usize::try_from(place.wrapping_mul(SPREAD).wrapping_shr(TOP)).unwrap_or_default()
 }
 
 static TEMPLATES: [OnceLock<Text>; MAX_ROUTES] = [const { OnceLock::new() }; MAX_ROUTES];
@@ -84,9 +96,15 @@ struct Numbers {
 #[cold]
 fn look_up(template: &Text) -> Option<RouteId> {
     let numbers = NUMBERS.get_or_init(RwLock::default);
-    let known = numbers.read().unwrap_or_else(PoisonError::into_inner).by_text.get(template.as_str()).copied();
-    if let Some(number) = known {
-        return Some(RouteId(number));
+    {
+        let numbers = numbers.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = numbers.by_text.get(template.as_str()) {
+            return Some(RouteId(*number));
+        }
+        // No number is ever given back. Those without one must not make the others wait.
+        if numbers.by_text.len() >= MAX_ROUTES {
+            return None;
+        }
     }
     let mut numbers = numbers.write().unwrap_or_else(PoisonError::into_inner);
     if let Some(number) = numbers.by_text.get(template.as_str()) {
