@@ -11,10 +11,10 @@ pub mod peers;
 pub mod picture;
 pub mod rows;
 pub mod shapes;
-#[cfg(feature = "facade")]
 pub mod socket;
 pub mod stacks;
 pub mod targets;
 pub mod timing;
 pub mod tracking;
+pub mod work;
 pub mod workload;

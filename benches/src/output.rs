@@ -79,6 +79,16 @@ pub fn arguments() -> Vec<String> {
 
 const RESULTS: &str = "--results";
 
+/// How many rounds: what follows `--rounds`, else the program's own number.
+pub fn rounds(usual: usize) -> usize {
+    value_of("--rounds").unwrap_or(usual)
+}
+
+/// The number that follows an option.
+pub fn value_of<T: std::str::FromStr>(option: &str) -> Option<T> {
+    arguments().iter().skip_while(|argument| *argument != option).nth(1)?.parse().ok()
+}
+
 /// Where results lie.
 pub fn results() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
@@ -107,6 +117,11 @@ impl Figures {
     /// One figure.
     pub fn get(&self, row: &str, what: &str) -> Option<f64> {
         self.0.get(&(row.to_owned(), what.to_owned())).copied()
+    }
+
+    /// All figures of one row, in the order of what they are.
+    pub fn of<'a>(&'a self, row: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+        self.0.iter().filter(move |((name, _), _)| name == row).map(|((_, what), value)| (what.as_str(), *value))
     }
 
     /// How much more one row has than another.

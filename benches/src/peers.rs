@@ -1,18 +1,20 @@
 //! The peers, each set up as its README says, and the two stacks that a team assembles from them.
 
 use std::{
+    pin::Pin,
     sync::{Arc, LazyLock},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use axum::{Router, body::Body, extract::MatchedPath, middleware::Next, response::Response};
 use axum_prometheus::PrometheusMetricLayer;
-use http::{HeaderName, Request, header};
+use bytes::Bytes;
+use http::{HeaderName, Method, Request, StatusCode, header};
+use http_body::{Frame, SizeHint};
 use opentelemetry_instrumentation_tower::http::server as otel;
 use opentelemetry_sdk::{
-    error::OTelSdkResult,
-    metrics::{SdkMeterProvider, Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
+    metrics::SdkMeterProvider,
     trace::{Sampler, SdkTracerProvider},
 };
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
@@ -26,15 +28,10 @@ use tower_http::{
 use tracing::{Dispatch, Level};
 
 use crate::{
-    rows::{Row, app},
+    rows::{BY_HAND, BY_HAND_TO_LAST_BYTE, FULL, FULL_TUNED, Row, app},
     stacks::Discard,
     workload::{App, Sampled},
 };
-
-/// What a team assembles today, each part as its README says.
-pub const FULL: &str = "full";
-/// The same by someone who knows every option.
-pub const FULL_TUNED: &str = "full-tuned";
 
 /// The rows of the peers.
 ///
@@ -43,7 +40,8 @@ pub fn rows() -> Vec<Row> {
     vec![
         Row::new("request-id", request_id),
         Row::new("trace-json", trace_json),
-        Row::new("hand-prom", hand_prometheus),
+        Row::new(BY_HAND, hand_prometheus),
+        Row::new(BY_HAND_TO_LAST_BYTE, hand_prometheus_to_last_byte),
         Row::new("axum-prometheus", |router| app(router.layer(PROMETHEUS.clone()))),
         Row::new("otel-tower", otel_tower).sampled(Sampled::Tenth),
         Row::new("sentry-tower", sentry),
@@ -76,38 +74,114 @@ fn trace_json(router: Router) -> App {
     with_subscriber(app(router.layer(layer)))
 }
 
-/// What a careful engineer writes by hand: one pair of clock reads, one histogram, one counter.
+/// What a careful engineer writes by hand: one pair of clock reads, one histogram, one counter. Until the response's head.
 fn hand_prometheus(router: Router) -> App {
-    let labels = ["method", "route", "status"];
-    let (Ok(requests), Ok(durations)) = (
-        IntCounterVec::new(Opts::new("http_requests_total", "Requests."), &labels),
-        HistogramVec::new(HistogramOpts::new("http_request_duration_seconds", "Durations."), &labels),
-    ) else {
-        return app(router);
-    };
+    let Some(metrics) = HandMetrics::new() else { return app(router) };
     app(router.layer(axum::middleware::from_fn(move |request: Request<Body>, next: Next| {
-        let (requests, durations) = (requests.clone(), durations.clone());
-        async move { hand_measured(request, next, requests, durations).await }
+        let begun = Begun::new(&metrics, &request);
+        async move {
+            let response = next.run(request).await;
+            begun.record(response.status());
+            response
+        }
     })))
 }
 
-#[expect(clippy::disallowed_methods, reason = "what is written by hand reads the clock itself")]
-async fn hand_measured(
-    request: Request<Body>,
-    next: Next,
+/// The same until the last byte of the body, or until the client is gone: what the numbers of the row `metrics` mean.
+fn hand_prometheus_to_last_byte(router: Router) -> App {
+    let Some(metrics) = HandMetrics::new() else { return app(router) };
+    app(router.layer(axum::middleware::from_fn(move |request: Request<Body>, next: Next| {
+        let begun = Begun::new(&metrics, &request);
+        async move {
+            let (head, body) = next.run(request).await.into_parts();
+            let recorder = Recorder { begun, status: head.status };
+            Response::from_parts(head, Body::new(ToLastByte { body, recorder: Some(recorder) }))
+        }
+    })))
+}
+
+#[derive(Clone)]
+struct HandMetrics {
     requests: IntCounterVec,
     durations: HistogramVec,
-) -> Response {
-    let start = Instant::now();
-    let method = request.method().clone();
-    let path = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
-    let route = path.as_ref().map_or("unmatched", MatchedPath::as_str);
-    let status = response.status();
-    let labels = [method.as_str(), route, status.as_str()];
-    requests.with_label_values(&labels).inc();
-    durations.with_label_values(&labels).observe(start.elapsed().as_secs_f64());
-    response
+}
+
+impl HandMetrics {
+    fn new() -> Option<Self> {
+        let labels = ["method", "route", "status"];
+        Some(Self {
+            requests: IntCounterVec::new(Opts::new("http_requests_total", "Requests."), &labels).ok()?,
+            durations: HistogramVec::new(HistogramOpts::new("http_request_duration_seconds", "Durations."), &labels)
+                .ok()?,
+        })
+    }
+}
+
+/// A request that has begun.
+struct Begun {
+    start: Instant,
+    method: Method,
+    route: Option<MatchedPath>,
+    metrics: HandMetrics,
+}
+
+impl Begun {
+    #[expect(clippy::disallowed_methods, reason = "what is written by hand reads the clock itself")]
+    fn new(metrics: &HandMetrics, request: &Request<Body>) -> Self {
+        Self {
+            start: Instant::now(),
+            method: request.method().clone(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            metrics: metrics.clone(),
+        }
+    }
+
+    fn record(&self, status: StatusCode) {
+        let route = self.route.as_ref().map_or("unmatched", MatchedPath::as_str);
+        let labels = [self.method.as_str(), route, status.as_str()];
+        self.metrics.requests.with_label_values(&labels).inc();
+        self.metrics.durations.with_label_values(&labels).observe(self.start.elapsed().as_secs_f64());
+    }
+}
+
+/// Records once, when it is dropped.
+struct Recorder {
+    begun: Begun,
+    status: StatusCode,
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.begun.record(self.status);
+    }
+}
+
+/// A body that drops its recorder after the last frame, or with itself.
+struct ToLastByte {
+    body: Body,
+    recorder: Option<Recorder>,
+}
+
+impl http_body::Body for ToLastByte {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        // A server does not poll a body again that says that it is over.
+        if !matches!(frame, Some(Ok(_))) || self.body.is_end_stream() {
+            self.recorder = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn otel_tower(router: Router) -> App {
@@ -124,24 +198,6 @@ static OTEL: LazyLock<()> = LazyLock::new(|| {
     opentelemetry::global::set_tracer_provider(tracer);
     opentelemetry::global::set_meter_provider(SdkMeterProvider::builder().with_periodic_exporter(Discard).build());
 });
-
-impl PushMetricExporter for Discard {
-    async fn export(&self, _metrics: &ResourceMetrics) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn temporality(&self) -> Temporality {
-        Temporality::Cumulative
-    }
-}
 
 fn sentry(router: Router) -> App {
     LazyLock::force(&SENTRY);

@@ -8,7 +8,10 @@ use steeple_user::Users;
 use tower::{Layer, Service, ServiceExt, util::BoxCloneSyncService};
 
 use crate::{
-    stacks::{self, Page, dashboard, errors, everything, log, metrics, trace_context, traces},
+    stacks::{
+        self, Page, alerts, dashboard, errors, everything, log, metrics, otlp_metrics, sdk_metrics, trace_context,
+        traces,
+    },
     workload::{App, Sampled, router},
 };
 
@@ -53,10 +56,27 @@ pub const IDENTITY: &str = "identity";
 pub const METRICS: &str = "metrics + naming";
 /// The same with a dashboard mounted, without viewers.
 pub const DASHBOARD: &str = "dashboard, mounted";
+/// The same with a page of it open.
+pub const WATCHED: &str = "dashboard, watched";
+/// The same with rules that are evaluated, and groups of errors.
+pub const ALERTS: &str = "alerts on";
+/// The same, pushed by OTLP once a second.
+pub const OTLP_METRICS: &str = "OTLP metrics, pushed";
+/// The same, recorded through OpenTelemetry's SDK as well.
+pub const SDK_METRICS: &str = "OTLP metrics, by OpenTelemetry's SDK";
 /// What the second of the targets names.
 pub const FIVE: &str = "log + metrics + naming + user + ids";
 /// All that there is.
 pub const EVERYTHING: &str = "everything";
+
+/// A peer: metrics that a careful engineer writes by hand, until the response's head.
+pub const BY_HAND: &str = "hand-prom";
+/// A peer: the same until the last byte of the body.
+pub const BY_HAND_TO_LAST_BYTE: &str = "hand-prom-to-last-byte";
+/// A peer: what a team assembles today, each part as its README says.
+pub const FULL: &str = "full";
+/// A peer: the same by someone who knows every option.
+pub const FULL_TUNED: &str = "full-tuned";
 
 /// Every row, the bare service first.
 pub fn rows() -> Vec<Row> {
@@ -75,7 +95,10 @@ pub fn rows() -> Vec<Row> {
         Row::new("traces, all", |router| watched(router, traces())).sampled(Sampled::Always),
         Row::new(METRICS, |router| watched(router, (Naming::new(), metrics()))),
         Row::new(DASHBOARD, |router| watched(router, (Naming::new(), dashboard(Page::Mounted)))),
-        Row::new("dashboard, watched", |router| watched(router, (Naming::new(), dashboard(Page::Watched)))),
+        Row::new(WATCHED, |router| watched(router, (Naming::new(), dashboard(Page::Watched)))),
+        Row::new(ALERTS, |router| watched(router, (Naming::new(), alerts()))),
+        Row::new(OTLP_METRICS, |router| watched(router, (Naming::new(), otlp_metrics()))),
+        Row::new(SDK_METRICS, |router| watched(router, (Naming::new(), sdk_metrics()))),
         Row::new("log", |router| watched(router, log())),
         Row::new(FIVE, |router| watched(router, (RequestIds::new(), Naming::new(), Users::new(), log(), metrics()))),
         Row::new(EVERYTHING, |router| watched(router, everything())).sampled(Sampled::Tenth),

@@ -66,9 +66,12 @@ impl Shape {
     }
 }
 
+/// The usual shape: the workload of the other tables.
+pub const USUAL: &str = "as in the tables";
+
 /// The shapes, the usual one first.
 pub fn shapes() -> Vec<Shape> {
-    let mut shapes = vec![Shape::new("as in the tables", router(), requests)];
+    let mut shapes = vec![Shape::new(USUAL, router(), requests)];
     shapes.extend([3, 40].map(headers));
     shapes.extend([1, 200, 10_000].map(Shape::routes));
     shapes.push(statuses("statuses: 200, 201, 204, 301, 404, 409", &[200, 201, 204, 301, 404, 409]));

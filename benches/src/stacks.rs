@@ -11,21 +11,27 @@ use std::{
 use axum::{Router, body::Body};
 use http::Request;
 use http_body_util::BodyExt;
+use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::{
     error::OTelSdkResult,
+    metrics::{SdkMeterProvider, Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
     trace::{SpanData, SpanExporter},
 };
+use steeple_alerts::{Alerts, AlertsObserver, Rules};
 use steeple_core::{ObserveLayer, Observer, RequestIds};
 use steeple_dashboard::{Access, Dashboard, Requests};
 use steeple_log::{Format, Log, LogGuard};
-use steeple_metrics::Metrics;
+use steeple_metrics::{Metrics, push::PushOptions};
 use steeple_sentry::Sentry;
 use steeple_trace::{Sampling, Trace};
 use steeple_transaction::Naming;
 use steeple_user::Users;
 use tower::Service;
 
-use crate::workload::{App, block_on};
+use crate::{
+    socket::Sink,
+    workload::{App, block_on},
+};
 
 /// What `steeple::Steeple` builds with the features `sentry` and `trace` from an environment in which both are configured, in the
 /// same order.
@@ -86,11 +92,57 @@ pub fn dashboard(page: Page) -> (Metrics, Requests) {
     (metrics, requests)
 }
 
-/// Errors to Sentry: armed, and nothing to tell.
+/// Metrics, the rules of [`Rules::mission`] evaluated every ten seconds, and failures counted by group. No channel: no alert
+/// leaves the process. They stay for as long as the process.
+///
+/// # Panics
+/// When they cannot be built.
+pub fn alerts() -> (Metrics, AlertsObserver) {
+    let metrics = metrics();
+    let alerts = Alerts::builder().rules(Rules::mission()).build(&metrics).expect("the rules are valid");
+    let observer = alerts.observer();
+    Box::leak(Box::new(alerts));
+    (metrics, observer)
+}
+
+/// Metrics that are pushed by OTLP once a second, to a receiver that takes them. Both stay for as long as the process.
+///
+/// # Panics
+/// When they cannot be built.
+pub fn otlp_metrics() -> Metrics {
+    static SINK: LazyLock<Sink> = LazyLock::new(|| Sink::start().expect("a port of loopback is free"));
+    let metrics = metrics();
+    let options = PushOptions::otlp(format!("http://127.0.0.1:{}/v1/metrics", SINK.port()), "shop");
+    let pusher = options.interval(Duration::from_secs(1)).build(&metrics).expect("the URL is valid");
+    Box::leak(Box::new(pusher.spawn().expect("there is room for a thread")));
+    metrics
+}
+
+/// Metrics that OpenTelemetry's SDK records as well, and collects every minute into nothing. It stays for as long as the process.
+///
+/// # Panics
+/// When they cannot be built.
+pub fn sdk_metrics() -> Metrics {
+    let provider = SdkMeterProvider::builder().with_periodic_exporter(Discard).build();
+    let metrics = Metrics::builder().meter(provider.meter("steeple")).build();
+    Box::leak(Box::new(provider));
+    metrics.expect("a registry of our own holds no families of others")
+}
+
+/// Errors to Sentry: armed, and nothing to tell. All share one client.
 ///
 /// # Panics
 /// When it cannot be built.
 pub fn errors() -> Sentry {
+    static ERRORS: LazyLock<Sentry> = LazyLock::new(new_errors);
+    ERRORS.clone()
+}
+
+/// The same with another client.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn new_errors() -> Sentry {
     struct Nowhere;
     impl sentry_core::Transport for Nowhere {
         fn send_envelope(&self, _envelope: sentry_core::Envelope) {}
@@ -98,12 +150,9 @@ pub fn errors() -> Sentry {
             true
         }
     }
-    static ERRORS: LazyLock<Sentry> = LazyLock::new(|| {
-        let options = Sentry::builder("http://public@127.0.0.1:9/1")
-            .transport(|_: &sentry_core::ClientOptions| -> Arc<dyn sentry_core::Transport> { Arc::new(Nowhere) });
-        options.build().expect("the DSN is one")
-    });
-    ERRORS.clone()
+    let options = Sentry::builder("http://public@127.0.0.1:9/1")
+        .transport(|_: &sentry_core::ClientOptions| -> Arc<dyn sentry_core::Transport> { Arc::new(Nowhere) });
+    options.build().expect("the DSN is one")
 }
 
 /// Trace context alone: the caller's ids are read, ours are made, handlers and clients can pass them on. No spans.
@@ -138,5 +187,23 @@ pub struct Discard;
 impl SpanExporter for Discard {
     async fn export(&self, _batch: Vec<SpanData>) -> OTelSdkResult {
         Ok(())
+    }
+}
+
+impl PushMetricExporter for Discard {
+    async fn export(&self, _metrics: &ResourceMetrics) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn temporality(&self) -> Temporality {
+        Temporality::Cumulative
     }
 }

@@ -70,6 +70,15 @@ impl Timed {
     }
 }
 
+/// So many pieces of work on this thread, as one slice.
+pub fn timed(times: usize, mut work: impl FnMut()) -> Slice {
+    slice(1, || {
+        let start = Instant::now();
+        work();
+        (start.elapsed().as_nanos() as f64, times)
+    })
+}
+
 fn slice(batches: usize, mut batch: impl FnMut() -> (f64, usize)) -> Slice {
     let (start, waited) = (Instant::now(), waited_nanos());
     let (mut nanos, mut requests) = (0.0, 0);

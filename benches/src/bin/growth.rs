@@ -1,6 +1,6 @@
 //! Is the cost of a request flat, from 1 to 10,000 routes, and over 1,000,000 paths that somebody makes up?
 //!
-//! `cargo run --release -p steeple-benches --bin growth [-- --results]`. Nanoseconds with and without `everything`; resident memory
+//! `cargo run --release -p steeple-benches --bin growth [-- --results] [--rounds N]`. Nanoseconds with and without `everything`; resident memory
 //! of this process before and after the made-up paths.
 #![expect(clippy::cast_precision_loss, clippy::arithmetic_side_effects, reason = "a program that measures and prints")]
 
@@ -11,7 +11,7 @@ use std::{
 
 use axum::body::Body;
 use steeple_benches::{
-    output::{Part, median, number, signed},
+    output::{Part, median, number, rounds, signed},
     rows::{EVERYTHING, IDENTITY, Row, find},
     shapes::Shape,
     stacks,
@@ -50,16 +50,16 @@ fn times(shape: &Shape, warm_up: usize) -> (f64, f64) {
             Timed::new((row.build)(shape.router.clone()), move || shape.requests(sampled))
         })
         .collect();
-    let mut rounds = Rounds::new(apps.len());
+    let mut found = Rounds::new(apps.len());
     for app in &mut apps {
         app.slice(warm_up.max(100));
     }
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds(ROUNDS) {
         for (at, app) in apps.iter_mut().enumerate() {
-            rounds.add(at, app.slice(BATCHES));
+            found.add(at, app.slice(BATCHES));
         }
     }
-    (rounds.of(0).0, rounds.of(1).0)
+    (found.of(0).0, found.of(1).0)
 }
 
 /// Asks for a million paths, each once. What they cost at the beginning and at the end, what is left of them.

@@ -21,7 +21,8 @@ use steeple_benches::{
     output::{Part, arguments, number, signed},
     rows::{IDENTITY, find, rows},
     tracking,
-    workload::{answer, measured_request, requests},
+    work::{self, Running, Work, works},
+    workload::{BATCH, answer, measured_request, requests},
 };
 
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.txt");
@@ -31,7 +32,7 @@ const TOLERANCE: f64 = 1.05;
 /// many others there were before: every change anywhere would move the counts.
 const TUNABLES: &str = "glibc.malloc.tcache_count=60000";
 
-/// Rounds of 64 requests that are not counted: queues and tables grow to their size.
+/// Rounds that are not counted: queues and tables grow to their size.
 const WARM_UP: usize = 40;
 const ROUNDS: usize = 8;
 
@@ -53,8 +54,8 @@ fn main() -> ExitCode {
 
 /// The measured half: runs one row under callgrind, which collects inside of `measured_request` only.
 fn run_row(name: &str) -> ExitCode {
-    if let Some(track) = tracking::find(name) {
-        return match tracking::run(track, WARM_UP, ROUNDS) {
+    if let Some(work) = work::find(name) {
+        return match run_work(&work) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{error}");
@@ -63,7 +64,7 @@ fn run_row(name: &str) -> ExitCode {
         };
     }
     let Some(row) = find(name) else {
-        eprintln!("no row is called {name:?}; there are {:?}", rows());
+        eprintln!("no row is called {name:?}; there are {:?} and {:?}", rows(), works());
         return ExitCode::FAILURE;
     };
     let mut app = row.app();
@@ -80,6 +81,27 @@ fn run_row(name: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn run_work(work: &Work) -> Result<(), Box<dyn std::error::Error>> {
+    let mut running = work.start()?;
+    for _ in 0..WARM_UP {
+        running.prepare(work.times);
+        running.run(work.times);
+        running.settle();
+    }
+    for _ in 0..ROUNDS {
+        running.prepare(work.times);
+        measured_request_of_work(&mut *running, work.times);
+        running.settle();
+    }
+    Ok(())
+}
+
+/// The name is what callgrind collects by.
+#[inline(never)]
+fn measured_request_of_work(running: &mut dyn Running, times: usize) {
+    running.run(times);
+}
+
 fn table(arguments: &[String]) -> Result<(), String> {
     if cfg!(feature = "peers") && !arguments.is_empty() {
         return Err("the baseline is counted without the feature `peers`, which changes what is built".to_owned());
@@ -94,29 +116,29 @@ fn table(arguments: &[String]) -> Result<(), String> {
     part.head(&["stack", "instructions", "over", "baseline"]);
     let (mut counts, mut written, mut complaints) = (Vec::new(), String::new(), Vec::new());
     for row in rows() {
-        counts.push((row.name, count(row.name)?));
+        counts.push((row.name, Some(IDENTITY), count(row.name, BATCH)?));
     }
-    for name in tracking::NAMES {
-        let counted = count(name)?;
-        if counted > tracking::TARGET {
-            complaints.push(format!("{name}: {counted:.0} instructions, the target is {:.0}", tracking::TARGET));
+    for work in works() {
+        let counted = count(work.name, work.times)?;
+        if tracking::is_event(work.name) && counted > tracking::TARGET {
+            complaints.push(format!("{}: {counted:.0} instructions, the target is {:.0}", work.name, tracking::TARGET));
         }
-        counts.push((name, counted));
+        counts.push((work.name, work.over, counted));
     }
-    let base = counts.iter().find(|(name, _)| *name == IDENTITY).map_or(f64::NAN, |(_, count)| *count);
-    for (name, count) in counts {
-        let before = baseline.get(name).copied();
+    let of = |name: &str| counts.iter().find(|(known, ..)| *known == name).map(|(.., count)| *count);
+    for (name, over, count) in &counts {
+        let (name, count, before) = (*name, *count, baseline.get(name).copied());
         part.figure(name, "instructions", count);
         let cells = [
             name.to_owned(),
             number(count, 0),
-            signed(count - base, 0),
+            over.and_then(of).map_or_else(String::new, |base| signed(count - base, 0)),
             before.map_or_else(String::new, |n| number(n, 0)),
         ];
         part.row(&cells);
         match before {
             // They have a target and need no baseline.
-            None if tracking::NAMES.contains(&name) => (),
+            None if tracking::is_event(name) => (),
             None => complaints.push(format!("{name}: {count:.0}, not in the baseline")),
             Some(before) if count > before * TOLERANCE => {
                 let percent = (count / before - 1.0) * 100.0;
@@ -124,7 +146,9 @@ fn table(arguments: &[String]) -> Result<(), String> {
             }
             Some(_) => (),
         }
-        writeln!(written, "{name} {count:.0}").map_err(|error| error.to_string())?;
+        if !tracking::is_event(name) {
+            writeln!(written, "{name} {count:.0}").map_err(|error| error.to_string())?;
+        }
     }
     part.finish().map_err(|error| error.to_string())?;
     if arguments.iter().any(|argument| argument == "--write") {
@@ -139,7 +163,7 @@ fn table(arguments: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-fn count(name: &str) -> Result<f64, String> {
+fn count(name: &str, times: usize) -> Result<f64, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new("valgrind")
         .env("GLIBC_TUNABLES", TUNABLES)
@@ -155,5 +179,5 @@ fn count(name: &str) -> Result<f64, String> {
         .find_map(|line| line.split_once("Collected :"))
         .and_then(|(_, count)| count.trim().parse::<f64>().ok())
         .ok_or_else(|| format!("valgrind said no count for {name}: {text}"))?;
-    Ok(collected / (ROUNDS * 64) as f64)
+    Ok(collected / (ROUNDS * times) as f64)
 }

@@ -1,11 +1,11 @@
 //! Times other shapes of requests than the tables': header counts, routes, statuses, bodies. Does the ranking hold?
 //!
 //! `cargo run --release -p steeple-benches --features peers --bin shapes [-- --results] [--rounds N]`. Nanoseconds over a layer
-//! that does nothing, medians of interleaved rounds on one thread.
+//! that does nothing, medians of interleaved rounds on one thread. Writes the ranking as well, and says where a peer costs less.
 
 use steeple_benches::{
-    output::{Part, arguments, number},
-    rows::{BARE, EVERYTHING, FIVE, IDENTITY, METRICS, Row, rows},
+    output::{Part, number, rounds},
+    rows::{BARE, BY_HAND, BY_HAND_TO_LAST_BYTE, EVERYTHING, FIVE, FULL, FULL_TUNED, IDENTITY, METRICS, Row, rows},
     shapes::{Shape, shapes},
     timing::{Rounds, Timed},
 };
@@ -14,37 +14,30 @@ const ROUNDS: usize = 41;
 const BATCHES: usize = 8;
 const WARM_UP: usize = 40;
 
-/// Ours, then the peers that do the same, then what a team assembles.
-const COLUMNS: [&str; 10] = [
-    IDENTITY,
-    METRICS,
-    "hand-prom",
-    "axum-prometheus",
-    FIVE,
-    "trace-json",
-    "sentry-tower",
-    EVERYTHING,
-    "full",
-    "full-tuned",
+/// What does the same: ours, then the peer.
+const RANKING: [(&str, &str); 9] = [
+    ("request ids", "request-id"),
+    ("traces, one in ten", "otel-tower"),
+    ("errors", "sentry-tower"),
+    (METRICS, BY_HAND),
+    (METRICS, BY_HAND_TO_LAST_BYTE),
+    (METRICS, "axum-prometheus"),
+    (FIVE, "trace-json"),
+    (EVERYTHING, FULL_TUNED),
+    (EVERYTHING, FULL),
 ];
 
-/// What must cost less than what, in every shape.
-const RANKING: [(&str, &str); 4] =
-    [(METRICS, "axum-prometheus"), (FIVE, "trace-json"), (EVERYTHING, "full"), (EVERYTHING, "full-tuned")];
-
-/// Ours, and what a team writes by hand for one service: which is cheaper depends on the shape, and the table shows it.
-const BY_HAND: (&str, &str) = (METRICS, "hand-prom");
-
 fn main() -> std::io::Result<()> {
-    let rounds = arguments().iter().skip_while(|a| *a != "--rounds").nth(1).and_then(|n| n.parse().ok());
-    let rows: Vec<Row> = rows().into_iter().filter(|row| row.name == BARE || COLUMNS.contains(&row.name)).collect();
+    let is_ranked = |name| RANKING.iter().any(|(ours, theirs)| [*ours, *theirs].contains(&name));
+    let is_wanted = |row: &Row| [BARE, IDENTITY].contains(&row.name) || is_ranked(row.name);
+    let rows: Vec<Row> = rows().into_iter().filter(is_wanted).collect();
     let mut part = Part::new("shapes");
     let names: Vec<&str> = rows.iter().map(|row| row.name).filter(|name| *name != IDENTITY).collect();
     part.head(&[&["ns over `identity`"], names.as_slice()].concat());
-    let (mut broken, mut cheaper_by_hand) = (Vec::new(), Vec::new());
+    let mut ranks = RANKING.map(|(ours, theirs)| Rank { ours, theirs, shares: Vec::new() });
     let shapes = shapes();
     for shape in &shapes {
-        let found = measure(shape, &rows, rounds.unwrap_or(ROUNDS));
+        let found = measure(shape, &rows, rounds(ROUNDS));
         let over = |name: &str| {
             let nanos = |name: &str| found.iter().find(|(found, _)| *found == name).map(|(_, nanos)| *nanos);
             Some(nanos(name)? - nanos(IDENTITY)?)
@@ -54,39 +47,57 @@ fn main() -> std::io::Result<()> {
             if *name == BARE {
                 cells.push(number(*nanos, 0));
             } else if *name != IDENTITY {
-                cells.push(over(name).map_or_else(String::new, |nanos| number(nanos, 0)));
+                let over = over(name).unwrap_or(f64::NAN);
+                part.figure(name, &shape.name, over);
+                cells.push(number(over, 0));
             }
         }
         part.row(&cells);
-        if let (Some(ours), Some(theirs)) = (over(BY_HAND.0), over(BY_HAND.1))
-            && theirs < ours
-        {
-            cheaper_by_hand.push(shape.name.clone());
-        }
-        for (less, more) in RANKING {
-            if let (Some(ours), Some(theirs)) = (over(less), over(more)) {
-                part.figure(&shape.name, &format!("{less} of {more}"), ours / theirs);
-                if ours >= theirs {
-                    broken.push(format!("{}: {less} costs {ours:.0} ns, {more} {theirs:.0} ns", shape.name));
-                }
+        for rank in &mut ranks {
+            if let (Some(ours), Some(theirs)) = (over(rank.ours), over(rank.theirs)) {
+                rank.shares.push((shape.name.clone(), ours / theirs));
             }
         }
     }
     part.line("");
-    if cfg!(feature = "peers") {
-        let ranking: Vec<_> = RANKING.iter().map(|(less, more)| format!("`{less}` costs less than `{more}`")).collect();
-        part.line(if broken.is_empty() {
-            format!("`bare` is the whole request. In each of the {} shapes {}.", shapes.len(), ranking.join(", "))
-        } else {
-            format!("`bare` is the whole request. **The ranking does not hold:** {}.", broken.join("; "))
-        });
-        let ((ours, by_hand), count) = (BY_HAND, cheaper_by_hand.len());
-        let which = if count == 0 { String::new() } else { format!(": {}", cheaper_by_hand.join("; ")) };
-        part.line(format!(
-            "`{by_hand}` costs less than `{ours}` in {count} of them{which}. `sentry-tower` is compared with none."
-        ));
-    }
+    part.line("`bare` is the whole request.\n");
+    ranking(&mut part, &ranks);
     part.finish()
+}
+
+/// What ours costs of what a peer costs, by shape.
+struct Rank {
+    ours: &'static str,
+    theirs: &'static str,
+    shares: Vec<(String, f64)>,
+}
+
+fn ranking(part: &mut Part, ranks: &[Rank]) {
+    if ranks.iter().all(|rank| rank.shares.is_empty()) {
+        part.line("Measured without the peers (feature `peers`): there is nothing to compare.");
+        return;
+    }
+    part.head(&["ours", "peer", "as in the tables, of the peer's", "worst shape", "costs less in", "costs more in"]);
+    for Rank { ours, theirs, shares } in ranks {
+        let Some((_, usual)) = shares.first() else { continue };
+        let worst = shares.iter().max_by(|(_, one), (_, other)| one.total_cmp(other));
+        let lost: Vec<_> = shares.iter().filter(|(_, share)| *share >= 1.0).map(|(shape, _)| shape.as_str()).collect();
+        let won = f64::from(u32::try_from(shares.len() - lost.len()).unwrap_or(u32::MAX));
+        part.figure(&format!("{ours} of {theirs}"), "won", won);
+        part.figure(
+            &format!("{ours} of {theirs}"),
+            "shapes",
+            won + f64::from(u32::try_from(lost.len()).unwrap_or(u32::MAX)),
+        );
+        part.row(&[
+            format!("`{ours}`"),
+            format!("`{theirs}`"),
+            number(*usual, 2),
+            worst.map_or_else(String::new, |(shape, share)| format!("{} ({shape})", number(*share, 2))),
+            format!("{won} of {}", shares.len()),
+            if lost.is_empty() { "none".to_owned() } else { format!("**{}**", lost.join("; ")) },
+        ]);
+    }
 }
 
 fn measure(shape: &Shape, rows: &[Row], rounds: usize) -> Vec<(&'static str, f64)> {

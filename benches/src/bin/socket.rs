@@ -2,17 +2,17 @@
 //!
 //! `cargo build --release -p steeple-benches --features facade,peers && target/release/socket [--results] [--seconds N]`.
 //! Each server is a process on core 0, the load comes from core 1; servers take turns, N seconds each (2 unless told
-//! otherwise). Needs `taskset`, and `wrk` and `h2load` (Debian: `wrk`, `nghttp2-client`): what is absent is said and left
-//! out. Latency tails and processor time at one rate for all come from a generator of our own, which omits nothing and never
+//! otherwise). Needs `taskset`, and `wrk` and `h2load` (Debian: `wrk`, `nghttp2-client`), and `nginx` for what its line costs in the
+//! same rounds: what is absent is said and left out. Latency tails and processor time at one rate for all come from a generator of our own, which omits nothing and never
 //! sleeps.
 #![expect(clippy::print_stderr, reason = "a program that measures and prints")]
 
 use std::{process::ExitCode, time::Duration};
 
 use steeple_benches::{
-    output::{Part, arguments, median, number},
-    rows::{BARE, EVERYTHING, FIVE, rows},
-    socket::{Generator, Load, Server, Sink, Tails, at_rate},
+    output::{Part, median, number, value_of},
+    rows::{BARE, BY_HAND, BY_HAND_TO_LAST_BYTE, EVERYTHING, FIVE, FULL, FULL_TUNED, rows},
+    socket::{Generator, Load, NGINX, NGINX_LOG, Server, Sink, Tails, at_rate, nginx_version, start_nginx},
 };
 
 const ROUNDS: usize = 7;
@@ -31,17 +31,21 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
-    let seconds = arguments().iter().skip_while(|a| *a != "--seconds").nth(1).and_then(|n| n.parse().ok()).unwrap_or(2);
+    let seconds = value_of("--seconds").unwrap_or(2);
     let mut part = Part::new("socket");
     // Before the sink's threads are there: all that is not a server keeps off the servers' core.
     let pid = std::process::id().to_string();
     let pinned = std::process::Command::new("taskset").args(["-pc", "1", &pid]).output();
     pinned.map_err(|error| format!("cannot run taskset: {error}"))?;
     let sink = Sink::start().map_err(|error| error.to_string())?;
-    let wanted = [BARE, "core", FIVE, EVERYTHING, "hand-prom", "full", "full-tuned"];
+    let wanted = [BARE, "core", FIVE, EVERYTHING, BY_HAND, BY_HAND_TO_LAST_BYTE, FULL, FULL_TUNED];
     let known: Vec<&'static str> = rows().iter().map(|row| row.name).collect();
     let names: Vec<&'static str> = wanted.into_iter().filter(|name| known.contains(name)).collect();
-    throughput(&mut part, Generator::Wrk, &names, &sink, seconds)?;
+    let mut under_wrk = names.clone();
+    if nginx_version().is_some() {
+        under_wrk.extend([NGINX, NGINX_LOG]);
+    }
+    throughput(&mut part, Generator::Wrk, &under_wrk, &sink, seconds)?;
     throughput(&mut part, Generator::H2load, &[BARE, EVERYTHING], &sink, seconds)?;
     at_fixed_rate(&mut part, &names, &sink, seconds)?;
     if sink.taken() == 0 {
@@ -71,9 +75,12 @@ fn throughput(
     }
     let mut servers = Vec::new();
     for name in names {
-        let server = Server::start(name, sink.port())?;
+        let server = match *name {
+            NGINX | NGINX_LOG => start_nginx(*name == NGINX_LOG)?,
+            name => Server::start(name, sink.port())?,
+        };
         generator.run(server.port(), 1)?;
-        servers.push((name, server, Vec::new()));
+        servers.push((*name, server, Vec::new()));
     }
     for _ in 0..ROUNDS {
         for (_, server, runs) in &mut servers {
@@ -85,18 +92,19 @@ fn throughput(
     let typical = if generator == Generator::Wrk { "p50 µs" } else { "mean µs" };
     let what = if generator == Generator::Wrk { "HTTP/1.1, wrk" } else { "HTTP/2, h2load" };
     part.head(&[what, "requests/s", "× bare", "server CPU µs/request", "× bare", typical]);
-    let bare = servers.first().map(|(_, _, runs)| runs.iter().map(|run| (run.load.rate, run.cpu_micros)));
-    let bare: Vec<(f64, f64)> = bare.into_iter().flatten().collect();
     for (name, _, runs) in &servers {
+        let base = if [NGINX, NGINX_LOG].contains(name) { NGINX } else { BARE };
+        let base =
+            servers.iter().find(|(name, ..)| *name == base).map(|(.., runs)| runs.as_slice()).unwrap_or_default();
         let rate = middle(runs.iter().map(|run| run.load.rate));
         let cpu = middle(runs.iter().map(|run| run.cpu_micros));
-        let share = middle(runs.iter().zip(&bare).map(|(run, (rate, _))| run.load.rate / rate));
-        let times = middle(runs.iter().zip(&bare).map(|(run, (_, cpu))| run.cpu_micros / cpu));
+        let share = middle(runs.iter().zip(base).map(|(run, base)| run.load.rate / base.load.rate));
+        let times = middle(runs.iter().zip(base).map(|(run, base)| run.cpu_micros / base.cpu_micros));
         let typical = middle(runs.iter().map(|run| run.load.typical_micros));
         part.figure(name, &format!("{}-throughput", generator.name()), share);
         part.figure(name, &format!("{}-cpu", generator.name()), times);
         part.row(&[
-            (**name).to_owned(),
+            (*name).to_owned(),
             number(rate, 0),
             number(share, 2),
             number(cpu, 2),
@@ -105,6 +113,14 @@ fn throughput(
         ]);
     }
     part.line("");
+    if generator == Generator::Wrk {
+        part.line(match nginx_version() {
+            Some(version) => format!(
+                "nginx {version}: × is of nginx with its log off. Its line is JSON of 17 variables, into `/dev/null` by a buffer of 256k.\n"
+            ),
+            None => "nginx is not installed (Debian: nginx-light): not measured.\n".to_owned(),
+        });
+    }
     Ok(())
 }
 

@@ -20,12 +20,13 @@ use steeple_benches::{
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let place = Place::new()?;
     let mut part = Part::new("weight");
-    part.head(&["hello world with Axum", "CPU seconds from clean", "crates", "over", "binary, kB", "over"]);
+    part.head(&["hello world with Axum", "CPU seconds from clean", "over", "crates", "over", "binary, kB", "over"]);
     let plain = place.weigh(None)?;
     add(&mut part, "without Steeple", &plain, &plain);
     let default = place.weigh(Some(""))?;
     add(&mut part, "`steeple`", &default, &plain);
     part.figure("default", "seconds", default.seconds);
+    part.figure("default", "crates", f64::from(u32::try_from(default.names.len())?));
     let vendors = default.names.iter().filter(|name| is_of_vendor(name)).count();
     part.figure("default", "vendors", f64::from(u32::try_from(vendors)?));
     let wanted = arguments();
@@ -48,6 +49,7 @@ fn add(part: &mut Part, name: &str, weight: &Weight, base: &Weight) {
     part.row(&[
         name.to_owned(),
         number(weight.seconds, 0),
+        signed(weight.seconds - base.seconds, 0),
         number(crates(weight), 0),
         signed(crates(weight) - crates(base), 0),
         number(weight.kilobytes, 0),

@@ -3,14 +3,21 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    net::TcpStream,
     process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
 };
+
+use tempfile::TempDir;
 
 /// A running server. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
     port: u16,
+    /// Where it keeps its files.
+    _directory: Option<TempDir>,
 }
 
 impl Server {
@@ -36,7 +43,28 @@ impl Server {
             BufReader::new(stderr).read_line(&mut line).map_err(|error| error.to_string())?;
         }
         let port = line.trim().parse().map_err(|_none| format!("{row} does not serve: {line}"))?;
-        Ok(Self { child, port })
+        Ok(Self { child, port, _directory: None })
+    }
+
+    /// Starts what will listen on this port.
+    ///
+    /// # Errors
+    /// What kept it from starting.
+    pub(super) fn of_command(mut command: Command, port: u16, directory: TempDir) -> Result<Self, String> {
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let child = child.map_err(|error| format!("cannot run taskset: {error}"))?;
+        // From here on it is killed when it does not come up.
+        let mut server = Self { child, port, _directory: Some(directory) };
+        for _ in 0..500 {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Ok(server);
+            }
+            if let Ok(Some(status)) = server.child.try_wait() {
+                return Err(format!("{command:?} has ended: {status}"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Err(format!("{command:?} does not listen on {port}"))
     }
 
     /// Where it listens.
