@@ -34,12 +34,20 @@ const MAX_HEADER: usize = 2048;
 const MAX_PATH: usize = 2048;
 const MAX_QUERY: usize = 8192;
 
+/// What a buffer begins with.
+const FIRST_BYTES: usize = 512;
+
 /// A buffer that grew beyond this is not used again.
 const KEPT_BYTES: usize = 4096;
 
 impl Head {
     pub(crate) fn capture(&mut self, request: &request::Parts, allowed: &[HeaderName]) {
         let uri = &request.uri;
+        if self.bytes.capacity() == 0 {
+            // A browser's head, in one piece.
+            self.bytes.reserve(FIRST_BYTES);
+            self.headers.reserve(allowed.len());
+        }
         self.path = Some(self.keep(cut(uri.path(), '/', MAX_PATH).as_bytes()));
         self.query = uri.query().map(|query| self.keep(cut(query, '&', MAX_QUERY).as_bytes()));
         self.authority = uri.authority().map(|authority| self.keep(authority.host().as_bytes()));

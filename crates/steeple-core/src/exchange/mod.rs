@@ -244,10 +244,16 @@ impl Exchange {
     /// Whether no observer of this identity watches yet; it is taken as watching from now on.
     pub(crate) fn admit(&self, identity: Identity) -> bool {
         for slot in &self.0.watched_by {
-            match slot.compare_exchange(0, identity.get(), Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(other) if other == identity.get() => return false,
-                Err(_) => (),
+            // Most are taken, and to look costs much less than to try.
+            let found = match slot.load(Ordering::Relaxed) {
+                0 => match slot.compare_exchange(0, identity.get(), Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => return true,
+                    Err(other) => other,
+                },
+                other => other,
+            };
+            if found == identity.get() {
+                return false;
             }
         }
         true
