@@ -88,6 +88,58 @@ fn every_preset_is_tracked_by_its_handler() {
     }
 }
 
+/// What a program may write to a file, from now on.
+#[cfg(target_os = "linux")]
+fn limit_files(program: &Program, bytes: &str) {
+    let limit = format!("--fsize={bytes}:unlimited");
+    let limited = std::process::Command::new("prlimit").args(["--pid", &program.id().to_string(), &limit]).status();
+    assert!(limited.unwrap().success());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn registration_and_payment_answer_503_while_their_event_cannot_be_stored_and_201_once_it_can() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("events.ndjson");
+    let board = example("taskboard");
+    let mut command = std::process::Command::new("sh");
+    // What would be too long for a file is an error, as a full disk is.
+    command.args(["-c", r#"trap '' XFSZ; exec "$0" "$@""#]).arg(board.get_program()).args(["--listen", "127.0.0.1:0"]);
+    for (name, value) in board.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.env("EVENTS_DIR", directory.path().join("events")).env("EVENTS_NDJSON", &file);
+    let program = Program::start(&mut command);
+    let user = |name: &str| format!(r#"{{"email":"{name}@example.com","name":"{name}"}}"#);
+    post(&program, "/api/users", "", &user("ann"), 201);
+    let session = post(&program, "/api/sessions", "", r#"{"email":"ann@example.com"}"#, 201);
+    let token = session["token"].as_str().unwrap();
+
+    limit_files(&program, "1");
+    post(&program, "/api/users", "", &user("bob"), 503);
+    let pay = r#"{"plan":"team","card":"4242","currency":"USD"}"#;
+    post(&program, "/api/payments", token, pay, 503);
+    // What is not held is answered.
+    post(&program, "/api/projects", token, r#"{"name":"Steeple","type":"team"}"#, 201);
+
+    limit_files(&program, "unlimited");
+    let mut tries = 0;
+    crate::process::until(|| {
+        tries += 1;
+        let answer = ask(program.address, "POST /api/users", &[], &user(&format!("eve{tries}")));
+        (answer.status == 201).then_some(())
+    });
+    post(&program, "/api/payments", token, pay, 201);
+    program.stop();
+    // What could not be stored at once was not lost.
+    let lines = fs::read_to_string(&file).unwrap();
+    let count = |name: &str| lines.matches(&format!(r#""type":"{name}""#)).count();
+    assert_eq!((count("sign_up"), count("revenue"), count("project_created")), (2 + tries, 2, 1), "{lines}");
+}
+
 /// Paths and bodies of what came in.
 type Kept = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 

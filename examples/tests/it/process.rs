@@ -40,7 +40,7 @@ pub(crate) fn example(name: &str) -> Command {
     let directory = test.ancestors().nth(2).unwrap().join("examples");
     let path = directory.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     if !path.exists() {
-        let build = ["build", "--package", "steeple-examples", "--example", name];
+        let build = ["build", "--package", "steeple-examples", "--example", name, "--features", "full"];
         assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success());
     }
     let mut command = Command::new(path);
@@ -95,6 +95,11 @@ impl Program {
 
     pub(crate) fn stderr(&self) -> String {
         self.stderr.text()
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks it to end, as an orchestrator does, and waits for that.
