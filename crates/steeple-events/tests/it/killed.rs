@@ -164,7 +164,7 @@ fn signal(child: &Child, signal: &str) {
     assert!(Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status().unwrap().success());
 }
 
-/// Which registrations GA4 may have or not: a service was sending them when it ended. Nobody changes anything at this moment.
+/// Which registrations GA4 may have or not: a service was sending them when it ended. No process changes anything at this moment.
 fn in_doubt(directory: &Path) -> BTreeSet<u64> {
     let mut numbers = BTreeSet::new();
     for path in offline::databases(directory).unwrap() {

@@ -149,7 +149,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Nobody changes anything at this moment.
+    /// No process changes anything at this moment.
     fn look(&mut self, directory: &Path) {
         for path in offline::databases(&directory.join("spool")).unwrap_or_default() {
             // One that was not made to its end has nothing.

@@ -2,7 +2,7 @@
 //!
 //! An adoption ends at any moment without a row lost or doubled:
 //!
-//! 1. The other directory is given to ours, on the disk: nobody but the owner of ours takes it from then on.
+//! 1. The other directory is given to ours, on the disk: from then on the owner of ours alone takes it.
 //! 2. Its rows come into our database in parts, each in one transaction with how far we have come.
 //! 3. Directories that were given to the other are given to us, once our database has on the disk how far they have come.
 //! 4. The other directory is removed, at once.

@@ -187,7 +187,7 @@ fn wherever_an_adoption_ends_each_row_is_sent_once_by_who_runs() {
 }
 
 #[test]
-fn what_is_taken_in_is_of_nobody_who_was_erased_here_or_has_taken_consent_back_there() {
+fn what_is_taken_in_leaves_out_who_was_erased_here_and_knows_who_took_consent_back_there() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path();
     let mut left = start(root);
@@ -225,7 +225,7 @@ fn what_is_damaged_while_it_is_taken_in_is_read_as_far_as_it_goes() {
     end_at(Some((&["taken"], 1)));
     let mut got = Got::new();
     assert!(!heir.work(root, &mut got));
-    // Nobody else may take it, and it has no name any more.
+    // No other process may take it, and it has no name any more.
     rusqlite::Connection::open(own.join(place::DATABASE)).unwrap().execute_batch("DROP TABLE meta").unwrap();
     assert!(start(root).work(root, &mut got));
     assert_eq!((got.len(), got.values().max()), (8, Some(&1)), "{got:?}");

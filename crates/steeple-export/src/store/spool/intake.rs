@@ -51,7 +51,7 @@ impl Intake {
         };
         let (store, acked, db) = match open() {
             Ok(opened) => opened,
-            // Whoever starts in it would set it aside. But it is ours already: nobody else does anything with it.
+            // Whoever starts in it would set it aside. But it is ours already: no other process opens it.
             Err(error) if db::is_damage(&error) && place.is_given() => {
                 let Some(damaged) = Self::damaged(&place.database()) else { return Err(error) };
                 return Ok(Self { place: Some(place), ..damaged });

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_was_given_away_is_nobodys_until_the_other_is_gone() {
+    fn a_place_that_was_given_away_is_free_once_the_other_is_gone() {
         let root = tempfile::tempdir().unwrap();
         let (heir, given) = (Place::claim(root.path()).unwrap(), Place::claim(root.path()).unwrap());
         given.give_to(heir.directory()).unwrap();
