@@ -1,11 +1,11 @@
 //! What one `track()` costs the request that calls it: in an exchange, with a sink, without a line.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use steeple_core::{Exchange, User};
 use steeple_events::{Events, preset::FeatureUsed, sink::NewRelic};
 
-use crate::work::{Running, Work};
+use crate::work::{Running, Started, Work};
 
 /// The most instructions of one event.
 pub const TARGET: f64 = 6_000.0;
@@ -40,7 +40,7 @@ struct Tracks {
 }
 
 impl Tracks {
-    fn start(place: Place) -> Result<Box<dyn Running>, Box<dyn Error>> {
+    fn start(place: Place) -> Started {
         let directory = tempfile::tempdir()?;
         // Nothing is sent while this is measured.
         let sink = NewRelic::new("license", "12345")

@@ -23,15 +23,16 @@ pub struct Work {
     pub over: Option<&'static str>,
     /// How many are done before what they left behind is waited for.
     pub times: usize,
-    start: fn() -> Result<Box<dyn Running>, Box<dyn Error>>,
+    start: fn() -> Started,
 }
+
+/// Work that has been set up, or why it cannot be.
+pub type Started = Result<Box<dyn Running>, Box<dyn Error>>;
 
 /// Work that has been set up.
 pub trait Running {
     /// What is not measured and comes before [`run`](Self::run).
-    fn prepare(&mut self, times: usize) {
-        let _nothing = times;
-    }
+    fn prepare(&mut self, _times: usize) {}
 
     /// Does it so many times.
     fn run(&mut self, times: usize);
@@ -51,7 +52,7 @@ impl Work {
     ///
     /// # Errors
     /// When it cannot be.
-    pub fn start(&self) -> Result<Box<dyn Running>, Box<dyn Error>> {
+    pub fn start(&self) -> Started {
         (self.start)()
     }
 }
@@ -83,7 +84,7 @@ pub fn find(name: &str) -> Option<Work> {
 }
 
 impl Work {
-    pub(crate) const fn tracking(name: &'static str, start: fn() -> Result<Box<dyn Running>, Box<dyn Error>>) -> Self {
+    pub(crate) const fn tracking(name: &'static str, start: fn() -> Started) -> Self {
         Self { name, over: None, times: 64, start }
     }
 }
@@ -153,7 +154,7 @@ impl Running for Requests {
     }
 
     fn settle(&mut self) {
-        assert!(self.sentry.flush(Duration::from_secs(60)), "the transport takes what it gets");
+        assert!(self.sentry.flush(Duration::from_mins(1)), "the transport takes what it gets");
     }
 }
 

@@ -179,5 +179,5 @@ fn count(name: &str, times: usize) -> Result<f64, String> {
         .find_map(|line| line.split_once("Collected :"))
         .and_then(|(_, count)| count.trim().parse::<f64>().ok())
         .ok_or_else(|| format!("valgrind said no count for {name}: {text}"))?;
-    Ok(collected / (ROUNDS * times) as f64)
+    Ok(collected / (ROUNDS as f64 * times as f64))
 }

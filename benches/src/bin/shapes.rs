@@ -82,7 +82,7 @@ fn ranking(part: &mut Part, ranks: &[Rank]) {
         let Some((_, usual)) = shares.first() else { continue };
         let worst = shares.iter().max_by(|(_, one), (_, other)| one.total_cmp(other));
         let lost: Vec<_> = shares.iter().filter(|(_, share)| *share >= 1.0).map(|(shape, _)| shape.as_str()).collect();
-        let won = f64::from(u32::try_from(shares.len() - lost.len()).unwrap_or(u32::MAX));
+        let won = f64::from(u32::try_from(shares.len().saturating_sub(lost.len())).unwrap_or(u32::MAX));
         part.figure(&format!("{ours} of {theirs}"), "won", won);
         part.figure(
             &format!("{ours} of {theirs}"),

@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut found: Vec<(&str, f64)> = Vec::new();
     for ((work, running), slices) in works.iter().zip(&mut running).zip(&slices) {
         let quiet = slices.iter().filter(|slice| slice.quiet).count();
-        let choosy = quiet * 10 > slices.len();
+        let choosy = quiet.saturating_mul(10) > slices.len();
         let kept = slices.iter().filter(|slice| !choosy || slice.quiet);
         let nanos = median(&mut kept.map(|slice| slice.nanos).collect::<Vec<_>>());
         let mut counted = allocation_counter::AllocationInfo::default();

@@ -1,6 +1,6 @@
 //! nginx with and without its line of JSON for each request: what a server that is known to be fast pays for one.
 
-use std::{fs, net::TcpListener, path::Path, process::Command};
+use std::{fmt::Write as _, fs, net::TcpListener, path::Path, process::Command};
 
 use tempfile::TempDir;
 
@@ -62,10 +62,10 @@ fn config(directory: &TempDir, port: u16, with_log: bool) -> String {
     ];
     let fields: Vec<_> = VARIABLES.iter().map(|name| format!("\"{name}\":\"${name}\"")).collect();
     let log = if with_log { "/dev/null line buffer=256k" } else { "off" };
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|name| format!("    {name}_temp_path {}/{name};\n", directory.path().display()))
-        .collect();
+    let mut temporary = String::new();
+    for name in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        let _infallible = writeln!(temporary, "    {name}_temp_path {}/{name};", directory.path().display());
+    }
     format!(
         "daemon off;\nmaster_process off;\nworker_processes 1;\npid {}/pid;\nevents {{ worker_connections 1024; }}\nhttp {{\n{temporary}    \
          log_format line escape=json '{{{}}}';\n    access_log {log};\n    keepalive_requests 1000000000;\n    server {{\n        \
