@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -257,7 +257,81 @@ fn a_shown_type_of_a_vendor_is_found_in_every_place() {
     }
 }
 
-/// Whoever opens a crate's page finds what it is for, the first lines of code, what comes out, its limits and its features.
+/// Everything at the end of a pipeline, by source and type, and the test in which it passes every check of
+/// `steeple_export::test_util`: full in items and in bytes, hung, reset, limited, too large, answered in parts, panics in every hook, an
+/// exporter that blocks, flushes from everywhere, exact counts.
+const PIPELINES: [(&str, &str, &str); 26] = [
+    ("steeple-alerts/src/channel/alertmanager.rs", "Posts", "alertmanager_passes_every_check"),
+    ("steeple-alerts/src/channel/heartbeat.rs", "Pings", "heartbeats_pass_every_check"),
+    ("steeple-alerts/src/channel/mail/mod.rs", "Mails", "mails_pass_every_check"),
+    ("steeple-alerts/src/channel/slack.rs", "Messages", "slack_passes_every_check"),
+    ("steeple-alerts/src/channel/webhook.rs", "Messages", "webhooks_pass_every_check"),
+    ("steeple-cloudwatch/src/alarm.rs", "PutAlarm", "alarms_pass_every_check_of_a_pipeline"),
+    ("steeple-cloudwatch/src/emf.rs", "Emf", "metrics_in_lines_pass_every_check_of_a_pipeline"),
+    ("steeple-cloudwatch/src/logs/ship.rs", "Shipper", "lines_and_their_streams_pass_every_check_of_a_pipeline"),
+    ("steeple-cloudwatch/src/logs/ship.rs", "Put", "lines_pass_every_check_of_a_pipeline"),
+    ("steeple-cloudwatch/src/metrics.rs", "Put", "metrics_pass_every_check_of_a_pipeline"),
+    ("steeple-events/src/sink/elasticsearch.rs", "Documents", "elasticsearch_passes_every_check"),
+    ("steeple-events/src/sink/erasures.rs", "Erasures", "erasures_pass_every_check"),
+    ("steeple-events/src/sink/ga4.rs", "Collect", "google_analytics_passes_every_check"),
+    ("steeple-events/src/sink/mixpanel.rs", "Import", "mixpanel_passes_every_check"),
+    ("steeple-events/src/sink/ndjson.rs", "Lines", "lines_in_a_file_pass_every_check"),
+    ("steeple-events/src/sink/newrelic.rs", "EventApi", "new_relic_passes_every_check"),
+    ("steeple-events/src/sink/people.rs", "Engage", "profiles_at_mixpanel_pass_every_check"),
+    ("steeple-events/src/sink/webhook.rs", "Messages", "webhooks_pass_every_check"),
+    ("steeple-log/src/elasticsearch.rs", "Documents", "lines_pass_every_check_of_a_pipeline"),
+    ("steeple-log/src/elasticsearch.rs", "Template", "templates_pass_every_check_of_a_pipeline"),
+    ("steeple-metrics/src/push/protocol.rs", "PushProtocol", "pushes_to_a_gateway_pass_every_check"),
+    ("steeple-sentry/src/outlet/http.rs", "Envelopes", "envelopes_pass_every_check"),
+    ("steeple-sentry/src/outlet/mod.rs", "HandOver", "envelopes_to_another_transport_pass_every_check"),
+    ("steeple-trace/src/export/exporter.rs", "OfSdk", "spans_to_an_exporter_of_the_sdk_pass_every_check"),
+    ("steeple-trace/src/export/spans.rs", "Spans", "spans_pass_every_check"),
+    ("steeple-trace/src/logs/record.rs", "Records", "log_records_pass_every_check"),
+];
+
+/// Parts of pipelines, and their reasons.
+const PARTS: [(&str, &str, &str); 4] = [
+    ("steeple-cloudwatch/src/logs/ship.rs", "SetUp", "calls of `Shipper`, which retries them"),
+    ("steeple-events/src/settling.rs", "Settling", "around the exporter of each sink"),
+    ("steeple-export/src/http/exporter.rs", "Http", "what every protocol is checked with"),
+    ("steeple/src/integrations/events/testing.rs", "InMemory", "the recorder of `steeple::testing`: it sends nothing"),
+];
+
+/// The types that implement `Protocol` or `Exporter` in a source, without tests.
+fn ends_of_pipelines(text: &str) -> Vec<String> {
+    let is_end = |of: &str| words(of).last().is_some_and(|word| ["Protocol", "Exporter"].contains(&word));
+    let code = code(text);
+    let heads = code.lines().filter(|line| line.starts_with("impl")).filter_map(|head| head.split_once(" for "));
+    heads.filter(|(of, _)| is_end(of)).filter_map(|(_, name)| words(name).next().map(str::to_owned)).collect()
+}
+
+#[test]
+fn every_pipeline_passes_every_check() {
+    let crates = root().join("crates");
+    let mut found = BTreeSet::new();
+    let mut tests = BTreeMap::<String, BTreeSet<String>>::new();
+    for (path, text) in sources_by_path(&crates) {
+        let path = path.strip_prefix(&crates).unwrap().to_str().unwrap().to_owned();
+        let (name, rest) = path.split_once('/').unwrap();
+        if text.contains("check_all(") || text.contains("check_exporter(") {
+            let functions = text.split("#[test]").skip(1).filter_map(|rest| rest.split_once("fn ")?.1.split_once('('));
+            tests.entry(name.to_owned()).or_default().extend(functions.map(|(function, _)| function.to_owned()));
+        }
+        let is_test = rest.starts_with("tests/") || rest.starts_with("examples/") || rest.starts_with("src/test_util/");
+        if !is_test {
+            found.extend(ends_of_pipelines(&text).into_iter().map(|end| (path.clone(), end)));
+        }
+    }
+    let listed: BTreeSet<_> =
+        PIPELINES.iter().chain(&PARTS).map(|(path, end, _)| ((*path).to_owned(), (*end).to_owned())).collect();
+    assert_eq!(found, listed, "each has its test, or its reason");
+    for (path, end, test) in PIPELINES {
+        let of_crate = &tests[path.split('/').next().unwrap()];
+        assert!(of_crate.contains(test), "{path}: {end}: no test `{test}`");
+    }
+}
+
+/// A crate's page has its purpose, the first lines of code, real output, its limits and its features.
 #[test]
 fn every_crates_page_has_its_purpose_first_lines_output_limits_and_features() {
     for directory in std::fs::read_dir(root().join("crates")).unwrap() {

@@ -110,7 +110,7 @@ impl Alarm {
         self
     }
 
-    /// What is notified when it begins and when it is over: the ARN of an SNS topic. Up to five. Default: nothing, the alarm is shown
+    /// The receiver of a notification when it begins and when it is over: the ARN of an SNS topic. Up to five. Default: nothing, the alarm is shown
     /// in the console alone.
     pub fn action(mut self, arn: impl Into<String>) -> Self {
         self.actions.push(arn.into());
@@ -490,6 +490,8 @@ fn pair(key: &str, value: &str, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    use steeple_export::test_util::{Subject, check_all};
+
     use super::*;
     use crate::CloudWatch;
 
@@ -498,6 +500,27 @@ mod tests {
     fn define(alarm: Alarm) -> Result<AlarmDefinition, BuildError> {
         let builder = CloudWatch::builder("shop").service("api").environment("production");
         builder.alarms(&[alarm]).map(|mut alarms| alarms.remove(0))
+    }
+
+    struct Alarms;
+
+    impl Subject for Alarms {
+        type Protocol = PutAlarm;
+        const BATCH: usize = 1;
+
+        fn protocol(&self, endpoint: Endpoint) -> PutAlarm {
+            PutAlarm { endpoint, refused: Arc::default() }
+        }
+
+        fn item(&self, number: usize) -> AlarmDefinition {
+            let name = format!("shop-api-production-alarm{number:06}");
+            AlarmDefinition { json: json!({"AlarmName": &name}), name }
+        }
+    }
+
+    #[test]
+    fn alarms_pass_every_check_of_a_pipeline() {
+        check_all(Alarms);
     }
 
     #[test]

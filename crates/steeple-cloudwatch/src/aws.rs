@@ -184,7 +184,7 @@ pub(crate) struct Signer {
 
 impl Signer {
     fn sign(&self, request: &mut Request, now: SystemTime) -> Result<(), Reason> {
-        let credentials = self.cache.current().ok_or(Reason::from("there are no credentials"))?;
+        let credentials = self.cache.current().ok_or(Reason::from("no credentials"))?;
         let skew = self.skew_seconds.load(Relaxed);
         let by = Duration::from_secs(skew.unsigned_abs());
         let now = if skew < 0 { now.checked_sub(by) } else { now.checked_add(by) }.unwrap_or(now);

@@ -123,7 +123,7 @@ pub(crate) fn aborted_name(outcome: steeple_core::Outcome) -> &'static str {
     }
 }
 
-/// What is sent for the time between two readings of the same metrics.
+/// The data for the time between two readings of the same metrics.
 pub(crate) fn collect(scheme: &Scheme, now: &Reading, older: &Reading, drops: &Drops) -> Vec<Datum> {
     let mut out = Out { scheme, at: now.unix, data: Vec::new(), drops };
     let base = scheme.with([]);
@@ -155,7 +155,7 @@ pub(crate) fn collect(scheme: &Scheme, now: &Reading, older: &Reading, drops: &D
         out.family(family, lately);
     }
     if scheme.has(Dimension::Route) {
-        // The busiest first: they are what is left where there are too many.
+        // The busiest first: the others are left out where there are too many.
         let mut routes: Vec<_> = lately.routes.iter().filter(|route| route.counts.requests > 0).collect();
         routes.sort_by_key(|route| std::cmp::Reverse(route.counts.requests));
         for route in routes {

@@ -67,7 +67,7 @@ impl Custom {
         drops.add(Why::TooMany, u64::from(is_dropped));
     }
 
-    /// What was put since the last time.
+    /// The values since the last reading.
     pub(crate) fn take(&self, base: &[(Cow<'static, str>, String)], at: Duration) -> Vec<Datum> {
         let metrics = mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut data = Vec::new();
@@ -85,7 +85,7 @@ impl Custom {
                 data.push(Datum { name, dimensions, unit, at, values: values.to_vec() });
             }
         }
-        // The map has no order of its own.
+        // The map is unordered.
         data.sort_by(|one, other| (&one.name, &one.dimensions).cmp(&(&other.name, &other.dimensions)));
         data
     }

@@ -352,7 +352,7 @@ impl Protocol for Put {
     }
 
     fn judge(&mut self, response: &Response, _batch: &[Scrubbed<Datum>]) -> Answer {
-        // One invalid datum has the whole request refused, without saying which it is.
+        // One invalid datum has the whole request rejected, and the answer does not identify it.
         if response.status == http::StatusCode::BAD_REQUEST {
             return Answer::Bisect(crate::aws::AwsError::of(response).reason(response));
         }
@@ -374,7 +374,7 @@ mod tests {
         proto::MetricFamily,
     };
     use steeple_core::clock;
-    use steeple_export::test_util::{Subject, check_all};
+    use steeple_export::test_util::{ExporterSubject, Script, Subject, Turn, check_all, check_exporter};
 
     use super::*;
     use crate::datum::dimension_value;
@@ -392,15 +392,70 @@ mod tests {
         }
 
         fn item(&self, number: usize) -> Datum {
-            let dimensions = vec![("Number".into(), dimension_value(&format!("{number:06}")))];
-            let (at, values) = (clock::unix_now(), vec![(1.0, 1.0)]);
-            Datum { name: "Orders".into(), dimensions: Arc::new(dimensions), unit: Unit::Count, at, values }
+            datum(number)
         }
+    }
+
+    fn datum(number: usize) -> Datum {
+        let dimensions = vec![("Number".into(), dimension_value(&format!("{number:06}")))];
+        let (at, values) = (clock::unix_now(), vec![(1.0, 1.0)]);
+        Datum { name: "Orders".into(), dimensions: Arc::new(dimensions), unit: Unit::Count, at, values }
     }
 
     #[test]
     fn metrics_pass_every_check_of_a_pipeline() {
         check_all(source(&Metrics::new().unwrap()));
+    }
+
+    /// A standard output that a test decides on.
+    pub(crate) struct Out(Arc<Script>);
+
+    impl Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            match self.0.next() {
+                Turn::Holds => self.0.wait(),
+                Turn::Breaks => return Err(std::io::ErrorKind::BrokenPipe.into()),
+                Turn::Accepts | Turn::Hangs | Turn::Defers | Turn::Refuses | Turn::Forbids | _ => (),
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl ExporterSubject for Source {
+        type Exporter = Emf<Out>;
+        type Receiver = Arc<Script>;
+        const TURNS: &'static [Turn] = &[Turn::Accepts, Turn::Holds, Turn::Breaks];
+        const BLOCKS: bool = true;
+
+        fn receiver(&self, turn: Box<dyn Fn(usize) -> Turn + Send + Sync>) -> Arc<Script> {
+            Arc::new(Script::new(turn))
+        }
+
+        fn seen(&self, receiver: &Arc<Script>) -> usize {
+            receiver.seen()
+        }
+
+        fn release(&self, receiver: &Arc<Script>) {
+            receiver.release();
+        }
+
+        fn exporter(&self, receiver: &Arc<Script>) -> Emf<Out> {
+            let writer = Arc::new(Mutex::new(Out(Arc::clone(receiver))));
+            Emf::new(Arc::from("shop"), self.clone(), Scrubber::default(), writer)
+        }
+
+        fn item(&self, number: usize) -> Datum {
+            datum(number)
+        }
+    }
+
+    #[test]
+    fn metrics_in_lines_pass_every_check_of_a_pipeline() {
+        check_exporter(source(&Metrics::new().unwrap()));
     }
 
     #[test]
@@ -451,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_is_no_step() {
+    fn a_restart_is_not_a_step() {
         // Each process starts at zero, and sends what came.
         let sent: f64 = (0..2_u8)
             .map(|_process| {

@@ -26,7 +26,7 @@ const PATH: &AsciiSet = &STRICT.remove(b'/');
 const UNSIGNED: [&str; 6] =
     ["authorization", "connection", "expect", "transfer-encoding", "user-agent", "x-amzn-trace-id"];
 
-/// What is signed.
+/// The signed parts of a request.
 pub(crate) struct Message<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,

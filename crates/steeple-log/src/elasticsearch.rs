@@ -495,6 +495,26 @@ mod tests {
         }
     }
 
+    struct Templates;
+
+    impl Subject for Templates {
+        type Protocol = Template;
+        const BATCH: usize = 1;
+
+        fn protocol(&self, endpoint: Endpoint) -> Template {
+            Template { endpoint, api_key: None, refused: Arc::default() }
+        }
+
+        fn item(&self, number: usize) -> String {
+            format!(r#"{{"version":{number:06}}}"#)
+        }
+    }
+
+    #[test]
+    fn templates_pass_every_check_of_a_pipeline() {
+        check_all(Templates);
+    }
+
     #[test]
     fn lines_pass_every_check_of_a_pipeline() {
         check_all(Lines);

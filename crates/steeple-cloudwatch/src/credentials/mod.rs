@@ -258,7 +258,7 @@ mod tests {
     fn credentials_are_asked_for_again_before_they_end_and_used_to_their_end() {
         check(None, ["AKIA0"; 3]);
         check(Some(3600), ["AKIA0"; 3]);
-        // They end within five minutes; the third time there are no newer ones, and they still hold.
+        // They expire within five minutes; the third request gets no newer ones, and they are still valid.
         check(Some(200), ["AKIA0", "AKIA1", "AKIA1"]);
     }
 

@@ -104,7 +104,7 @@ impl CloudWatchLogsBuilder {
     }
 
     /// Changes how CloudWatch is reached, and how much may wait for it. Default: 100,000 lines and 64 MiB, which gather for 5
-    /// seconds; a line is tried for a day, after which lines are too far apart anyway. What is not set for the HTTP client is that
+    /// seconds; a line is tried for a day, after which lines are too far apart anyway. Unset options of the HTTP client are those
     /// of [`Aws`].
     pub fn http(mut self, change: impl FnOnce(HttpOptions) -> HttpOptions) -> Self {
         self.http = change(self.http);
@@ -242,7 +242,7 @@ impl CloudWatchLogs {
         &self.group
     }
 
-    /// The pipeline, to be flushed and shut down after the log. With a [spool](CloudWatchLogsBuilder::spool), what is left at the
+    /// The pipeline, to be flushed and shut down after the log. With a [spool](CloudWatchLogsBuilder::spool), items left at the
     /// end stays on disk.
     pub fn sink(&self) -> Arc<dyn Sink> {
         match &self.way {

@@ -64,7 +64,7 @@ impl Shipper {
         match self.call("CreateLogStream", names.clone(), deadline).await {
             Ok(()) => (),
             Err(Answer::Disabled(_)) => {
-                // The group is missing, which `SetUp` says in this way.
+                // The group is missing, which `SetUp` reports like this.
                 let group = json!({"logGroupName": &*self.place.group});
                 self.call("CreateLogGroup", group, deadline).await?;
                 let days = self.place.retention_days;
@@ -120,7 +120,7 @@ impl Exporter for Shipper {
         if !self.ready.contains(&self.stream)
             && let Err(answer) = self.make_stream(deadline).await
         {
-            // What is refused is the group's: no line is at fault.
+            // The receiver rejects the group: no line is at fault.
             return if let Answer::Rejected { why, .. } | Answer::Disabled(why) = answer {
                 Answer::Paused(why)
             } else {
@@ -325,9 +325,15 @@ impl Protocol for SetUp {
 
 #[cfg(test)]
 mod tests {
-    use steeple_export::test_util::{Partial, Reply, Subject, check_all};
+    use steeple_export::test_util::{
+        ExporterSubject, Partial, Received, Reply, ScriptedReceiver, Subject, Turn, check_all, check_exporter,
+    };
 
     use super::*;
+    use crate::{
+        aws::{Aws, LOGS},
+        credentials::Credentials,
+    };
 
     struct Lines;
 
@@ -335,13 +341,11 @@ mod tests {
         type Protocol = Put;
 
         fn protocol(&self, endpoint: Endpoint) -> Put {
-            let place = Place { group: Arc::from("/aws/ecs/shop"), retention_days: 30 };
-            Put { endpoint, place }
+            Put { endpoint, place: place() }
         }
 
         fn item(&self, number: usize) -> Event {
-            let at = u64::try_from(clock::unix_now().as_millis()).unwrap();
-            Event::new(at, format!("line {number:06}").into(), Arc::from("one"))
+            event(number)
         }
 
         fn accepts(&self) -> Reply {
@@ -355,8 +359,59 @@ mod tests {
         }
     }
 
+    fn place() -> Place {
+        Place { group: Arc::from("/aws/ecs/shop"), retention_days: 30 }
+    }
+
+    fn event(number: usize) -> Event {
+        let at = u64::try_from(clock::unix_now().as_millis()).unwrap();
+        Event::new(at, format!("line {number:06}").into(), Arc::from("one"))
+    }
+
     #[test]
     fn lines_pass_every_check_of_a_pipeline() {
         check_all(Lines);
+    }
+
+    struct Shipped;
+
+    impl ExporterSubject for Shipped {
+        type Exporter = Shipper;
+        type Receiver = ScriptedReceiver;
+        // A batch that is rejected is sent in halves, to find the line.
+        const BATCH: usize = 1;
+        // Credentials that are rejected are made again first.
+        const TURNS: &'static [Turn] =
+            &[Turn::Accepts, Turn::Holds, Turn::Hangs, Turn::Breaks, Turn::Defers, Turn::Refuses];
+
+        fn receiver(&self, turn: Box<dyn Fn(usize) -> Turn + Send + Sync>) -> ScriptedReceiver {
+            let puts = |received: &Received| {
+                received.header("x-amz-target").is_some_and(|target| target.ends_with(".PutLogEvents"))
+            };
+            ScriptedReceiver::start(turn, puts, &Reply::ok("{}"))
+        }
+
+        fn seen(&self, receiver: &ScriptedReceiver) -> usize {
+            receiver.seen()
+        }
+
+        fn release(&self, receiver: &ScriptedReceiver) {
+            receiver.release();
+        }
+
+        fn exporter(&self, receiver: &ScriptedReceiver) -> Shipper {
+            let aws = Aws::new("eu-central-1").credentials(Credentials::new("id", "secret"));
+            let connection = aws.endpoint(receiver.endpoint().uri().to_string()).connect(&LOGS).unwrap();
+            Shipper::new(&connection, &place(), InDoubt::Resend)
+        }
+
+        fn item(&self, number: usize) -> Event {
+            event(number)
+        }
+    }
+
+    #[test]
+    fn lines_and_their_streams_pass_every_check_of_a_pipeline() {
+        check_exporter(Shipped);
     }
 }

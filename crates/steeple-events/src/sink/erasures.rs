@@ -15,7 +15,7 @@ pub(super) const BATCH: (usize, usize) = (100, 100_000);
 /// Deletes the stored data of users: documents with their id as `user.id`.
 ///
 /// # Source
-/// Elasticsearch, "Delete by query API", "Refresh API": what was stored a moment ago is not found before a refresh.
+/// Elasticsearch, "Delete by query API", "Refresh API": recently stored documents are not found before a refresh.
 pub(super) struct Erasures {
     pub(super) client: Client,
     pub(super) scrubber: Scrubber,
@@ -56,7 +56,7 @@ impl Erasures {
 
     async fn erase(&self, users: &[&str], deadline: Instant) -> Result<(), Answer> {
         self.ask(self.request(&self.refresh), deadline).await?;
-        // By the mapping of ECS `user.id` is a keyword; by a mapping that no one made it has one beside it.
+        // By the mapping of ECS `user.id` is a keyword; by a dynamic mapping it has one beside it.
         let fields = ["user.id", "user.id.keyword"];
         let any: Vec<_> = fields.iter().map(|field| json!({"terms": {*field: users}})).collect();
         let query = json!({"query": {"bool": {"should": any, "minimum_should_match": 1}}});
@@ -66,7 +66,7 @@ impl Erasures {
         if is_whole {
             return Ok(());
         }
-        // The failures may repeat what was stored.
+        // The failures may repeat stored data.
         Err(Answer::retry(steeple_export::DropReason::Unavailable, "not everything could be deleted"))
     }
 }

@@ -1,8 +1,9 @@
-//! Every sink over HTTP passes the checks of `steeple-export`: full, hung, reset, limited, too large, panics, flushes, exact counts.
+//! Every sink passes the checks of `steeple-export`: full, hung, reset, limited, too large, panics, flushes, exact counts.
 #![cfg(all(
     feature = "elasticsearch",
     feature = "ga4",
     feature = "mixpanel",
+    feature = "ndjson",
     feature = "newrelic",
     feature = "webhook"
 ))]
@@ -12,16 +13,20 @@ use std::sync::Arc;
 use serde_json::json;
 use steeple_core::User;
 use steeple_export::{
-    Endpoint, Protocol,
+    Client, Endpoint, Protocol,
     protocol::webhook::Keys,
-    test_util::{Partial, Reply, Subject, check_all},
+    test_util::{
+        ExporterSubject, Partial, Received, Reply, ScriptedReceiver, Subject, Turn, check_all, check_exporter,
+    },
 };
 use steeple_scrub::Scrubber;
 
 use super::{
     elasticsearch::Documents,
+    erasures::{self, Erasures},
     ga4::Collect,
     mixpanel::{Import, Track},
+    ndjson::Lines,
     newrelic::EventApi,
     people::Engage,
     test_support::{change, service, tracked},
@@ -169,4 +174,75 @@ fn webhooks_pass_every_check() {
         endpoint,
         keys: Keys::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap(),
     })));
+}
+
+struct Erased;
+
+impl ExporterSubject for Erased {
+    type Exporter = Erasures;
+    type Receiver = ScriptedReceiver;
+    // An attempt without an answer is simply made again: to delete twice is to delete.
+    const TURNS: &'static [Turn] =
+        &[Turn::Accepts, Turn::Holds, Turn::Breaks, Turn::Defers, Turn::Refuses, Turn::Forbids];
+
+    fn receiver(&self, turn: Box<dyn Fn(usize) -> Turn + Send + Sync>) -> ScriptedReceiver {
+        let deletes = |received: &Received| received.line.contains("/_delete_by_query");
+        ScriptedReceiver::start(turn, deletes, &Reply::ok(r#"{"timed_out":false,"failures":[]}"#))
+    }
+
+    fn seen(&self, receiver: &ScriptedReceiver) -> usize {
+        receiver.seen()
+    }
+
+    fn release(&self, receiver: &ScriptedReceiver) {
+        receiver.release();
+    }
+
+    fn exporter(&self, receiver: &ScriptedReceiver) -> Erasures {
+        let (refresh, delete) = erasures::endpoints(&receiver.endpoint(), "logs-events").unwrap();
+        let client = Client::builder().build().unwrap();
+        Erasures { client, scrubber: Scrubber::default(), refresh, delete, api_key: None }
+    }
+
+    fn item(&self, number: usize) -> Tracked {
+        event(number)
+    }
+}
+
+#[test]
+fn erasures_pass_every_check() {
+    check_exporter(Erased);
+}
+
+struct ToFile;
+
+impl ExporterSubject for ToFile {
+    type Exporter = Lines;
+    type Receiver = tempfile::TempDir;
+    const TURNS: &'static [Turn] = &[Turn::Accepts];
+    const BLOCKS: bool = true;
+
+    fn receiver(&self, _turn: Box<dyn Fn(usize) -> Turn + Send + Sync>) -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    fn seen(&self, receiver: &tempfile::TempDir) -> usize {
+        std::fs::read_to_string(receiver.path().join("events.ndjson")).unwrap_or_default().lines().count()
+    }
+
+    fn release(&self, _receiver: &tempfile::TempDir) {}
+
+    fn exporter(&self, receiver: &tempfile::TempDir) -> Lines {
+        let path = receiver.path().join("events.ndjson");
+        Lines { scrubber: Scrubber::default(), service: Arc::new(service()), path }
+    }
+
+    fn item(&self, number: usize) -> Tracked {
+        event(number)
+    }
+}
+
+#[test]
+fn lines_in_a_file_pass_every_check() {
+    check_exporter(ToFile);
 }

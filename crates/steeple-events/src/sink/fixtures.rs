@@ -1,4 +1,4 @@
-//! What we write, beside what the vendors' own clients write: equal as JSON, field by field, but for what is listed here.
+//! Our requests, beside those of the vendors' own clients: equal as JSON, field by field, but for the listed fields.
 
 use std::collections::BTreeSet;
 
@@ -108,7 +108,7 @@ fn mixpanel_profiles_are_those_of_its_python_client() {
         &[
             ("/$ip", "their client says it in the query (`ip=0`)"),
             ("/$set/$email", "an e-mail address never leaves"),
-            ("/$set/property_email", "what is left of it"),
+            ("/$set/property_email", "the visible part of it"),
             ("/$time", "milliseconds; theirs has seconds"),
         ],
     );
@@ -127,7 +127,7 @@ fn ga4_events_are_those_of_ga4mp() {
             ("/events/0/params/engagement_time_msec", "the least that counts; theirs is 100"),
             ("/events/0/params/session_id", "as text, as the cookie has it; GA4 takes both"),
             ("/timestamp_micros", "of the event"),
-            ("/user_properties/plan/value", "what is known of users goes to Mixpanel alone"),
+            ("/user_properties/plan/value", "the properties of users go to Mixpanel alone"),
         ],
     );
 }

@@ -36,7 +36,7 @@ where
     F: FnMut() -> P + Send + 'static,
 {
     let http = http.http_or(context.http());
-    // What is kept on disk is tried for as long as the receiver takes it.
+    // Items on disk are tried for as long as the receiver accepts them.
     let http = if context.is_durable() { http.patient() } else { http };
     let client = http.client_for(endpoint).map_err(|error| BuildError::sink(name, error))?;
     let (items, bytes) = batch;
@@ -44,7 +44,7 @@ where
     context.pipeline_with(name, pipeline, items, feeding, move || Ok(Http::new(client.clone(), make())))
 }
 
-/// The same for what is more than one request.
+/// The same for deliveries of several requests.
 #[cfg(feature = "elasticsearch")]
 pub(super) fn start_exporter<E, F>(
     http: HttpOptions,

@@ -57,10 +57,10 @@ impl IntoOutlet for Ndjson {
     }
 }
 
-struct Lines {
-    scrubber: Scrubber,
-    service: Arc<Service>,
-    path: PathBuf,
+pub(super) struct Lines {
+    pub(super) scrubber: Scrubber,
+    pub(super) service: Arc<Service>,
+    pub(super) path: PathBuf,
 }
 
 impl Exporter for Lines {

@@ -136,11 +136,11 @@ impl Protocol for Envelopes {
 
 #[cfg(test)]
 mod tests {
-    use sentry_core::{client_report::Recorder, protocol::Event};
-    use steeple_export::test_util::{Subject, check_all};
+    use sentry_core::{Transport, client_report::Recorder, protocol::Event};
+    use steeple_export::test_util::{ExporterSubject, Script, Subject, Turn, check_all, check_exporter};
     use steeple_scrub::Scrubber;
 
-    use super::*;
+    use super::{super::HandOver, *};
     use crate::context::{self, Context};
 
     struct Sentry(Work);
@@ -166,8 +166,55 @@ mod tests {
         }
     }
 
+    /// A transport that an application hands over. It may block, and reports nothing.
+    struct Theirs(Arc<Script>);
+
+    impl Transport for Theirs {
+        fn send_envelope(&self, _envelope: Envelope) {
+            if self.0.next() == Turn::Holds {
+                self.0.wait();
+            }
+        }
+    }
+
+    impl ExporterSubject for Sentry {
+        type Exporter = HandOver;
+        type Receiver = Arc<Script>;
+        const TURNS: &'static [Turn] = &[Turn::Accepts, Turn::Holds];
+        const BLOCKS: bool = true;
+
+        fn receiver(&self, turn: Box<dyn Fn(usize) -> Turn + Send + Sync>) -> Arc<Script> {
+            Arc::new(Script::new(turn))
+        }
+
+        fn seen(&self, receiver: &Arc<Script>) -> usize {
+            receiver.seen()
+        }
+
+        fn release(&self, receiver: &Arc<Script>) {
+            receiver.release();
+        }
+
+        fn exporter(&self, receiver: &Arc<Script>) -> HandOver {
+            HandOver { work: self.0.clone(), transport: Arc::new(Theirs(Arc::clone(receiver))) }
+        }
+
+        fn item(&self, number: usize) -> Job {
+            <Self as Subject>::item(self, number)
+        }
+    }
+
     #[test]
     fn envelopes_pass_every_check() {
+        check_all(sentry());
+    }
+
+    #[test]
+    fn envelopes_to_another_transport_pass_every_check() {
+        check_exporter(sentry());
+    }
+
+    fn sentry() -> Sentry {
         let context = Context {
             region: None,
             tags: Vec::new(),
@@ -184,6 +231,6 @@ mod tests {
             has_gate: true,
             generation: context::first_generation(),
         };
-        check_all(Sentry(Work::new(Arc::new(context), Recorder::default(), &[])));
+        Sentry(Work::new(Arc::new(context), Recorder::default(), &[]))
     }
 }

@@ -3,90 +3,71 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Condvar, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
     thread,
 };
 
-use steeple_export::test_util::{ExporterSubject, Turn, check_exporter};
+use steeple_export::test_util::{ExporterSubject, Script, Turn, check_exporter};
 
 use super::*;
 use crate::message::tests::firing;
 
 struct MailServer {
     address: SocketAddr,
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    turn: Box<dyn Fn(usize) -> Turn + Send + Sync>,
-    seen: AtomicUsize,
-    is_released: Mutex<bool>,
-    released: Condvar,
+    script: Arc<Script>,
 }
 
 impl MailServer {
     fn start(turn: Box<dyn Fn(usize) -> Turn + Send + Sync>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (is_released, released) = (Mutex::new(false), Condvar::new());
-        let shared = Arc::new(Shared { turn, seen: AtomicUsize::new(0), is_released, released });
-        let serving = Arc::clone(&shared);
+        let script = Arc::new(Script::new(turn));
+        let serving = Arc::clone(&script);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&serving);
+                let script = Arc::clone(&serving);
                 // A client that goes in the middle ends its connection.
-                thread::spawn(move || shared.serve(&stream).ok());
+                thread::spawn(move || serve(&script, &stream).ok());
             }
         });
-        Self { address, shared }
+        Self { address, script }
     }
 }
 
-impl Shared {
-    fn serve(&self, stream: &TcpStream) -> std::io::Result<()> {
-        let (mut lines, mut out) = (BufReader::new(stream).lines(), stream);
-        let mut say = |reply: &str| out.write_all(format!("{reply}\r\n").as_bytes());
-        say("220 mail.example.org ESMTP")?;
-        let mut turn = Turn::Accepts;
-        while let Some(line) = lines.next().transpose()? {
-            match line.get(..4).unwrap_or_default().to_ascii_uppercase().as_str() {
-                "EHLO" | "HELO" => say("250 mail.example.org")?,
-                "MAIL" => {
-                    turn = (self.turn)(self.seen.fetch_add(1, Ordering::SeqCst));
-                    say(if turn == Turn::Forbids { "530 5.7.0 authentication required" } else { "250 2.1.0 ok" })?;
-                }
-                "RCPT" => say(if turn == Turn::Refuses { "550 5.1.1 no such user" } else { "250 2.1.5 ok" })?,
-                "DATA" => {
-                    say("354 go ahead")?;
-                    while lines.next().transpose()?.is_some_and(|line| line != ".") {}
-                    match turn {
-                        Turn::Defers => say("451 4.3.0 try again later")?,
-                        Turn::Breaks => return stream.shutdown(std::net::Shutdown::Both),
-                        Turn::Hangs => {
-                            // Until the client has had enough.
-                            while lines.next().transpose()?.is_some() {}
-                        }
-                        Turn::Holds => {
-                            self.wait();
-                            say("250 2.0.0 ok")?;
-                        }
-                        Turn::Accepts | Turn::Refuses | Turn::Forbids | _ => say("250 2.0.0 ok")?,
-                    }
-                }
-                "QUIT" => return say("221 2.0.0 bye"),
-                _ => say("250 2.0.0 ok")?,
+fn serve(script: &Script, stream: &TcpStream) -> std::io::Result<()> {
+    let (mut lines, mut out) = (BufReader::new(stream).lines(), stream);
+    let mut say = |reply: &str| out.write_all(format!("{reply}\r\n").as_bytes());
+    say("220 mail.example.org ESMTP")?;
+    let mut turn = Turn::Accepts;
+    while let Some(line) = lines.next().transpose()? {
+        match line.get(..4).unwrap_or_default().to_ascii_uppercase().as_str() {
+            "EHLO" | "HELO" => say("250 mail.example.org")?,
+            "MAIL" => {
+                turn = script.next();
+                say(if turn == Turn::Forbids { "530 5.7.0 authentication required" } else { "250 2.1.0 ok" })?;
             }
+            "RCPT" => say(if turn == Turn::Refuses { "550 5.1.1 no such user" } else { "250 2.1.5 ok" })?,
+            "DATA" => {
+                say("354 go ahead")?;
+                while lines.next().transpose()?.is_some_and(|line| line != ".") {}
+                match turn {
+                    Turn::Defers => say("451 4.3.0 try again later")?,
+                    Turn::Breaks => return stream.shutdown(std::net::Shutdown::Both),
+                    Turn::Hangs => {
+                        // Until the client has had enough.
+                        while lines.next().transpose()?.is_some() {}
+                    }
+                    Turn::Holds => {
+                        script.wait();
+                        say("250 2.0.0 ok")?;
+                    }
+                    Turn::Accepts | Turn::Refuses | Turn::Forbids | _ => say("250 2.0.0 ok")?,
+                }
+            }
+            "QUIT" => return say("221 2.0.0 bye"),
+            _ => say("250 2.0.0 ok")?,
         }
-        Ok(())
     }
-
-    fn wait(&self) {
-        let is_released = self.is_released.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.released.wait_while(is_released, |is_released| !*is_released));
-    }
+    Ok(())
 }
 
 struct Subject;
@@ -101,12 +82,11 @@ impl ExporterSubject for Subject {
     }
 
     fn seen(&self, receiver: &MailServer) -> usize {
-        receiver.shared.seen.load(Ordering::SeqCst)
+        receiver.script.seen()
     }
 
     fn release(&self, receiver: &MailServer) {
-        *receiver.shared.is_released.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        receiver.shared.released.notify_all();
+        receiver.script.release();
     }
 
     fn exporter(&self, receiver: &MailServer) -> Mails {
