@@ -5,11 +5,7 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{Connection, params};
 use steeple_core::clock;
 
-use super::{
-    db::{ERASED, REVOKED, micros},
-    writer::Writer,
-};
-use crate::DropReason;
+use super::db::{ERASED, REVOKED, micros};
 
 /// What a database knows of users, by the keys of their rows.
 #[derive(Debug, Default)]
@@ -75,24 +71,7 @@ impl Marks {
     }
 }
 
-impl Writer {
-    /// Removes every row with a key, also from the file's free pages and its log. Returns how many there were.
-    pub(super) fn erase(&mut self, key: &[u8]) -> rusqlite::Result<u64> {
-        let at = micros(clock::unix_now());
-        put(&self.db, key, ERASED, at)?;
-        self.shared.marks_mut().add(key.into(), ERASED, at);
-        let seqs: Vec<_> = {
-            let mut statement = self.db.prepare_cached("SELECT seq FROM ev WHERE key = ?1")?;
-            let seqs = statement.query_map([key], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))?;
-            seqs.collect::<rusqlite::Result<_>>()?
-        };
-        self.remove(&seqs, DropReason::NoConsent)?;
-        let _busy = self.db.execute_batch("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)");
-        Ok(seqs.len() as u64)
-    }
-}
-
-/// Notes something about whoever is behind a key.
+/// Notes something about the person behind a key.
 pub(super) fn put(db: &Connection, key: &[u8], kind: i64, at: i64) -> rusqlite::Result<()> {
     db.prepare_cached(
         "INSERT INTO mark VALUES (?1, ?2, ?3) ON CONFLICT(key, kind) DO UPDATE SET at = max(at, excluded.at)",
@@ -101,7 +80,7 @@ pub(super) fn put(db: &Connection, key: &[u8], kind: i64, at: i64) -> rusqlite::
     .map(drop)
 }
 
-/// Notes that whoever is behind a key has taken consent back, or given it again.
+/// Notes that the person behind a key has withdrawn consent, or given it again.
 pub(super) fn set_revoked(db: &Connection, key: &[u8], is_revoked: bool) -> rusqlite::Result<()> {
     if is_revoked {
         return put(db, key, REVOKED, micros(clock::unix_now()));

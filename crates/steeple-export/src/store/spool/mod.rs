@@ -1,14 +1,15 @@
-//! A store on disk: what was stored survives the end of the process, however it ends.
+//! A store on disk: stored rows survive the end of the process, however it ends.
 //!
 //! One SQLite database a process, in its own directory below the configured one; one thread owns it. It commits
 //! whenever there is something to commit, so that a commit takes whatever came during the last one. Each sink has a cursor;
-//! only what is out of the ordinary (rows that are tried again, dead letters) has a row besides.
+//! only exceptions (rows that are tried again, dead letters) have another row.
 
 mod adopt;
 mod cursor;
 mod db;
 #[cfg(test)]
 mod deaths;
+mod erase;
 mod fail;
 mod feed;
 mod inbox;
@@ -388,7 +389,7 @@ impl Spool {
         self.0.shared.seen().stats.clone()
     }
 
-    /// Waits until what was settled before is written. Blocks.
+    /// Waits until earlier results are written. Blocks.
     pub fn settled(&self) {
         // What a thread does between two commits comes after the first of them.
         let _ended = self.call_blocking(|_writer| Ok(()));
