@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use steeple_core::test_util::peer::record;
 use tempfile::TempDir;
 
 use crate::settle::PATIENCE;
@@ -38,7 +39,7 @@ pub const PEERS: &[Known] = &[
     Known { binary: "prometheus-pushgateway", does: "accepts pushed metrics" },
     Known { binary: "nginx", does: "stands between two services" },
     Known { binary: "openssl", does: "makes certificates" },
-    Known { binary: "prometheus-alertmanager", does: "is told of alerts by Prometheus" },
+    Known { binary: "prometheus-alertmanager", does: "receives alerts from Prometheus" },
     Known { binary: "postfix", does: "takes alerts by mail, as root" },
     Known { binary: "mail/bin/python", does: "refuses alerts by mail when it is asked to" },
     Known { binary: "python3", does: "verifies signatures by another implementation" },
@@ -70,7 +71,7 @@ impl Known {
 
 /// Whether a peer that is missing fails the test that needs it: `STEEPLE_REQUIRE_PEERS=1`.
 pub fn required() -> bool {
-    env::var_os("STEEPLE_REQUIRE_PEERS").is_some_and(|value| value == "1")
+    steeple_core::test_util::peer::is_required()
 }
 
 /// Finds a peer's binary. `None`, once that was printed, if it is not on this machine.
@@ -88,15 +89,6 @@ pub fn find(name: &str) -> Option<PathBuf> {
         say_missing(name, std::panic::Location::caller().file());
     }
     found
-}
-
-/// Notes for `.ci/test` that this test talks to a peer: a line in the file `STEEPLE_PEERS_LOG`.
-fn record(name: &str, found: bool) {
-    let Some(log) = env::var_os("STEEPLE_PEERS_LOG") else { return };
-    let test = thread::current().name().unwrap_or_default().to_owned();
-    let line = format!("{test}\t{name}\t{}\n", if found { "found" } else { "missing" });
-    let written = fs::OpenOptions::new().create(true).append(true).open(&log);
-    written.and_then(|mut log| log.write_all(line.as_bytes())).expect("STEEPLE_PEERS_LOG can be written");
 }
 
 /// Finds what several peers have under one name, such as an interpreter with their packages, in this one's directory.
@@ -175,7 +167,7 @@ pub fn run(command: &mut Command, input: &[u8]) -> std::io::Result<Output> {
     })
 }
 
-/// A server that runs until this is dropped, in a temporary directory of its own.
+/// A server that runs until this is dropped, in a new temporary directory.
 #[derive(Debug)]
 pub struct Peer {
     name: String,
@@ -208,7 +200,7 @@ impl Peer {
         Ok(Self { name: binary.display().to_string(), child, address, directory })
     }
 
-    /// Where it was told to listen.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -1,7 +1,6 @@
 //! moto, a server that answers as AWS does, and botocore, AWS's own client. `.ci/peers-moto.sh` installs both.
 
 use std::{
-    env, fs,
     io::Write,
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
@@ -16,22 +15,7 @@ use steeple_cloudwatch::{Aws, Credentials};
 /// A program in moto's environment. `None`, which is printed, when it is not installed; with `STEEPLE_REQUIRE_PEERS=1` that is a
 /// failure.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    let directory = env::var_os("STEEPLE_PEERS_DIR").map(PathBuf::from);
-    let found = directory.map(|directory| directory.join("moto/bin").join(name)).filter(|path| path.exists());
-    if let Some(log) = env::var_os("STEEPLE_PEERS_LOG") {
-        let thread = thread::current();
-        let state = if found.is_some() { "found" } else { "missing" };
-        let line = format!("{}\tmoto\t{state}\n", thread.name().unwrap_or_default());
-        let log = fs::OpenOptions::new().create(true).append(true).open(log);
-        log.and_then(|mut log| log.write_all(line.as_bytes())).expect("STEEPLE_PEERS_LOG can be written");
-    }
-    if found.is_none() {
-        let required = env::var_os("STEEPLE_REQUIRE_PEERS").is_some_and(|value| value == "1");
-        assert!(!required, "peer not found: moto; STEEPLE_REQUIRE_PEERS=1 requires it");
-        // Not `eprintln!`, whose output a test runner keeps to itself when the test passes.
-        writeln!(std::io::stderr(), "peer not found: moto (skipped what needs it; .ci/peers installs it)").ok();
-    }
-    found
+    steeple_core::test_util::peer::program(&format!("moto/bin/{name}"))
 }
 
 /// Runs a Python program with botocore, feeding it this. Returns what it printed.

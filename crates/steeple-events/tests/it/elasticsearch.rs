@@ -1,17 +1,15 @@
 //! Events in a real server that speaks Elasticsearch's REST API, found again by id and by trace, and erased by user.
 
 use std::{
-    env, fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
 
 use serde_json::{Value, json};
-use steeple_core::{Exchange, TraceContext, User, clock};
+use steeple_core::{Exchange, TraceContext, User, clock, test_util::peer};
 use steeple_events::{
     Events,
     preset::{FeatureUsed, Payment, UserRegistration},
@@ -33,27 +31,9 @@ struct Server {
     _directory: tempfile::TempDir,
 }
 
-fn program() -> Option<PathBuf> {
-    let peers = env::var_os("STEEPLE_PEERS_DIR").map(PathBuf::from);
-    let found = peers.map(|peers| peers.join("noida/bin/noida-server")).filter(|path| path.exists());
-    if let Some(log) = env::var_os("STEEPLE_PEERS_LOG") {
-        let thread = thread::current();
-        let state = if found.is_some() { "found" } else { "missing" };
-        let line = format!("{}\tnoida\t{state}\n", thread.name().unwrap_or_default());
-        let log = fs::OpenOptions::new().create(true).append(true).open(log);
-        log.and_then(|mut log| log.write_all(line.as_bytes())).expect("STEEPLE_PEERS_LOG can be written");
-    }
-    if found.is_none() {
-        let required = env::var_os("STEEPLE_REQUIRE_PEERS").is_some_and(|value| value == "1");
-        assert!(!required, "peer not found: noida; STEEPLE_REQUIRE_PEERS=1 requires it");
-        writeln!(std::io::stderr(), "peer not found: noida (skipped what needs it; .ci/peers installs it)").ok();
-    }
-    found
-}
-
 impl Server {
     fn start() -> Option<Self> {
-        let program = program()?;
+        let program = peer::program("noida/bin/noida-server")?;
         let directory = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let child = Command::new(program)

@@ -4,7 +4,7 @@ use std::{
     env, fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
     thread,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use steeple_core::clock;
+use steeple_core::{clock, test_util::peer};
 use steeple_export::{
     DropReason, Retry, Sink,
     store::spool::Spool,
@@ -23,24 +23,6 @@ use tracing_subscriber::layer::SubscriberExt;
 
 const HANG: Duration = Duration::from_secs(120);
 
-/// A peer's program. `None`, which is printed, when it is not installed; with `STEEPLE_REQUIRE_PEERS=1` that is a failure.
-fn peer(name: &str, found: Option<PathBuf>) -> Option<PathBuf> {
-    let found = found.filter(|path| path.exists());
-    if let Some(log) = env::var_os("STEEPLE_PEERS_LOG") {
-        let thread = thread::current();
-        let state = if found.is_some() { "found" } else { "missing" };
-        let line = format!("{}\t{name}\t{state}\n", thread.name().unwrap_or_default());
-        let log = fs::OpenOptions::new().create(true).append(true).open(log);
-        log.and_then(|mut log| log.write_all(line.as_bytes())).expect("STEEPLE_PEERS_LOG can be written");
-    }
-    if found.is_none() {
-        let required = env::var_os("STEEPLE_REQUIRE_PEERS").is_some_and(|value| value == "1");
-        assert!(!required, "peer not found: {name}; STEEPLE_REQUIRE_PEERS=1 requires it");
-        writeln!(std::io::stderr(), "peer not found: {name} (skipped what needs it; .ci/peers installs it)").ok();
-    }
-    found
-}
-
 /// The server, on a free port until this is dropped.
 struct Server {
     child: Child,
@@ -50,9 +32,7 @@ struct Server {
 
 impl Server {
     fn start() -> Option<Self> {
-        let peers = env::var_os("STEEPLE_PEERS_DIR").map(PathBuf::from);
-        let program = peers.map(|peers| peers.join("noida/bin/noida-server"));
-        let program = peer("noida", program)?;
+        let program = peer::program("noida/bin/noida-server")?;
         let directory = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let child = Command::new(program)
@@ -134,7 +114,7 @@ fn the_server_has_every_line_once_searchable_and_one_that_does_not_fit_is_set_as
         for number in 0..2_000 {
             tracing::info!(number, "line of grüße {number}");
             if number == 1_000 {
-                // `error.type` is text of ours; the mapping of the next line refuses what is not a keyword.
+                // `error.type` is text of ours; the mapping of the next line rejects other types.
                 tracing::error!(error.type = "Timeout", "it timed out");
             }
         }
@@ -267,7 +247,7 @@ fn lines_that_killed_processes_left_on_disk_are_in_the_server_once_each() {
     let directory = tempfile::tempdir().unwrap();
     // Nothing listens there.
     killed("http://127.0.0.1:9", directory.path(), 0, 8_000, 0);
-    // In the middle of a delivery: what is under way is sent again, with the same ids.
+    // In the middle of a delivery: lines under way are sent again, with the same ids.
     killed(&url, directory.path(), 8_000, 12_000, 1_000);
     let (guard, sink) = spooled(&url, stream, directory.path());
     log_numbers(&guard, 12_000..13_000);
@@ -308,7 +288,11 @@ fn forward(to: SocketAddr, received: &Received) -> String {
 
 #[test]
 fn rsyslog_ships_the_file_with_the_configuration_that_is_documented() {
-    let Some(rsyslogd) = peer("rsyslogd", Some(PathBuf::from("/usr/sbin/rsyslogd"))) else { return };
+    let rsyslogd = Path::new("/usr/sbin/rsyslogd");
+    if !rsyslogd.exists() {
+        return peer::missing("rsyslogd", &"not where Debian puts it");
+    }
+    peer::record("rsyslogd", true);
     let Some(server) = Server::start() else { return };
     let directory = tempfile::tempdir().unwrap();
     let [spool, logs] = ["spool", "logs"].map(|name| directory.path().join(name));
@@ -321,7 +305,7 @@ fn rsyslog_ships_the_file_with_the_configuration_that_is_documented() {
         .replace("9200", &server.address.port().to_string());
     let file = directory.path().join("rsyslog.conf");
     fs::write(&file, configuration).unwrap();
-    let checked = Command::new(&rsyslogd).args(["-N1", "-f"]).arg(&file).output().unwrap();
+    let checked = Command::new(rsyslogd).args(["-N1", "-f"]).arg(&file).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 
     let guard = Log::builder().service_name("shop").without_console().directory_as(&logs, Format::Ecs).build().unwrap();

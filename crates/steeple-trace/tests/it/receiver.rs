@@ -5,18 +5,17 @@
 
 use std::{
     env,
-    fs::OpenOptions,
-    io::{self, BufRead, BufReader, Write as _},
+    io::{BufRead, BufReader},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
     sync::{Arc, Mutex},
-    thread,
     time::Duration,
 };
 
 use serde_json::Value;
-use steeple_core::clock;
+pub(crate) use steeple_core::test_util::peer::record;
+use steeple_core::{clock, test_util::peer};
 
 /// Ends its process when it is dropped.
 pub(crate) struct Process(Child);
@@ -36,20 +35,7 @@ impl Drop for Process {
 
 /// Prints that a test cannot run here; where peers are required, fails.
 pub(crate) fn missing(what: &str) {
-    record(what, false);
-    let required = env::var_os("STEEPLE_REQUIRE_PEERS").is_some_and(|value| value == "1");
-    assert!(!required, "peer not found: {what}; STEEPLE_REQUIRE_PEERS=1 requires it");
-    // Not `eprintln!`, whose output a test runner keeps to itself when the test passes.
-    writeln!(io::stderr(), "peer not found: {what} (skipped what needs it; .ci/peers installs it)").ok();
-}
-
-/// Notes for `.ci/test` that this test talks to a peer.
-pub(crate) fn record(peer: &str, found: bool) {
-    let Some(log) = env::var_os("STEEPLE_PEERS_LOG") else { return };
-    let thread = thread::current();
-    let line = format!("{}\t{peer}\t{}\n", thread.name().unwrap_or_default(), if found { "found" } else { "missing" });
-    let log = OpenOptions::new().create(true).append(true).open(log);
-    log.and_then(|mut log| log.write_all(line.as_bytes())).expect("STEEPLE_PEERS_LOG can be written");
+    peer::missing(what, &"not on this machine");
 }
 
 /// A port that was free a moment ago.

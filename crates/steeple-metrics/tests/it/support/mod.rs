@@ -1,6 +1,6 @@
 //! A service under metrics, and its page read back.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this")]
-#![allow(clippy::allow_attributes, reason = "what is unused differs from binary to binary")]
+#![allow(clippy::allow_attributes, reason = "unused helpers differ from binary to binary")]
 
 pub mod strict;
 
@@ -93,23 +93,7 @@ impl Page {
     }
 }
 
-/// Prints that a peer is not installed; with `STEEPLE_REQUIRE_PEERS=1` that is a failure.
-pub fn missing(program: &str, error: &std::io::Error) {
-    record(program, false);
-    let required = std::env::var_os("STEEPLE_REQUIRE_PEERS").is_some_and(|value| value == "1");
-    assert!(!required, "peer not found: {program}: {error}; STEEPLE_REQUIRE_PEERS=1 requires it");
-    // Not `eprintln!`, whose output a test runner keeps to itself when the test passes.
-    writeln!(std::io::stderr(), "peer not found: {program} (skipped what needs it; .ci/peers installs it)").ok();
-}
-
-/// Notes for `.ci/test` that this test talks to a peer.
-pub fn record(peer: &str, found: bool) {
-    let Some(log) = std::env::var_os("STEEPLE_PEERS_LOG") else { return };
-    let thread = std::thread::current();
-    let line = format!("{}\t{peer}\t{}\n", thread.name().unwrap_or_default(), if found { "found" } else { "missing" });
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(log);
-    log.and_then(|mut log| log.write_all(line.as_bytes())).expect("STEEPLE_PEERS_LOG can be written");
-}
+pub use steeple_core::test_util::peer::{missing, record};
 
 /// Runs `promtool`, or prints that it is missing. Fails without it where peers are required.
 pub fn promtool(arguments: &[&str], stdin: Option<&str>) {

@@ -35,7 +35,7 @@ fn parse(text: &str, om: bool) -> Vec<Family> {
     assert!(text.is_empty() || text.ends_with('\n'), "the last line ends");
     assert!(!text.contains("\n\n"), "no empty line");
     let mut families: Vec<Family> = Vec::new();
-    // What was said of the family before its first sample, in order.
+    // The metadata of the family before its first sample, in order.
     let mut said: Vec<&str> = Vec::new();
     for line in text.split_terminator('\n') {
         if let Some(rest) = line.strip_prefix("# ") {
@@ -178,7 +178,7 @@ fn label_set(text: &str) -> (BTreeMap<String, String>, &str) {
                     '\\' => '\\',
                     '"' => '"',
                     'n' => '\n',
-                    other => panic!("\\{other} is no escape"),
+                    other => panic!("invalid escape \\{other}"),
                 }),
                 (_, c) => value.push(c),
             }
@@ -201,7 +201,7 @@ fn unescape(text: &str, om: bool) -> String {
                 '\\' => '\\',
                 'n' => '\n',
                 '"' if om => '"',
-                other => panic!("\\{other} is no escape in HELP"),
+                other => panic!("invalid escape \\{other} in HELP"),
             }),
             '"' if om => panic!("a bare quote in HELP"),
             c => out.push(c),

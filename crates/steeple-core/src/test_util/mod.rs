@@ -1,5 +1,7 @@
 //! Doubles for tests of observers and services. Not covered by semver.
 
+pub mod peer;
+
 use std::{
     collections::VecDeque,
     pin::Pin,
