@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What steeple-alerts' tests talk to: Alertmanager, Postfix, and aiosmtpd, which rejects on demand.
 set -euo pipefail
-: "${STEEPLE_PEERS_DIR:?where to put what is not a Debian package}"
+: "${STEEPLE_PEERS_DIR:?where to put programs that are not Debian packages}"
 
 missing=()
 command -v prometheus-alertmanager >/dev/null || missing+=(prometheus-alertmanager)
@@ -9,7 +9,7 @@ command -v prometheus-alertmanager >/dev/null || missing+=(prometheus-alertmanag
 command -v openssl >/dev/null || missing+=(openssl)
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if [ "${#missing[@]}" -gt 0 ]; then
-  # The tests start what they need, on loopback ports of their own.
+  # The tests start what they need, on free loopback ports.
   export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
   command -v debconf-set-selections >/dev/null &&
     echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# A real browser, and what drives it: Chromium from Debian, and playwright-core, which downloads no browser of its own.
+# A real browser, and what drives it: Chromium from Debian, and playwright-core, which downloads no browser.
 # Alertmanager with amtool as well, for the files below deploy/.
 set -euo pipefail
-: "${STEEPLE_PEERS_DIR:?where to put what is not a Debian package}"
+: "${STEEPLE_PEERS_DIR:?where to put programs that are not Debian packages}"
 
 missing=()
 [ -x /usr/bin/chromium ] || missing+=(chromium)

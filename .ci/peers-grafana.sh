@@ -2,7 +2,7 @@
 # Grafana's own library for dashboards, which reads ours back, and one for compose files: into a virtual environment below
 # $STEEPLE_PEERS_DIR.
 set -euo pipefail
-: "${STEEPLE_PEERS_DIR:?where to put what is not a Debian package}"
+: "${STEEPLE_PEERS_DIR:?where to put programs that are not Debian packages}"
 
 venv="$STEEPLE_PEERS_DIR/grafana"
 if [ ! -e "$venv/.complete-2" ]; then

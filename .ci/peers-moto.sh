@@ -3,7 +3,7 @@
 # signatures ours are compared to), a server that speaks Elasticsearch's REST API, and rsyslog with its Elasticsearch output.
 # What is there already stays.
 set -euo pipefail
-: "${STEEPLE_PEERS_DIR:?where to put what is not a Debian package}"
+: "${STEEPLE_PEERS_DIR:?where to put programs that are not Debian packages}"
 
 missing=()
 for package in rsyslog rsyslog-elasticsearch; do

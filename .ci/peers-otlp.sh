@@ -2,7 +2,7 @@
 # What steeple-trace's tests talk to: OpenTelemetry's own Python packages (the protobuf classes that decode what an exporter
 # sent, and the list of attribute names), nginx as a proxy between two services, openssl for certificates.
 set -euo pipefail
-: "${STEEPLE_PEERS_DIR:?where to put what is not a Debian package}"
+: "${STEEPLE_PEERS_DIR:?where to put programs that are not Debian packages}"
 
 missing=()
 [ -x /usr/sbin/nginx ] || missing+=(nginx-light)

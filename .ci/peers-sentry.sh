@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what reads our Sentry events: Bugsink, a Sentry-compatible server, and Sentry Relay's own rules.
-# Each into a virtual environment of its own below $STEEPLE_PEERS_DIR; what is there already stays.
+# Each into a separate virtual environment below $STEEPLE_PEERS_DIR; existing ones stay.
 set -euo pipefail
-: "${STEEPLE_PEERS_DIR:?where to put what is not a Debian package}"
+: "${STEEPLE_PEERS_DIR:?where to put programs that are not Debian packages}"
 
 install() { # directory, package
   local venv="$STEEPLE_PEERS_DIR/$1"

@@ -13,7 +13,7 @@ use axum::{
 use steeple::{ClientAddress, CurrentUser, Exchange, RequestId, Steeple, TransactionName, User};
 use tokio::net::TcpListener;
 
-/// Answers 401 where nobody is known.
+/// Answers 401 to requests without a user.
 async fn me(CurrentUser(user): CurrentUser) -> String {
     format!("you are {}\n", user.id().unwrap_or("somebody"))
 }

@@ -8,7 +8,7 @@ pub mod taskboard;
     clippy::allow_attributes_without_reason,
     clippy::clone_on_ref_ptr,
     clippy::pedantic,
-    reason = "nobody wrote it"
+    reason = "generated code"
 )]
 pub mod greeter {
     include!("generated/greeter.v1.rs");

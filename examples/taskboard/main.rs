@@ -128,7 +128,7 @@ fn where_to_look(address: SocketAddr, config: &Config) -> String {
     text
 }
 
-/// To stderr, so that stdout is log lines and nothing else. A closed stderr is no reason to stop.
+/// To stderr, so that stdout is log lines and nothing else. A closed stderr does not stop it.
 fn say(text: impl Display) {
     writeln!(io::stderr(), "{text}").ok();
 }

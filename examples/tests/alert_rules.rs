@@ -43,7 +43,7 @@ fn a_failing_checkout_is_one_incident() {
 }
 
 #[test]
-fn a_queue_that_is_long_for_a_moment_is_no_incident() {
+fn a_queue_that_is_long_for_a_moment_is_not_an_incident() {
     let mut shop = Scenario::new(rules()).unwrap();
     for (length, time, fires) in [(0.0, 10, false), (500.0, 1, false), (0.0, 10, false), (500.0, 10, true)] {
         shop.gauge("queue_length", &[], length);

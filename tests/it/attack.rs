@@ -77,7 +77,7 @@ async fn a_hundred_thousand_invented_requests_leave_series_and_memory_where_they
     let app = Router::new()
         .route("/users/{id}", get(|| async { "Ann" }))
         .route("/pay", get(|| async {}).post(|| async { StatusCode::INTERNAL_SERVER_ERROR }))
-        // What no route takes, gRPC is asked for, and says UNIMPLEMENTED.
+        // Requests without a route go to gRPC, which answers UNIMPLEMENTED.
         .fallback_service(GrpcLab)
         .layer(stack.layer());
     let server = Server::start(app).await;

@@ -42,7 +42,7 @@ async fn an_upload_that_is_read_in_part_counts_in_part(protocol: Protocol) {
     assert_eq!(end.request_body_bytes, Some(read), "what the service read, not what the client declared");
 }
 
-async fn an_upload_that_nobody_reads_counts_nothing(protocol: Protocol) {
+async fn an_unread_upload_counts_nothing(protocol: Protocol) {
     let watched = Watched::start().await;
     let mut client = watched.client(protocol).await;
     let request = client.request(Method::POST, "/full").body(full("unread")).unwrap();
@@ -68,6 +68,6 @@ async fn without_the_counting_layer_an_upload_counts_as_declared(protocol: Proto
 over_both_protocols! {
     an_upload_is_counted_as_it_is_read_and_its_echo_as_it_is_sent,
     an_upload_that_is_read_in_part_counts_in_part,
-    an_upload_that_nobody_reads_counts_nothing,
+    an_unread_upload_counts_nothing,
     without_the_counting_layer_an_upload_counts_as_declared,
 }

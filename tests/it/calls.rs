@@ -71,7 +71,7 @@ async fn call(
     }
 }
 
-/// Calls over gRPC: what goes well, what fails, what is given up, and what nobody answers.
+/// Calls over gRPC that succeed, that fail, that are given up, and that get no answer.
 async fn call_grpc(steeple: &Steeple, board: SocketAddr, token: &str) {
     let to = |address: SocketAddr| {
         TaskBoardClient::new(

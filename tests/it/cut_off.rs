@@ -1,6 +1,6 @@
-//! What is still going on when the service has to end: told, counted and written like everything else.
+//! Requests that still run when the service has to end: reported, counted and written like all others.
 //!
-//! The service runs in a process of its own, as a program would run it, and ends by a real signal.
+//! The service runs in a separate process, as a program would run it, and ends by a real signal.
 
 use std::{fs, time::Duration};
 
@@ -56,7 +56,7 @@ async fn read(client: &mut Client, path: &str) -> usize {
     bytes
 }
 
-/// Three requests that would never end, over each protocol; then a signal. What is cut off has its line and its count.
+/// Three requests that would never end, over each protocol; then a signal. Each that is cut off has its line and its count.
 async fn what_is_cut_off_has_its_line_and_its_count(routes: &str) {
     let service = start(routes).await;
     let mut hanging = Vec::new();
@@ -67,7 +67,7 @@ async fn what_is_cut_off_has_its_line_and_its_count(routes: &str) {
                 match path {
                     "/never" => assert!(client.get(path).await.is_err(), "no answer"),
                     "/stream" => assert!(read(&mut client, path).await > 0, "something, then the end"),
-                    // A handler that does not read what it is sent: nobody looks at the socket.
+                    // A handler that does not read its request body: nothing reads the socket.
                     _ => {
                         let body =
                             stream::iter((0..64).map(|_| Ok(http_body::Frame::data(Bytes::from(vec![0; 65_536])))));

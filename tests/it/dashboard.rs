@@ -135,7 +135,7 @@ fn is_offline() -> bool {
 
 const OFFLINE: &str = "STEEPLE_TEST_OFFLINE";
 
-/// Runs a test of this binary where there is no network but the loopback. `false`: that cannot be done here.
+/// Runs a test of this binary with the loopback as its only network. `false`: that is not possible here.
 fn ran_offline(test: &str) -> bool {
     let (Some(unshare), Some(_ip)) = (peer::find("unshare"), peer::find("ip")) else { return false };
     let mut command = Command::new(unshare);
@@ -207,7 +207,7 @@ async fn people_see_in_a_real_browser_what_there_is() {
         }
     }
 
-    // What is scraped goes on while people look.
+    // Scrapes go on while people look.
     let busy = Arc::new(AtomicBool::new(true));
     let load = tokio::spawn({
         let (busy, address, shop) = (Arc::clone(&busy), replicas[0].address, shop.service.address);
@@ -247,14 +247,14 @@ async fn people_see_in_a_real_browser_what_there_is() {
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{printed}{}", String::from_utf8_lossy(&output.stderr));
     assert!(printed.lines().filter(|line| line.starts_with("ok ")).count() >= 22, "{printed}");
-    // What was clicked has happened: the silence is in force, and what is logged was changed for a while.
+    // The clicks had their effects: the silence is in force, and the log's filter was changed for a while.
     let alerts = evil.steeple.alerts().unwrap();
     assert!(alerts.silences().iter().any(|silence| silence.rule == "high_error_rate"), "{:?}", alerts.silences());
     program.ended().await;
     let log = program.log();
     let lines = |message: &str| log.iter().filter(|line| line["message"] == message).collect::<Vec<_>>();
-    assert_eq!(lines("what is seldom of interest").len(), 1, "{log:#?}");
-    let changes = lines("changes what is logged for some minutes");
+    assert_eq!(lines("details that are seldom of interest").len(), 1, "{log:#?}");
+    let changes = lines("changes the log's filter for some minutes");
     assert_eq!((&changes[0]["filter"], &changes[0]["minutes"]), (&json!("debug"), &json!(15)), "{log:#?}");
     // The second is refused: it is not a filter.
     assert_eq!((changes.len(), lines("the log level was not changed").len()), (2, 1), "{log:#?}");

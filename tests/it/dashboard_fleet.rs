@@ -152,7 +152,7 @@ async fn the_page_of_all_instances_has_the_numbers_of_each_and_the_past_comes_ba
     };
     tokio::time::timeout(PATIENCE * 2, back).await.expect("the past comes from Prometheus");
 
-    // Without Prometheus, the page says how old its numbers are, and the service does its work.
+    // Without Prometheus, the page shows the age of its numbers, and the service does its work.
     drop(prometheus);
     let stale = async {
         loop {
@@ -193,7 +193,7 @@ async fn the_credentials_are_those_of_the_setting() {
     }
 }
 
-/// What is asked of something at this address that is not a Prometheus in good health.
+/// The answers of a server at this address that is not a healthy Prometheus.
 async fn trouble(options: PrometheusOptions) -> String {
     let board = board(options).await;
     let asking = async {
@@ -291,7 +291,7 @@ async fn many_pages_ask_prometheus_once_and_four_questions_at_a_time() {
     for view in futures_util::future::join_all(pages).await {
         assert_eq!(view, first);
     }
-    assert_eq!(seen.all.load(SeqCst), before, "what is there is answered again");
+    assert_eq!(seen.all.load(SeqCst), before, "cached answers are used again");
     assert!((1..=4).contains(&seen.most.load(SeqCst)), "{} at once", seen.most.load(SeqCst));
     board.stop().await;
 }

@@ -1,4 +1,4 @@
-//! The Grafana dashboard's expressions, answered by a real Prometheus; and what is below `deploy/`, by its own tools.
+//! The Grafana dashboard's expressions, answered by a real Prometheus; and the files below `deploy/`, by their own tools.
 
 use std::{
     net::SocketAddr,
@@ -245,7 +245,7 @@ fn the_compose_file_is_one_and_mounts_what_is_there() {
             _ => panic!("{line}"),
         }
     }
-    // What is below deploy/ is used.
+    // The files below deploy/ are used.
     for directory in ["prometheus", "alertmanager", "grafana/provisioning", "grafana/dashboards"] {
         assert!(
             mounted.contains(&deploy(directory).canonicalize().unwrap()),
@@ -264,7 +264,7 @@ fn at_hand(file: &str, names: &[(&str, SocketAddr)]) -> String {
     })
 }
 
-/// What is at this path of a peer.
+/// The document at this path of a peer.
 async fn read(address: SocketAddr, path: &str) -> Option<Value> {
     let mut client = Client::try_connect(Protocol::Http1, address).await?;
     let answer = client.get(path).await.ok()?;

@@ -1,4 +1,4 @@
-//! A service with its page in a process of its own, which ends by a real signal while pages are open.
+//! A service with its page in a separate process, which ends by a real signal while pages are open.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) async fn start() -> Service {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixteen_open_pages_are_told_of_the_end_and_do_not_hold_it_up() {
+async fn sixteen_open_pages_learn_of_the_end_and_do_not_hold_it_up() {
     let mut program = start().await;
     let mut streams = Vec::new();
     for _ in 0..16 {
@@ -52,7 +52,7 @@ fn serves_its_page_until_a_signal_comes() {
         let steeple = Steeple::builder_from_env().unwrap().service_name("program");
         let steeple = steeple.drain_timeout(Duration::from_hours(1)).build().unwrap();
         let quiet = async || {
-            tracing::debug!("what is seldom of interest");
+            tracing::debug!("details that are seldom of interest");
             "ok"
         };
         let app = Router::new().route("/quiet", get(quiet)).merge(steeple.dashboard()).layer(steeple.layer());

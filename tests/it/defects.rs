@@ -94,7 +94,7 @@ impl Watched {
         self.stack.page()
     }
 
-    /// The lines of what was sent, once all of it has ended.
+    /// The lines of the sent requests, once all of them have ended.
     async fn lines(&self) -> Vec<Value> {
         settle(self.stack.observer(), self.sent).await;
         let lines = self.stack.access_lines();
@@ -230,7 +230,7 @@ async fn d04_credentials_of_headers_and_answers_reach_no_line_and_no_label() {
     let page = watched.page().await;
     let line = watched.lines().await.remove(0);
     assert!(!line.to_string().contains("s3cr3t"), "{line}");
-    assert!(line["url.query"].as_str().unwrap().contains("page=2"), "what is no secret stays: {line}");
+    assert!(line["url.query"].as_str().unwrap().contains("page=2"), "other parameters stay: {line}");
     assert!(!page.text().contains("s3cr3t"));
 }
 
@@ -279,7 +279,7 @@ async fn d05_the_clients_address_is_from_the_trusted_proxy() {
     assert_eq!(behind.lines().await[0]["client.address"], "198.51.100.0", "walked from the right, cut to its network");
     let mut exposed = Watched::router(app()).await;
     exposed.send("GET", "/", &forwarded).await;
-    assert_eq!(exposed.lines().await[0]["client.address"], "127.0.0.0", "nobody is trusted unless somebody said so");
+    assert_eq!(exposed.lines().await[0]["client.address"], "127.0.0.0", "no proxy is trusted by default");
 }
 
 #[tokio::test]
@@ -396,7 +396,7 @@ async fn d09_a_failure_is_reported_with_its_request_and_without_secrets() {
     assert_eq!(
         access["error.message"].as_str().unwrap().matches("failed").count(),
         1,
-        "noticed twice, told once: {access}"
+        "recorded twice, logged once: {access}"
     );
     assert_eq!(logged["request_id"], access["request_id"], "the handler's line is the request's");
     assert!(logged["request_id"].is_string());

@@ -60,7 +60,7 @@ async fn tower_https_request_ids_around_ours_are_taken() {
         assert_eq!([&header, &extension, &exchange], [&response; 3], "{sent:?}");
         assert!(sent.is_none_or(|sent| sent == response));
     }
-    // tower-http takes any id; what goes further in, and back to the client, is ours.
+    // tower-http takes any id; inner layers and the client get ours.
     let [header, _, exchange, response] = ask(stack(), Some("<not plain>")).await;
     assert_eq!([&header, &exchange], [&response; 2]);
     assert_eq!(response.len(), 36);

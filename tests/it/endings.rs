@@ -208,7 +208,7 @@ async fn hyper_drops_a_body_at_its_declared_length_and_it_has_completed() {
     let mut client = watched.client(Protocol::Http1).await;
     let body = client.get("/declared").await.unwrap().into_body().collect().await.unwrap();
     assert_eq!(body.to_bytes(), "abcdef");
-    // The client stays: nobody but hyper can have dropped a body that never ends.
+    // The client stays: only hyper can have dropped a body that never ends.
     assert_eq!(watched.only_end().await.1.outcome, Outcome::Completed);
     assert!(client.is_open());
 }

@@ -87,7 +87,7 @@ impl Drop for Serving {
     }
 }
 
-/// Asks on a connection of its own. `None`: the connection broke before the answer was complete.
+/// Asks on a new connection. `None`: the connection broke before the answer was complete.
 async fn ask(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut client = Client::connect(Protocol::Http1, address).await;
     let request = client.request(Method::GET, path).body(empty()).unwrap();

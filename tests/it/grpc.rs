@@ -53,7 +53,7 @@ async fn a_unary_call_that_fails_has_its_status_in_the_head() {
         let status = watched.client.unary("/lab.v1.Lab/Say", &format!("fail {code}")).await.unwrap_err();
         assert_eq!(status.code(), Code::from(i32::from(code)));
         let (_, end) = watched.check(Outcome::Completed, GrpcStatus::from_code(code)).await;
-        assert_eq!(end.status_code(), 200, "whatever happened, HTTP says OK");
+        assert_eq!(end.status_code(), 200, "the HTTP status is always OK");
     }
 }
 

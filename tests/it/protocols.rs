@@ -1,4 +1,4 @@
-//! The code that is generated from the examples' protocols is committed: whoever runs an example does not build a compiler
+//! The code that is generated from the examples' protocols is committed: running an example does not build a compiler
 //! of protocols first. `STEEPLE_REGENERATE=1` writes it.
 
 use std::{env, fs, path::Path};

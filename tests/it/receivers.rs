@@ -18,7 +18,7 @@ use steeple_tests::{
 };
 use tower::ServiceExt;
 
-/// The most that queues and what is on its way may hold, over the memory of an idle service.
+/// The most that queues and requests under way may hold, over the memory of an idle service.
 const ROOM: u64 = 64 << 20;
 
 /// What webhooks are signed with.
@@ -106,7 +106,7 @@ async fn big_texts_cost_bounded_memory(trouble: Trouble) {
     let requests: usize = process::parameter("STEEPLE_BIG_TEXTS", 20);
     let receiver = Receiver::start(trouble);
     let service = Service::start(&receiver);
-    // What is allocated once: thread stacks, tables, the first of everything.
+    // One-time allocations: thread stacks, tables, first uses.
     for _ in 0..20 {
         service.ask(100).await;
     }
@@ -148,7 +148,7 @@ async fn trouble_harms_no_request(trouble: Trouble) {
     assert!(over.is_none_or(|over| over <= ROOM), "{over:?} bytes over idle");
 }
 
-/// Makes a test of each of these receivers, in a process of its own.
+/// Makes a test of each of these receivers, each in a separate process.
 macro_rules! alone {
     ($run:ident: $($(#[$attribute:meta])* $name:ident: $trouble:ident,)*) => {$(
         $(#[$attribute])*

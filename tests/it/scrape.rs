@@ -44,7 +44,7 @@ pub(crate) async fn query(prometheus: SocketAddr, expression: &str) -> Option<f6
     answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
 }
 
-/// A Prometheus that has scraped this page. `None`, once that was said, if there is none on this machine.
+/// A Prometheus that has scraped this page. `None`, which is logged, without one on this machine.
 pub(crate) async fn scraping(target: SocketAddr) -> Option<Peer> {
     let prometheus = peer::find("prometheus")?;
     let arguments = |address, directory: &Path| {

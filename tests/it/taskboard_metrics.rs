@@ -174,7 +174,7 @@ fn answered(method: &'static str, route: &'static str, status: u16) -> impl Fn(&
     move |row| row.method == method && row.route == route && row.status == Some(status)
 }
 
-/// The number of what was sent with a status, by the labels that the metrics have for it.
+/// The number of requests sent with a status, by the labels that the metrics have for it.
 fn by_labels(tally: &Tally) -> BTreeMap<[String; 3], f64> {
     let mut counts = BTreeMap::new();
     for (row, count) in tally.rows().filter(|(row, _)| is_http(row)) {
@@ -185,7 +185,7 @@ fn by_labels(tally: &Tally) -> BTreeMap<[String; 3], f64> {
     counts
 }
 
-/// A quantile as the client saw it: at least and at most, because each protocol has a row of its own. Of all their
+/// A quantile as the client saw it: at least and at most, because each protocol has a separate row. Of all their
 /// requests together it lies between.
 fn seen(tally: &Tally, is: impl Fn(&Row) -> bool, q: f64) -> (f64, f64) {
     let seen = tally.rows().filter(|(row, _)| is(row)).map(|(row, _)| tally.quantile(row, q).unwrap().as_secs_f64());
@@ -268,7 +268,7 @@ async fn sampled(address: SocketAddr) -> Vec<(&'static str, String)> {
     traces
 }
 
-/// By method, route and status: what Prometheus stored is exactly what was sent.
+/// By method, route and status: Prometheus stored exactly the sent requests.
 async fn counts_are_the_tallys(prometheus: SocketAddr, job: &str, tally: &Tally, traces: &[(&str, String)]) {
     let query = format!("sum by (method, route, status_code) (http_requests_total{{job=\"{job}\"}})");
     let data = ask(prometheus, "query", &[("query", &query)]).await.unwrap();

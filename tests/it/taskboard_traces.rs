@@ -89,7 +89,7 @@ async fn use_it(board: &Board, token: &str) {
 fn lines(directory: &Path) -> BTreeMap<String, Value> {
     let log = std::fs::read_to_string(directory.join("combined.log")).unwrap();
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    // By trace; a line of a handler's own belongs to the same one and is not what is looked for.
+    // By trace; a handler's own line belongs to the same trace and is not searched for.
     let access = lines.filter(|line| line["target"] == "steeple::access");
     let mut by_trace = BTreeMap::new();
     for line in access {
@@ -114,7 +114,7 @@ async fn the_task_boards_spans_arrive_whole_and_its_log_lines_carry_their_ids() 
     use_it(&board, &token).await;
     board.stop().await;
 
-    // What signing in, a project and a task took, and what was asked for then.
+    // The requests to sign in, to create a project and a task, and those that followed.
     let want = 4 + 11;
     assert!(wait_until(|| server_spans(&receiver.spans()).count() >= want).await, "{:#?}", receiver.spans());
     let spans = receiver.spans();
@@ -164,7 +164,7 @@ async fn the_task_boards_spans_arrive_whole_and_its_log_lines_carry_their_ids() 
     let by_trace = lines(directory.path());
     assert_eq!(by_trace.len(), want);
     for span in server_spans(&spans) {
-        assert_eq!(span.parent_id, "", "nobody called the board");
+        assert_eq!(span.parent_id, "", "the board has no caller");
         let line = &by_trace[&span.trace_id];
         assert_eq!((&line["span_id"], &line["transaction.name"]), (&span.span_id[..].into(), &span.name[..].into()));
         if let Some(method) = span.name.strip_prefix("taskboard.v1.TaskBoard/") {

@@ -1,5 +1,5 @@
-//! Every interval and every time limit is a setting, so that a test can shorten it. What is left as a constant is here, with
-//! the reason why a setting would help no one.
+//! Every interval and every time limit is a setting, so that a test can shorten it. The remaining constants are here, with
+//! the reason why a setting would not help.
 #![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a test that cannot go on fails")]
 
 use std::{
@@ -17,7 +17,12 @@ const DEFAULT: &str = "default";
 
 /// File, name, which of the three, and why or what.
 const CONSTANTS: [(&str, &str, &str, &str); 37] = [
-    ("steeple-alerts/src/engine/mod.rs", "MIN_REPEAT", DEFINITION, "the floor of a setting; more often is no reminder"),
+    (
+        "steeple-alerts/src/engine/mod.rs",
+        "MIN_REPEAT",
+        DEFINITION,
+        "the floor of a setting; more often would not be a reminder",
+    ),
     (
         "steeple-core/src/clock.rs",
         "FRESH",
@@ -44,7 +49,7 @@ const CONSTANTS: [(&str, &str, &str, &str); 37] = [
     ("steeple-dashboard/src/fleet/mod.rs", "MAX_RANGE", DEFINITION, "the longest range of a chart; nothing waits"),
     ("steeple-dashboard/src/frame.rs", "FRESH", DEFINITION, "the history's shortest step: nothing newer is there"),
     ("steeple-dashboard/src/requests.rs", "KEPT", DEFINITION, "the list is called the slowest of an hour"),
-    ("steeple-dashboard/src/requests.rs", "FLOOR", DEFINITION, "what is never slow"),
+    ("steeple-dashboard/src/requests.rs", "FLOOR", DEFINITION, "requests below it are never slow"),
     ("steeple-dashboard/src/requests.rs", "ACTIVITY_STEP", DEFINITION, "what a person can read"),
     ("steeple-export/src/http/client.rs", "CONNECT_TIMEOUT", DEFAULT, "ClientBuilder::connect_timeout"),
     ("steeple-export/src/http/client.rs", "IDLE_TIMEOUT", DEFAULT, "ClientBuilder::idle_timeout"),
@@ -60,7 +65,7 @@ const CONSTANTS: [(&str, &str, &str, &str); 37] = [
         "steeple-export/src/secret/mod.rs",
         "REREAD_EVERY",
         DEFINITION,
-        "how often a file is read at most that a receiver refused what was in; SIGHUP reads at once",
+        "how often a file with rejected credentials is read at most; SIGHUP reads at once",
     ),
     ("steeple-export/src/store/spool/feed.rs", "LOOK_EVERY", STEP, "the flush's deadline, the timeout of a push"),
     ("steeple-log/src/spooled.rs", "ROOM_WITHIN", DEFINITION, "then the log keeps the line and offers it again"),
@@ -181,7 +186,7 @@ fn every_interval_is_a_setting_or_in_this_table_with_its_reason() {
     let listed = CONSTANTS.iter().map(|(file, name, ..)| (*file, *name));
     let listed: BTreeSet<_> = listed.map(|(file, name)| (file.to_owned(), name.to_owned())).collect();
     let new: Vec<_> = found.difference(&listed).collect();
-    assert!(new.is_empty(), "make it a setting, or say here why not: {new:#?}");
+    assert!(new.is_empty(), "make it a setting, or list it here with the reason: {new:#?}");
     let gone: Vec<_> = listed.difference(&found).collect();
     assert!(gone.is_empty(), "they are not there any more: {gone:#?}");
 }

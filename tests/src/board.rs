@@ -41,7 +41,7 @@ impl Board {
         Box::pin(Self::start_app(App::open(None).unwrap(), options, more))
     }
 
-    /// Serves what is kept in this database.
+    /// Serves the tasks in this database.
     pub fn start_on(database: &Path, options: SteepleBuilder) -> impl Future<Output = Self> {
         Box::pin(Self::start_app(App::open(Some(database)).unwrap(), options, |_, router| router))
     }
@@ -67,7 +67,7 @@ impl Board {
         &self.steeple
     }
 
-    /// Asks on a connection of its own and reads to the end. `None`: the connection broke first.
+    /// Asks on a new connection and reads to the end. `None`: the connection broke first.
     pub async fn ask(&self, method: Method, path: &str, token: &str, body: Value) -> Option<(u16, Bytes)> {
         let mut client = Client::connect(Protocol::Http1, self.address).await;
         let mut request = client.request(method, path).header("content-type", "application/json");

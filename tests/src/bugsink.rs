@@ -21,7 +21,7 @@ pub struct Bugsink {
 }
 
 impl Bugsink {
-    /// Starts one. `None`, once that was said, if it is not on this machine.
+    /// Starts one. `None`, which is logged, if it is not on this machine.
     pub async fn start() -> Option<Self> {
         let binaries = peer::find("bugsink-manage")?.parent()?.to_owned();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/steeple-sentry/tests/data/bugsink.py");

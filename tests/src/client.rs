@@ -115,7 +115,7 @@ impl Client {
     /// Sends a request.
     ///
     /// # Errors
-    /// When there is no response: the service failed, or the connection did.
+    /// When no response arrives: the service failed, or the connection did.
     pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, hyper::Error> {
         match &mut self.sender {
             Sender::Http1(sender) => {

@@ -156,7 +156,7 @@ impl Lab {
             other => {
                 let status = other.strip_prefix("/status/").and_then(|code| code.parse::<u16>().ok());
                 let (status, body) = match status {
-                    // Nothing to send, but the body does not say so.
+                    // Nothing to send, but the body does not declare it.
                     Some(code @ (204 | 304)) => (code, frames([])),
                     Some(code) => (code, frames([Ok(data(b"status"))])),
                     None => (404, nothing()),

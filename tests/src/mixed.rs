@@ -166,7 +166,7 @@ const KINDS: &[Kind] = &[
 /// How often exchanges of this name ended with this outcome.
 pub type Counts = BTreeMap<(String, Outcome), u64>;
 
-/// What was sent.
+/// The sent requests.
 #[derive(Clone, Debug, Default)]
 pub struct Tally(BTreeMap<&'static str, Row>);
 
@@ -182,7 +182,7 @@ impl Tally {
         self.0.values().map(|row| row.sent).sum()
     }
 
-    /// Checks that what somebody counted is what was sent: for each name as many, and only such ends as the clients
+    /// Checks that a receiver's counts are those of the sent requests: for each name as many, and only such ends as the clients
     /// can have caused.
     ///
     /// # Panics
@@ -304,7 +304,7 @@ async fn exchange(kind: &Kind, mut client: Client, lab: &Lab, rng: &mut Rng) -> 
         Then::GoesBeforeTheHead => {
             tokio::select! {
                 answer = client.send(request) => panic!("{kind:?} over {protocol:?} has no answer: {answer:?}"),
-                arrived = arrived => arrived.expect("the lab says so"),
+                arrived = arrived => arrived.expect("the lab reports it"),
             }
             stays(client, rng)
         }
@@ -323,7 +323,7 @@ async fn exchange(kind: &Kind, mut client: Client, lab: &Lab, rng: &mut Rng) -> 
             };
             let goes = async {
                 // Not before the request arrived: the server must have seen it, for both sides to count it.
-                arrived.await.expect("the lab says so");
+                arrived.await.expect("the lab reports it");
                 tokio::time::sleep(patience).await;
             };
             tokio::select! {

@@ -39,29 +39,29 @@ pub struct Span {
 /// A log record as it arrived.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// What it says.
+    /// Its text.
     pub body: String,
     /// `INFO` and the like.
     pub severity: String,
     /// Of its scope: the target of the event.
     pub scope: String,
-    /// Of its trace, in hexadecimal digits; empty where there is none.
+    /// Of its trace, in hexadecimal digits; empty without one.
     pub trace_id: String,
-    /// Of its span, in hexadecimal digits; empty where there is none.
+    /// Of its span, in hexadecimal digits; empty without one.
     pub span_id: String,
     /// By name: the protocol's word for the type, and the value as text.
     pub attributes: BTreeMap<String, (String, String)>,
 }
 
 impl Span {
-    /// The value of an attribute as text; empty where there is none.
+    /// The value of an attribute as text; empty without one.
     pub fn attribute(&self, name: &str) -> &str {
         self.attributes.get(name).map_or("", |(_, value)| value)
     }
 }
 
 impl Otlp {
-    /// Starts one. `None`, once that was said, if it is not on this machine.
+    /// Starts one. `None`, which is logged, if it is not on this machine.
     pub async fn start() -> Option<Self> {
         let python = peer::find_in("otlp", "python")?;
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/steeple-trace/tests/data/receiver.py");
@@ -84,7 +84,7 @@ impl Otlp {
     /// All spans so far.
     ///
     /// # Panics
-    /// When the receiver said something else than JSON.
+    /// When the receiver's output is not JSON.
     pub fn spans(&self) -> Vec<Span> {
         let mut spans = Vec::new();
         for message in self.messages() {
@@ -100,7 +100,7 @@ impl Otlp {
     /// All log records so far.
     ///
     /// # Panics
-    /// When the receiver said something else than JSON.
+    /// When the receiver's output is not JSON.
     pub fn records(&self) -> Vec<Record> {
         let mut records = Vec::new();
         for message in self.messages() {
@@ -114,7 +114,7 @@ impl Otlp {
     /// The metrics of each request so far, by name, as protobuf's own JSON has them.
     ///
     /// # Panics
-    /// When the receiver said something else than JSON, or a metric comes twice in a request.
+    /// When the receiver's output is not JSON, or a metric comes twice in a request.
     pub fn metrics(&self) -> Vec<BTreeMap<String, Value>> {
         let mut requests = Vec::new();
         for message in self.messages() {
@@ -132,7 +132,7 @@ impl Otlp {
         requests
     }
 
-    /// What was sent, request by request.
+    /// The sent data, request by request.
     fn messages(&self) -> Vec<Value> {
         let log = self.receiver.log();
         let read = |line: &str| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}"));
@@ -197,7 +197,7 @@ fn id(value: &Value) -> String {
             hex.push(char::from_digit((bits >> count) & 0xF, 16).unwrap());
         }
     }
-    // Six bits a digit do not end where a byte does: what is left over is padding.
+    // Six bits a digit do not end where a byte does: the remaining bits are padding.
     hex.truncate(hex.len() / 2 * 2);
     hex
 }

@@ -31,7 +31,7 @@ impl Page {
     /// Reads a page.
     ///
     /// # Panics
-    /// When a line is none.
+    /// When a line is invalid.
     pub fn parse(text: impl Into<String>) -> Self {
         let text = text.into();
         let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -78,7 +78,7 @@ fn sample(line: &str) -> Option<Sample> {
     Some(Sample { name: name.to_owned(), labels, value: rest.trim().parse().ok()? })
 }
 
-/// Reads to the closing quote; what is left comes after it.
+/// Reads to the closing quote; returns the rest after it.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let (mut value, mut chars) = (String::new(), text.char_indices());
     while let Some((place, char)) = chars.next() {

@@ -2,10 +2,10 @@
 
 use std::{env, process::Command};
 
-/// Runs the test of this name again in a process of its own, where no other test allocates. `false` in that process.
+/// Runs the test of this name again in a separate process, where no other test allocates. `false` in that process.
 ///
 /// # Panics
-/// When the test fails there, or there is none of this name.
+/// When the test fails there, or no test has this name.
 #[expect(clippy::print_stdout, reason = "what the test printed there, it would have printed here")]
 pub fn ran_alone(test: &str) -> bool {
     const ALONE: &str = "STEEPLE_TEST_ALONE";
@@ -38,7 +38,7 @@ pub fn parameter<T: std::str::FromStr>(variable: &str, default: T) -> T {
     }
 }
 
-/// The memory that this process holds, in bytes. `None` where there is no `/proc`.
+/// The memory that this process holds, in bytes. `None` without `/proc`.
 pub fn resident_bytes() -> Option<u64> {
     status_bytes("VmRSS:")
 }
@@ -61,7 +61,7 @@ pub fn settled_bytes() -> Option<u64> {
     Some(bytes)
 }
 
-/// A figure of `/proc/self/status`, in bytes, by its name and colon. `None` where there is no `/proc`.
+/// A figure of `/proc/self/status`, in bytes, by its name and colon. `None` without `/proc`.
 pub fn status_bytes(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;

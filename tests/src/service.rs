@@ -1,4 +1,4 @@
-//! A service in a process of its own, as a program would run it, which ends by a real signal.
+//! A service in a separate process, as a program would run it, which ends by a real signal.
 
 use std::{
     env, fs,
@@ -15,7 +15,7 @@ use crate::settle::wait_until;
 /// Where the service listens, in its directory.
 const ADDRESS: &str = "address";
 
-/// A service of its own process. What it leaves behind is in its directory, which is also its `LOG_DIR`.
+/// A service in a separate process. Its files are in its directory, which is also its `LOG_DIR`.
 #[derive(Debug)]
 pub struct Service {
     child: Child,
@@ -81,7 +81,7 @@ impl Service {
     /// A file that it has written.
     ///
     /// # Panics
-    /// When there is none of this name.
+    /// When no service has this name.
     pub fn file(&self, name: &str) -> String {
         fs::read_to_string(self.directory.path().join(name)).expect("it has written the file")
     }

@@ -41,7 +41,7 @@ impl Stack {
         Self::build(users, lines.clone(), lines, true)
     }
 
-    /// Renders log lines and forgets them; remembers no exchange. For tests of what is left in memory.
+    /// Renders log lines and forgets them; remembers no exchange. For tests of the memory that stays.
     pub fn forgetful() -> Self {
         Self::build(Users::builder(), io::sink(), Lines::default(), false)
     }
@@ -51,7 +51,7 @@ impl Stack {
         let logging = Log::builder().without_console().writer(writer, Format::Json).queue_bytes(64 << 20);
         let guard = logging.service_name("stack").build().expect("a log into memory");
         let log = guard.log();
-        let metrics = Metrics::builder().build().expect("a registry of its own");
+        let metrics = Metrics::builder().build().expect("a new registry has no families");
         let users = users.build().expect("no options that could be wrong");
         let observer = RecordingObserver::new();
         let recorder = records.then(|| observer.clone());

@@ -84,7 +84,7 @@ pub struct Receiver {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
     over: Arc<AtomicBool>,
-    /// Bound, so that nobody else gets the port.
+    /// Bound, so that no other process gets the port.
     held: Option<TcpListener>,
     /// Connections that fill the backlog of one that accepts none.
     filling: Vec<TcpStream>,

@@ -271,7 +271,7 @@ impl Alerts {
             }
             let Some((id, pattern)) = shared.groups.record_normalized(wall, &failure, normalized) else { return };
             if awaits {
-                // What is relative to the past is not known yet.
+                // Values relative to the past are not known yet.
                 if pattern == Pattern::New {
                     shared.held.push((id, pattern));
                 }
@@ -484,7 +484,7 @@ impl Alerts {
         notification.environment.clone_from(&about.environment);
         notification.instance.clone_from(&about.instance);
         notification.link = about.link.as_ref().map(|link| {
-            // A little of what was before.
+            // A little of the time before.
             let from = notification.since.saturating_sub(Duration::from_secs(900));
             format!("{link}#from={}&to={}", from.as_secs(), notification.at.as_secs())
         });

@@ -91,7 +91,7 @@ impl AlertsBuilder {
         self
     }
 
-    /// Reads rules from a file, and again when it changes, see [`file`](crate::file). What it starts from, unless it says so
+    /// Reads rules from a file, and again when it changes, see [`file`](crate::file). Its base, unless it sets another
     /// itself, are the rules that are set here, or else [`Rules::mission`] with their guards. Default: none.
     #[cfg(feature = "file")]
     pub fn rules_file(mut self, path: impl Into<std::path::PathBuf>) -> Self {
@@ -99,7 +99,7 @@ impl AlertsBuilder {
         self
     }
 
-    /// How often the file of [`rules_file`](Self::rules_file) is compared with what was read last. Default: 5 seconds.
+    /// How often the file of [`rules_file`](Self::rules_file) is compared with its last contents. Default: 5 seconds.
     #[cfg(feature = "file")]
     pub fn rules_interval(mut self, interval: Duration) -> Self {
         self.file_interval = interval;

@@ -1,4 +1,4 @@
-//! What is known of the cause of an alert: from the failed exchanges that were seen, and from the metrics' history.
+//! The known facts about the cause of an alert: from the failed exchanges that were seen, and from the metrics' history.
 
 use std::{
     hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
@@ -147,7 +147,7 @@ impl Deploy {
     }
 }
 
-/// What is known of the cause of a rule's alert. What the rule is not about is left out.
+/// The known facts about the cause of a rule's alert. Facts that do not concern the rule are left out.
 pub(crate) fn of_rule(rule: &Rule, wall: Duration, seen: &Seen, groups: &Groups, history: &History) -> Evidence {
     let mut evidence = Evidence::default();
     if !rule.indicator.is_of_requests() {
@@ -272,7 +272,7 @@ mod tests {
         let [first, latest] = seen.failed(now, Duration::from_secs(300), None);
         assert_eq!((id(first), id(latest)), (Some("r-720"), Some("r-999")));
         let [first, latest] = seen.failed(now, Duration::from_secs(300), Some("GET /a"));
-        assert_eq!((id(first), id(latest)), (Some("r-720"), None), "what is not known is left out");
+        assert_eq!((id(first), id(latest)), (Some("r-720"), None), "unknown facts are left out");
         let later = now.saturating_add(Duration::from_secs(3_600));
         assert!(seen.failed(later, Duration::from_secs(300), None).iter().all(Option::is_none));
     }

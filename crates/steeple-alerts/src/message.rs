@@ -95,7 +95,7 @@ pub struct Notification {
     pub group: Option<String>,
     /// How many alerts of the rule the cooldown before it kept back.
     pub suppressed: u64,
-    /// What is known of the cause.
+    /// The known facts about the cause.
     pub evidence: Evidence,
     /// Where to read what to do about it.
     pub runbook: Option<String>,
@@ -103,7 +103,7 @@ pub struct Notification {
     pub link: Option<String>,
 }
 
-/// What is known of the cause of an alert. What is not known is left out of each message.
+/// The known facts about the cause of an alert. Unknown ones are left out of each message.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Evidence {
@@ -245,7 +245,7 @@ impl Notification {
         out.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
     }
 
-    /// The facts, a label and a text each, in the order in which they are read. What is unknown is absent.
+    /// The facts, a label and a text each, in the order in which they are read. Unknown ones are absent.
     pub fn facts(&self) -> Vec<(&'static str, String)> {
         let mut facts = Vec::new();
         let mut fact = |label, text: String| facts.push((label, text));
@@ -485,7 +485,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_was_kept_back_is_told_in_a_line() {
+    fn alerts_that_were_kept_back_are_summarized_in_a_line() {
         let mut alert = firing();
         (alert.status, alert.value, alert.peak) = (Status::KeptBack, None, Some(0.4));
         (alert.suppressed, alert.evidence) = (1, Evidence::default());
@@ -541,6 +541,6 @@ pub(crate) mod tests {
             assert!(data.get(key).is_some(), "{key}");
         }
         assert_eq!((&data["status"], &data["severity"]), (&json!("firing"), &json!("critical")));
-        assert_eq!(data.get("peak"), None, "what is unknown is absent");
+        assert_eq!(data.get("peak"), None, "unknown facts are absent");
     }
 }

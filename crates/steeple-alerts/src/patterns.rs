@@ -35,7 +35,7 @@ pub struct Failure<'a> {
     pub fingerprint: Option<&'a str>,
 }
 
-/// What is worth a message about a group.
+/// The reasons for a message about a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Pattern {

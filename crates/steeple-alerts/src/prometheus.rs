@@ -112,7 +112,7 @@ fn expression(rule: &Rule, windows: Windows, style: &Promql) -> String {
             .map_or_else(|| first.clone(), |also| format!("{first} and {on} ({}) {sign} {threshold}", over(also)))
     };
     let mut expr = beyond(policy.raise);
-    #[expect(clippy::float_cmp, reason = "whoever sets no other has the same")]
+    #[expect(clippy::float_cmp, reason = "unset thresholds are the same")]
     let has_clear = policy.clear != policy.raise;
     if has_clear {
         let mut firing = format!("ALERTS{{alertname=\"{}\",alertstate=\"firing\"", rule.name);

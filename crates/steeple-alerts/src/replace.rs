@@ -82,7 +82,7 @@ impl Alerts {
     }
 }
 
-/// Watches what was not watched before, by the names of its rules. What is not needed any more makes room first; if it does
+/// Watches new indicators, by the names of their rules. Indicators that are no longer needed make room first; if it does
 /// not suffice, all is as it was.
 fn exchange(
     history: &History,

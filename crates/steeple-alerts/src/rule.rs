@@ -138,7 +138,7 @@ impl Rule {
         self
     }
 
-    /// Does not notify for this long after the alert was resolved. At the end, one notification has what was kept back: with the
+    /// Does not notify for this long after the alert was resolved. At the end, one notification has the alerts that were kept back: with the
     /// alert, if it fires. Default: 15 minutes.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.policy.cooldown = cooldown;

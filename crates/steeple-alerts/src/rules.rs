@@ -141,7 +141,7 @@ impl Rules {
                 .above(0.1)
                 .clear(0.0)
                 .severity(Severity::Low)
-                .summary("Lines, events or spans were dropped: what is observed is not complete."),
+                .summary("Lines, events or spans were dropped: the observations are not complete."),
         ])
     }
 

@@ -26,7 +26,7 @@ fn time(of: &Value, key: &str) -> Option<Duration> {
 }
 
 impl Alerts {
-    /// Keeps what was announced, silences and error groups in a state that survives a deploy.
+    /// Keeps announcements, silences and error groups in a state that survives a deploy.
     ///
     /// After a restart an alert that was announced is not announced again, and its end is. While a predecessor still runs
     /// whose state may be adopted yet, for two minutes at most, nothing is announced: what it has announced by then is not
@@ -87,7 +87,7 @@ impl Alerts {
                 (channel.name().to_owned(), json!({"firing": firing, "recent": recent}))
             })
             .collect();
-        // What is held back was not announced.
+        // Alerts that are held back were not announced.
         let groups = shared.groups.all().into_iter().filter(|(id, _)| !shared.held.contains(&(*id, Pattern::New)));
         let saved = json!({
             "version": VERSION,

@@ -60,7 +60,7 @@ struct Traffic {
     per_second: f64,
     error_ratio: f64,
     duration: Duration,
-    /// What is left of a request that is not whole yet.
+    /// The bytes of an incomplete request.
     rest: f64,
     rest_of_errors: f64,
     ok: Ended,
@@ -378,7 +378,7 @@ fn named(family: &str, labels: &[(&str, &str)]) -> String {
     format!("{family}{{{}}}", pairs.collect::<Vec<_>>().join(","))
 }
 
-/// Takes what is whole.
+/// Takes the complete requests.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "cut at both ends")]
 fn whole(rest: &mut f64) -> u64 {
     // Sums of parts are never exact.

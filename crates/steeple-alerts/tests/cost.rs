@@ -23,7 +23,7 @@ use steeple_metrics::{
 };
 use tower::{Layer, Service, service_fn};
 
-/// Nobody listens there.
+/// A port without a listener.
 const DEAD: &str = "http://127.0.0.1:9/hook";
 
 /// Allocations of one request that is answered so, from its head to its end, when everything is warm.

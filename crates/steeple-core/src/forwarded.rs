@@ -85,7 +85,7 @@ impl<'a> Element<'a> {
 /// Where the last element of a line begins: at the last comma that is not within quotes.
 ///
 /// Read from the right, so that a quote which a client left open cannot swallow what a proxy appended. An opening
-/// quote follows `=`, an escaped one an odd number of backslashes. When the quotes do not match up, there is no comma,
+/// quote follows `=`, an escaped one an odd number of backslashes. Unbalanced quotes hide every comma,
 /// and the whole line is an element that [`Element::parse`] refuses.
 pub fn last_comma(line: &[u8]) -> Option<usize> {
     let mut quoted = false;

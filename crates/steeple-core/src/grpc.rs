@@ -25,7 +25,7 @@ impl GrpcStatus {
     pub const DEADLINE_EXCEEDED: Self = Self(4);
     /// The method does not exist.
     pub const UNIMPLEMENTED: Self = Self(12);
-    /// No one could be reached that would answer.
+    /// No server could be reached.
     pub const UNAVAILABLE: Self = Self(14);
 
     /// Every status that the protocol knows.
@@ -38,7 +38,7 @@ impl GrpcStatus {
         if code <= 16 { Self(code) } else { Self::UNKNOWN }
     }
 
-    /// Reads the `grpc-status` of a response head or of trailers. `None` when there is none.
+    /// Reads the `grpc-status` of a response head or of trailers. `None` without one.
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         Some(Self::from_digits(headers.get(&GRPC_STATUS)?.as_bytes()))
     }

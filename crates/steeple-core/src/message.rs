@@ -79,7 +79,7 @@ impl Response {
         self.expected_bytes.is_some_and(|expected| self.body_bytes >= expected)
     }
 
-    /// The outcome where whoever polled it is gone.
+    /// The outcome when the future that polled it was dropped.
     pub(crate) fn cancelled(&self) -> Outcome {
         if self.head_at.is_some() { Outcome::CancelledInBody } else { Outcome::Cancelled }
     }

@@ -45,7 +45,7 @@ impl Text {
     }
 
     /// Whether the text was there before any request: it is known at compile time or from the configuration, or a
-    /// router was built with it. What was put together while a request ran may hold what a client chose.
+    /// router was built with it. A text built while a request ran may contain the client's input.
     pub const fn is_fixed(&self) -> bool {
         !matches!(self.0, Repr::Shared(_))
     }

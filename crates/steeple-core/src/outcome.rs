@@ -76,7 +76,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What is known of an exchange when it is over. Handed to [`Observer::on_end`](crate::Observer::on_end).
+/// The facts about an exchange that has ended. Handed to [`Observer::on_end`](crate::Observer::on_end).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct End {
@@ -84,12 +84,12 @@ pub struct End {
     pub outcome: Outcome,
     /// From the request head to the last byte of the response body (or to what ended it before that).
     pub duration: Duration,
-    /// From the request head to the response head. `None` when there was no response head.
+    /// From the request head to the response head. `None` without a response head.
     #[doc(alias = "ttfb")]
     pub head_after: Option<Duration>,
     /// What of it was not the service's: [`Exchange::add_wait`](crate::Exchange::add_wait).
     pub waited: Duration,
-    /// The status that the service answered with. `None` when there was no response head.
+    /// The status that the service answered with. `None` without a response head.
     pub status: Option<StatusCode>,
     /// The gRPC status: of the trailers, the head or the last frame of gRPC-Web; of a call that was answered in plain HTTP,
     /// what its caller takes that for ([`GrpcStatus::from_http`]). `None` when the exchange is not gRPC.

@@ -13,7 +13,7 @@ static NAME: HeaderName = X_REQUEST_ID;
 
 /// The id of one request: 8 to 64 characters of `A-Z a-z 0-9 . _ -`, or a `UUIDv7` of our own.
 ///
-/// Not a secret, and unique only if whoever sent it made it so.
+/// Not a secret, and unique only if its sender made it unique.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId {
     len: u8,

@@ -1,4 +1,4 @@
-//! Routes by number: what is kept for each route is found by an index instead of a look-up by its text.
+//! Routes by number: per-route data is found by an index instead of a look-up by the route's text.
 
 use std::{
     cell::Cell,

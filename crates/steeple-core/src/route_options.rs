@@ -21,7 +21,7 @@ use crate::{Exchange, Signal};
 /// Whether anything was ever applied: where not, no exchange need be asked.
 static IN_USE: AtomicBool = AtomicBool::new(false);
 
-/// How one route is observed, where it differs from all others. What is not set is as for all routes.
+/// How one route is observed, where it differs from all others. Unset options are those of all routes.
 ///
 /// The same options go to every signal, each of which reads what concerns it: `LogBuilder::route`, `MetricsBuilder::route`,
 /// `TraceBuilder::route`, `SentryBuilder::route`, or `SteepleBuilder::route` for all of them. A [layer](Self::layer) binds them
@@ -195,7 +195,7 @@ impl RouteOptions {
 pub struct RoutePolicy(Arc<RouteOptions>);
 
 impl RoutePolicy {
-    /// What was [applied](RouteLayer::apply) to this exchange. Where nothing ever was, this is one relaxed load.
+    /// What was [applied](RouteLayer::apply) to this exchange. Without any, this is one relaxed load.
     #[inline]
     pub fn of(exchange: &Exchange) -> Option<Self> {
         if IN_USE.load(Relaxed) { exchange.get() } else { None }

@@ -1,4 +1,4 @@
-//! The list of known methods is the process's, so it is said in a process of its own.
+//! The list of known methods is global to the process, so this test runs in a separate process.
 
 use http::Method;
 use steeple_core::{known_method, set_known_methods};
@@ -10,6 +10,6 @@ fn a_list_of_known_methods_replaces_the_default_and_is_set_once() {
     assert!(!set_known_methods([""; 0]) && !set_known_methods(["not a method"]) && !set_known_methods(["A"; 65]));
     assert_eq!(known("GET"), "GET", "what cannot be used changes nothing");
     assert!(set_known_methods(["GET", "PURGE"]) && set_known_methods(["GET", "PURGE"]));
-    assert!(!set_known_methods(["GET"]), "said before, and otherwise");
+    assert!(!set_known_methods(["GET"]), "set before, and to others");
     assert_eq!([known("GET"), known("PURGE"), known("purge"), known("POST")], ["GET", "PURGE", "_OTHER", "_OTHER"]);
 }

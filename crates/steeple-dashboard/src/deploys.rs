@@ -103,6 +103,6 @@ mod tests {
         assert_eq!(last.marks().len(), MAX);
         let later = Deploys::new(day * 200, None);
         later.restore(&saved);
-        assert_eq!(later.marks().len(), 1, "what is older than a week is forgotten");
+        assert_eq!(later.marks().len(), 1, "marks older than a week are forgotten");
     }
 }

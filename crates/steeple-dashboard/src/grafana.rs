@@ -290,7 +290,7 @@ mod tests {
             }
             assert_eq!(page, there);
         }
-        // What is on the page is a panel, or of the few parts that cannot be one.
+        // Each part of the page is a panel, or one of the few parts that cannot be one.
         let mut only_page = Vec::new();
         for part in assets::index()
             .split('<')

@@ -64,7 +64,7 @@ pub(crate) struct Query {
     pub(crate) expr: String,
 }
 
-/// Parts of the page that show what Prometheus cannot know: single requests, and what is set. The tiles are panels one by one.
+/// Parts of the page that show what Prometheus cannot know: single requests, and settings. The tiles are panels one by one.
 #[cfg(test)]
 pub(crate) const ONLY_PAGE: [&str; 4] = ["tiles", "requests", "activity", "settings"];
 
@@ -309,7 +309,7 @@ fn charts(style: &Style) -> Vec<Panel> {
     ]
 }
 
-/// What is below the charts.
+/// The parts below the charts.
 fn tables(style: &Style) -> Vec<Panel> {
     let routes = style.route_labels();
     let revenue = Selector::new("revenue_minor_units_total");
@@ -343,7 +343,7 @@ fn tables(style: &Style) -> Vec<Panel> {
         ),
         lines(
             "business",
-            "Business, in what is shown",
+            "Business, in the shown time",
             "Counted by events: steeple_events has a preset for each.",
             Kind::Stat,
             GrafanaUnit::Short,
@@ -371,14 +371,14 @@ fn tables(style: &Style) -> Vec<Panel> {
     ]
 }
 
-/// What is used, lost and wrong.
+/// Resources, losses and errors.
 fn levels(style: &Style) -> Vec<Panel> {
     let indicator = |legend, indicator: Indicator| query(legend, style.of(&indicator));
     vec![
         lines(
             "system",
             "System",
-            "What is used of what there is.",
+            "The used share of the available resources.",
             Kind::Gauge,
             GrafanaUnit::Ratio,
             vec![

@@ -136,7 +136,7 @@ impl Requests {
         }))
     }
 
-    /// What is in the lists.
+    /// The contents of the lists.
     pub fn lists(&self) -> RequestLists {
         let lists = self.lock();
         RequestLists {

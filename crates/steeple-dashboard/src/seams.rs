@@ -94,7 +94,7 @@ pub struct LogLevel {
 
 /// Changes how much is logged.
 pub trait LogControl: Send + Sync {
-    /// What is in force.
+    /// The filter in force.
     fn current(&self) -> LogLevel;
 
     /// Shows more or less for a while; after that, what the service was started with is in force again, by itself.

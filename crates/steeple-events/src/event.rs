@@ -141,7 +141,7 @@ pub struct Counter {
     pub name: &'static str,
     /// Its help text.
     pub help: &'static str,
-    /// The names of its labels, at most 2. Values are bounded by whoever counts.
+    /// The names of its labels, at most 2. The counter bounds their values.
     pub labels: &'static [&'static str],
 }
 

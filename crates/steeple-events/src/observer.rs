@@ -96,7 +96,7 @@ impl Events {
     }
 }
 
-/// Whether the exchange did what was asked for: it ended whole, with a status below 400 and, for gRPC, `OK`.
+/// Whether the exchange succeeded: it completed, with a status below 400 and, for gRPC, `OK`.
 fn succeeded(end: &End) -> bool {
     let whole = matches!(end.outcome, Outcome::Completed | Outcome::Upgraded);
     whole && end.status_code() < 400 && end.grpc_status.is_none_or(|status| status == GrpcStatus::OK)

@@ -27,7 +27,7 @@ pub(crate) struct Ticket {
 pub enum NotStored {
     /// It was not accepted.
     Rejected(Rejected),
-    /// There was no room for it.
+    /// The store was full.
     Dropped {
         /// Why.
         reason: DropReason,

@@ -79,7 +79,7 @@ pub(crate) enum Kind {
     /// Something that a user did.
     #[default]
     Event,
-    /// What is known of a user.
+    /// The properties of a user.
     PersonSet,
     /// A user is to be forgotten.
     PersonDelete,
@@ -126,7 +126,7 @@ impl Names {
     }
 }
 
-/// What is known of the request that caused the event.
+/// The facts about the request that caused the event.
 #[derive(Clone, Default)]
 pub(crate) struct Context {
     pub(crate) request_id: Option<RequestId>,
@@ -169,7 +169,7 @@ pub struct Tracked(pub(crate) Arc<Record>);
 impl Tracked {
     /// How many bytes of memory it takes, about. For [`Protocol::size`](steeple_export::Protocol::size).
     pub fn size(&self) -> usize {
-        // What was stored has its properties as values, which take more room than their text.
+        // A stored event has its properties as values, which take more room than their text.
         let content = self.0.content.get().filter(|_| self.0.raw.is_empty()).map_or(0, |content| {
             content.properties.iter().map(|(key, value)| key.len().saturating_add(weight(value))).sum()
         });

@@ -32,7 +32,7 @@ pub enum Answer {
     Bisect(Reason),
     /// Refused for good: the batch is dropped.
     Rejected {
-        /// What is counted.
+        /// The counted reason.
         cause: DropReason,
         /// For people.
         why: Reason,

@@ -29,7 +29,7 @@ pub trait Sink: Send + Sync {
     /// Has everything that was accepted so far sent at once. Does not wait.
     fn begin_flush(&self, deadline: Instant) -> Flush;
 
-    /// The same, and accepts nothing more. What is not sent at the deadline stays where it is: [`FlushReport::left`].
+    /// The same, and accepts nothing more. Items that are unsent at the deadline stay where they are: [`FlushReport::left`].
     fn begin_shutdown(&self, deadline: Instant) -> Flush;
 
     /// Waits for what a flush began, up to its deadline. Blocks the thread; works in any runtime, in none and in a panic hook.
@@ -151,7 +151,7 @@ impl Stats {
         self.dropped.iter().copied().fold(0, u64::saturating_add)
     }
 
-    /// Adds to what was dropped, for a sink's own use.
+    /// Adds to the dropped items, for a sink's own use.
     pub fn add_dropped(&mut self, reason: DropReason, items: u64) {
         if let Some(count) = self.dropped.get_mut(reason as usize) {
             *count = count.saturating_add(items);
@@ -169,7 +169,7 @@ impl Default for Stats {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {
-    /// The last batch was accepted, or there was none.
+    /// The last batch was accepted, or no batch was sent.
     Ok,
     /// The last batch was not accepted.
     Failing(Reason),

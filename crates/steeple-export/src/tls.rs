@@ -71,14 +71,14 @@ pub fn install_default_provider(choice: CryptoProvider) -> Installed {
 
 /// The feature's.
 #[cfg(feature = "tls-aws-lc")]
-#[expect(clippy::unnecessary_wraps, reason = "without a feature there is none")]
+#[expect(clippy::unnecessary_wraps, reason = "without a feature it is `None`")]
 fn own_provider() -> Option<Provider> {
     Some(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 /// The feature's.
 #[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc")))]
-#[expect(clippy::unnecessary_wraps, reason = "without a feature there is none")]
+#[expect(clippy::unnecessary_wraps, reason = "without a feature it is `None`")]
 fn own_provider() -> Option<Provider> {
     Some(rustls::crypto::ring::default_provider())
 }

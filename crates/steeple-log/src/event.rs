@@ -72,7 +72,7 @@ pub(crate) fn written(hand_over: impl FnOnce()) {
     hand_over();
 }
 
-/// Hands an exchange's line to the current subscriber. What is unknown is not recorded.
+/// Hands an exchange's line to the current subscriber. Unknown fields are not recorded.
 pub(crate) fn access(access: &Access<'_>) {
     macro_rules! at {
         ($level:expr) => {

@@ -18,7 +18,7 @@ impl OutputSink {
         Self { name: format!("log:{output}"), queue }
     }
 
-    /// What is to be written, and what has become of the lines so far.
+    /// The lines to write, and the fates of lines so far.
     fn begin(&self, deadline: Instant) -> Flush {
         let counts = self.queue.counts();
         let [_, write_failed, _] = counts.dropped;

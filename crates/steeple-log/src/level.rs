@@ -38,7 +38,7 @@ pub struct LogLevel {
 }
 
 impl LogLevel {
-    /// What is in force: a level, or a level with exceptions by target (`info,hyper=warn`).
+    /// The filter in force: a level, or a level with exceptions by target (`info,hyper=warn`).
     pub fn directives(&self) -> &str {
         self.current.as_ref().map_or(&*self.configured, |(directives, ..)| directives)
     }

@@ -23,7 +23,7 @@ use crate::{
 
 /// Writes one line for each exchange, when it is over.
 ///
-/// - Level: `error` for 5xx, panics, service and body errors; `warn` for what was cancelled or slow (more than 1 second,
+/// - Level: `error` for 5xx, panics, service and body errors; `warn` for cancelled or slow exchanges (more than 1 second,
 ///   see [`LogBuilder::slow_after`]) and for each 4xx that [`LogBuilder::warn_on`] names; else `info`.
 /// - Way: a `tracing` event with the target `steeple::access`, or straight into the outputs of a
 ///   [log that is set up](LogBuilder).

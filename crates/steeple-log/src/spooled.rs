@@ -41,7 +41,7 @@ impl<T: FromRow> SpooledLines<T> {
         Ok(Self { pipeline, ids: LineIds::new(), newest: Mutex::default() })
     }
 
-    /// The sink, to be flushed and shut down after the log. What is left at the end stays on disk.
+    /// The sink, to be flushed and shut down after the log. Lines left at the end stay on disk.
     pub fn sink(&self) -> Arc<dyn Sink> {
         self.pipeline.sink()
     }
@@ -65,7 +65,7 @@ impl<T: FromRow> SpooledLines<T> {
         self.set_newest(self.pipeline.spool().append(Arc::new(row), class, size));
     }
 
-    /// Waits for a second at most until what was written is on disk, for [`LogOutput::flush`](crate::LogOutput::flush).
+    /// Waits for a second at most until the written lines are on disk, for [`LogOutput::flush`](crate::LogOutput::flush).
     pub fn flush(&self) {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(newest) = newest {

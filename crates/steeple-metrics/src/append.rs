@@ -196,7 +196,7 @@ fn number(text: &str) -> Option<f64> {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a count of another recorder; a negative one is none"
+    reason = "a count of another recorder; negative ones are invalid"
 )]
 fn whole(value: f64) -> u64 {
     value as u64

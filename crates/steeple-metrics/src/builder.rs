@@ -187,7 +187,7 @@ impl MetricsBuilder {
     }
 
     /// Counts requests by how satisfied their users are, in `http_apdex_requests_total{method,route,zone}`, by this threshold T.
-    /// That of a route, [`RouteOptions::apdex`], comes first. Default: none; without any there is no such family.
+    /// That of a route, [`RouteOptions::apdex`], comes first. Default: none, which also leaves out the family.
     ///
     /// Calls of gRPC methods, streams of events and upgraded connections are not counted.
     ///
@@ -301,7 +301,7 @@ impl MetricsBuilder {
         self
     }
 
-    /// Most bytes of a label value: what is longer is cut at a character boundary when its series is made, and counted in
+    /// The maximum length of a label value in bytes: a longer one is cut at a character boundary when its series is made, and counted in
     /// `steeple_metrics_label_values_changed_total{reason="too_long"}`. Default: 128. At least 1, at most 2,048.
     pub fn max_label_bytes(mut self, bytes: usize) -> Self {
         self.max_label_bytes = bytes.clamp(1, HIGHEST_MAX_VALUE);

@@ -210,7 +210,7 @@ impl Calls {
         Arc::clone(&self.other)
     }
 
-    /// The label `server_port`: where the server found no room, its port says nothing either.
+    /// The label `server_port`: empty where the server found no room.
     fn port(&self, call: &Call, server: &Arc<str>) -> String {
         let port = call.server_port().filter(|_| !Arc::ptr_eq(server, &self.other));
         port.map_or_else(String::new, |port| port.to_string())
@@ -325,7 +325,7 @@ impl CallObserver for ClientCalls {
 }
 
 /// The status of a call without an answer: as other clients of gRPC have it, one that its caller gave up
-/// was cancelled, and one that never got through found no one available.
+/// was cancelled, and one that never got through found no server available.
 fn grpc_status(end: &CallEnd<'_>) -> GrpcStatus {
     end.grpc_status.unwrap_or(match end.outcome {
         Outcome::Cancelled | Outcome::CancelledInBody => GrpcStatus::CANCELLED,

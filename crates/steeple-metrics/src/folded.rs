@@ -41,7 +41,7 @@ pub(crate) const MAX_VALUE: usize = 128;
 /// How much of a value is scrubbed before it is cut: more than any secret that begins before the cut.
 const MAX_SCRUBBED: usize = 4096;
 
-/// The highest limit that can be set: half of what is scrubbed, so that a secret at the cut is still seen as a whole.
+/// The highest limit that can be set: half of the bytes that are scrubbed, so that a secret at the cut is still seen as a whole.
 pub(crate) const HIGHEST_MAX_VALUE: usize = MAX_SCRUBBED / 2;
 
 /// Why a label value is not shown as it is.

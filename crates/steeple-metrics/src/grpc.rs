@@ -80,7 +80,7 @@ pub(crate) struct Grpc {
     overflow: Rpc,
     unproven: AtomicUsize,
     folded: Arc<Folded>,
-    /// What is known of methods that have no series yet.
+    /// The kinds of methods that have no series yet.
     kinds: Vec<(Name, GrpcType)>,
 }
 

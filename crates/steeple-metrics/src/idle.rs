@@ -1,4 +1,4 @@
-//! Series in which nothing has changed for long, left out of what is shown. Those with label values of the application's own are
+//! Series that have not changed for long, which are not shown. Those with label values of the application's own are
 //! removed as well, so that others have their room: see `Source::expire`.
 
 use std::{
@@ -16,7 +16,7 @@ use crate::{
     table::hash,
 };
 
-/// What is known of series from one scrape to the next. Bounded by the series that there are.
+/// The state of series from one scrape to the next. Bounded by the series that there are.
 pub(crate) struct Idle {
     pub(crate) after: Duration,
     seen: Mutex<HashMap<u64, Seen>>,

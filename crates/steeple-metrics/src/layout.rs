@@ -76,7 +76,7 @@ impl Buckets {
     }
 }
 
-/// What is counted, and in which whole numbers.
+/// The unit that is counted, in whole numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
     /// Recorded in nanoseconds, shown in seconds.
@@ -86,7 +86,7 @@ pub(crate) enum Scale {
 }
 
 impl Scale {
-    /// How many of what is recorded make one of what is shown.
+    /// How many recorded units make one shown unit.
     pub(crate) const fn per_unit(self) -> f64 {
         match self {
             Self::Seconds => 1e9,
@@ -108,7 +108,7 @@ impl Scale {
 /// Bounds, and a way to find the right one fast.
 pub(crate) struct Layout {
     pub(crate) scale: Scale,
-    /// The upper bound of each cell, ascending, inclusive. One more cell is for what is above the last.
+    /// The upper bound of each cell, ascending, inclusive. One more cell is for values above the last.
     bounds: Box<[u64]>,
     /// The first cell that can hold a value with these leading bits.
     coarse: Box<[u16]>,
@@ -204,7 +204,7 @@ impl Layout {
         cell
     }
 
-    /// The classic bucket that a cell belongs to; one more than there are for what is above the last bound.
+    /// The classic bucket that a cell belongs to; one more than there are for values above the last bound.
     pub(crate) fn classic_of(&self, cell: usize) -> usize {
         self.classic.partition_point(|bucket| bucket.cells <= cell)
     }

@@ -34,7 +34,7 @@ impl Observer for Metrics {
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<MetricsState> {
         let core = &*self.0.core;
         let verb = core.http.started(exchange.method());
-        // For exemplars, where no one before us has looked for the caller's trace.
+        // For exemplars, unless an earlier observer has read the caller's trace.
         if exchange.trace().is_none() && may_be_sampled(&request.headers) {
             exchange.trace_or_continue(&request.headers);
         }

@@ -84,12 +84,12 @@ pub(crate) struct Gathered {
     pub(crate) naming: Naming,
 }
 
-/// What a registry does to the names and labels of what is registered in it. It never changes.
+/// The prefix and labels that a registry adds to its families. They never change.
 #[derive(Clone, Default)]
 pub(crate) struct Naming {
     /// What goes before each name: `app_`.
     pub(crate) prefix: String,
-    /// What is added to each series' labels.
+    /// Labels that are added to each series.
     pub(crate) common: Vec<(String, String)>,
 }
 

@@ -34,7 +34,7 @@ use crate::{
 pub struct Rules {
     objectives: Vec<(String, String, Objective)>,
     min_requests_per_hour: f64,
-    /// Routes whose objective's latency is a bucket of their own.
+    /// Routes whose objective adds a bucket for its latency.
     own_buckets: bool,
     buckets: Option<Buckets>,
 }
@@ -70,7 +70,7 @@ impl Rules {
     }
 
     /// The classic buckets that the service sorts durations into. Default: [`Buckets::opentelemetry`]. An objective's latency
-    /// has to be one of them, or nothing could tell which requests were slower.
+    /// has to be one of them, or slower requests cannot be counted.
     pub fn buckets(mut self, buckets: Buckets) -> Self {
         self.buckets = Some(buckets);
         self
@@ -203,7 +203,7 @@ fn error_ratio(matchers: &str, window: &str) -> String {
     let failed = format!("sum by (job) (rate(http_requests_total{{{matchers},status_code=~\"5..\"}}[{window}]))");
     let broken =
         format!("sum by (job) (rate(http_requests_aborted_total{{{matchers},outcome=\"body_error\"}}[{window}]))");
-    // What has never failed has no such series: that is none, and not nothing.
+    // A route that has never failed has no such series: that means 0, not unknown.
     format!("(\n  ({failed} or {total} * 0)\n+\n  ({broken} or {total} * 0)\n)\n/ {total}")
 }
 

@@ -144,7 +144,7 @@ fn slot() -> Option<usize> {
         .map(usize::from)
 }
 
-/// Cells before and after a row that no one counts in: two cache lines, as processors fetch them in pairs, so that no
+/// Unused cells before and after a row: two cache lines, as processors fetch them in pairs, so that no
 /// neighbour's counters share one with ours.
 const PADDING: usize = 16;
 
@@ -206,7 +206,7 @@ impl Cells {
         }
     }
 
-    /// Whether no one has written here.
+    /// Whether this is unwritten.
     pub(crate) fn is_untouched(&self) -> bool {
         self.rows.iter().all(|row| row.get().is_none())
     }

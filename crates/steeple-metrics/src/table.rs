@@ -39,7 +39,7 @@ impl<V> Table<V> {
     /// Where a value is: for [`at`](Self::at), without its hash.
     pub(crate) fn place(&self, hash: u64, is: impl Fn(&V) -> bool) -> Option<usize> {
         let mask = self.slots.len().wrapping_sub(1);
-        #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+        #[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
         let mut place = hash as usize & mask;
         loop {
             match self.slots.get(place).and_then(OnceLock::get) {
@@ -65,7 +65,7 @@ impl<V> Table<V> {
     #[inline]
     fn probe(&self, hash: u64, is: impl Fn(&V) -> bool) -> Result<&V, usize> {
         let mask = self.slots.len().wrapping_sub(1);
-        #[expect(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+        #[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
         let mut place = hash as usize & mask;
         // At most half of the slots are taken, so there is an end.
         loop {
@@ -77,7 +77,7 @@ impl<V> Table<V> {
         }
     }
 
-    /// The value; if there is none, and there is room, what `make` makes. `make` sees how many there are.
+    /// The value; if it is missing and there is room, the result of `make`. `make` sees how many there are.
     #[cold]
     pub(crate) fn get_or_insert(
         &self,

@@ -153,7 +153,7 @@ impl ScrubberBuilder {
         self.assemble(Vec::new(), Vec::new(), Vec::new(), Names::default())
     }
 
-    /// Puts what was checked on top of the defaults.
+    /// Adds the checked settings to the defaults.
     fn assemble(self, patterns: Vec<Pattern>, allowed: Vec<String>, denied: Vec<String>, mut names: Names) -> Scrubber {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let standard: &[&str] = if self.only_allowed_headers { &[] } else { ALLOWED };

@@ -22,7 +22,7 @@ impl Explanation {
         let headers = &policy.headers;
         let mut lines = vec![
             ("headers shown".to_owned(), headers.allowed().join(", ")),
-            ("headers hidden, whoever allows them".to_owned(), headers.denied.join(", ")),
+            ("headers always hidden".to_owned(), headers.denied.join(", ")),
             ("headers hidden, whatever their name".to_owned(), "those with a value marked sensitive".to_owned()),
         ];
         let cookies = if headers.cookies.is_empty() { "none".to_owned() } else { headers.cookies.join(", ") };

@@ -120,7 +120,7 @@ impl Scan {
     }
 }
 
-/// What was seen, lane by lane.
+/// The bytes seen, lane by lane.
 #[derive(Default)]
 struct Seen {
     /// The first eight kinds.

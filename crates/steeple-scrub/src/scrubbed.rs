@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt, ops::Deref};
 ///
 /// Scrubbers return it, and sinks ask for it in their signatures. It dereferences to the text.
 /// There are two ways around the scrubber, for what no request had a part in: [`from_static`](Self::from_static) and
-/// [`from_application`](Self::from_application). Whoever reviews a sink looks for these two words.
+/// [`from_application`](Self::from_application). A review of a sink searches for these two words.
 ///
 /// - Cost: none. It is the value itself.
 ///
@@ -25,7 +25,7 @@ use std::{borrow::Cow, fmt, ops::Deref};
 /// assert_eq!(send(Scrubbed::from_static("ready")), "> ready");
 /// ```
 ///
-/// What is not scrubbed does not get there:
+/// An unscrubbed value is rejected:
 /// ```compile_fail,E0308
 /// use steeple_scrub::Scrubbed;
 ///
@@ -44,7 +44,7 @@ impl<T> Scrubbed<T> {
         Self(value)
     }
 
-    /// The value itself. Whatever is made of it is no longer known to be scrubbed.
+    /// The value itself. Values derived from it are no longer known to be scrubbed.
     pub fn into_inner(self) -> T {
         self.0
     }

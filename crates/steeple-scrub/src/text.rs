@@ -48,7 +48,7 @@ fn once<'t>(policy: &Policy, text: &'t str) -> Cow<'t, str> {
     if findings.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(replace(policy, text, &mut findings)) }
 }
 
-/// A marker is another neighbor than the secret was: scrubs again what was scrubbed, until nothing more is found.
+/// A marker is another neighbor than the secret was: scrubs the result again until nothing more is found.
 pub(crate) fn until_settled<'t>(
     policy: &Policy,
     text: &'t str,

@@ -37,7 +37,7 @@ fn once_and_for_all(text: &str, scrub: impl Fn(&str) -> Scrubbed<Cow<'_, str>>) 
     }
     let twice = scrub(&once);
     assert_eq!(twice, once, "scrubbing {text:?} twice");
-    assert!(twice.is_clean(), "what is clean is borrowed: {once:?}");
+    assert!(twice.is_clean(), "a clean text is borrowed: {once:?}");
 }
 
 fn lossy(bytes: &[u8]) -> Cow<'_, str> {

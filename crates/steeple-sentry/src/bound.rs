@@ -1,4 +1,4 @@
-//! Which exchange's hub is bound on this thread, and what was decided on its transactions.
+//! Which exchange's hub is bound on this thread, and the decisions about its transactions.
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,7 +15,7 @@ use crate::slot::Link;
 thread_local! {
     /// The hubs that are bound on this thread, the innermost last. Their guards cannot leave it.
     static ENTERED: RefCell<Vec<Entered>> = const { RefCell::new(Vec::new()) };
-    /// What was decided on transactions that are started by this thread just now.
+    /// The decision about transactions that this thread starts just now.
     static DECIDED: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn enter(hub: Arc<Hub>, link: Option<Arc<Link>>, is_watched: bool) ->
     entering.and_then(|entered| entered.link)
 }
 
-/// Binds the hub that was bound before. Returns what was entered with the one that was bound until now.
+/// Binds the hub that was bound before. Returns the state of the hub that was bound until now.
 pub(crate) fn exit() -> Option<Arc<Link>> {
     let entered = ENTERED.try_with(|entered| entered.borrow_mut().pop()).ok().flatten();
     // The guard is dropped outside of the borrow: a hub's end can run anything.
@@ -69,7 +69,7 @@ pub(crate) fn decision() -> Option<bool> {
     decided.or_else(|| Some(current()?.lock().running.is_some()))
 }
 
-/// Puts the exchange's trace on the logs that the SDK sends, which would carry their scope's own. Then does what was asked for before.
+/// Puts the exchange's trace on the logs that the SDK sends, which would carry their scope's own. Then calls the former callback.
 pub(crate) fn tracing_logs(then: Option<BeforeCallback<Log>>) -> BeforeCallback<Log> {
     Arc::new(move |mut log| {
         if let Some(link) = current() {

@@ -85,7 +85,7 @@ pub(crate) fn expect_transaction(user_is_approved: bool, dsc: DynamicSamplingCon
     sighted(Sighting { event: None, link: None, kind: Kind::Other, user_is_approved, dsc: Some(dsc), late: None });
 }
 
-/// Whether a log bridge made an event of the line that sums up an exchange: what failed in it has an event of its own.
+/// Whether a log bridge made an event of the line that sums up an exchange: its failure has a separate event.
 fn is_summary(event: &Event<'_>) -> bool {
     event.logger.as_deref().is_some_and(|logger| SUMMARIES.contains(&logger))
 }

@@ -1,8 +1,8 @@
 //! What ties a hub to its exchange, and hubs that nothing happened in are used again.
 //!
 //! A hub costs two allocations and a scope that knows its exchange five more. Most exchanges never touch theirs, so that it can serve
-//! the next one as it is. Whether it was touched shows in the reference counts: whoever writes to a scope that is shared copies it
-//! first, and whoever keeps a hub beyond its exchange holds a reference.
+//! the next one as it is. Whether it was touched shows in the reference counts: writing to a shared scope copies it
+//! first, and code that keeps a hub beyond its exchange holds a reference.
 
 use std::{
     cell::RefCell,
@@ -65,7 +65,7 @@ impl Cell {
         Self { hub, link: Some(link), scope, generation }
     }
 
-    /// Gives the hub back if nothing happened in it and no one kept it.
+    /// Gives the hub back if it is unchanged and has no other references.
     pub(crate) fn give_back(self, context: &Context) {
         if let Some(link) = self.untouched(context) {
             link.lock().clear();
@@ -89,7 +89,7 @@ impl Cell {
         Some(&self.scope)
     }
 
-    /// The link, if all is as it was made: then no one else can come by it.
+    /// The link, if all is as it was made: then nothing else can reach it.
     fn untouched(&self, context: &Context) -> Option<&Link> {
         let link = self.link.as_ref()?;
         let is_untouched = self.generation == context.generation()
@@ -120,7 +120,7 @@ impl Cell {
         self.link = bound::exit().or_else(|| self.link.take());
     }
 
-    /// What is known of the exchange. Not while it is entered: then whoever asks for the current one has it.
+    /// What is known of the exchange. Not while it is entered: then it is the current one.
     pub(crate) fn lock(&self) -> Option<MutexGuard<'_, Slot>> {
         self.link.as_deref().map(Link::lock)
     }

@@ -1,4 +1,4 @@
-//! Cuts texts where they are captured, so that what waits is as bounded as what is sent.
+//! Cuts texts where they are captured, so that waiting events are as bounded as sent ones.
 //!
 //! Sentry shows at most 8,192 characters of a message: an event that waits for its exchange, or in the queue, need not hold
 //! much more. Twice that is kept, so that the scrubber, which comes later, sees a secret at the cut as a whole.
@@ -20,7 +20,7 @@ const MAX_CRUMB: usize = 4 * 1024;
 /// Most bytes of a tag, a name or a part of a user. Sentry takes 200 characters of most of them.
 const MAX_NAME: usize = 1024;
 
-/// Cuts breadcrumbs, then does what was asked for before.
+/// Cuts breadcrumbs, then calls the former callback.
 pub(crate) fn breadcrumbs(then: Option<BeforeCallback<Breadcrumb>>) -> BeforeCallback<Breadcrumb> {
     Arc::new(move |mut one| {
         breadcrumb(&mut one);
@@ -124,7 +124,7 @@ fn values(values: &mut Map<String, Value>, max: usize) {
     }
 }
 
-/// Cuts all texts of a value together to what is left of `room`. Without recursion: no depth overflows the stack.
+/// Cuts all texts of a value together to the rest of `room`. Without recursion: no depth overflows the stack.
 fn value(value: &mut Value, room: &mut usize) {
     let mut open = vec![value];
     while let Some(value) = open.pop() {
@@ -135,7 +135,7 @@ fn value(value: &mut Value, room: &mut usize) {
                 *room = room.saturating_sub(text.len());
             }
             Value::Array(values) => {
-                // Each takes memory, also where there is no text in it.
+                // Each takes memory, even without text.
                 values.truncate(room.div_euclid(size_of::<Value>()));
                 open.extend(values);
             }

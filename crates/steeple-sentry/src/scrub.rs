@@ -24,7 +24,7 @@ use steeple_scrub::{HeaderVerdict, HideReason, Scrubbed, Scrubber};
 /// use steeple_sentry::ScrubSentry;
 ///
 /// # let inner = sentry_core::test::TestTransport::new();
-/// // `inner` is what was there before: `sentry::transports::DefaultTransportFactory`.
+/// // `inner` is the former transport: `sentry::transports::DefaultTransportFactory`.
 /// let options = ClientOptions::new().transport(Scrubber::default().transport(inner));
 /// # let _ = options;
 /// ```

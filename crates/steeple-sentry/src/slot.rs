@@ -1,4 +1,4 @@
-//! What is known of the exchange that a hub serves.
+//! The state of the exchange that a hub serves.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -41,7 +41,7 @@ pub(crate) struct Sightings {
 
 impl Sightings {
     pub(crate) fn has_any(&self) -> bool {
-        // What is folded follows upon what was reported or is held.
+        // A folded event follows a reported or held one.
         self.reported || self.held.is_some() || self.panic.is_some()
     }
 }

@@ -1,10 +1,10 @@
-//! The last event of a process arrives, however the process ends. Each way is a process of its own: this binary once more.
+//! The last event of a process arrives, however the process ends. Each way has a separate process: this binary once more.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
     clippy::exit,
-    reason = "a test fails by panicking; ending is what is tested"
+    reason = "a test fails by panicking; the end is under test"
 )]
 
 mod common;
@@ -21,9 +21,9 @@ use steeple_sentry::Sentry;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What the child does. Not a test: the tests below run it in a process of its own.
+/// The child's part. Not a test: the tests below run it in a separate process.
 #[test]
-#[ignore = "run by the others, in a process of its own"]
+#[ignore = "run by the others, in a separate process"]
 #[expect(clippy::disallowed_methods, reason = "how the parent tells its child what to do")]
 fn child() {
     let (Ok(way), Ok(dsn)) = (std::env::var("STEEPLE_CHILD"), std::env::var("STEEPLE_CHILD_DSN")) else { return };

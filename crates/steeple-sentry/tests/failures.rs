@@ -1,4 +1,4 @@
-//! What fails is one event, with what is needed to find out why.
+//! A failure is one event, with the data to find its cause.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -343,7 +343,7 @@ async fn expected_failures_are_not_events() {
     assert_eq!(call_grpc(&receiver, "14").await, 0);
     assert_eq!(receiver.events().len(), 0);
     get(address, "/status/500").await.unwrap();
-    assert_eq!(receiver.events().len(), 1, "what was not named still is");
+    assert_eq!(receiver.events().len(), 1, "an event without a name is still sent");
 }
 
 /// A call that ends with this status in its trailers.
@@ -376,7 +376,7 @@ async fn an_error_captured_by_hand_is_not_reported_again_at_the_end() {
     assert_eq!(
         event.transaction.as_deref(),
         Some("GET /captured-and-noticed"),
-        "what is captured by hand knows its exchange"
+        "events captured by hand have their exchange"
     );
     assert_eq!(&*event.fingerprint, ["GET /captured-and-noticed", "SaveFailed"]);
     assert!(event.request.is_some());

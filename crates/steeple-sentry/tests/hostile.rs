@@ -101,7 +101,7 @@ async fn a_panic_over_the_counters_of_release_health_costs_those_alone() {
 
 /// Not a test: the one below runs it where no thread can be started.
 #[test]
-#[ignore = "run by the other, in a process of its own"]
+#[ignore = "run by the other, in a separate process"]
 #[expect(clippy::print_stdout, reason = "how the parent learns what happened")]
 fn child() {
     match Sentry::builder(common::DSN).build() {
@@ -117,7 +117,7 @@ fn child() {
 fn a_thread_that_cannot_be_started_is_an_error() {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "child", "--nocapture", "--test-threads=1"])
-        // More than there is address space: what is left is the main thread.
+        // More than the address space holds: only the main thread is left.
         .env("RUST_MIN_STACK", (1_u64 << 62).to_string())
         .stderr(Stdio::null())
         .output()

@@ -63,7 +63,7 @@ async fn of_a_thousand_at_once_no_event_carries_anothers() {
         );
         assert_eq!(event.request.as_ref().unwrap().query_string, Some(format!("id={id}")));
         assert_eq!(event.transaction.as_deref(), Some("GET /fail/{id}"));
-        assert!(traces.insert(common::trace_id(event)), "a trace of its own");
+        assert!(traces.insert(common::trace_id(event)), "a separate trace");
         assert!(seen.insert(id), "each once");
     }
     assert_eq!(seen.len(), EXCHANGES, "lost: {:?}", receiver.sentry.counts());

@@ -1,4 +1,4 @@
-//! Receivers that nobody here wrote read our events: a Sentry-compatible server, over the wire, and Sentry Relay's own rules.
+//! Receivers by others read our events: a Sentry-compatible server, over the wire, and Sentry Relay's own rules.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -218,7 +218,7 @@ async fn a_sentry_that_is_down_costs_its_events_and_nothing_else() {
     assert_eq!((sentry.counts().events, sentry.counts().dropped(DropReason::Network)), (0, 1));
 }
 
-/// Takes what is posted to it and answers 200.
+/// Accepts every request and answers 200.
 async fn recorder() -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<(http::HeaderMap, Bytes)>) {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let app = Router::new().fallback(move |headers: http::HeaderMap, body: Bytes| {

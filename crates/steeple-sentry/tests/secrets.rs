@@ -231,7 +231,7 @@ fn what_only_looks_like_a_secret_stays() {
             let sent: Vec<_> = (way.send)(event, transaction, log).iter().flat_map(texts).collect();
             let marked =
                 |text: &String| text.contains("[redacted") || text.contains("%5Bredacted") || text.contains("Filtered");
-            // Some look-alikes are markers: what was scrubbed before stays as it was.
+            // Some look-alikes are markers: scrubbed texts stay as they are.
             let removed: Vec<_> = sent.into_iter().filter(|text| marked(text) && !marked(&one.text)).collect();
             if !removed.is_empty() {
                 wrong.push(format!("{}: {one:?}: {removed:?}", way.name));

@@ -160,7 +160,7 @@ async fn flushing_sends_a_log_line_that_waits_for_its_exchange_and_its_end_says_
 }
 
 #[tokio::test]
-async fn a_warning_is_no_sighting() {
+async fn a_warning_is_not_a_sighting() {
     let receiver = Receiver::new();
     let address = serve(app().layer(receiver.sentry.layer())).await;
     get(address, "/warned").await.unwrap();

@@ -20,7 +20,7 @@ use tokio_rustls::{
 
 /// Sends one event and says what became of it. Not a test: run by the one below, with other roots.
 #[test]
-#[ignore = "run by the other, in a process of its own"]
+#[ignore = "run by the other, in a separate process"]
 #[expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
@@ -40,7 +40,7 @@ fn child() {
     );
 }
 
-/// A server with a certificate for 127.0.0.1 from an authority of its own, whose certificate is written to `ca`.
+/// A server with a certificate for 127.0.0.1 from a new authority, whose certificate is written to `ca`.
 async fn serve(ca: &Path, answer: String) -> SocketAddr {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -110,7 +110,7 @@ async fn a_redirect_from_https_to_http_is_refused() {
     let address = serve(&ca, answer).await;
     let text = send_to(address, &ca).await;
     assert!(text.contains("sent 0 lost 0 refused 1"), "{text}");
-    // The child is over: whoever connected is in the backlog.
+    // The child is over: its connections are in the backlog.
     let visit = tokio::time::timeout(Duration::from_millis(100), elsewhere.accept()).await;
     assert!(visit.is_err(), "nothing goes where the answer points");
 }

@@ -118,7 +118,7 @@ async fn route_environment_and_caller_decide_on_sampling() {
     let public = Receiver::with(|options| options.traces_sample_rate(1e-9).parent(Parent::Ignored));
     let address = serve(app().layer(public.sentry.layer())).await;
     request(address, "/health", &[("sentry-trace", &yes)]).await;
-    assert_eq!(public.transactions().len(), 0, "nobody outside asks for traces");
+    assert_eq!(public.transactions().len(), 0, "strangers cannot turn tracing on");
 }
 
 #[tokio::test]

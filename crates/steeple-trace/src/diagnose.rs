@@ -30,7 +30,7 @@ pub struct Diagnostic {
     detail: String,
 }
 
-/// What is wrong, as data.
+/// A finding, as data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DiagnosticKind {
@@ -52,7 +52,7 @@ pub enum DiagnosticKind {
 }
 
 impl Diagnostic {
-    /// What is wrong.
+    /// The kind of the finding.
     pub fn kind(&self) -> DiagnosticKind {
         self.kind
     }

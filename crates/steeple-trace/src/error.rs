@@ -20,7 +20,7 @@ enum Kind {
 
 impl BuildError {
     pub(crate) fn setting(name: impl Into<String>, value: impl Into<String>, expected: &'static str) -> Self {
-        // Whoever mistakes one variable for another does not want to read a key in the error.
+        // Where one variable was mistaken for another, the error must not contain a key.
         let value = Scrubber::default().text(&value.into()).cut(64, "…").to_string();
         Self { kind: Kind::Setting { name: name.into(), value, expected }, source: None }
     }
@@ -52,7 +52,7 @@ impl BuildError {
         matches!(self.kind, Kind::Setting { .. })
     }
 
-    /// Whether the options of a route are invalid; the source says which.
+    /// Whether the options of a route are invalid; the source has the route.
     pub fn is_route(&self) -> bool {
         matches!(self.kind, Kind::Route)
     }

@@ -120,7 +120,7 @@ impl Observer for JobSpans {
     }
 }
 
-/// What is known of a message when its span starts.
+/// The facts about a message when its span starts.
 fn at_start(exchange: &Exchange, kind: JobKind, scrubber: &Scrubber) -> Attributes {
     let mut attributes = Attributes::default();
     if kind == JobKind::Consumer {

@@ -426,7 +426,7 @@ impl Trace {
     }
 }
 
-/// What is decided from the request head.
+/// Decisions from the request head.
 struct Decision {
     trace: TraceContext,
     parent: Context,

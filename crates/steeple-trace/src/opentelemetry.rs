@@ -16,7 +16,7 @@ impl TraceBuilder {
 
     /// Builds on top of a provider that the application has already: its sampler, processors and exporters stay.
     ///
-    /// [`tail_sampling`](Self::tail_sampling) has no effect then, [`show_unsampled`](Self::show_unsampled) is on, and what is exported
+    /// [`tail_sampling`](Self::tail_sampling) has no effect then, [`show_unsampled`](Self::show_unsampled) is on, and exported data
     /// is scrubbed only as far as this crate wrote it.
     ///
     /// # Errors

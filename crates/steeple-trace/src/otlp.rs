@@ -34,7 +34,7 @@ pub(crate) fn header_value(text: &str) -> Option<http::HeaderValue> {
     Some(value)
 }
 
-/// What is sent.
+/// The kind of data that is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
     Traces,

@@ -1,4 +1,4 @@
-//! What the process and this library are called in what is exported.
+//! The names of the process and of this library in exported data.
 
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::Resource;
@@ -13,7 +13,7 @@ pub(crate) fn of(service_name: Option<&str>, given: &[KeyValue]) -> Resource {
     ];
     let name = service_name.unwrap_or("unknown_service").to_owned();
     let named = [KeyValue::new("service.name", name), KeyValue::new("service.instance.id", instance_id())];
-    // What was named by its own setter beats the general list.
+    // A dedicated setter overrides the general list.
     let others = given.iter().filter(|known| !(known.key.as_str() == "service.name" && service_name.is_some()));
     Resource::builder_empty().with_attributes(named).with_attributes(sdk).with_attributes(others.cloned()).build()
 }

@@ -129,7 +129,7 @@ fn in_ratio(ratio: f64, trace_id: [u8; 16]) -> bool {
     u64::from_be_bytes(low) >> 1 < bound
 }
 
-/// The SDK's sampler: repeats for each span what was decided for its exchange.
+/// The SDK's sampler: repeats the decision of the exchange for each span.
 #[derive(Clone, Debug)]
 pub(crate) struct Decided(pub(crate) Sampling, pub(crate) Owner);
 

@@ -18,7 +18,7 @@ pub(crate) struct Bounds {
     pub(crate) scrubber: Scrubber,
     /// In bytes.
     pub(crate) max_value: usize,
-    /// What is looked at in this process: a copy of it stays here.
+    /// The text that is read in this process: a copy of it stays here.
     pub(crate) kept: Option<KeptTraces>,
 }
 
@@ -41,7 +41,7 @@ impl Bounds {
         self.max_value.min(if was_cut { safe.saturating_sub(MARGIN) } else { safe })
     }
 
-    /// What is written, scrubbed, in at most so many bytes. No more than is needed for that is formatted.
+    /// The formatted text, scrubbed, in at most so many bytes. Formatting stops there.
     pub(crate) fn formatted(&self, text: fmt::Arguments<'_>) -> Scrubbed<String> {
         let recorded = Recorded::of(self.max_recorded(), text).text;
         let safe = self.scrubber.text(&recorded);
@@ -120,7 +120,7 @@ impl Bounds {
     }
 }
 
-/// What is shown in place of a number that may not be shown: a card's number is as secret as a number as it is as a text.
+/// The placeholder for a number that must not be shown: a card's number is as secret as a number as it is as a text.
 pub(crate) fn number(scrubber: &Scrubber, key: &str, number: &Value) -> Option<String> {
     let text = number.as_str();
     let safe = scrubber.field(key, &text);

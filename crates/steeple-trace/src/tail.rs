@@ -75,7 +75,7 @@ impl TailSampling {
     /// Counts as slow, beside what exceeds a fixed limit, what takes this many times as long as its route or
     /// gRPC method usually does, and at least this long. Default: nothing is compared.
     ///
-    /// What is usual is a moving average over held exchanges that did not fail, of the last 32 or so, known once there
+    /// The usual duration is a moving average over held exchanges that did not fail, of the last 32 or so, known once there
     /// were 32. At most 512 routes are distinct, in 12 KiB; for more, and where none matched, nothing is unusual.
     pub fn slow_for_its_route(mut self, times: f64, at_least: Duration) -> Self {
         self.unusual = Some((times, at_least));

@@ -56,13 +56,13 @@ fn an_exchange_that_is_not_sampled_allocates_nothing_here() {
     let cases = [
         ("never sampled", built(off())),
         ("of a stranger", built(off().trust(Trust::Nothing))),
-        ("its caller said no", built(Trace::builder().sampling(Sampling::always_on().parent_based()))),
+        ("its caller did not sample", built(Trace::builder().sampling(Sampling::always_on().parent_based()))),
         ("not exported at all", Trace::builder().build().unwrap()),
     ];
     for (name, trace) in cases {
         let request = || {
             let mut request = called();
-            if name == "its caller said no" {
+            if name == "its caller did not sample" {
                 let refused = CALLER.replace("-01", "-00").parse().unwrap();
                 request.headers_mut().insert("traceparent", refused);
             }

@@ -85,11 +85,11 @@ mod tests {
             assert!(known.insert(method), "{method}");
         }
         assert!(!known.insert("a/4") && !known.contains("a/4") && !known.can_learn());
-        assert!(known.contains("a/1") && known.insert("a/B"), "what is known stays known");
+        assert!(known.contains("a/1") && known.insert("a/B"), "known methods stay known");
     }
 
     #[test]
-    fn nothing_is_learned_where_there_is_no_room() {
+    fn nothing_is_learned_where_the_room_is_used_up() {
         let known = KnownMethods::new(&[], 0);
         assert!(!known.contains("a/A") && !known.insert("a/A") && !known.can_learn());
     }

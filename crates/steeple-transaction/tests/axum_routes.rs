@@ -70,7 +70,7 @@ async fn a_layer_on_the_router_knows_what_axum_matched() {
     for (method, path, name, source, status) in GROUND_TRUTH {
         assert_eq!(send(app.clone(), &seen, method, path).await, (name.to_owned(), source, status), "{method} {path}");
     }
-    assert_eq!(send(app.clone(), &seen, "GET", "/svc/users/1").await.0, "GET unmatched", "nobody told");
+    assert_eq!(send(app.clone(), &seen, "GET", "/svc/users/1").await.0, "GET unmatched", "the route was not reported");
     assert_eq!(send(app, &seen, "GET", "/rs/users/1").await.0, "GET /rs/{*rest}");
 }
 
@@ -108,7 +108,7 @@ async fn around_the_whole_router_the_inner_layer_reports_the_route() {
     let router = app(inner).layer(ReportRouteLayer::matched_path());
     let app = ServiceBuilder::new().layer(layer).service(router);
     for (method, path, name, source, status) in GROUND_TRUTH {
-        // Axum takes a body type of its own.
+        // Axum takes its own body type.
         let app = app.clone();
         assert_eq!(send(app, &seen, method, path).await, (name.to_owned(), source, status), "{method} {path}");
     }

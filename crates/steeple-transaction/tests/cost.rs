@@ -5,7 +5,7 @@ use http::Request;
 use steeple_core::{Exchange, Observer, Text};
 use steeple_transaction::{Naming, Pattern};
 
-/// Allocations of the second of two requests alike: the first one may warm up what is shared.
+/// Allocations of the second of two requests alike: the first one may warm up shared state.
 fn allocations(naming: &Naming, path: &str) -> u64 {
     let (mut head, ()) = Request::get(path).body(()).unwrap().into_parts();
     let run = |head: &mut _| {
@@ -40,5 +40,5 @@ fn a_rules_name_is_as_fixed_as_a_routes_template() {
     let (mut head, ()) = Request::get("/users/7").body(()).unwrap().into_parts();
     let exchange = Exchange::detached();
     naming.on_request(&exchange, &mut head);
-    assert!(exchange.rule_name().unwrap().is_fixed(), "metrics give it a series of its own");
+    assert!(exchange.rule_name().unwrap().is_fixed(), "metrics give it a separate series");
 }

@@ -13,7 +13,7 @@ use steeple_core::{Exchange, User};
 ///
 /// Required, it answers 401 where no user is known; `Option<CurrentUser>` answers nothing. It does **not** authenticate:
 /// it hands on what an authentication, a gateway or a function has [set](crate::Users) on the exchange. Where no layer
-/// watches there is no user.
+/// observes, the user is unknown.
 ///
 /// # Examples
 /// ```
@@ -40,7 +40,7 @@ impl Deref for CurrentUser {
     }
 }
 
-/// No one is known to be behind the request. As a response: 401 with no challenge, as only the authentication knows
+/// The request has no known user. As a response: 401 with no challenge, as only the authentication knows
 /// which one to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

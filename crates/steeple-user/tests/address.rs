@@ -181,7 +181,7 @@ fn header_bytes() -> impl Strategy<Value = HeaderValue> {
     prop::collection::vec(piece, 0..24).prop_map(|pieces| HeaderValue::from_bytes(&pieces.concat()).unwrap())
 }
 
-/// What the client sent, and what trusted proxies appended: in the same line, or in lines of their own.
+/// What the client sent, and what trusted proxies appended: in the same line, or in separate lines.
 fn prepend(name: &'static str, attack: &[HeaderValue], appended: &str, joined: bool) -> HeaderMap {
     let name = HeaderName::from_static(name);
     let mut lines = attack.to_vec();

@@ -9,7 +9,7 @@ use crate::{
     summary::Integrations,
 };
 
-/// What is pushed, and by which variable.
+/// The pushes, and their variables.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pushes(Vec<(PushOptions, Option<&'static str>)>);
 

@@ -171,7 +171,7 @@ impl Steeple {
         self.0.shutdown.clone()
     }
 
-    /// Logs what was set up, once: service, log, integrations and a warning for each setting without effect.
+    /// Logs the setup, once: service, log, integrations and a warning for each setting without effect.
     /// [`serve`](Self::serve) calls it; call it where another server serves.
     pub fn log_summary(&self) {
         self.0.summary.log();
@@ -190,7 +190,7 @@ impl Steeple {
     }
 
     /// Sends and writes everything queued: to all receivers in parallel, then the log, together within
-    /// [`flush_timeout`](SteepleBuilder::flush_timeout). What is not delivered is in the report and in the log.
+    /// [`flush_timeout`](SteepleBuilder::flush_timeout). Undelivered items are in the report and in the log.
     ///
     /// Blocks the thread, also one of a runtime.
     pub fn flush(&self) -> FlushReport {
@@ -244,7 +244,7 @@ impl Steeple {
         FlushReport { sinks, interrupted: false }
     }
 
-    /// What is queued at this moment, where nothing waits for it any longer.
+    /// The items that are queued now, once nothing waits for them any longer.
     pub(crate) fn interrupted(&self) -> FlushReport {
         let queued = |sink: &Arc<dyn Sink>| {
             let left = sink.stats().queued_items;
@@ -271,7 +271,7 @@ pub struct FlushReport {
 }
 
 impl FlushReport {
-    /// Writes what was left to standard error: the log itself may be stuck.
+    /// Writes the numbers of what is left to standard error: the log itself may be stuck.
     pub(crate) fn show(&self) {
         if self.is_complete() {
             return;

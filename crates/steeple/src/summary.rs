@@ -1,4 +1,4 @@
-//! One line at the start that has what was set up, and one warning for each setting without effect.
+//! One line at the start with the setup, and one warning for each setting without effect.
 
 use std::{
     fmt::{self, Write},
@@ -102,7 +102,7 @@ impl fmt::Display for State {
     }
 }
 
-/// What was set up.
+/// The setup.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     pub(crate) service: Service,

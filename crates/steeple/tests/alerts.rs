@@ -188,7 +188,7 @@ async fn a_message_has_what_is_known_of_real_requests_and_leaves_out_the_rest() 
         let request = Request::get(format!("/pay/{id}?token=hunter2")).header("traceparent", traceparent);
         for request in [request, Request::get("/fine")] {
             let response = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
-            // Whoever does not read the answer has hung up.
+            // A client that does not read the answer has hung up.
             let _body = axum::body::to_bytes(response.into_body(), 1_024).await.unwrap();
         }
     }
@@ -225,7 +225,7 @@ async fn a_message_has_what_is_known_of_real_requests_and_leaves_out_the_rest() 
         assert!(slowest.trace_id.as_deref().is_some_and(|id| id == format!("{TRACE}07")), "{slowest:?}");
     }
     assert!(of("busy").evidence.error.is_none());
-    // What is about no request has none of it.
+    // Alerts without a request have none of it.
     let queue = of("queue");
     assert!(queue.evidence.requests.is_empty() && queue.evidence.routes.is_empty() && queue.evidence.users.is_none());
     for alert in &told {

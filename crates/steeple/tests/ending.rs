@@ -322,7 +322,7 @@ fn serves() {
             options = options.flush_timeout(Duration::from_secs(seconds.parse().unwrap()));
         }
         match variable("PROVIDER").as_deref() {
-            // What a service does that has a default of its own: see also tests/adoption, with rustls itself.
+            // A service with its own default provider: see also tests/adoption, with rustls itself.
             Some("service") => {
                 tls::install_default_provider(CryptoProvider::Install);
             }

@@ -17,7 +17,7 @@ use http::{Request, StatusCode};
 use steeple::{Exchange, Steeple, sentry::SentryBuilder, trace::Sampling};
 use tower::{Layer, ServiceExt, service_fn};
 
-/// An address at which nobody listens.
+/// An address without a listener.
 fn nobody() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }

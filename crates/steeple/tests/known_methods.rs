@@ -1,4 +1,4 @@
-//! The known methods are the process's, so this is a process of its own.
+//! The known methods are global to the process, so this test has a separate one.
 
 use http::{Method, Request};
 use steeple::{Steeple, core::Exchange};

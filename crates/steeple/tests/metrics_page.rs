@@ -52,7 +52,7 @@ async fn what_jobs_count_is_documented_as_it_is_printed() {
 }
 
 #[test]
-fn what_the_facade_counts_of_its_own_work_is_documented_as_it_is_printed() {
+fn the_facades_own_counters_are_documented_as_they_are_printed() {
     let directory = tempfile::tempdir().unwrap();
     let steeple = Steeple::builder()
         .log_directory(directory.path())

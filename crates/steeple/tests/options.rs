@@ -1,4 +1,4 @@
-//! Options: what the environment says, what the code says, and what is said of a bad one.
+//! Options from the environment and from code, and the errors for invalid ones.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
@@ -13,7 +13,7 @@ use prometheus::IntCounter;
 use steeple::{RouteOptions, Steeple, SteepleBuilder};
 use tower::ServiceExt;
 
-/// Runs a test of this file again in a process of its own, with these variables: a process has one log and one environment.
+/// Runs a test of this file again in a separate process, with these variables: a process has one log and one environment.
 fn alone(test: &str, variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([test, "--exact", "--nocapture", "--ignored"]);
@@ -47,7 +47,7 @@ fn page(options: SteepleBuilder) -> String {
 }
 
 #[test]
-fn what_a_team_counts_already_is_shown_whoever_chose_the_options_for_metrics() {
+fn a_teams_own_counters_are_shown_with_default_and_with_custom_metrics_options() {
     let jobs = IntCounter::new("jobs_total", "Jobs that a team counts in its own way.").unwrap();
     prometheus::default_registry().register(Box::new(jobs.clone())).unwrap();
     jobs.inc_by(3);
@@ -102,7 +102,7 @@ fn a_bad_variable_is_named_once_with_what_it_holds_and_may_hold() {
 }
 
 #[test]
-#[ignore = "run by others, in a process of its own"]
+#[ignore = "run by others, in a separate process"]
 fn says_what_is_wrong_with_the_environment() {
     let error = Steeple::from_env().unwrap_err();
     assert!(error.variable().is_some());
@@ -122,7 +122,7 @@ fn the_environments_name_for_the_service_goes_before_the_codes_default() {
 }
 
 #[test]
-#[ignore = "run by others, in a process of its own"]
+#[ignore = "run by others, in a separate process"]
 fn logs_one_request_by_default_as_shop() {
     let options = Steeple::builder_from_env().unwrap();
     one_request(&options.service_name_or("shop").service_version_or("1.2.3").build().unwrap());
@@ -141,7 +141,7 @@ fn without_a_console_the_lines_are_in_the_files_alone() {
 }
 
 #[test]
-#[ignore = "run by others, in a process of its own"]
+#[ignore = "run by others, in a separate process"]
 fn logs_one_request_without_a_console() {
     one_request(&Steeple::builder_from_env().unwrap().without_console().build().unwrap());
 }
@@ -154,7 +154,7 @@ fn options_for_lines_reach_the_log_and_the_shorthands_go_before_them() {
 }
 
 #[test]
-#[ignore = "run by others, in a process of its own"]
+#[ignore = "run by others, in a separate process"]
 fn logs_one_route_less_than_the_others() {
     let options = Steeple::builder_from_env().unwrap().without_console();
     let lines = options.log(|log| {
@@ -177,7 +177,7 @@ fn the_level_of_the_log_is_another_for_a_while() {
 }
 
 #[test]
-#[ignore = "run by others, in a process of its own"]
+#[ignore = "run by others, in a separate process"]
 fn overrides_the_level_of_the_log() {
     let steeple = Steeple::builder_from_env().unwrap().without_console().build().unwrap();
     let error = steeple.override_log_level("info,hyper=loud", Duration::from_mins(1)).unwrap_err();
@@ -216,7 +216,7 @@ fn statements_of_sqlx_are_timed_whatever_the_level_of_the_log() {
 
 #[cfg(feature = "sqlx")]
 #[test]
-#[ignore = "run by others, in a process of its own"]
+#[ignore = "run by others, in a separate process"]
 fn tells_of_a_statement_as_sqlx_does() {
     let steeple = Steeple::builder_from_env().unwrap().build().unwrap();
     tracing::debug!(target: "sqlx::query", summary = "DELETE FROM sessions", db.statement = "", elapsed_secs = 0.25);
@@ -250,7 +250,7 @@ async fn a_clients_request_id_that_holds_a_secret_is_not_taken() {
         axum::body::to_bytes(response.into_body(), 100).await.unwrap();
         let line = recorder.line("GET /");
         assert_eq!(line.as_str().contains(sent), is_taken, "{}", line.as_str());
-        assert_eq!(line.text("client_request_id").is_some(), !is_taken, "what was sent is there without its secret");
+        assert_eq!(line.text("client_request_id").is_some(), !is_taken, "the client's id is there without its secret");
         recorder.clear();
     }
 }

@@ -1,4 +1,4 @@
-//! Serving over real sockets: what is there without further set-up, and how it ends.
+//! Serving over real sockets: the defaults, and the end.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
@@ -111,7 +111,7 @@ async fn a_request_in_flight_is_answered_before_the_end() {
     server.steeple.shutdown().begin();
     assert!(answer.await.unwrap().ends_with("done"));
     server.serving.await.unwrap().unwrap();
-    assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(server.address).await.is_err(), "the listener is closed");
 }
 
 #[tokio::test]
@@ -236,7 +236,7 @@ async fn connections_without_a_request_head_are_closed_and_those_with_one_are_no
 #[cfg(all(unix, not(steeple_os_other)))]
 #[test]
 fn a_signal_that_comes_before_anybody_waits_for_it_is_not_lost() {
-    // In a process of its own, which the signal would end if nobody caught it.
+    // In a separate process, which the signal would end unless it is caught.
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());
     let output = again.args(["catches_a_signal_that_it_sends_itself", "--exact", "--ignored"]).output().unwrap();
     assert!(output.status.success(), "{output:?}");

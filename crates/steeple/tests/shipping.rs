@@ -189,7 +189,7 @@ fn with_a_directory_the_next_process_sends_what_this_one_could_not() {
         ("AWS_ACCESS_KEY_ID", "AKIATEST"),
         ("AWS_SECRET_ACCESS_KEY", "hunter2"),
         ("CLOUDWATCH_LOG_GROUP", "auto"),
-        // The same: each output has a directory of its own in it.
+        // The same: each output has a separate directory in it.
         ("CLOUDWATCH_LOG_SPOOL_DIR", path),
     ]);
     assert_eq!(lines.matches("the last line").count(), 2, "{lines}");

@@ -17,7 +17,7 @@ fn app(steeple: &Steeple) -> Router {
         exchange.set_user(User::new(id.to_string()));
         tracing::info!(id, "looked up");
         if id == 0 {
-            exchange.record(RecordedError::from_message("NoUser", "there is no user 0"));
+            exchange.record(RecordedError::from_message("NoUser", "no user 0"));
             return Err(StatusCode::INTERNAL_SERVER_ERROR);
         }
         Ok(format!("user {id}"))
@@ -65,7 +65,7 @@ async fn one_route_has_other_options_in_every_signal() {
     assert!(Recorder::with(|steeple| steeple.route("/", RouteOptions::new().log_sample_ratio(2.0))).is_err());
 }
 
-/// What one test sees of its own `requests`, whatever others do meanwhile.
+/// The recording of a test's own `requests`, whatever others do meanwhile.
 async fn sees_its_own(requests: u32) {
     let recorder = Recorder::new();
     for id in 1..=requests {
@@ -137,10 +137,7 @@ async fn failures_are_recorded_once_with_whose_they_are() {
     let recorder = Recorder::with(|builder| builder.service_name("shop")).unwrap();
     assert_eq!(ask(recorder.steeple(), "/users/0").await, 500);
     let [failure] = &*recorder.errors() else { panic!("{:?}", recorder.errors()) };
-    assert_eq!(
-        (&*failure.name, &*failure.kind, &*failure.message),
-        ("GET /users/{id}", "NoUser", "there is no user 0")
-    );
+    assert_eq!((&*failure.name, &*failure.kind, &*failure.message), ("GET /users/{id}", "NoUser", "no user 0"));
     assert_eq!(failure.user.as_deref(), Some("0"));
     let line = recorder.line("GET /users/{id}");
     assert_eq!((line.level(), line.text("service.name")), ("error", Some("shop")));

@@ -1,4 +1,4 @@
-//! `/admin`: a router of its own, as a service. Without a token: an operator reaches it from inside only.
+//! `/admin`: a separate router, as a service. Without a token: an operator reaches it from inside only.
 
 use axum::{
     Json, Router,

@@ -53,7 +53,7 @@ impl App {
     /// Blocks for some milliseconds: call it before serving.
     ///
     /// # Errors
-    /// When the file cannot be opened or is no database.
+    /// When the file cannot be opened or is not a database.
     pub fn open(path: Option<&Path>) -> Result<Self, StoreError> {
         let measured = Measured::default();
         Ok(Self(Arc::new(Inner {
@@ -106,12 +106,12 @@ impl App {
     pub(super) fn announce(&self, change: Change) {
         let (Change::Created(task) | Change::Completed(task)) = &change;
         self.0.projects.forget(task.project_id);
-        // An error says that nobody watches.
+        // An error means that the receiver is gone.
         self.0.changes.send(change).ok();
     }
 }
 
-/// Every address of the service but health and metrics, which are the business of whoever watches it.
+/// Every address of the service but health and metrics, which are for operators.
 ///
 /// Besides the API there is `/lab`, to see every way in which a request can end. All parameters are bounded.
 ///
@@ -136,7 +136,7 @@ impl App {
 /// | `/lab/hold-memory?mib=&ms=` | holds memory (up to 1024 MiB, default 64; up to 120000 ms, default 1000) |
 /// | `/lab/payment?ok=&fail=` | tracks payments (0 to 1000 each; by default, one that failed) |
 pub fn router(app: App) -> Router {
-    // Neither asks for a session. Whoever has one is named when something fails.
+    // Neither asks for a session. A user with a session is named when something fails.
     let open = Router::new()
         .nest("/lab", lab::routes().merge(load::routes()))
         .route_service(grpc::PATH, grpc::service(app.clone()))

@@ -21,7 +21,7 @@ pub(super) struct Cache<V> {
 struct Kept<V> {
     values: HashMap<i64, V>,
     oldest_first: VecDeque<i64>,
-    /// Counts calls of `forget`: what was read before one must not be kept after it.
+    /// Counts calls of `forget`: values read before one must not be kept after it.
     forgotten: u64,
 }
 

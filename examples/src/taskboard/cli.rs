@@ -70,7 +70,7 @@ pub enum File {
 }
 
 impl File {
-    /// What is in it.
+    /// Its contents.
     #[must_use]
     pub fn contents(self) -> String {
         match self {

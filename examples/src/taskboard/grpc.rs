@@ -24,7 +24,7 @@ use proto::{
     clippy::allow_attributes_without_reason,
     clippy::clone_on_ref_ptr,
     clippy::pedantic,
-    reason = "nobody wrote it"
+    reason = "generated code"
 )]
 pub mod proto {
     include!("../generated/taskboard.v1.rs");
@@ -54,7 +54,7 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// The answer to a method of a service that is not there.
 pub(super) fn unimplemented() -> Response {
-    Status::unimplemented("there is no such service").into_http::<Body>()
+    Status::unimplemented("no such service").into_http::<Body>()
 }
 
 #[derive(Clone, Debug)]
@@ -103,7 +103,7 @@ struct Watch {
     snapshot: VecDeque<store::Task>,
     changes: broadcast::Receiver<Change>,
     heartbeat: Interval,
-    /// Messages to go. `None`: no end of its own.
+    /// Messages to go. `None`: without an end.
     left: Option<u32>,
     ending: Code,
 }

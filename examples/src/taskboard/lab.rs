@@ -237,7 +237,7 @@ fn frames(count: u64, gap: Duration) -> impl Stream<Item = io::Result<Bytes>> + 
     ticks(count, gap).map(|number| Ok(Bytes::from(format!("frame {number}\n"))))
 }
 
-/// The parameter, its default, or what is wrong with it.
+/// The parameter, its default, or its error.
 pub(super) fn up_to(name: &'static str, value: Option<u64>, default: u64, max: u64) -> Result<u64, ApiError> {
     match value.unwrap_or(default) {
         value if value <= max => Ok(value),

@@ -1,4 +1,4 @@
-//! Bearer tokens: made once, kept as a hash, asked for by whoever changes something.
+//! Bearer tokens: made once, kept as a hash, required for every change.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ use steeple::{Exchange, User};
 
 use super::{App, api::ApiError};
 
-/// Whoever sent the token. An extractor: without a session, the answer is 401.
+/// The user who sent the token. An extractor: without a session, the answer is 401.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SignedIn {
     pub(super) user: i64,
@@ -38,7 +38,7 @@ pub(super) fn tell(user: i64) {
     }
 }
 
-/// Says who is behind a request that needs no session, if it has one. A middleware: it refuses nobody.
+/// Names the user behind a request that needs no session, if it has one. A middleware: it rejects no request.
 pub(super) async fn tell_if_known(State(app): State<App>, request: Request, next: Next) -> Response {
     if let Some(token) = bearer(request.headers()).map(hash) {
         match app.store().session_user(token).await {

@@ -64,7 +64,7 @@ struct Board {
 }
 
 impl Board {
-    /// What was told of a rule: `firing`, `resolved`.
+    /// The notifications of a rule: `firing`, `resolved`.
     fn of(&self, rule: &str) -> Vec<Value> {
         let told = self.told.lock().unwrap();
         told.iter().map(|post| post["data"].clone()).filter(|data| data["rule"] == rule).collect()
@@ -192,7 +192,7 @@ fn loads_are_refused_off_this_machine_and_beyond_their_bounds() {
     {
         assert_eq!(program.get(&format!("/lab/{beyond}")).status, 400, "{beyond}");
     }
-    // All together: what is in use is not there for another.
+    // All together: a port in use is not available to another.
     until(|| (program.get("/lab/burn-cpu?cores=4&ms=3000").status == 202).then_some(()));
     assert_eq!(program.get("/lab/burn-cpu?cores=1&ms=1").status, 429);
     until(|| (program.get("/lab/hold-memory?mib=700&ms=3000").status == 202).then_some(()));

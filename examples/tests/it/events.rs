@@ -38,7 +38,7 @@ fn every_preset_is_tracked_by_its_handler() {
     post(&program, "/api/feedback", "", r#"{"topic":"speed","stars":5}"#, 202);
     assert_eq!(program.get("/api/projects/1/export").status, 200);
     assert_eq!(program.get("/board/1").status, 200);
-    // What fails is no event.
+    // A failure is not an event.
     post(&program, "/api/users", "", r#"{"email":"ann@example.com","name":"Ann"}"#, 409);
     post(&program, "/api/tasks/1/complete", token, "", 409);
     assert_eq!(program.get("/board/99").status, 404);

@@ -1,4 +1,4 @@
-//! Panics while nobody reads standard error.
+//! Panics while standard error has no reader.
 
 use std::{
     io::{self, PipeWriter, Read, Write},
@@ -39,7 +39,7 @@ fn a_service_whose_standard_error_is_full_survives_587_panics_and_ends_on_sigter
     command.args(["--listen", "127.0.0.1:0"]).env("LOG_DIR", directory.path());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer.try_clone().unwrap());
     let mut child = command.spawn().unwrap();
-    // It says where it listens, and after that nobody reads.
+    // It reports where it listens; after that nothing reads.
     let mut said = Vec::new();
     let address: SocketAddr = loop {
         let mut bytes = [0; 512];

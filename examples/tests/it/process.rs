@@ -182,7 +182,7 @@ pub(crate) fn hang_up(address: SocketAddr, request: &str) {
     thread::sleep(Duration::from_millis(100));
 }
 
-/// Sends a request, such as `GET /healthz`, on a connection of its own.
+/// Sends a request, such as `GET /healthz`, on a new connection.
 pub(crate) fn ask(address: SocketAddr, request: &str, headers: &[&str], body: &str) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -1,4 +1,4 @@
-//! The README at the top says what is so.
+//! The README at the top is true.
 
 use std::{
     ffi::OsString,
@@ -107,7 +107,7 @@ fn shape(value: &Value) -> String {
     text.chars().map(|c| if c.is_ascii_hexdigit() { '0' } else { c }).collect()
 }
 
-/// The examples of this package, not those that a crate has of its own.
+/// The examples of this package, not those of the crates.
 fn own_examples(readme: &str) -> Vec<String> {
     table(readme, "Examples").into_iter().filter(|name| !name.starts_with("-p ")).collect()
 }
@@ -120,7 +120,7 @@ fn names_in(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The examples that crates have of their own, as `cargo run` is told of them.
+/// The examples of the crates, as arguments of `cargo run`.
 fn examples_of_crates() -> Vec<(String, PathBuf)> {
     let mut examples = Vec::new();
     for name in names_in(&root().join("crates")) {

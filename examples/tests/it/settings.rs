@@ -42,7 +42,7 @@ fn a_log_directory_that_cannot_be_written_is_named() {
     let inside = file.path().join("logs");
     let inside = inside.to_str().unwrap();
     refused("LOG_DIR", inside, &[inside, "cannot write logs to the directory", "Not a directory"]);
-    // No right to write is no right for root either, where the file system itself has none.
+    // On a read-only file system, root cannot write either.
     #[cfg(target_os = "linux")]
     refused("LOG_DIR", "/proc/steeple", &["cannot write logs to the directory /proc/steeple"]);
 }

@@ -102,7 +102,7 @@ fn method(row: &Row) -> String {
     if row.method == "BREW" { "_OTHER" } else { row.method }.to_owned()
 }
 
-/// Where there was no head, what stands in for its status.
+/// The stand-in for the status of a response without a head.
 fn status(row: &Row) -> String {
     let code = row.status.unwrap_or(if row.seen == Seen::Cancelled { 499 } else { 500 });
     code.to_string()
@@ -173,7 +173,7 @@ fn sign_in(program: &Program) -> (String, Value) {
     (session["token"].as_str().unwrap().to_owned(), session["user_id"].to_string().into())
 }
 
-/// Requests that are nobody's fault but the client's, over either protocol.
+/// Requests with an error of the client, over either protocol.
 #[test]
 fn a_client_cannot_fill_the_error_log() {
     let directory = tempfile::tempdir().unwrap();

@@ -51,7 +51,7 @@ impl Alertmanager {
     pub fn new<U: Into<String>>(urls: impl IntoIterator<Item = U>) -> Self {
         let http = options()
             .batch_delay(Duration::ZERO)
-            // What was not sent is sent again a minute later.
+            // Unsent alerts are sent again a minute later.
             .retry(Retry::default().max_attempts(10).max_age(Duration::from_secs(60)))
             // In a cluster, services speak without encryption.
             .allow_plain_http();
@@ -77,7 +77,7 @@ impl Alertmanager {
         self
     }
 
-    /// Starts a pipeline for each instance. `alerts` returns what is to be sent, each time.
+    /// Starts a pipeline for each instance. `alerts` returns the alerts to send, each time.
     pub(crate) fn start(
         self,
         context: &ChannelContext,

@@ -21,7 +21,7 @@ pub struct Heartbeat {
 
 impl std::fmt::Debug for Heartbeat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Whoever knows the URL can ping it.
+        // Knowing the URL is enough to ping it.
         f.debug_struct("Heartbeat").field("every", &self.every).finish_non_exhaustive()
     }
 }

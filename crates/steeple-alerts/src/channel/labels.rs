@@ -19,7 +19,7 @@ pub(super) fn labels(alert: &Notification) -> BTreeMap<&'static str, &str> {
     labels
 }
 
-/// What is known of it besides.
+/// Further facts about it.
 pub(super) fn annotations(alert: &Notification) -> BTreeMap<String, String> {
     let mut annotations = BTreeMap::new();
     if !alert.summary.is_empty() {

@@ -195,7 +195,7 @@ impl Channel {
     ) {
         let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.firing.extend(firing);
-        // What was sent before this process began counts as sent at its beginning.
+        // A notification sent before this process began counts as sent at its beginning.
         let recent = recent.into_iter().map(|at| mono.saturating_sub(wall.saturating_sub(at)));
         let mut recent: Vec<_> = recent.take(MAX_PER_HOUR).chain(told.recent.iter().copied()).collect();
         recent.sort_unstable();

@@ -72,7 +72,7 @@ impl Protocol for Messages {
 
     fn encode(&mut self, batch: &[Scrubbed<Notification>]) -> Result<Request, Reason> {
         let attachments: Vec<_> = batch.iter().map(|alert| alert.slack_attachment()).collect();
-        // What a phone shows, and what is read out.
+        // The text that a phone shows, and that a screen reader reads.
         let text = match batch {
             [alert] => crate::message::escape_slack(&alert.subject()),
             alerts => format!("{} alerts", alerts.len()),

@@ -70,7 +70,7 @@ impl Webhook {
 }
 
 impl Webhook {
-    /// What is posted. Default: [`Payload::Steeple`].
+    /// The payload that is posted. Default: [`Payload::Steeple`].
     pub fn payload(mut self, payload: Payload) -> Self {
         self.payload = payload;
         self
@@ -98,7 +98,7 @@ impl IntoChannel for Webhook {
         })?;
         Ok(match self.payload {
             Payload::Steeple => Channel::new(pipeline, self.at_least),
-            // Its receivers know what fires and what is over.
+            // Its receivers know which alerts fire and which are over.
             Payload::Alertmanager => Channel::of_alerts(pipeline, self.at_least),
         })
     }

@@ -100,7 +100,7 @@ fn reminders_come_less_and_less_often() {
 }
 
 #[test]
-fn an_alert_inside_the_cooldown_is_told_at_its_end() {
+fn an_alert_inside_the_cooldown_is_notified_at_its_end() {
     let policy = Policy { cooldown: minutes(15), ..Policy::new(Side::Above, 0.5) };
     let mut state = State::default();
     let mut got = Vec::new();
@@ -119,7 +119,7 @@ fn an_alert_inside_the_cooldown_is_told_at_its_end() {
 }
 
 #[test]
-fn alerts_that_came_and_went_in_the_cooldown_are_told_at_its_end_once() {
+fn alerts_that_came_and_went_in_the_cooldown_are_notified_at_its_end_once() {
     let policy = Policy { cooldown: minutes(15), ..Policy::new(Side::Above, 0.5) };
     let mut state = State::default();
     let mut got = Vec::new();
@@ -143,7 +143,7 @@ fn alerts_that_came_and_went_in_the_cooldown_are_told_at_its_end_once() {
 }
 
 #[test]
-fn what_a_cooldown_kept_back_is_told_after_a_restart_and_after_a_silence_and_without_data() {
+fn alerts_kept_back_by_a_cooldown_are_notified_after_a_restart_and_after_a_silence_and_without_data() {
     let policy = Policy { cooldown: minutes(15), ..Policy::new(Side::Above, 0.5) };
     let mut before = State::default();
     for (minute, value) in [(0, 0.9), (1, 0.1), (3, 0.7), (4, 0.1), (5, 0.6)] {

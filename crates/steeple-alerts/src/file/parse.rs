@@ -433,7 +433,7 @@ mod tests {
         assert_eq!(twice.iter().last().unwrap().second_window(), Some(minutes(5)));
         let error = before.iter().find(|rule| rule.name() == "high_error_rate").unwrap();
         let changed = rules.iter().find(|rule| rule.name() == "high_error_rate").unwrap();
-        assert_eq!(*changed, error.clone().above(0.02).clear(0.01), "what is not in the file stays");
+        assert_eq!(*changed, error.clone().above(0.02).clear(0.01), "settings that are not in the file stay");
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::sync::{Mutex, mpsc::SyncSender};
 
 use super::FileError;
 
-/// How often the file was read again, and what was wrong with it last.
+/// How often the file was read again, and its last error.
 #[derive(Debug, Default)]
 pub(crate) struct Reloads {
     pub(super) asks: Mutex<Option<SyncSender<()>>>,

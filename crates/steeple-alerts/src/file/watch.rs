@@ -75,7 +75,7 @@ fn contents(path: &Path) -> io::Result<String> {
 impl Alerts {
     /// Reads the rules file again, on another thread: returns at once. Without a file, it does nothing.
     ///
-    /// An invalid file changes nothing: the rules that were there go on. What is wrong with it is logged (target
+    /// An invalid file changes nothing: the former rules stay in force. The error is logged (target
     /// `steeple::alerts`) and in [`file_error`](Self::file_error).
     pub fn reload(&self) {
         if let Some(asks) = &*lock(&self.0.reloads.asks) {

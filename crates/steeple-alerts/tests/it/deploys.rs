@@ -1,4 +1,4 @@
-//! Restarts: what was announced is not announced again, and its end is.
+//! Restarts: an announced alert is not announced again, and its end is.
 
 use std::{path::Path, time::Duration};
 
@@ -11,7 +11,7 @@ use steeple_metrics::{
 
 use crate::{START, metrics, pass};
 
-/// The state is saved before what is saved in it goes.
+/// The state is saved before its sections are dropped.
 struct Instance {
     _guard: StateGuard,
     metrics: Metrics,
@@ -102,7 +102,7 @@ fn silences_and_acknowledgements_go_on() {
     assert!(second.alerts.rules()[0].is_acknowledged);
 }
 
-/// What happened, whoever ran: payments, failures of a handler, and for how long something ran at all.
+/// The events over all processes: payments, failures of a handler, and for how long something ran at all.
 #[derive(Default)]
 struct Ledger {
     payments: f64,
@@ -159,7 +159,7 @@ fn over_twenty_overlapping_deploys_nothing_is_announced_twice_and_totals_and_cha
 
     let today = running.metrics.today();
     let paid = today.total("payments_total", &[("result", "success")]);
-    assert_eq!(paid, ledger.payments, "the day's total is what was paid");
+    assert_eq!(paid, ledger.payments, "the day's total is the sum of the payments");
 
     // The chart of the hour: a frame for each 10 seconds of the run, in order, without a gap.
     let frames = running.metrics.history().frames(Tier::TenSeconds, 0);

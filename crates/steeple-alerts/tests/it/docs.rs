@@ -1,4 +1,4 @@
-//! The page about alerts says what is so.
+//! The page about alerts is true.
 
 use std::time::Duration;
 

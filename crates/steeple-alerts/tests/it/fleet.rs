@@ -81,7 +81,7 @@ fn replica(name: &str, server: &Server) -> Alerts {
     let metrics = Metrics::builder().build().unwrap();
     let _history = metrics.history_with(HistoryOptions::new().without_thread());
     let every = Duration::from_millis(500);
-    // The second address has nobody: the first gets everything all the same.
+    // The second address has no listener: the first gets everything all the same.
     let fleet = Alertmanager::new([server.url(), "http://127.0.0.1:9".to_owned()]).every(every);
     Alerts::builder()
         .service("shop")
@@ -121,7 +121,7 @@ async fn two_replicas_and_resends_are_one_firing_and_one_resolved() {
     let Some(server) = alertmanager(&format!("{url}/hook")).await else { return };
     let [a, b] = ["a", "b"].map(|name| replica(name, &server));
     let names: Vec<_> = a.rules().into_iter().map(|rule| rule.name).collect();
-    assert_eq!(names, ["high_cpu_usage", "high_memory_usage"], "what is about the service is Prometheus's");
+    assert_eq!(names, ["high_cpu_usage", "high_memory_usage"], "Prometheus has the alerts about the service");
     a.check("high_cpu_usage", 0.9);
     b.check("high_cpu_usage", 0.9);
     wait("both fire", || {
@@ -189,7 +189,7 @@ async fn a_heartbeat_stops_when_the_evaluation_does() {
     alerts.evaluate();
     wait("it beats", || beats() >= 3).await;
     alerts.stop();
-    // What was under way may still arrive.
+    // Messages under way may still arrive.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let before = beats();
     tokio::time::sleep(Duration::from_millis(500)).await;

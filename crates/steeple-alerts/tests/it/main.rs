@@ -189,7 +189,7 @@ fn a_silence_keeps_a_rule_quiet_and_its_end_tells_what_still_fires() {
     assert!(alerts.acknowledge("queue_is_long"));
     assert!(alerts.rules()[0].is_acknowledged && alerts.rules()[0].phase == Phase::Firing);
     pass(&metrics, &clock, Duration::from_secs(36_000));
-    assert_eq!(alerts.notifications().len(), 1, "no reminder of what was acknowledged");
+    assert_eq!(alerts.notifications().len(), 1, "no reminder of an acknowledged alert");
 }
 
 #[tokio::test]
@@ -262,7 +262,7 @@ fn rules_that_can_never_fire_are_refused_with_their_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_of_errors_is_told_once_without_its_secrets() {
+async fn a_group_of_errors_is_notified_once_without_its_secrets() {
     let (url, posts) = receiver().await;
     let metrics = metrics(&Clock::manual(START));
     let slack = Slack::new(format!("{url}/slack")).http(soon);

@@ -137,7 +137,7 @@ async fn a_signature_is_verified_by_another_implementation() {
     let Some(is_valid) = verify(&body) else { return };
     assert!(is_valid);
     let changed = String::from_utf8(body.to_vec()).unwrap().replace("firing", "resolved");
-    assert_eq!(verify(changed.as_bytes()), Some(false), "what was changed on the way is not");
+    assert_eq!(verify(changed.as_bytes()), Some(false), "a changed message is not");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -230,7 +230,7 @@ fn around_the_threshold_for_an_hour_is_one_alert_at_most_on_either_side() {
 }
 
 #[test]
-fn what_is_long_over_is_no_alert_where_a_second_window_is_good_and_a_server_agrees() {
+fn an_old_failure_does_not_fire_where_a_second_window_is_good_and_a_server_agrees() {
     let rule = Rule::new("errors", Indicator::error_ratio(), minutes(30)).also_over(minutes(3)).above(0.05).clear(0.03);
     let mut shop = ordinary(Rules::from_iter([rule]));
     shop.pass(minutes(40));
@@ -280,7 +280,7 @@ fn an_objective_is_two_rules_and_a_server_agrees() {
 }
 
 #[test]
-fn what_came_and_went_in_a_cooldown_is_told_at_its_end() {
+fn alerts_that_came_and_went_in_a_cooldown_are_notified_at_its_end() {
     let rule = Rule::new("errors", Indicator::error_ratio(), minutes(1)).above(0.05).cooldown(minutes(20));
     let mut shop = ordinary(Rules::from_iter([rule]));
     for _ in 0..3 {

@@ -1,4 +1,4 @@
-//! Each limit of CloudWatch: what is sent keeps it, and a receiver that keeps it refuses what does not.
+//! Each limit of CloudWatch: requests keep it, and a receiver that enforces it rejects others.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

@@ -29,7 +29,7 @@ for line in sys.stdin:
 print(json.dumps(out))
 ";
 
-/// What botocore is given of a request: what was signed, but for the signature.
+/// The signed request without its signature, for botocore.
 fn described(received: &Received, of: &Setting, service: &str, base: &str) -> (Value, String) {
     let authorization = received.header("authorization").unwrap().to_owned();
     let (_, signed) = authorization.split_once("SignedHeaders=").unwrap();

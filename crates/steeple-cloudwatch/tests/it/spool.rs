@@ -96,7 +96,7 @@ fn puts_lines_in_until_it_is_killed() {
     let sink = lines.sink();
     loop {
         let exported = sink.stats().exported;
-        // What was exported by then is settled on disk afterwards.
+        // Items exported by then are settled on disk afterwards.
         let _left = sink.flush(clock::now());
         writeln!(std::io::stdout(), "exported {exported}").unwrap();
         thread::sleep(Duration::from_millis(5));
@@ -222,7 +222,7 @@ fn a_batch_whose_answer_died_with_the_process_is_sent_again_unless_duplicates_ar
     assert!(once.len() == 100 && texts.len() > 100 && in_doubt == 0, "{} of {}, {in_doubt}", once.len(), texts.len());
     let (texts, in_doubt) = killed_before_the_answer(InDoubt::Drop);
     assert!(in_doubt > 0, "{in_doubt}");
-    assert_eq!(texts, want, "what was in doubt had arrived, and nothing arrived twice");
+    assert_eq!(texts, want, "items in doubt had arrived, and nothing arrived twice");
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn a_full_store_drops_the_newest_of_the_least_severe_and_counts_them() {
     let dropped = stats.dropped(DropReason::QueueFull);
     assert!(dropped > 100 && dropped == stats.dropped_total(), "{stats:?}");
     assert_eq!(guard.handle().dropped(), 0, "the log itself had room");
-    // What is left arrives with the next process: every error is there, and the oldest of the others.
+    // The rest arrives with the next process: every error is there, and the oldest of the others.
     drop(guard);
     drop(sink);
     let strict = Strict::start(|_, _| None);

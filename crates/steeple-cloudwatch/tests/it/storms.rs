@@ -114,7 +114,7 @@ fn throttling_and_failures_delay_metrics_and_a_lost_answer_never_counts_twice() 
     strict.check();
     let stats = cloudwatch.sink().stats();
     let arrived = count(&strict.stored.lock().unwrap(), "orders");
-    // A connection that broke has an answer that nobody knows: such data are dropped, and counted.
+    // The answer of a broken connection is unknown: such data are dropped, and counted.
     assert!(arrived > 25.0 && arrived < 40.0, "{arrived}");
     assert_eq!(stats.dropped_total(), stats.dropped(DropReason::InDoubt), "{stats:?}");
     assert_eq!(stats.accepted, stats.exported + stats.dropped_total());
@@ -243,7 +243,7 @@ fn lines_that_are_too_old_or_too_new_are_counted_and_the_others_arrive() {
 
 #[test]
 fn lines_that_cloudwatch_rejects_one_by_one_are_counted_in_their_place() {
-    // The receiver's clock is two hours behind: what is new here is too new there.
+    // The receiver's clock is two hours behind: new data here are too new there.
     let strict = Strict::start(|received, _| {
         let is_put = received.header("x-amz-target") == Some("Logs_20140328.PutLogEvents");
         is_put.then(|| {

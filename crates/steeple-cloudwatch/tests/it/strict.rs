@@ -163,7 +163,7 @@ fn rule(holds: bool, rule: impl Into<String>) -> Result<(), String> {
     if holds { Ok(()) } else { Err(rule.into()) }
 }
 
-/// What was posted by the query protocol.
+/// A request of the query protocol.
 fn pairs(body: &str) -> Result<BTreeMap<String, String>, String> {
     let mut pairs = BTreeMap::new();
     for pair in body.split('&') {

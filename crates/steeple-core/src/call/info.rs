@@ -156,7 +156,7 @@ impl Call {
     }
 }
 
-/// What is known of a call when it is over. Handed to [`CallObserver::on_end`](super::CallObserver::on_end).
+/// The facts about a call that has ended. Handed to [`CallObserver::on_end`](super::CallObserver::on_end).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct CallEnd<'e> {
@@ -164,9 +164,9 @@ pub struct CallEnd<'e> {
     pub outcome: Outcome,
     /// From the call to the last byte of the response body (or to what ended it before that).
     pub duration: Duration,
-    /// From the call to the response head. `None` when there was no response head.
+    /// From the call to the response head. `None` without a response head.
     pub head_after: Option<Duration>,
-    /// The status that was answered. `None` when there was no response head.
+    /// The status that was answered. `None` without a response head.
     pub status: Option<StatusCode>,
     /// What a gRPC call ended with: the status in the trailers, the head or the last frame of gRPC-Web; of an answer without
     /// one, what its HTTP status stands for. A call that was given up is `CANCELLED`, one that took longer than its deadline

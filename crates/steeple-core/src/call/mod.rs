@@ -1,7 +1,7 @@
 //! Outgoing calls: one call, many observers.
 //!
 //! A **call** is one request that this process makes and the response to it, from the moment the client is called until
-//! the last byte of the response body is read, or until the call fails or whoever made it lost interest. It is what an
+//! the last byte of the response body is read, or until the call fails or its caller drops it. It is what an
 //! exchange is to a server, seen from the other side, and it ends as an exchange ends: exactly once, with an
 //! [`Outcome`](crate::Outcome).
 //!
@@ -12,7 +12,7 @@
 //!
 //! | what happens | outcome |
 //! | --- | --- |
-//! | the body's last frame was read, or there is no body (HEAD, 204, 304, empty) | `completed` |
+//! | the body's last frame was read, or the message has no body (HEAD, 204, 304, empty) | `completed` |
 //! | the declared length was read and the body was dropped | `completed` |
 //! | 101, or a CONNECT that was accepted | `upgraded` |
 //! | the client returned an error | `service_error` |

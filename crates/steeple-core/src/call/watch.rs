@@ -105,7 +105,7 @@ impl<O: CallObserver> Watch<O> {
     }
 }
 
-/// What a gRPC call has ended with: what was answered, else what the caller sees.
+/// The status that a gRPC call ended with: the server's answer, else the status that the caller sees.
 fn grpc_status(
     response: &Response,
     call: &Call,

@@ -37,7 +37,7 @@ impl Exchange {
         self.0.request_body_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Whether the response is a stream of server-sent events without an end of its own: how long it lasts says nothing
+    /// Whether the response is a stream of server-sent events without an end: its duration shows nothing
     /// of how fast the service is. Known from [`Observer::on_response`](crate::Observer::on_response) on.
     pub fn is_event_stream(&self) -> bool {
         self.0.event_stream.load(Ordering::Relaxed)

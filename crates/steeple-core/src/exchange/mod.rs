@@ -86,7 +86,7 @@ struct Inner {
     notes: Mutex<Notes>,
 }
 
-/// What is learned on the way, and may change on it.
+/// State that changes during the exchange.
 #[derive(Default)]
 struct Notes {
     custom: Option<Text>,

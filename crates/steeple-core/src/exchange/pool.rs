@@ -23,7 +23,7 @@ thread_local! {
 pub(super) fn take(begin: impl FnOnce(&mut Inner)) -> Arc<Inner> {
     let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
     let mut taken = spare.ok().flatten().unwrap_or_else(|| Arc::new(Inner::blank()));
-    // No one else knows it: one that someone holds does not come back here.
+    // The only reference: an exchange that is still held elsewhere does not come back here.
     if let Some(inner) = Arc::get_mut(&mut taken) {
         begin(inner);
     }

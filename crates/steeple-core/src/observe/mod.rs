@@ -11,7 +11,7 @@
 //!
 //! | what happens | outcome |
 //! | --- | --- |
-//! | the body's last frame was handed over, or there is no body (HEAD, 204, 304, empty) | `completed` |
+//! | the body's last frame was handed over, or the message has no body (HEAD, 204, 304, empty) | `completed` |
 //! | the declared length was handed over and the server dropped the body | `completed` |
 //! | 101, or a CONNECT that was accepted | `upgraded` |
 //! | the service returned an error | `service_error` |
@@ -36,7 +36,7 @@ pub use self::{
     service::Observe,
 };
 
-/// An observer in separate cache lines: every exchange counts a reference to it, on whichever thread, and whoever reads
+/// An observer in separate cache lines: every exchange counts a reference to it, on whichever thread, and every reader of
 /// the observer would wait for those counts. Two lines, as processors fetch them in pairs.
 #[derive(Debug)]
 #[repr(align(128))]

@@ -39,7 +39,7 @@ impl Peer {
     }
 
     /// The address without its port, IPv4 inside IPv6 as IPv4. `None` for a Unix socket, and for the unspecified address
-    /// (`0.0.0.0`, `::`), which is no one's.
+    /// (`0.0.0.0`, `::`), which belongs to no peer.
     pub fn ip(&self) -> Option<IpAddr> {
         let ip = self.address()?.ip().to_canonical();
         (!ip.is_unspecified()).then_some(ip)

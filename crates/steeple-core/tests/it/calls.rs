@@ -74,7 +74,7 @@ fn request(method: Method, grpc: bool) -> Request<Empty<Bytes>> {
     request.body(Empty::new()).unwrap()
 }
 
-/// Calls, and reads what is answered to its end.
+/// Calls, and reads the answer to its end.
 async fn told(request: Request<Empty<Bytes>>, answer: Result<Response<ScriptedBody>, std::fmt::Error>) -> Told {
     let recorder = Recorder::default();
     let answer = Arc::new(Mutex::new(Some(answer)));
@@ -170,7 +170,7 @@ async fn a_grpc_call_that_a_deadline_ended_is_deadline_exceeded_and_one_that_was
             assert_eq!((told.outcome, told.grpc, told.class.as_deref()), (outcome, Some(grpc), class), "{timeout:?}");
         }
     }
-    // What Tonic's, Tokio's and the system's timeouts say; and a server that is not there.
+    // The messages of Tonic's, Tokio's and the system's timeouts, and of an unreachable server.
     for (text, grpc) in [
         ("Timeout expired", GrpcStatus::DEADLINE_EXCEEDED),
         ("deadline has elapsed", GrpcStatus::DEADLINE_EXCEEDED),
@@ -227,7 +227,7 @@ async fn a_panic_of_the_client_or_the_body_ends_the_call_and_goes_on() {
     let recorder = Recorder::default();
     let client = CallLayer::new(recorder.clone()).layer(service_fn(|_: Request<Empty<Bytes>>| async {
         std::panic::resume_unwind(Box::new("out"));
-        #[expect(unreachable_code, reason = "says the type")]
+        #[expect(unreachable_code, reason = "the type requires it")]
         Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
     }));
     let unwound = AssertUnwindSafe(client.oneshot(request(Method::GET, false))).catch_unwind().await;

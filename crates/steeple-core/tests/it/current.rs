@@ -136,7 +136,7 @@ fn an_exchange_that_moves_between_threads_sees_itself_on_each() {
     let observer = RecordingObserver::new();
     let mut future = Box::pin(checking(observer.clone()).oneshot(Replay::default().request()));
     let response = loop {
-        // Each poll on a thread of its own.
+        // Each poll on a new thread.
         let (back, polled) = thread::spawn(move || {
             let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             assert!(Exchange::current().is_none());

@@ -107,11 +107,11 @@ fn a_service_error_ends_as_such_with_its_message() {
 fn a_body_error_after_two_frames_ends_as_such_and_keeps_the_status_that_was_sent() {
     let end = check(&[Head(200), Frame(b"ab"), Frame(b"c"), Fail("disk gone")], Outcome::BodyError);
     assert_eq!((end.status_code(), end.response_body_bytes), (200, 3));
-    assert!(end.is_server_error(), "whatever the status said");
+    assert!(end.is_server_error(), "whatever the status was");
 }
 
 #[test]
-fn a_panic_ends_as_panicked_wherever_it_is_and_whoever_catches_it() {
+fn a_panic_ends_as_panicked_wherever_it_happens_and_is_caught() {
     for catches_panics in [false, true] {
         let replay = Replay { catches_panics, ..Replay::default() };
         assert_eq!(replay.check(&[PanicInCall], Outcome::Panicked).status_code(), 500);
@@ -148,7 +148,7 @@ fn a_body_dropped_after_its_first_frame_is_cancelled_in_the_body() {
 
 #[test]
 fn a_body_dropped_between_its_last_byte_and_its_end_is_cancelled_unless_the_length_was_known() {
-    // Without a length nobody can tell that the last frame was the last one.
+    // Without a length the last frame cannot be recognized as the last one.
     check(&[Head(200), Frame(b"abc"), Drop], Outcome::CancelledInBody);
 }
 

@@ -27,7 +27,7 @@ async fn ask(app: Router) -> Vec<String> {
 async fn without_a_layer_extractors_return_one_unobserved_exchange() {
     let said = ask(app()).await;
     assert_eq!(said[0], said[1], "both extractors of a request hand out the same");
-    assert_ne!(said[0], "from-client", "nobody decided to trust the client");
+    assert_ne!(said[0], "from-client", "the client is not trusted");
     assert_eq!(said[2], "false");
 }
 

@@ -106,7 +106,7 @@ fn the_message_of_a_status_is_known_and_an_error_where_the_server_failed() {
     };
     let message = Some("café".into());
     assert_eq!(said("13"), (message.clone(), Some(("INTERNAL", "café".to_owned()))));
-    assert_eq!(said("5"), (message, None), "the caller's doing is no error of the server");
+    assert_eq!(said("5"), (message, None), "an error of the caller is not an error of the server");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn an_invalid_grpc_path_is_other_from_the_start() {
 }
 
 #[test]
-fn what_is_not_grpc_has_no_grpc_status() {
+fn a_plain_request_has_no_grpc_status() {
     let script = [Head(200), Trailers("13")];
     assert_eq!(check(&script, Outcome::Completed).grpc_status, None);
     let get = Replay { method: http::Method::GET, ..call() };

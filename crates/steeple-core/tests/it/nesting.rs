@@ -157,7 +157,7 @@ fn a_request_sent_again_with_an_ended_exchange_is_a_new_one() {
 
 #[test]
 fn an_exchange_of_an_extractor_without_a_layer_is_joined_by_a_layer_further_in() {
-    // A handler's own client passes the extensions on; nobody else ends that exchange.
+    // A handler's own client passes the extensions on; nothing else ends that exchange.
     let observer = RecordingObserver::new();
     let script: &[Step] = &[Head(200), Frame(b"x")];
     let detached = Exchange::detached();

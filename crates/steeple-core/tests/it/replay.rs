@@ -47,9 +47,9 @@ pub(crate) struct Replay {
     pub(crate) path: &'static str,
     pub(crate) request_headers: Vec<(&'static str, &'static str)>,
     pub(crate) response_headers: Vec<(&'static str, &'static str)>,
-    /// The body says its length.
+    /// The body declares its length.
     pub(crate) size: Option<u64>,
-    /// The body says when it has nothing left.
+    /// The body reports its end.
     pub(crate) admits_end: bool,
     /// A panic is caught close to the service, and what panicked is dropped later, in peace. Otherwise it is dropped
     /// while the panic unwinds.
@@ -87,7 +87,7 @@ impl Replay {
         request.body(Empty::new()).unwrap()
     }
 
-    /// The service that does what the script says.
+    /// The service that follows the script.
     pub(crate) fn service(&self, script: &[Step]) -> ScriptedService {
         ScriptedService { replay: self.clone(), script: script.iter().copied().collect() }
     }
@@ -141,7 +141,7 @@ where
 {
     quiet_scripted_panics();
     let mut played = Played::default();
-    // What is dropped in here is dropped by the unwinding itself.
+    // Dropped by the unwinding itself.
     let result = catch_unwind(AssertUnwindSafe(|| drive(service, request, script, catches_panics, &mut played)));
     played.panicked |= result.is_err();
     played

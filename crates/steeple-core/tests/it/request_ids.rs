@@ -24,7 +24,7 @@ struct Seen {
 impl Seen {
     #[track_caller]
     fn check_agreement(&self) {
-        assert_eq!(self.in_service, [self.ours.as_str()], "what lies further in sees the same id, once");
+        assert_eq!(self.in_service, [self.ours.as_str()], "inner layers see the same id, once");
         assert_eq!(self.in_response, [self.ours.as_str()], "the client gets the same id, once");
     }
 }

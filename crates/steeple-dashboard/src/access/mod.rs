@@ -95,7 +95,7 @@ impl Access {
         Self(Kind::Function(Arc::new(check)))
     }
 
-    /// Everyone who reaches it: for routes that a layer of the application's guards already, or a listener that no one else
+    /// Everyone who reaches it: for routes that a layer of the application's guards already, or a listener that only operators
     /// can reach.
     pub const fn already_protected() -> Self {
         Self(Kind::Protected)

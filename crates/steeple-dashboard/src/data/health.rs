@@ -25,7 +25,7 @@ pub struct SystemHealth {
     pub is_limited: bool,
 }
 
-/// What is used, and how much of it there is.
+/// A used amount, and the available one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Level {

@@ -16,7 +16,7 @@ use super::{
 const ATTEMPTS: u32 = 6;
 const APART: Duration = Duration::from_secs(10);
 
-/// Fills the frames of 10 seconds and of a minute with what was before them.
+/// Fills the frames of 10 seconds and of a minute with earlier numbers.
 pub(crate) async fn backfill(fleet: Arc<Fleet>, history: History) {
     for _ in 0..ATTEMPTS {
         let Err(why) = fill(&fleet, &history).await else { return };
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_have_counts_of_their_length_and_what_is_not_known_is_nan() {
+    fn frames_have_counts_of_their_length_and_unknown_values_are_nan() {
         let grid = Grid { from: 60, to: 180, step: 60 };
         let columns = BTreeMap::from([
             ("requests", vec![Some(2.0), None, Some(0.5)]),
@@ -104,7 +104,7 @@ mod tests {
             ("p95", vec![Some(0.125), None, None]),
         ]);
         let frames = frames(grid, &columns);
-        assert_eq!(frames.len(), 2, "what was not scraped is a gap");
+        assert_eq!(frames.len(), 2, "unscraped times are gaps");
         let [first, last] = [&frames[0], &frames[1]];
         assert_eq!((first.requests, first.successes, first.errors), (120, 90, 30));
         assert!((first.p95 - 0.125).abs() < 1e-6 && first.cpu.is_nan());

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::BuildError;
 
-/// Queries in flight, whoever asks.
+/// Queries in flight, of all clients.
 const IN_FLIGHT: usize = 4;
 /// Largest answer.
 const MAX_ANSWER: usize = 4 << 20;
@@ -142,7 +142,7 @@ impl Prometheus {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 return Err(Reason::from("Prometheus does not accept the credentials"));
             }
-            // These have a body that says why.
+            // These have a body with the reason.
             StatusCode::OK | StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => (),
             _ => return Err(response.reason()),
         }

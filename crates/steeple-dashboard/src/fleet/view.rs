@@ -46,7 +46,7 @@ fn milliseconds(seconds: f64) -> i64 {
     (seconds * 1000.0).round() as i64
 }
 
-/// What is written of a route while its columns come in.
+/// The columns of a route as they come in.
 #[derive(Default)]
 struct Route(BTreeMap<&'static str, f64>);
 

@@ -249,7 +249,7 @@ async fn log(State(dashboard): State<Dashboard>, body: axum::body::Bytes) -> Res
     match (filter, minutes) {
         (Some(filter), Some(minutes)) if (1..=MAX_MINUTES).contains(&minutes) && filter.len() <= MAX_FILTER => {
             // Logged before and not after: it is seen whatever the filter is then.
-            tracing::info!(target: "steeple::dashboard", filter, author, minutes, "changes what is logged for some minutes");
+            tracing::info!(target: "steeple::dashboard", filter, author, minutes, "changes the log's filter for some minutes");
             if let Err(why) = control.set(&filter, Duration::from_secs(minutes.saturating_mul(60))) {
                 tracing::info!(target: "steeple::dashboard", filter, author, why, "the log level was not changed");
                 return (StatusCode::BAD_REQUEST, why).into_response();

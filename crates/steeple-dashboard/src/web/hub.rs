@@ -113,7 +113,7 @@ impl Hub {
             requests.set_viewers(true);
         }
         let place = Place { streams: Arc::clone(&self.streams), requests, _viewer: dashboard.0.history.viewer() };
-        // Before the whole is written, so that nothing falls in between; what is in both is drawn once.
+        // Before the whole is written, so that nothing falls in between; points in both are drawn once.
         let receiver = self.frames.subscribe();
         let when = lock(&self.when).clone();
         let reader = Reader {
@@ -147,7 +147,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// The next event. The last one says that the shutdown has begun.
+    /// The next event. The last one reports that the shutdown has begun.
     async fn next(&mut self) -> Option<Bytes> {
         if self.is_over {
             return None;

@@ -29,7 +29,10 @@ async fn numbers_are_those_of_the_metrics_after_a_known_load() {
         (failed.len(), failed[0]["route"].as_str(), failed[0]["status"].as_u64()),
         (10, Some("/fail"), Some(500))
     );
-    assert!((service.dashboard.real_time().error_ratio.now.unwrap() - 0.1).abs() < 1e-9, "the function says the same");
+    assert!(
+        (service.dashboard.real_time().error_ratio.now.unwrap() - 0.1).abs() < 1e-9,
+        "the function returns the same"
+    );
 }
 
 #[tokio::test]

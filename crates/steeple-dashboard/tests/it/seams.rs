@@ -142,7 +142,7 @@ async fn a_page_that_is_open_sees_the_past_that_comes_later() {
     let next = service.frame(&cursor).await;
     assert_eq!((&next["whole"], times(&next)), (&json!(true), 1), "{next}");
     assert_eq!(next["minutes"]["requests"][0], json!(2));
-    assert_eq!(next["tens"]["t"].as_array().unwrap().len(), 3, "what was there is there");
+    assert_eq!(next["tens"]["t"].as_array().unwrap().len(), 3, "earlier points stay");
     let cursor = next["cursor"].as_str().unwrap().to_owned();
     service.advance(Duration::from_secs(10));
     assert_eq!(service.frame(&cursor).await["whole"], json!(false));

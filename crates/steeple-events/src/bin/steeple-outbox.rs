@@ -19,7 +19,7 @@ steeple-outbox [--dir DIRECTORY] [--json] COMMAND
   show ID              one event
   export [SINK]        all events that are kept, or the dead letters of a sink: one JSON line each
   requeue SINK         has the dead letters of a sink sent again
-  erase USER           removes what is kept of a user, by the id that the application sets
+  erase USER           removes the events of a user, by the id that the application sets
   check                reads every row and checks the files
 
 The directory is that of EVENTS_DIR, unless --dir names another.
@@ -168,7 +168,7 @@ fn show(paths: &[PathBuf], id: &str, out: &mut impl Write) -> Result<bool, Failu
             return Ok(true);
         }
     }
-    Err(format!("there is no event {id}").into())
+    Err(format!("no event {id}").into())
 }
 
 fn export(paths: &[PathBuf], sink: Option<&str>, out: &mut impl Write) -> Result<bool, Failure> {

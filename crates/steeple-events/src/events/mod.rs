@@ -79,7 +79,7 @@ impl Kept {
     }
 }
 
-/// What is stored is sent by whoever opens the store next: nothing goes on in the background.
+/// The next process that opens the store sends the stored events: nothing goes on in the background.
 #[cfg(feature = "outbox")]
 impl Drop for Inner {
     fn drop(&mut self) {

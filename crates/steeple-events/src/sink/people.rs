@@ -77,7 +77,7 @@ fn judge(response: &Response) -> Answer {
     }
     match result(&response.body) {
         Some(1) => Answer::Accepted,
-        // The message may repeat what was sent.
+        // The message may repeat sent data.
         Some(_) | None => Answer::Bisect(Reason::from("status 0")),
     }
 }

@@ -35,7 +35,7 @@ fn tracking_allocates_twice_with_a_sink_and_not_without() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn without_a_sink_there_is_no_thread_no_file_and_no_allocation() {
+fn without_a_sink_no_thread_no_file_and_no_allocation_is_made() {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "cost::nothing_is_configured", "--nocapture", "--ignored", "--test-threads=1"]);
     let output = command.output().unwrap();

@@ -163,7 +163,7 @@ async fn on_success_tracks_what_ended_well_and_counts_the_rest() {
             .layer(axum::Extension(events.clone()));
         assert_eq!(send(app, &[]).await, answer);
     }
-    // Without a layer of Steeple's, no one knows how the exchange ended.
+    // Without Steeple's layer, the end of the exchange is unknown.
     Exchange::detached().in_scope(|| events.on_success(ProjectCreated { kind: "board" }));
     flush(&events).await;
     assert_eq!(lines(&file).len(), 1);

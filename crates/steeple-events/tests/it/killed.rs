@@ -279,7 +279,7 @@ async fn what_a_route_has_answered_for_arrives_once_wherever_its_service_is_kill
         .iter()
         .filter(|number| !about.contains_key(&("registered", **number)) || !about.contains_key(&("Revenue", **number)));
     assert_eq!((lost.count(), about.values().max()), (0, Some(&1)), "{ended:?}");
-    // To GA4, which would count twice: never twice, and what is missing was in doubt. Purchases, which it knows again, are all there.
+    // To GA4, which would count twice: never twice, and missing events were in doubt. Purchases, which it knows again, are all there.
     assert_eq!(got.collected.values().max(), Some(&1));
     let missing: BTreeSet<_> =
         registered.iter().filter(|number| !got.collected.contains_key(number)).copied().collect();

@@ -119,7 +119,7 @@ fn alone() {
     assert_eq!((stats.accepted, stats.queued_items, stats.dropped(DropReason::NoConsent)), (all + 1, 0, 1));
     assert_eq!(stats.accepted, stats.exported + stats.dropped(DropReason::QueueFull) + 1, "{stats:?}");
     let backlog = spool.backlog_now("newrelic").unwrap().items;
-    assert_eq!(stats.exported, backlog, "what is stored waits for its sink");
+    assert_eq!(stats.exported, backlog, "stored events wait for their sink");
     let line = format!(
         "load: {held_rate:.0} events a second tracked while nothing could be stored, in {grown} MiB; {rate:.0} a second beside \
          the disk, of which {:.0} a second were stored; {:.0} a second as JSON through a bounded queue alone; {} of {all} stored, \

@@ -1,4 +1,4 @@
-//! The store behind the events: what was stored arrives, once, at every system, whatever happens in between.
+//! The store behind the events: a stored event arrives once at every system, whatever happens in between.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -71,7 +71,7 @@ pub(crate) fn soon(http: HttpOptions) -> HttpOptions {
     http.batch_delay(Duration::from_millis(5)).retry(retry)
 }
 
-/// An address at which no one listens.
+/// An address without a listener.
 pub(crate) fn nowhere() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())
@@ -390,7 +390,7 @@ async fn a_process_that_lives_on_after_its_shutdown_leaves_the_rows_to_the_next_
     }
     let sinks = events.sinks();
     tokio::task::spawn_blocking(move || shutdown_all(&sinks, clock::now() + Duration::from_millis(100))).await.unwrap();
-    // What is tracked now is stored, and waits too.
+    // Events tracked now are stored, and wait too.
     for _ in 0..20 {
         events.track(FeatureUsed { feature: "late" });
     }

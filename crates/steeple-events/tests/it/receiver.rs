@@ -112,7 +112,7 @@ pub(crate) fn everywhere(receiver: &Receiver, file: &std::path::Path) -> EventsB
         .sink(Ndjson::new(file).batch_delay(Duration::from_millis(20)))
 }
 
-/// Sends what is queued, off the runtime.
+/// Sends the queued items, off the runtime.
 pub(crate) async fn flush(events: &Events) {
     let events = events.clone();
     tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! SIGTERM to a real process whose receivers are dead: it ends at its deadline, says what is left, and the next one sends that.
+//! SIGTERM to a real process whose receivers are dead: it ends at its deadline, reports the events that are left, and the next one sends them.
 
 use std::{
     collections::BTreeMap,

@@ -241,7 +241,7 @@ impl ClientBuilder {
         }
     }
 
-    /// Accepts any certificate: whoever sits in between reads keys and data. For test set-ups.
+    /// Accepts any certificate: a man in the middle can read keys and data. For test set-ups.
     pub fn danger_accept_invalid_certs(mut self) -> Self {
         self.skips_verification = true;
         self

@@ -276,7 +276,7 @@ where
         Some(chunk)
     }
 
-    /// Tries a chunk once. What is left of it goes back to `chunks`.
+    /// Tries a chunk once. Its rest goes back to `chunks`.
     async fn attempt(
         &mut self,
         held: &mut Held<'_, E::Item>,

@@ -31,7 +31,7 @@ pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
     /// There may be something to do for a lane.
     work: Notify,
-    /// A flush or a shutdown has begun: whoever waits for a better time looks again.
+    /// A flush or a shutdown has begun: waiting ends.
     pub(crate) hurry: Notify,
     /// Items are settled.
     settled: Condvar,
@@ -292,7 +292,7 @@ impl<T> Queue<T> {
         state.flush_to = state.flush_to.max(target);
         if close {
             state.closed = true;
-            // Whoever shut down before has waited already.
+            // An earlier shutdown has waited already.
             state.close_by = Some(state.close_by.map_or(deadline, |by| by.min(deadline)));
         }
         let marks = [target, state.flushes, state.exported, state.dropped_total()];

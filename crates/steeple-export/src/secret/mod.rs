@@ -112,7 +112,7 @@ pub fn current(value: &str) -> Option<Arc<str>> {
     files().iter().find(|file| *file.old == *value && file.new != file.old).map(|file| Arc::clone(&file.new))
 }
 
-/// How often a file has had another secret than before, in this process. Whoever keeps what was made with a secret makes it again
+/// How often a file has had another secret than before, in this process. Values that were made with a secret are made again
 /// when this has changed.
 pub fn changes() -> usize {
     CHANGES.load(Ordering::Acquire)

@@ -1,4 +1,4 @@
-//! What is kept until every sink has it: one copy, a cursor for each sink, and dead letters.
+//! Items are kept until every sink has them: one copy, a cursor for each sink, and dead letters.
 //!
 //! A store knows rows, not their meaning: an opaque key to find rows again, a class by which the least important are refused first,
 //! and a body that was scrubbed before it came. [`MemoryStore`] keeps them in memory.

@@ -77,7 +77,7 @@ fn send(client: ClientBuilder, url: &str, http2: bool) -> (Stats, Vec<Response>)
     (pipeline.stats(), answers)
 }
 
-/// A TLS server with a certificate for localhost from an authority of its own, whose certificate is written to `ca`.
+/// A TLS server with a certificate for localhost from a new authority, whose certificate is written to `ca`.
 fn tls_server(ca: &Path) -> SocketAddr {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

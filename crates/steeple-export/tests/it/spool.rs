@@ -1,4 +1,4 @@
-//! The store on disk: receipts, cursors, dead letters, room, erasure, what is not to be read by others.
+//! The store on disk: receipts, cursors, dead letters, room, erasure, and permissions.
 
 use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
@@ -68,7 +68,7 @@ fn a_row_is_read_by_each_sink_and_gone_when_all_have_settled_it() {
     }
     let rows = read(&spool, one, 10);
     assert_eq!(ids(&rows), ["a", "b", "c"]);
-    assert!(read(&spool, one, 10).is_empty(), "what is out is not read twice");
+    assert!(read(&spool, one, 10).is_empty(), "rows under way are not read twice");
     assert_eq!(ids(&read(&spool, other, 2)), ["a", "b"]);
     for row in &rows {
         spool.settle(one, row.seq, Settled::Stored);
@@ -87,7 +87,7 @@ fn a_row_is_read_by_each_sink_and_gone_when_all_have_settled_it() {
 }
 
 #[test]
-fn what_is_not_settled_is_read_again_after_a_restart_and_what_is_settled_is_not() {
+fn unsettled_rows_are_read_again_after_a_restart_and_settled_ones_are_not() {
     let directory = tempfile::tempdir().unwrap();
     let open = || {
         let spool = Spool::builder(directory.path()).open().unwrap();
@@ -272,7 +272,7 @@ fn erased_rows_leave_no_byte_in_any_file() {
     assert!(!holds(&bytes, "ada-was-here"));
     assert!(holds(&bytes, "bob-was-here"));
     assert_eq!(spool.backlog_now("one").unwrap().dead, 0);
-    // What was out when it was erased comes to nothing.
+    // Results of erased rows are ignored.
     spool.settle(sink, rows[2].seq, Settled::Retry { after: Duration::ZERO });
     spool.settled();
     let rest = read(&spool, sink, 1_000);
@@ -350,7 +350,7 @@ fn what_a_process_left_is_adopted_by_one_that_runs() {
             _ => {}
         }
     }
-    // Starts beside it, with a directory of its own.
+    // Starts beside it, in a separate directory.
     let (running, _) = open("running");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     end(&left);

@@ -30,7 +30,7 @@ fn open(directory: &Path) -> Store {
     Store { spool, sinks }
 }
 
-/// What is counted beside the store.
+/// The counts beside the store.
 #[derive(Debug, Default)]
 struct Counts {
     appended: u64,
@@ -124,7 +124,7 @@ fn rows_that_leave_a_full_store_while_they_are_sent_count_once_at_each_sink() {
             let backlog = store.spool.backlog_now(name).unwrap();
             let known = counts.refused + counts.settled[place] + counts.gone[place] + backlog.items;
             assert_eq!(counts.appended, known, "{seed}, {name}: {counts:?} {backlog:?}");
-            // And what is said to wait is there.
+            // And the rows that are reported as waiting are there.
             let mut rest = Vec::new();
             loop {
                 let rows = read(&store.spool, store.sinks[place], 100);
@@ -177,7 +177,7 @@ fn what_a_process_left_is_taken_in_for_each_sink_as_it_had_come_there() {
         let sinks = names.map(|name| spool.register(name, SinkOptions::default()).unwrap());
         (spool, sinks)
     };
-    // Two at once: the first to start again has the directory of the one, and takes in what is in that of the other.
+    // Two at once: the first to start again has the directory of the one, and takes in the rows of the other.
     let (first, _) = open();
     let (second, sinks) = open();
     for id in ["both-have-it", "one-has-it", "other-has-it", "none-has-it"] {

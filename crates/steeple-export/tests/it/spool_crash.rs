@@ -1,4 +1,4 @@
-//! What was stored survives the end of the process, wherever it comes.
+//! Stored rows survive the end of the process, wherever it comes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

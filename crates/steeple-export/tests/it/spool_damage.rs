@@ -68,7 +68,7 @@ fn damage_is_set_aside_what_can_be_read_is_saved_and_new_rows_flow() {
                 spool.spool_stats(),
                 spool.backlog_now("one")
             );
-            // What is written before the damage is found may be lost with it; what comes after flows.
+            // Rows written before the damage is found may be lost with it; later ones flow.
             if !found {
                 append(&spool, &format!("new-{next}"));
                 next += 1;
@@ -90,7 +90,7 @@ fn damage_is_set_aside_what_can_be_read_is_saved_and_new_rows_flow() {
                 spool.settle(sink, row.seq, Settled::Stored);
                 quiet = 0;
             }
-            // Each time the thread takes in a part of what was set aside, if there is one.
+            // Each time the thread takes in a part of the rows that were set aside, if any.
             spool.settled();
             found && quiet > 20
         });

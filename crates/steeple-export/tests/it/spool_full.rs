@@ -82,7 +82,7 @@ fn child() {
     });
     ids.sort();
     seen.sort();
-    assert!(ids == seen, "what is stored is what was said to be");
+    assert!(ids == seen, "the stored rows are the acknowledged ones");
     writeln!(std::io::stdout(), "\ndisk full: {kind}, kept {kept:?} and lost {lost:?} by class, then went on").unwrap();
 }
 

@@ -31,7 +31,7 @@ pub enum Format {
     Color,
 }
 
-/// What is written on every line of a process: which service it is.
+/// The fields on every line of a process: its service.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Service {
     pub(crate) name: Option<String>,

@@ -93,7 +93,7 @@ pub(crate) struct Access<'a> {
 /// Text that a line may show.
 pub(crate) type Shown<'a> = Scrubbed<Cow<'a, str>>;
 
-/// What is there of it, borrowed.
+/// Its known parts, borrowed.
 pub(crate) fn borrowed<'s>(shown: Option<&'s Shown<'_>>) -> Option<Scrubbed<&'s str>> {
     shown.map(Scrubbed::as_deref)
 }

@@ -36,7 +36,7 @@ pub(crate) fn stdout() -> Box<dyn io::Write + Send> {
     Box::new(io::stdout())
 }
 
-/// Writes to standard error without waiting long for whoever reads it.
+/// Writes to standard error without waiting long for its reader.
 pub(crate) fn write_to_stderr(text: &[u8], timeout: Duration) -> io::Result<()> {
     super::write_beside(io::stderr(), text, timeout)
 }

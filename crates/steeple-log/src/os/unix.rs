@@ -56,7 +56,7 @@ pub(crate) fn stdout() -> Box<dyn io::Write + Send> {
     }
 }
 
-/// Writes to standard error without waiting for whoever reads it. A text of at most 4,096 bytes is written whole or not at
+/// Writes to standard error without waiting for its reader. A text of at most 4,096 bytes is written whole or not at
 /// all where that is a pipe.
 pub(crate) fn write_to_stderr(text: &[u8], timeout: Duration) -> io::Result<()> {
     let mut stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);

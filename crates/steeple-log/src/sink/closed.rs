@@ -91,7 +91,7 @@ impl Closed {
     }
 }
 
-/// What is known of the files of a log that were closed after another one.
+/// The state of a log's files that were closed after another one.
 struct Later {
     /// The day of the first of them; without one, that of the open file.
     day: u64,

@@ -105,7 +105,7 @@ const FIRST_CAPACITY: usize = 64 * 1024;
 /// A buffer that grew past this in a burst is given back after it.
 const KEPT_CAPACITY: usize = 1024 * 1024;
 
-/// What is known of a line beside its text.
+/// The facts about a line beside its text.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stamp {
     /// Its length, newline included. Set by the queue.
@@ -133,7 +133,7 @@ pub(crate) struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// What is left when so many bytes of it are written.
+    /// The rest after so many bytes are written.
     pub(crate) fn after(self, bytes: usize) -> Self {
         let mut stamps = self.stamps;
         let mut left = bytes;
@@ -372,7 +372,7 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// Waits until what was accepted before this call is written or given up, at most until the deadline.
+    /// Waits until all lines accepted before this call are written or given up, at most until the deadline.
     pub(crate) fn flush(&self, deadline: Instant) -> bool {
         let mut wanted = None;
         let written = self.wait_until(deadline, |state| state.settled >= *wanted.get_or_insert(state.accepted));

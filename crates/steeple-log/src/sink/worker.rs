@@ -176,7 +176,7 @@ enum Written {
     NotAll { left: u64 },
 }
 
-/// What was reported about missing lines.
+/// The reports about missing lines.
 struct Gaps {
     /// So many lines, in the log itself.
     reported: u64,

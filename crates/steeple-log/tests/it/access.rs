@@ -376,7 +376,7 @@ async fn a_line_that_is_exported_as_well_is_written_once() {
     let layer = Log::builder().also_events().build_onto(&book.guard.handle()).unwrap().layer();
     let seen = async {
         send(&layer, get("/x"), Client::ToTheEnd).await;
-        // What nobody has written is not left out.
+        // A line that was never written does not count as left out.
         send(&Log::default().layer(), get("/y"), Client::ToTheEnd).await;
     };
     seen.with_subscriber(subscriber).await;

@@ -1,4 +1,4 @@
-//! `docs/log-fields.md`, held against what is really written.
+//! `docs/log-fields.md`, compared with real lines.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

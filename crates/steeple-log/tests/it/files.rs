@@ -141,10 +141,10 @@ async fn a_full_disk_drops_lines_only_and_is_reported_once() {
         guard.handle().dropped_by_output().into_iter().find(|losses| losses.output() == "combined.log").unwrap().lines()
     };
     let lost = combined();
-    assert!((1..600).contains(&lost), "the queue is full, and what was in it is kept: {lost}");
+    assert!((1..600).contains(&lost), "the queue is full, and its lines are kept: {lost}");
     assert_eq!(said.get().len(), 1, "{:?}", said.get());
     assert!(said.get()[0].contains("combined.log") && said.get()[0].contains("os error 28"), "{:?}", said.get());
-    assert!(!guard.flush(Duration::from_millis(50)), "what is kept is not written");
+    assert!(!guard.flush(Duration::from_millis(50)), "kept lines are not written");
     // Room again.
     fs::remove_file(&path).unwrap();
     wait_until(|| said.get().len() == 2);
@@ -155,7 +155,7 @@ async fn a_full_disk_drops_lines_only_and_is_reported_once() {
     let exchanges = lines.iter().filter(|line| line["target"] == "steeple::access").count();
     assert_eq!(exchanges as u64 + lost, 601, "each line is there, or counted");
     let gaps: u64 = lines.iter().filter_map(|line| line["lines_lost"].as_u64()).sum();
-    assert_eq!(gaps, lost, "the log says itself what is missing in it");
+    assert_eq!(gaps, lost, "the log reports its own gaps");
     assert_eq!(lines.iter().filter(|line| line["url.path"] == "/last").count(), 1);
     assert!(said.get()[1].contains("again"), "{:?}", said.get());
 }

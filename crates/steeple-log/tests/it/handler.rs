@@ -27,7 +27,7 @@ fn a_handlers_line_has_what_is_known_of_its_request() {
     });
     let (id, trace) = (exchange.request_id(), exchange.trace().unwrap());
     let line = book.line();
-    // Nobody asked for an id before the line was written, so the line has none.
+    // No id was requested before the line was written, so the line has none.
     assert_eq!(line.get("request_id"), None);
     exchange.in_scope(|| assert_eq!(Exchange::current().unwrap().request_id(), id));
     let want = json!({
@@ -156,7 +156,7 @@ fn an_error_is_written_down_with_all_its_sources() {
 }
 
 #[test]
-fn an_error_has_fields_of_its_own_without_secrets() {
+fn an_error_has_separate_fields_without_secrets() {
     let error = Layered("cannot save", None);
     let book = logged(Format::Json, || {
         log_error_with(&error, [("order.id", 42_i64.into()), ("password", "hunter2".into())]);
@@ -220,7 +220,7 @@ fn any_subscriber_gets_exchanges_events_and_errors() {
         assert_eq!(fields[key], value, "{key} in {fields:#}");
     }
     assert!(fields["duration_ms"].is_f64() && fields["request_id"].is_string() && fields["trace_id"].is_string());
-    assert_eq!(fields.get("http.route"), None, "what is unknown is absent");
+    assert_eq!(fields.get("http.route"), None, "unknown facts are absent");
     assert_eq!(lines[0]["target"], "steeple::access");
     assert_eq!(lines[2]["fields"]["outcome"], "cancelled");
     assert_eq!(lines[3]["fields"]["attributes"], r#"{"plan":"pro"}"#);

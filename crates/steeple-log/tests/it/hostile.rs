@@ -95,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_an_exchange_is_told_its_line_is_one_line(
+    fn the_line_of_an_exchange_is_one_line_whatever_is_set_on_it(
         user in nasty(), name in nasty(), route in nasty(), key in nasty(), value in nasty(), error in nasty()
     ) {
         for format in [Format::Json, Format::Ecs, Format::Pretty] {
@@ -150,7 +150,7 @@ fn a_forged_line_in_a_header_stays_in_its_field() {
     run(send(&layer, request.body(String::new()).unwrap(), Client::ToTheEnd));
     check(&book, 1);
     let line = book.line();
-    assert_eq!(line["user_agent.original"], forged, "read back, it is what was sent");
+    assert_eq!(line["user_agent.original"], forged, "read back, it is the sent text");
     assert_eq!((&line["level"], &line["url.path"]), (&"info".into(), &"/%0a%1b[2J".into()));
 }
 

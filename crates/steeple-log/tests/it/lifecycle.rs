@@ -105,7 +105,7 @@ fn check(body: &Value) -> Result<(), String> {
         let Some(phase) = phases.get(name) else { continue };
         let phase = object(phase, name)?;
         only(phase, &["min_age", "actions"], name)?;
-        // An age of zero is none.
+        // An age of zero is invalid.
         let own = phase.get("min_age").map_or(Ok(0), |value| millis(value, "min_age"))?;
         if own > 0 && own < age {
             return Err(format!("the phase {name} begins before the one before it"));
@@ -130,7 +130,7 @@ fn check(body: &Value) -> Result<(), String> {
                         return Err("delete_searchable_snapshot is true or false".to_owned());
                     }
                 }
-                // The policy that is shipped has no other: whoever adds one adds its rules.
+                // The shipped policy has no other: adding one means adding its rules.
                 _ => return Err(format!("no rule for {action}")),
             }
         }

@@ -163,5 +163,5 @@ fn each_output_is_a_sink_whose_counts_are_exact() {
     }
     drop(free);
     let report = hung.wait(&hung.begin_flush(now() + Duration::from_mins(1)));
-    assert_eq!(report.left, 0, "what was left is written after all");
+    assert_eq!(report.left, 0, "the rest is written after all");
 }

@@ -1,4 +1,4 @@
-//! Panics of a process whose log is set up: what is in the log, and what is on standard error.
+//! Panics of a process whose log is set up: their lines in the log and on standard error.
 
 use std::{
     convert::Infallible,
@@ -177,7 +177,7 @@ fn with_forward_the_hook_of_before_is_called_and_the_log_reports_nothing() {
     assert_eq!(access["outcome"], "panicked");
 }
 
-/// Runs 587 panics within exchanges and as many outside, over a standard error that nobody reads.
+/// Runs 587 panics within exchanges and as many outside, over a standard error without a reader.
 fn run_unread(stderr: impl Into<Stdio>, name: &str) {
     let directory = tempfile::tempdir().unwrap();
     let mut child = command(directory.path(), Format::Json, name).stderr(stderr).spawn().unwrap();

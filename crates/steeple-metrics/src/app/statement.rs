@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
             }
             "update" => {
                 let name = self.name(&BEFORE_UPDATED, true)?;
-                // SQL Server names an alias here and says behind `FROM` which table it stands for.
+                // SQL Server has an alias here, and its table behind `FROM`.
                 Some(self.resolve(name))
             }
             "delete" => self.deleted(),

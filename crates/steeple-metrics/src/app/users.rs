@@ -35,7 +35,7 @@ const FULL_SLOTS: u64 = 5;
 /// Estimates how many distinct users there were over a sliding window.
 ///
 /// One `HyperLogLog` sketch per sixth of the window, merged when someone asks: 12 KiB in all. The hash has a different key
-/// in every process, so that no one can choose user ids that look like many.
+/// in every process, so that a client cannot choose user ids that count as many.
 pub(crate) struct ActiveUsers {
     started: Instant,
     slot_seconds: u64,
@@ -43,7 +43,7 @@ pub(crate) struct ActiveUsers {
     slots: [Slot; SLOTS],
     /// Held while a slot begins anew.
     turning: Mutex<()>,
-    /// What the application counted itself; [`NOT_SET`] for what is estimated here.
+    /// The application's own count; [`NOT_SET`] where it is estimated here.
     set: AtomicU64,
     /// A second name for the same number.
     alias: Option<String>,
@@ -78,7 +78,7 @@ impl ActiveUsers {
         Self { alias, ..self }
     }
 
-    /// From now on there are so many, whoever is seen.
+    /// Sets the count, which then replaces the estimate.
     pub(crate) fn set(&self, users: u64) {
         self.set.store(users, Relaxed);
     }

@@ -42,7 +42,7 @@ impl Watcher {
     pub(super) fn tell<'a>(&self, operation: impl FnOnce() -> Operation<'a>) {
         if let Some(watch) = self.0.get() {
             let operation = operation();
-            // Timers tell it when they are dropped, also by unwinding: a second panic would end the process.
+            // Timers report when they are dropped, also by unwinding: a second panic would end the process.
             let _panicked = catch_unwind(AssertUnwindSafe(|| watch(&operation)));
         }
     }

@@ -83,7 +83,7 @@ impl Encoder for ModelEncoder {
     }
 
     fn foreign(&mut self, _labels: &Labels, _foreign: &Foreign<'_>) {
-        // What is not ours is in the registry already.
+        // Families of others are in the registry already.
     }
 }
 

@@ -231,7 +231,7 @@ fn native_buckets(native: &Native, cells: &[u64], to: &mut Message) {
     // The index after the last bucket that was written, and that bucket's count.
     let (mut next, mut before) = (0_i64, 0_i64);
     let mut below = native.zero_cells;
-    // What is above the last bound goes one bucket further up: it has to be somewhere.
+    // Values above the last bound go into the next bucket.
     let ends = native.cells.iter().copied().chain([cells.len()]);
     for (index, end) in (i64::from(native.first_index)..).zip(ends) {
         let here = i64::try_from(count(below, end)).unwrap_or(i64::MAX);

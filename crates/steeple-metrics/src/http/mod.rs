@@ -102,7 +102,7 @@ pub(crate) struct Route {
     own_methods: OnceLock<Box<[OnceLock<Box<Method>>]>>,
 }
 
-/// What is kept of one method of one route.
+/// The series of one method of one route.
 pub(crate) struct Method {
     verb: &'static str,
     labels: Labels,
@@ -363,7 +363,7 @@ impl Http {
         let fixed = text.is_fixed();
         let made_up_to = self.limits.routes / 2;
         if !self.routes.is_full() && (fixed || self.made_routes.load(Relaxed) < made_up_to) {
-            // What stands in the program's own text is its author's. What is made while it runs may hold anything.
+            // A text known at compile time is the author's. A text made at run time may contain anything.
             let shown = if fixed { self.folded.cut(text.as_str()).into() } else { self.folded.shown(text.as_str()) };
             let name = &*shown;
             let made = self.routes.get_or_insert(

@@ -62,7 +62,7 @@ pub(super) enum Scope {
     },
 }
 
-/// What is read as it is now, or has one source.
+/// A current value, or one with a single source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
     InFlight,
@@ -413,7 +413,7 @@ impl fmt::Display for Indicator {
 }
 
 /// Series of one family, by their labels: of the application's own, of its registries, or of ours. Those about served
-/// requests, `http_…` and `grpc_server_…`, have indicators of their own and are not read here.
+/// requests, `http_…` and `grpc_server_…`, have separate indicators and are not read here.
 ///
 /// # Examples
 /// ```

@@ -114,7 +114,7 @@ pub(crate) fn quantile(
     })
 }
 
-/// Which cell of one layout takes what is in each cell of another.
+/// Which cell of one layout takes the count of each cell of another.
 struct Onto {
     from: Arc<Layout>,
     cells: Box<[usize]>,

@@ -1,4 +1,4 @@
-//! What is measured, at one moment or over time: for alert rules, dashboards and exporters inside of the process.
+//! Measured values, at one moment or over time: for alert rules, dashboards and exporters inside of the process.
 //!
 //! - A [`Reading`] is all that the metrics know at one moment; [`Metrics::totals`](crate::Metrics::totals) is its cheap
 //!   part.

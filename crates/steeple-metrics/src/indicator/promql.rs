@@ -114,7 +114,7 @@ impl Promql {
         self.selector(&[&format!("{}{suffix}", selector.family)], &[&matchers(&selector.matchers)])
     }
 
-    /// An aggregation of what is kept apart, and by this label besides.
+    /// An aggregation by the labels that are kept apart, and by this label.
     fn aggregate(&self, how: &str, also: &str, what: &str) -> String {
         let by = self.by.iter().map(String::as_str).chain([also]).filter(|label| !label.is_empty());
         let by: Vec<&str> = by.collect();
@@ -200,7 +200,7 @@ impl<'a> Requests<'a> {
     fn all(&self, how: &str) -> String {
         let window = self.window;
         if self.style.is_otel() {
-            // There is no counter beside the histogram.
+            // The histogram has no counter beside it.
             return self.timed().replace("rate(", &format!("{how}("));
         }
         let found = match (&self.http, &self.grpc) {

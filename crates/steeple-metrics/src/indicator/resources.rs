@@ -83,7 +83,7 @@ pub struct Resources {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Cpu {
-    /// Seconds used since the start, by the container; by the process where there is none.
+    /// Seconds used since the start, by the container, or by the process outside of one.
     pub used_seconds: f64,
     /// How many processors may be used at once: 0.5 for half of one.
     pub limit_cores: f64,
@@ -97,8 +97,8 @@ pub struct Cpu {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Memory {
-    /// What is in use and cannot be freed at once: without the file cache that is not active. By the container; by the
-    /// process where there is none.
+    /// Bytes in use that cannot be freed at once: without the inactive file cache. By the container; by the
+    /// process outside of one.
     pub used_bytes: u64,
     /// How much may be used.
     pub limit_bytes: u64,
@@ -108,9 +108,9 @@ pub struct Memory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Disk {
-    /// What is in use.
+    /// Bytes in use.
     pub used_bytes: u64,
-    /// What is in use and what this process may still write.
+    /// Bytes in use, and bytes that this process may still write.
     pub size_bytes: u64,
 }
 

@@ -145,7 +145,7 @@ impl Today {
         totals.collect()
     }
 
-    /// The sum of a family's series that have these labels. 0 for what was not counted.
+    /// The sum of a family's series that have these labels. 0 if nothing was counted.
     pub fn total(&self, family: &str, labels: &[(&str, &str)]) -> f64 {
         let has = |of: &Labels, (name, value): &(&str, &str)| of.iter().any(|(n, v)| n == name && v == value);
         let state = self.read();

@@ -24,9 +24,9 @@ const MAX_VALUE: usize = 4_095;
 /// How far back a period may begin: New Relic takes 48 hours.
 const MAX_PERIOD_MS: u64 = 47 * 3_600_000;
 
-/// What was sent of one series, and when: the count, or the count and the sum.
+/// The last sent state of one series: the time, and the count, or the count and the sum.
 type Sent = (u64, Box<[u64]>);
-/// What was sent of each series up to the pushes that arrived.
+/// The last state of each series that arrived.
 pub(super) type SentCounts = HashMap<(String, Box<str>), Sent>;
 
 /// One request: its JSON, its id for all tries, and what New Relic has of each series once it takes it.
@@ -111,7 +111,7 @@ impl<'a> NewRelicEncoder<'a> {
         }
     }
 
-    /// What is new since the push before that arrived, of a series under a name: the numbers and when the period began.
+    /// The increase of a series since the last push that arrived: the numbers, and the start of the period.
     fn since(&mut self, name: &str, labels: &Labels, now: &[Number]) -> (Vec<f64>, u64) {
         let key = (name.to_owned(), labels.text.clone());
         let (from, before) = self.before.get(&key).map_or((self.start_ms, None), |(at, cells)| (*at, Some(cells)));
@@ -167,7 +167,7 @@ impl<'a> NewRelicEncoder<'a> {
             let (lower, before) = below;
             if *cumulative > before {
                 min.get_or_insert(lower);
-                // What is above the last bound is at least that.
+                // Values above the last bound are at least that.
                 max = if bound.is_finite() { *bound } else { lower };
             }
             below = (if bound.is_finite() { *bound } else { lower }, *cumulative);

@@ -44,7 +44,7 @@ pub(super) struct OtlpStyle {
     pub(super) resource: Vec<(String, String)>,
 }
 
-/// What was sent of each series up to a push that arrived.
+/// The values of each series in the last push that arrived.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sent {
     at_nanos: u64,
@@ -408,7 +408,7 @@ fn exponential(point: &mut Message, native: &Native, view: &HistogramView<'_>, s
     let mut total = zero;
     let mut buckets: Vec<u64> = Vec::new();
     let mut below = native.zero_cells;
-    // What is above the last bound goes one bucket further up: it has to be somewhere.
+    // Values above the last bound go into the next bucket.
     for end in native.cells.iter().copied().chain([cells.len()]) {
         let here = since.whole(count(below, end));
         below = end;

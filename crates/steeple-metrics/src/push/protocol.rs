@@ -1,4 +1,4 @@
-//! What is pushed, and what the receiver's answer means.
+//! The payload of a push, and the meaning of the receiver's answer.
 
 use std::{
     fmt,
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{Metrics, family::Family, registry::Naming, render::Others, series::Labels};
 
-/// What is pushed, and where to.
+/// The payload, and its receiver.
 pub(super) struct Target {
     pub(super) metrics: Metrics,
     pub(super) kind: PushKind,

@@ -11,7 +11,7 @@ use crate::{
 /// Series of one request: about 300 KiB before compression.
 const SERIES_PER_REQUEST: usize = 2_000;
 
-/// What is written of each series.
+/// The samples of each series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Samples {
     Values,

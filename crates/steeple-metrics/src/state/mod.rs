@@ -6,8 +6,8 @@
 //! - Up to 64 instances of one service in one environment share a directory; each has a lock for as long as it lives,
 //!   which the system takes back however the process ends.
 //! - At the start, an instance adopts the file that was saved last of those whose instance is gone. Where deploys overlap,
-//!   that instance still runs; so whoever has adopted nothing looks again for two minutes.
-//! - Nothing of this happens on a request's path: saving is done by a thread, or by whoever calls [`State::save`].
+//!   that instance still runs; so an instance that has adopted nothing looks again for two minutes.
+//! - Nothing of this happens on a request's path: a thread saves, or the caller of [`State::save`].
 //!
 //! # Examples
 //! ```
@@ -157,7 +157,7 @@ struct Shared {
     adopt_interval: Duration,
     /// Another instance held a state when this one was opened.
     has_others: bool,
-    /// Every section has loaded what was adopted later.
+    /// Every section has loaded the state that was adopted later.
     is_loaded: AtomicBool,
     inner: Mutex<Inner>,
     dropped: AtomicU64,
@@ -216,7 +216,7 @@ impl State {
             saving: Mutex::new(()),
             stop: (Mutex::new(false), Condvar::new()),
         }));
-        // So that a directory that cannot be written to is known now, and whoever comes next finds this service's name.
+        // So that a directory that cannot be written to is known now, and the next instance finds this service's name.
         if state.adopted().is_none() {
             state.save()?;
         }

@@ -111,7 +111,7 @@ impl Directory {
 
     /// A slot without a file. `None`: there are as many instances as there are slots.
     pub(super) fn free(&self) -> io::Result<Option<Slot>> {
-        // Those with a file that no one could adopt come last.
+        // Those whose file could not be adopted come last.
         let (empty, other): (Vec<u32>, Vec<u32>) =
             (1..=SLOTS).partition(|slot| !with(&self.base(*slot), "state").exists());
         for number in empty.into_iter().chain(other) {
@@ -143,7 +143,7 @@ impl Slot {
         std::fs::rename(&new, &place)
     }
 
-    /// Removes the file: what was in it is in another one.
+    /// Removes the file, whose contents are in another one.
     pub(super) fn clear(&self) -> io::Result<()> {
         std::fs::remove_file(with(&self.base, "state"))
     }

@@ -52,7 +52,7 @@ async fn a_route_has_its_own_threshold_and_what_is_bound_to_it_comes_first() {
 }
 
 #[tokio::test]
-async fn without_a_threshold_there_is_no_such_family_and_of_a_route_without_one_no_series() {
+async fn without_a_threshold_the_family_is_absent_and_a_route_without_one_has_no_series() {
     let metrics = Metrics::new().unwrap();
     ask(&metrics, "/", 200, None).await;
     assert!(!Page::of(&metrics).text.contains("apdex"));

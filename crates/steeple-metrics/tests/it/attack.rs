@@ -306,7 +306,7 @@ async fn label_values_are_as_long_as_is_asked_for_and_never_longer_than_two_kilo
             answer(&metrics, "GET", format!("/{words}").into(), 200).await;
             answer(&metrics, "GET", Text::from_static("/a/text/of/the/program/that/is/longer/than/sixteen"), 200).await;
         }
-        // A secret at the cut is no secret's half.
+        // A secret at the cut is removed as a whole.
         exports.inc([&format!("{} {TOKEN}", &words[..want.saturating_sub(6)])]);
         let page = Page::of(&metrics);
         let values = |label: &str| {

@@ -96,7 +96,7 @@ async fn an_unanswered_call_has_no_status_and_an_error_type() {
     let target = r#"method="GET",server_address="a.example",url_template="""#;
     let of = |class: &str| format!(r#"{target},status_code="",error_type="{class}""#);
     assert_eq!(page.value("http_client_requests_total", &of("core::fmt::Error")), 1.0);
-    assert_eq!(page.value("http_client_requests_total", &of("")), 1.0, "giving up is no failure");
+    assert_eq!(page.value("http_client_requests_total", &of("")), 1.0, "giving up is not a failure");
     for outcome in ["cancelled", "service_error"] {
         let labels = format!(r#"{target},outcome="{outcome}""#);
         assert_eq!(page.value("http_client_requests_aborted_total", &labels), 1.0);
@@ -134,7 +134,7 @@ async fn ten_thousand_calls_of_every_ending_are_counted_once_each() {
                     _ => {
                         let panics = service_fn(|_: Request<TestBody>| async {
                             std::panic::resume_unwind(Box::new("boom"));
-                            #[expect(unreachable_code, reason = "says the type")]
+                            #[expect(unreachable_code, reason = "the type requires it")]
                             Answer::Err(std::fmt::Error)
                         });
                         let call = tokio::spawn(layer.layer(panics).oneshot(to(&uri, None)));

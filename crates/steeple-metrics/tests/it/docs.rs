@@ -1,4 +1,4 @@
-//! `docs/metrics.md` lists what is really printed: every family, its kind, labels, unit and meaning.
+//! `docs/metrics.md` lists the printed output: every family, its kind, labels, unit and meaning.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -118,7 +118,7 @@ async fn every_family_is_documented_as_it_is_printed() {
         let (kind, labels, unit, meaning) = row;
         let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
         let line = format!("| `{name}` | {kind} | {} | {unit} | {meaning} |", labels.join(", "));
-        assert_eq!(documented.get(name), Some(row), "docs/metrics.md should say:\n{line}");
+        assert_eq!(documented.get(name), Some(row), "docs/metrics.md should have:\n{line}");
     }
     let gone: Vec<_> = documented.keys().filter(|name| !printed.contains_key(*name)).collect();
     assert!(gone.is_empty(), "documented, but never printed: {gone:?}");

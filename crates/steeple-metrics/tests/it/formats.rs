@@ -1,4 +1,4 @@
-//! What is rendered is read by somebody else: a strict parser for the text formats, `prost` for protobuf, `promtool`.
+//! The rendered page is read by other implementations: a strict parser for the text formats, `prost` for protobuf, `promtool`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

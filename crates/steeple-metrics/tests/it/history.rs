@@ -72,7 +72,7 @@ async fn a_frame_is_what_came_since_the_one_before() {
     }
     let minutes = history.frames(Tier::Minute, 0);
     assert_eq!((minutes.len(), minutes[0].requests, minutes[0].seconds), (1, 6, 60.0));
-    assert!(history.frames(Tier::Second, 0).is_empty(), "nobody looks");
+    assert!(history.frames(Tier::Second, 0).is_empty(), "nothing reads them");
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ fn on(page: &str, family: &str, tenant: &str) -> Option<f64> {
 }
 
 #[tokio::test]
-async fn requests_are_told_apart_by_a_label_of_ones_own_and_read_as_one_route() {
+async fn requests_are_distinguished_by_a_custom_label_and_read_as_one_route() {
     let metrics = by_tenant().names(Names::Both).build().unwrap();
     for (tenant, requests) in [(Some("blue"), 3), (Some("red"), 2), (None, 1)] {
         for _ in 0..requests {

@@ -48,7 +48,7 @@ pub(crate) async fn serve(metrics: &Metrics, counted: bool, answer: ScriptedBody
 #[tokio::test]
 async fn messages_of_calls_are_counted_by_their_prefixes_whole_or_in_pieces() {
     let metrics = Metrics::builder().grpc_method("pkg.S/Get", GrpcType::BidiStream).build().unwrap();
-    // A message in pieces, one more, and half of a third, which is none.
+    // A message in pieces, one more, and half of a third, which does not count.
     let answer = ScriptedBody::new([
         Step::Data(b"\0\0\0"),
         Step::Data(b"\0\x03ab"),
@@ -70,7 +70,7 @@ async fn messages_of_calls_are_counted_by_their_prefixes_whole_or_in_pieces() {
 }
 
 #[tokio::test]
-async fn requests_that_nobody_counts_have_no_count_of_messages() {
+async fn uncounted_requests_have_no_count_of_messages() {
     let metrics = Metrics::builder().build().unwrap();
     serve(&metrics, false, ScriptedBody::new([Step::Data(ONE), trailers("0")])).await;
     let page = Page::of(&metrics);

@@ -213,7 +213,7 @@ async fn a_far_side_that_refuses_is_down_or_silent_is_counted_and_costs_nothing_
     };
     let refused = push(format!("http://{address}")).push().await.unwrap_err();
     assert_eq!(refused.cause(), DropReason::Unavailable);
-    // A port that nobody listens on, for it was just given back.
+    // A port without a listener: it was just released.
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let unreachable = push(format!("http://{free}")).push().await.unwrap_err();
     assert_eq!(unreachable.cause(), DropReason::Network);
@@ -539,7 +539,7 @@ async fn new_relic_gets_counts_since_the_push_before_that_arrived() {
     assert_eq!(millis(&third["timestamp"]), millis(&bodies[0][0]["common"]["timestamp"]));
     let end = millis(&third["timestamp"]) + millis(&third["interval.ms"]);
     assert!(end.abs_diff(millis(&bodies[2][0]["common"]["timestamp"])) <= 1);
-    // What is not a number is left out.
+    // Values that are not numbers are left out.
     assert!(metrics_named(&bodies[0], "temperature").is_empty());
     assert_eq!(metrics_named(&bodies[2], "temperature")[0]["value"], 21.5);
     let durations = metrics_named(&bodies[0], "http_request_duration_seconds");
@@ -576,7 +576,7 @@ async fn many_series_are_several_requests_to_new_relic_and_each_is_remembered_by
         let body = inflate(request.body());
         let sum: f64 =
             metrics_named(&body, "clicks_total").iter().map(|metric| metric["value"].as_f64().unwrap()).sum();
-        // What was refused comes again, and nothing else.
+        // Rejected series come again, and nothing else.
         if number > 0 && number < parts {
             first += sum;
         } else if number >= parts {

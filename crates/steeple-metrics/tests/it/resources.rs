@@ -135,7 +135,7 @@ fn limits_that_are_set_hold_for_the_process_alone() {
     let (cpu, memory) = (found.cpu.unwrap(), found.memory.unwrap());
     assert_eq!((cpu.limit_cores, cpu.used_seconds, memory.used_ratio()), (0.5, 25.0, 0.5));
     assert!(found.is_limited);
-    // What is not a limit is ignored.
+    // Values that are not limits are ignored.
     let none = ResourceOptions::new().root(root.path()).cpu_limit(f64::NAN).memory_limit(0);
     assert_eq!(Resources::read(&none), read(root.path()));
 }

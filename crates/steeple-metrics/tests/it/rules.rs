@@ -21,7 +21,7 @@ async fn an_objective_bound_to_a_route_becomes_a_bucket_and_rules() {
     assert_eq!(Page::of(&metrics).value("http_request_duration_seconds_bucket", labels), 1.0);
     let learned = metrics.rules().render().unwrap();
     let rules = Rules::new().route("GET", "/users/{id}", objective);
-    assert!(rules.render().unwrap_err().is_objective(), "nothing could tell what is slower than no bucket");
+    assert!(rules.render().unwrap_err().is_objective(), "without a bucket, slow requests cannot be counted");
     let buckets = Buckets::opentelemetry().with_bound(0.3);
     assert_eq!(learned, rules.buckets(buckets).render().unwrap());
 }

@@ -64,7 +64,7 @@ fn an_instance_adopts_what_its_predecessor_left() {
     let count = counting(&second);
     assert_eq!(count.load(SeqCst), 7);
     count.store(9, SeqCst);
-    // Killed before it saved: what was there still is.
+    // Killed before it saved: the former state is still there.
     drop(second);
     let third = open(&path, "1.8.3");
     assert_eq!((third.adopted().unwrap().version, counting(&third).load(SeqCst)), ("1.8.1".to_owned(), 7));

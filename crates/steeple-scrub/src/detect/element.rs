@@ -72,7 +72,7 @@ fn tag_end(text: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-/// An element's text, from `open` up to the next tag, or what is in its CDATA section.
+/// An element's text, from `open` up to the next tag, or the content of its CDATA section.
 fn content(text: &[u8], open: usize) -> Option<(usize, usize)> {
     let first = run(text, open, is_space);
     let rest = text.get(first..)?;

@@ -26,7 +26,7 @@ fn run_back_trim(text: &[u8], domain: usize, end: usize) -> usize {
     run_back(text, end, max, |byte| matches!(byte, b'.' | b'-'))
 }
 
-/// An address's local part has at most 64 characters; what is longer goes whole all the same, up to the `@` before.
+/// An address's local part has at most 64 characters; a longer one is removed as a whole, back to the `@` before.
 fn local_start(text: &[u8], sign: usize) -> usize {
     if before(text, sign) == b'"' {
         let end = sign.saturating_sub(1);

@@ -50,7 +50,7 @@ pub(crate) fn before(text: &[u8], index: usize) -> u8 {
     index.checked_sub(1).map_or(0, |index| at(text, index))
 }
 
-/// `text[start..end]`, empty when that is no range in it.
+/// `text[start..end]`, empty when the range is invalid.
 #[inline]
 pub(crate) fn cut(text: &[u8], start: usize, end: usize) -> &[u8] {
     text.get(start..end).unwrap_or_default()

@@ -25,7 +25,7 @@ pub(crate) fn find(text: &[u8], findings: &mut Findings) {
         // A key that was cut off has no end: all that follows may be part of it.
         let body = text.get(label_end..).unwrap_or_default();
         let end = match memchr::memmem::find(body, END) {
-            // What has an end and is as short is no key: the smallest has 64 characters.
+            // A complete text this short is not a key: the smallest has 64 characters.
             Some(end) if end < SMALLEST => continue,
             Some(end) => {
                 let label = label_end.saturating_add(end).saturating_add(END.len());

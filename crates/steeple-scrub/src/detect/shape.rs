@@ -383,7 +383,7 @@ fn with_prefix(text: &[u8], start: usize) -> Option<(usize, Rule)> {
         let bytes = cut(text, body, end);
         let proved = match shape.proof {
             Proof::None => true,
-            // What is hexadecimal all over is the hash in a file's name.
+            // A segment of hexadecimal digits only is the hash in a file's name.
             Proof::Length => {
                 long == shape.min && !(matches!(shape.body, Body::Alnum) && bytes.iter().all(u8::is_ascii_hexdigit))
             }

@@ -45,7 +45,7 @@ fn may_be_short(text: &[u8]) -> bool {
 pub(crate) fn find(text: &[u8], findings: &mut Findings) {
     let mut from = 0;
     while from < text.len() {
-        // Runs of letters, digits, `_` and `-` with `.` and the like inside. What is shorter than the shortest token is passed,
+        // Runs of letters, digits, `_` and `-` with `.` and the like inside. Runs shorter than the shortest token are skipped,
         // unless it ends where the alphabets of some tokens go on.
         let start = run(text, from, |byte| !byte.is_ascii_alphanumeric());
         let end = run(text, start, is_part);

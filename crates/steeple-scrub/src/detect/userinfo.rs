@@ -35,7 +35,7 @@ pub(crate) fn find(text: &[u8], markers: &[Box<str>], findings: &mut Findings) {
 
 /// The end of the user information that begins at `start`, where an authority begins: the place of its `@`.
 ///
-/// A password with a raw `/`, `?` or `#` in it ends the authority for a URL parser. What is then left of it (`user:p`) has
+/// A password with a raw `/`, `?` or `#` in it ends the authority for a URL parser. The rest of it (`user:p`) has
 /// no number for a port, and the `@` further on tells.
 pub(crate) fn extent(text: &[u8], start: usize) -> Option<usize> {
     let strict =

@@ -1,4 +1,4 @@
-//! Webhook addresses: whoever knows one may post.
+//! Webhook addresses: knowing one is enough to post.
 
 use std::sync::LazyLock;
 

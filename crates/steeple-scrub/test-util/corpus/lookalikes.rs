@@ -1,6 +1,6 @@
 use super::{Draw, Lookalike, Place, secrets::percent};
 
-/// More than 400 texts that look like secrets and are none.
+/// More than 400 texts that look like secrets and are not.
 pub fn lookalikes() -> Vec<Lookalike> {
     let mut draw = Draw::new(11);
     let mut all = Vec::new();

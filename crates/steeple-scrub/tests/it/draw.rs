@@ -65,6 +65,6 @@ fn alphabet(class: &str) -> &'static str {
         "lower-base64" => "0123456789abcdefghijklmnopqrstuvwxyz+/_=-",
         "base64" => "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/",
         "pad" => "=",
-        _ => panic!("there is no class `{class}`"),
+        _ => panic!("unknown class `{class}`"),
     }
 }

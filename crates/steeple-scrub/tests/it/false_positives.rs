@@ -1,4 +1,4 @@
-//! What gitleaks lists as false positives of its own rules stays, unless the name before it says what it is.
+//! The false positives that gitleaks lists for its rules stay, unless the name before them marks them as secrets.
 //!
 //! `tests/data/gitleaks-false-positives.tsv`: the rule, `bare` or `named` (its value stands under a denied name), and the text
 //! with `\n`, `\t` and `\\` escaped. Left out: what another rule of the same file finds. From gitleaks at b58d3f10, under the
@@ -14,7 +14,7 @@ const LIST: &str = include_str!("../data/gitleaks-false-positives.tsv");
 
 #[test]
 fn false_positives_of_gitleaks_stay_unless_their_name_is_denied() {
-    // An e-mail address is no secret; what becomes of it is another policy's.
+    // An e-mail address is not a secret; another policy handles it.
     let scrubber = Scrubber::builder().email(EmailPolicy::Keep).build().unwrap();
     let mut table: BTreeMap<&str, [usize; 4]> = BTreeMap::new();
     let mut changed = Vec::new();

@@ -76,7 +76,7 @@ const FORMS: &[(&str, &str)] = &[
     ("gcp-api-key", "AIza{url 35}"),
     ("github-app-token", "ghs_{alnum 36}"),
     ("github-app-token", "ghu_{alnum 36}"),
-    // Its longer form, which is no rule yet.
+    // Its longer form, which has no rule yet.
     ("github-app-token", "ghs_{base64 44-300}"),
     ("github-fine-grained-pat", "github_pat_{word 82}"),
     ("github-oauth", "gho_{alnum 36}"),
@@ -157,7 +157,7 @@ const FORMS: &[(&str, &str)] = &[
     ("shopify-shared-secret", "shpss_{hexany 32}"),
     ("slack-app-token", "xapp-{digit 1}-{upper 11}-{digit 13}-{lower 64}"),
     ("slack-bot-token", "xoxb-{digit 10-13}-{digit 10-13}-{alnum 24}"),
-    // The cookie of a session, which is no rule yet.
+    // The cookie of a session, which has no rule yet.
     ("slack-cookie", "xoxd-{base64 44-200}{pad 0-2}"),
     ("slack-config-access-token", "xoxe.xoxp-{digit 1}-{upper 163-166}"),
     ("slack-config-refresh-token", "xoxe-{digit 1}-{upper 146}"),

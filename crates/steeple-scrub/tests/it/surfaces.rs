@@ -326,7 +326,7 @@ mod json {
     }
 }
 
-/// How many bytes a text of one piece has: what is quadratic takes minutes for that many, what is linear a second at most.
+/// How many bytes a text of one piece has: a quadratic algorithm takes minutes for that many, a linear one a second at most.
 const PIECES: usize = 50_000;
 
 /// Longer than that only what hangs takes, on any machine.

@@ -68,7 +68,7 @@ pub(crate) async fn serve(app: Router) -> SocketAddr {
     address
 }
 
-/// Sends a request on a connection of its own and reads the answer to its end. `None`: the connection broke.
+/// Sends a request on a new connection and reads the answer to its end. `None`: the connection broke.
 pub(crate) async fn send(address: SocketAddr, request: Request<String>) -> Option<Response<Bytes>> {
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();

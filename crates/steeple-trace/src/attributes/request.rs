@@ -17,7 +17,7 @@ pub(crate) struct Capture {
     pub(crate) response: Vec<HeaderName>,
 }
 
-/// What is known of the request when its span starts and needed when it ends.
+/// The facts about the request from its start that are needed at its end.
 #[derive(Debug)]
 pub(crate) struct Noted {
     pub(crate) original_method: Option<Box<str>>,
@@ -44,7 +44,7 @@ pub(crate) fn headers(
     }
 }
 
-/// A header that was named for spans counts as allowed. What is denied or marked sensitive stays hidden.
+/// A header that was named for spans counts as allowed. Denied and sensitive headers stay hidden.
 fn shown<'v>(name: &HeaderName, value: &'v HeaderValue, scrubber: &Scrubber) -> Option<Scrubbed<Cow<'v, str>>> {
     match scrubber.header(name, value) {
         HeaderVerdict::Shown(value) => Some(value),

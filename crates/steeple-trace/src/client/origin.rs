@@ -78,7 +78,7 @@ impl Origin {
         }
     }
 
-    /// What is sent of a span: with the flag of level 2, if the trace has it.
+    /// The flags that are sent: with the flag of level 2, if the trace has it.
     pub(super) fn sent(&self, own: &SpanContext) -> SpanContext {
         let random = match self {
             Self::Span(_, _, random) => *random,

@@ -69,7 +69,7 @@ impl SpanProcessor for Processor {
             Some(Value::Bool(true)) => span.status = Status::Unset,
             Some(_) if span.span_context.is_sampled() => return,
             None if span.span_context.is_sampled() && self.skips_current() => return,
-            // What is held is left out and counted with the rest of its exchange.
+            // Held spans are dropped and counted with the rest of their exchange.
             Some(_) | None => (),
         }
         if let Some(Value::I64(dropped)) = take(&mut span, DROPPED_EVENTS) {

@@ -111,11 +111,11 @@ pub(crate) struct Incoming {
     pub(crate) context: Option<TraceContext>,
     /// The caller's decision on sampling, if it made one.
     pub(crate) asked: Option<bool>,
-    /// B3's debug flag: whoever gets this trace records it and passes the flag on.
+    /// B3's debug flag: every receiver records this trace and passes the flag on.
     pub(crate) debug: bool,
 }
 
-/// What is passed on with every call, beside the ids.
+/// Data that every call propagates, beside the ids.
 #[derive(Clone, Default)]
 pub(crate) struct Carried(Option<Arc<Cargo>>);
 

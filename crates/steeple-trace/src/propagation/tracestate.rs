@@ -7,7 +7,7 @@ pub(super) static TRACESTATE: HeaderName = HeaderName::from_static("tracestate")
 
 /// More members than this, and the whole list is discarded.
 const MAX_MEMBERS: usize = 32;
-/// What is propagated at most, in bytes. The standard asks for 512 at least.
+/// The maximum that is propagated, in bytes. The standard asks for 512 at least.
 const MAX_LEN: usize = 512;
 /// Members longer than this go first when the list is too long.
 const LONG_MEMBER: usize = 128;

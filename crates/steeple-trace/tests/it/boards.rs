@@ -196,5 +196,5 @@ async fn two_services_behind_a_proxy_make_one_trace_over_http_and_over_grpc() {
         assert_eq!(attributes(span)["rpc.response.status_code"], "NOT_FOUND");
     }
     assert_eq!(attributes(&by_grpc).get("error.type").map(String::as_str), Some("NOT_FOUND"));
-    assert_eq!(attributes(&grpc_answer).get("error.type"), None, "not found is no fault of the server");
+    assert_eq!(attributes(&grpc_answer).get("error.type"), None, "not found is not a fault of the server");
 }

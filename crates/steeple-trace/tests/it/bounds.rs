@@ -17,7 +17,7 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::support::{Rig, ask, attributes, get};
 
-/// What is shown of a text, and what is recorded of it.
+/// A text as it is shown, and as it is recorded.
 const SHOWN: usize = 4095;
 const RECORDED: usize = SHOWN + 4096;
 

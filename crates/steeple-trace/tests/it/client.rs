@@ -16,7 +16,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use crate::support::{Rig, ask, attributes, is_error};
 
-/// Calls once, outside of any exchange; answers what was sent.
+/// Calls once, outside of any exchange; returns the sent headers.
 async fn call(
     rig: &Rig,
     layer: ClientLayer,
@@ -152,7 +152,7 @@ async fn through_two(builder: TraceBuilder, request: Request<Body>) -> (Vec<Span
         .route(
             "/first",
             on_get(move || async move {
-                // On a thread of its own, as on another machine.
+                // On a separate thread, as on another machine.
                 let remote = service_fn(move |request: Request<Body>| {
                     let second = second.clone();
                     async move {

@@ -55,7 +55,7 @@ async fn a_callers_decision_counts_as_far_as_it_is_trusted() {
     let one_percent = || Trace::builder().sampling(Sampling::ratio(1e-9).parent_based());
     let all = || Trace::builder().sampling(Sampling::always_on().parent_based());
     assert!(serve(one_percent(), called("01")).await.1.is_some(), "trusted: its trace is whole");
-    assert!(serve(all(), called("00")).await.1.is_none(), "trusted: it said no");
+    assert!(serve(all(), called("00")).await.1.is_none(), "trusted: it was not sampled");
     assert!(serve(one_percent().trust(Trust::Ids), called("01")).await.1.is_none(), "cannot spend our money");
     let (said, span) = serve(all().trust(Trust::Ids), called("00")).await;
     assert!(span.is_some(), "cannot hide");
@@ -88,7 +88,7 @@ async fn trust_goes_by_the_peers_address() {
     };
     assert!(serve(builder.clone(), from("10.1.2.3:1")).await.0.starts_with(TRACE));
     assert!(!serve(builder.clone(), from("192.0.2.1:1")).await.0.starts_with(TRACE));
-    assert!(!serve(builder, called("01")).await.0.starts_with(TRACE), "a peer that is not known is no friend");
+    assert!(!serve(builder, called("01")).await.0.starts_with(TRACE), "an unknown peer is not trusted");
 }
 
 #[tokio::test]
@@ -232,7 +232,7 @@ async fn an_invalid_b3_header_leaves_the_word_to_the_others() {
     let (sent, spans) = b3_through(Trace::builder().propagators(Propagators::none().b3()), &headers).await;
     let value = sent["b3"].to_str().unwrap();
     assert!(value.starts_with(TRACE) && value.ends_with("-0"), "{value}");
-    assert_eq!(spans, 0, "its caller said no");
+    assert_eq!(spans, 0, "its caller did not sample");
     for alone in [("b3", "0"), ("x-b3-sampled", "0")] {
         let (sent, spans) = b3_through(Trace::builder().propagators(Propagators::none().b3()), &[alone]).await;
         assert!(sent["b3"].to_str().unwrap().ends_with("-0") && spans == 0, "{sent:?}");

@@ -1,4 +1,4 @@
-//! The way to a receiver: what arrives, what is lost, and that waiting is bounded.
+//! The way to a receiver: arrival, counted losses, and bounded waiting.
 
 use std::{convert::Infallible, fs, net::TcpListener, process::Command, time::Duration};
 
@@ -161,7 +161,7 @@ async fn after_a_shutdown_nothing_is_accepted_and_it_is_counted() {
     assert_eq!(trace.stats().spans.dropped(DropReason::Shutdown), 2);
 }
 
-/// A test that needs a process of its own, and is ignored otherwise.
+/// A test that needs a separate process, and is ignored otherwise.
 pub(crate) fn alone(name: &str) -> Command {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", name, "--ignored"]);
@@ -324,7 +324,7 @@ async fn a_child_whose_receiver_refuses() {
     #[derive(Clone, Default)]
     struct Seen(Arc<Mutex<Vec<String>>>);
     impl Seen {
-        /// What was logged, once there are this many: a flush ends before its outcome is logged.
+        /// The logged lines, once there are this many: a flush ends before its outcome is logged.
         async fn after(&self, count: usize) -> Vec<String> {
             for _ in 0..1_000 {
                 if self.0.lock().unwrap().len() >= count {

@@ -153,7 +153,7 @@ async fn a_grpc_calls_own_deadline_is_deadline_exceeded() {
     let never = Router::new().route("/board.v1.Tasks/Get", post(std::future::pending::<()>));
     tokio::spawn(async move { axum::serve(listener, never).await });
     let (seen, said) = call_grpc(address, Some(Duration::from_millis(100))).await;
-    // Tonic itself says `Cancelled` of its timeout.
+    // Tonic itself reports its timeout as `Cancelled`.
     assert!(matches!(seen, Code::Cancelled | Code::DeadlineExceeded), "{seen:?}");
     assert_eq!(said, "DEADLINE_EXCEEDED");
     let gone = listen().await.1;

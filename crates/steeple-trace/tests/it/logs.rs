@@ -1,4 +1,4 @@
-//! Events as log records: what arrives, with which ids, and what is lost.
+//! Events as log records: arrival, ids, and counted losses.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ async fn a_record_has_the_ids_of_its_span_or_else_of_its_exchange_though_it_is_n
         let sampled = sampling == Sampling::always_on();
         let trace = over_http(&receiver).sampling(sampling).build_with_exporter(spans.clone()).unwrap();
         let _subscriber = subscribe(&trace);
-        // Looked at now, the first exchange does not log what is wrong: that nothing is sampled.
+        // Read here first, so that the first exchange does not log the finding that nothing is sampled.
         let _findings = trace.diagnose();
         let handler = || async {
             tracing::info!("in the handler");
@@ -113,7 +113,7 @@ fn unbase64(text: &str) -> String {
         }
         bits &= (1 << count) - 1;
     }
-    // What fills the last letter up is no byte.
+    // The padding of the last letter is not a byte.
     hex.truncate(hex.len() / 2 * 2);
     hex
 }
@@ -165,7 +165,7 @@ fn a_child_that_would_hear_its_exporter() {
 }
 
 #[test]
-fn unless_configured_there_is_no_layer_and_no_thread() {
+fn unless_configured_no_layer_and_no_thread_exist() {
     let trace = Trace::builder().build().unwrap();
     assert!(trace.logs_layer().is_none());
     assert_eq!(trace.log_stats(), LogStats::default());

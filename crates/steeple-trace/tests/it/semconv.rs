@@ -152,7 +152,7 @@ async fn every_attribute_that_arrives_is_on_the_list_with_its_type_and_nothing_r
     }
 }
 
-/// What is recommended and can be known here: a client's own peer cannot, it is the connection pool's.
+/// Recommended attributes that can be known here: a client's own peer cannot, it is the connection pool's.
 fn is_told(group: &str, name: &str) -> bool {
     let server = group.ends_with("server");
     match name {

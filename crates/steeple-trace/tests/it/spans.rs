@@ -288,7 +288,7 @@ async fn a_failed_segment_has_its_class_and_the_exchange_goes_on() {
                 assert!(exchange.try_segment("cache", "get session", boxed).await.is_err());
                 let fine = exchange.try_segment("db", "insert users", async { Ok::<_, std::fmt::Error>(1) });
                 assert_eq!(fine.await, Ok(1));
-                // Nobody says that an `Err` of this one is a failure.
+                // An `Err` of this one is not marked as a failure.
                 exchange.segment("db", "delete users", async { Err::<(), _>(std::fmt::Error) }).await.unwrap_err();
                 let never = exchange.try_segment("db", "never", std::future::pending::<Result<(), String>>());
                 assert!(tokio::time::timeout(Duration::from_millis(5), never).await.is_err());

@@ -33,7 +33,7 @@ impl Rig {
         Self { trace, exporter, subscriber: None }
     }
 
-    /// What was exported so far, in the order of ending.
+    /// The exported spans so far, in the order of ending.
     pub(crate) fn spans(&self) -> Vec<SpanData> {
         let report = self.trace.flush_blocking(Duration::from_secs(10));
         assert_eq!(report.left, 0);

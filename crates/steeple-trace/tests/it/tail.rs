@@ -1,4 +1,4 @@
-//! What is kept at the end of an exchange, and what holding costs.
+//! Which exchanges are kept at their end, and the cost of holding them.
 
 use std::time::Duration;
 

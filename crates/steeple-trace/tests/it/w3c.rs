@@ -203,7 +203,7 @@ fn parents() -> Vec<Case> {
     all
 }
 
-/// Cases of `tracestate`: its lines below a valid `traceparent`, and what is passed on.
+/// Cases of `tracestate`: its lines below a valid `traceparent`, and the propagated result.
 fn states() -> Vec<Case> {
     let mut all = vec![
         case("test_tracestate_included_traceparent_missing", &[("tracestate", "foo=1")], New, Some("")),
@@ -343,7 +343,7 @@ async fn a_service_that_records_nothing_passes_on_what_came_and_begins_no_trace(
 const QUOTED: &str = "%09%20%22%27%3B%3Dasdf%21%40%23%24%25%5E%26%2A%28%29";
 const UNQUOTED: &str = "\t \"';=asdf!@#$%^&*()";
 
-/// Name, header, what the handler sees, what is passed on.
+/// Name, header, what the handler sees, and the propagated result.
 fn bags() -> Vec<(&'static str, String, Vec<String>, String)> {
     let with = |text: &str| text.replace("QUOTED", QUOTED).replace("UNDONE", UNQUOTED);
     let same = |name: &'static str, header: &str, sees: &[&str]| {

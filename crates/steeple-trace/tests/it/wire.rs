@@ -51,7 +51,7 @@ fn check_abandoned(rig: &Rig, name: &str, status: Option<&str>) {
     let said = attributes(&span);
     assert_eq!((span.name.as_ref(), &span.status), (name, &Status::Unset));
     assert_eq!(said.get("http.response.status_code").map(String::as_str), status);
-    // What had no answer yet was cancelled; a body that nobody reads to its end is no failure.
+    // A call without an answer was cancelled; a body that is not read to its end is not a failure.
     let answered = status.is_some() || said.contains_key("rpc.method");
     assert_eq!(said.get("error.type").map(String::as_str), (!answered).then_some("cancelled"));
     // A gRPC call that is given up was cancelled; a call over plain HTTP has no such status.

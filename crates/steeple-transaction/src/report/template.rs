@@ -1,4 +1,4 @@
-//! What is reported: a template, or the route that Axum matched.
+//! Reports the route: a template, or the route that Axum matched.
 
 use http::Extensions;
 use steeple_core::Text;

@@ -1,6 +1,6 @@
 //! Where the client is: the address behind trusted proxies, and no address that anybody can claim.
 //!
-//! Each proxy appends to a header what it saw at the other end of its socket. What is left of that the client wrote
+//! Each proxy appends the address at the other end of its socket to a header. Everything left of that was written by the client
 //! itself. So [`AddressResolver`] starts at the peer of our own socket and walks from right to left, over the proxies
 //! that were declared [trusted](TrustedProxies), to the first address outside of them. Whatever a client
 //! prepends changes nothing; what cannot be read ends the walk at the last trusted hop.

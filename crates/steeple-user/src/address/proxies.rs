@@ -7,7 +7,7 @@ use crate::{BuildError, error::Kind};
 
 /// The proxies in front of the service: those whose word on the client is taken.
 ///
-/// Read from text: addresses, networks, `loopback`, `private` and `unix` (whoever connects through a Unix socket), separated
+/// Read from text: addresses, networks, `loopback`, `private` and `unix` (every peer of a Unix socket), separated
 /// by commas; or, alone, their number. Default: none.
 ///
 /// With a **number**, any peer counts as a proxy: only right if the service can be reached through them alone, and

@@ -7,7 +7,7 @@ use super::Identify;
 /// Tells the exchange who the user is. See the [module docs](crate::identify).
 ///
 /// Transparent: the future, the response and the error are the inner service's. Without a layer that watches it does
-/// nothing. If the function panics, there is no user; the request goes on.
+/// nothing. If the function panics, the user stays unknown; the request goes on.
 #[derive(Clone, Debug)]
 #[must_use = "a layer does nothing until a service is wrapped in it"]
 pub struct IdentifyLayer<F> {

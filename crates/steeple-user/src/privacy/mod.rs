@@ -8,7 +8,7 @@
 //! | address | `203.0.113.77` | `203.0.113.0`, `2001:db8:1::` | the same for `::ffff:203.0.113.77` |
 //!
 //! A pseudonym is a keyed hash (HMAC-SHA-256, 128 bits of it, a different one for each field): the same user is the
-//! same pseudonym while the key is, without the key no one can find the user, not even by trying all addresses.
+//! same pseudonym while the key is, without the key the user cannot be found, not even by trying all addresses.
 //! It is still personal data.
 
 mod key;

@@ -36,8 +36,8 @@ impl Steeple {
     /// 2. No connection is accepted. Requests may end until [`drain_timeout`](crate::SteepleBuilder::drain_timeout) is over
     ///    (default: 20 seconds after the signal). Those that have not ended by then are cut off, and their log line has the
     ///    outcome `cancelled`.
-    /// 3. What is queued is sent, to all receivers in parallel, and the log is written, within
-    ///    [`flush_timeout`](crate::SteepleBuilder::flush_timeout) (default: 5 seconds). What is left is logged.
+    /// 3. Queued items are sent, to all receivers in parallel, and the log is written, within
+    ///    [`flush_timeout`](crate::SteepleBuilder::flush_timeout) (default: 5 seconds). The rest is logged.
     ///
     /// A second signal ends any of these waits. SIGHUP calls [`Steeple::reload`]. HTTP/1.1 and HTTP/2, the latter with prior
     /// knowledge; connections that send no request head within

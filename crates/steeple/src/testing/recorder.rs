@@ -46,7 +46,7 @@ impl Recorder {
     /// Records with the options of the service: naming rules, users, metrics, the level of the log.
     ///
     /// Spans and events are recorded, whether or not the options have a receiver for them; spans are not sent anywhere else.
-    /// What is the whole process's stays as it is: the subscriber, the panic hook, and the families of `prometheus`'s default
+    /// Process-wide state stays as it is: the subscriber, the panic hook, and the families of `prometheus`'s default
     /// registry, which are not shown.
     ///
     /// ```
@@ -118,13 +118,13 @@ impl Recorder {
         self.settled().clear();
     }
 
-    /// What was recorded, once everything that happened so far is in it.
+    /// The recording, once everything that happened so far is in it.
     fn settled(&self) -> &Recording {
         let _report = self.steeple.flush();
         &self.recording
     }
 
-    /// What was recorded of an integration, once everything that happened so far is in it.
+    /// The recording of an integration, once everything that happened so far is in it.
     #[expect(clippy::allow_attributes, reason = "whether it is used depends on the features")]
     #[allow(dead_code, reason = "integrations use it")]
     pub(crate) fn memory<M: Memory + Default>(&self) -> Arc<M> {

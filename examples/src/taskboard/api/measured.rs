@@ -12,7 +12,7 @@ pub(super) fn projects() -> RouteOptions {
     RouteOptions::new().objective(Objective::success(0.999).latency(Duration::from_millis(250), 0.99))
 }
 
-/// Whoever ticks off a task sees it ticked off.
+/// A user who completes a task sees it completed.
 pub(super) fn completions() -> RouteOptions {
     RouteOptions::new().objective(Objective::success(0.995))
 }

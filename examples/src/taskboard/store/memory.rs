@@ -278,7 +278,7 @@ impl Store {
         .await
     }
 
-    /// Completes a task. `None`: there is no such task, or it was completed before.
+    /// Completes a task. `None`: the task does not exist, or was completed before.
     /// `committed` hears of it even when the caller has gone away by then.
     pub(in super::super) async fn complete_task<F>(&self, id: i64, committed: F) -> Result<Option<Task>, StoreError>
     where

@@ -34,7 +34,7 @@ impl Pool {
         Ok(Self { idle: Arc::new(Mutex::new(connections)), permits: Arc::new(Semaphore::new(size)) })
     }
 
-    /// Waits for a connection. Cancel safe: whoever stops waiting holds none.
+    /// Waits for a connection. Cancel safe: a cancelled wait holds none.
     pub(super) async fn lease(&self) -> Result<Lease, StoreError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(StoreError::lost)?;
         let connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();

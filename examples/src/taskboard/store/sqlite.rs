@@ -15,7 +15,7 @@ use super::{
     pool::{self, Pool},
 };
 
-/// Connections that read. `SQLite` allows one writer, which has a connection of its own.
+/// Connections that read. `SQLite` allows one writer, which has a separate connection.
 const READERS: usize = 4;
 
 const TASK: &str = "id, project_id, title, created_at, completed_at, \
@@ -59,7 +59,7 @@ impl Store {
         let lease = pool.lease().await?;
         let measured = self.measured.clone();
         let work = move || {
-            // Here, because the statement goes on where nobody waits for it any more.
+            // Here, because the statement goes on after its caller has stopped waiting.
             let _timer = measured.query(operation.as_str(), table);
             query(lease.connection()?).map_err(|error| StoreError::query(operation.as_str(), table, error))
         };
@@ -257,7 +257,7 @@ impl Store {
         .await
     }
 
-    /// Completes a task. `None`: there is no such task, or it was completed before.
+    /// Completes a task. `None`: the task does not exist, or was completed before.
     /// `committed` hears of it even when the caller has gone away by then.
     pub(in super::super) async fn complete_task<F>(&self, id: i64, committed: F) -> Result<Option<Task>, StoreError>
     where

@@ -138,7 +138,7 @@ impl Client {
         End { status, grpc: None, seen }
     }
 
-    /// Sends a request on a connection of its own, and closes it a little later.
+    /// Sends a request on a new connection, and closes it a little later.
     ///
     /// A pool might still be connecting by then, and the request would have been counted and never sent.
     async fn knock(&self, method: &str, path: &str, wait: Duration) -> io::Result<()> {

@@ -44,7 +44,7 @@ pub(super) enum Payload {
     #[default]
     None,
     Json(Value),
-    /// JSON that is none.
+    /// Invalid JSON.
     Broken,
     /// So many frames, with pauses.
     Frames(u32),

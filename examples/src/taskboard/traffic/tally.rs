@@ -1,4 +1,4 @@
-//! What was sent and what came of it.
+//! Sent requests and their results.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -47,11 +47,11 @@ pub struct Row {
     pub protocol: Protocol,
     /// The method that was sent.
     pub method: &'static str,
-    /// The route's template, `unmatched` where there is none, or the gRPC service and method.
+    /// The route's template, `unmatched` without one, or the gRPC service and method.
     pub route: &'static str,
-    /// The HTTP status. `None`: there was no response head.
+    /// The HTTP status. `None`: without a response head.
     pub status: Option<u16>,
-    /// The gRPC status code. `None`: it is no gRPC, or the client did not wait for it.
+    /// The gRPC status code. `None`: not gRPC, or the client did not wait for it.
     pub grpc: Option<i32>,
     /// How it ended, as the client saw it.
     pub seen: Seen,

@@ -41,7 +41,7 @@ impl World {
         fastrand::choice(&self.lock().open_tasks).copied().unwrap_or(1)
     }
 
-    /// A task that is open; nobody else gets it.
+    /// An open task that no other client gets.
     pub(super) fn take_task(&self) -> i64 {
         let tasks = &mut self.lock().open_tasks;
         if tasks.is_empty() { 1 } else { tasks.swap_remove(fastrand::usize(..tasks.len())) }

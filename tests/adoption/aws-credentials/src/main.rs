@@ -66,7 +66,7 @@ impl Team {
         let holds = match number {
             // Long, but its role is taken away.
             0 => Some(3_600),
-            // Shorter than what is kept before the end.
+            // Shorter than the time that is kept before the end.
             1 => Some(60),
             // The metadata service does not answer.
             2 => return Err(aws_credential_types::provider::error::CredentialsError::not_loaded("not now")),
@@ -101,7 +101,7 @@ fn service() -> Result<(), Box<dyn Error>> {
 
     let cloudwatch = steeple.cloudwatch().ok_or("a namespace is set")?;
     // How often was asked after each flush: the first asks; the second is refused with what it has; the third's ends soon, and
-    // there is no newer one, so that it is used to its end; the fourth gets one without an end, which those that follow use.
+    // no newer one is available, so that it is used to its end; the fourth gets one without an end, which those that follow use.
     for want in [1, 2, 3, 4, 4] {
         cloudwatch.put_metric("Orders", 1.0, steeple::cloudwatch::Unit::Count, &[]);
         let report = steeple.flush();
@@ -149,7 +149,7 @@ fn the_page_shows_this_adapter() -> Result<(), Box<dyn Error>> {
     let (code, _) = code.split_once("```").ok_or("a block ends")?;
     // Imports come first.
     for part in code.split("\n\n").skip(1) {
-        assert!(this.contains(part.trim()), "the page shows what is not here:\n{part}");
+        assert!(this.contains(part.trim()), "the page shows code that is not here:\n{part}");
     }
     let (_, rustdoc) = include_str!("../../../../crates/steeple-cloudwatch/src/credentials/mod.rs")
         .split_once("/// ```ignore\n")
@@ -158,7 +158,7 @@ fn the_page_shows_this_adapter() -> Result<(), Box<dyn Error>> {
     let lines: Vec<_> = rustdoc.lines().map(|line| line.trim_start_matches("///").trim_start_matches(' ')).collect();
     let (_, adapter) = lines.split_at(lines.iter().position(|line| line.is_empty()).ok_or("imports come first")?);
     let here: Vec<_> = this.lines().map(str::trim_start).collect();
-    assert!(here.windows(adapter.len()).any(|window| window == adapter), "the documentation shows what is not here");
+    assert!(here.windows(adapter.len()).any(|window| window == adapter), "the documentation shows code that is not here");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! A service of hyper and tower alone. Serves one connection, asks on it, and checks what was recorded.
+//! A service of hyper and tower alone. Serves one connection, sends a request, and checks the recording.
 
 use std::{convert::Infallible, error::Error, process::Command};
 

@@ -1,5 +1,5 @@
 //! A service that is built with `panic = "abort"`: its process ends within the panic, before any queue is written. What the
-//! panic said is on standard error all the same, once, without its secrets, and cut; a standard error that nobody reads
+//! panic said is on standard error all the same, once, without its secrets, and cut; a standard error without a reader
 //! holds nothing up.
 //!
 //! Started without arguments, this program runs itself as the service and checks how it ends.
@@ -43,8 +43,8 @@ fn checks() -> Result<(), Box<dyn Error>> {
     assert!(cfg!(panic = "abort"), "run me with `--profile panic-abort`");
     let (status, stderr) = run("short")?;
     assert_aborted(status);
-    assert_eq!(stderr.matches("is wrong").count(), 1, "said once: {stderr}");
-    assert!(stderr.contains("panic-abort/src/main.rs"), "it says where: {stderr}");
+    assert_eq!(stderr.matches("is wrong").count(), 1, "reported once: {stderr}");
+    assert!(stderr.contains("panic-abort/src/main.rs"), "it has its place: {stderr}");
     assert!(!stderr.contains("hunter2"), "{stderr}");
 
     let (status, stderr) = run("long")?;
@@ -52,7 +52,7 @@ fn checks() -> Result<(), Box<dyn Error>> {
     assert!(stderr.contains("xxxx") && !stderr.contains("hunter2"), "{stderr}");
     assert!(stderr.len() < 8 * 1024, "cut: {} bytes", stderr.len());
 
-    // A pipe that is full and that nobody reads: the process ends all the same.
+    // A full pipe without a reader: the process ends all the same.
     let (unread, mut full) = std::io::pipe()?;
     full.write_all(&[b' '; PIPE])?;
     let status = Command::new(std::env::current_exe()?).arg("long").stdout(Stdio::null()).stderr(full).status()?;

@@ -49,7 +49,7 @@ pub async fn run() -> Outcome {
     assert!(last.is_some_and(|at| at > 1.7e9), "{last:?}");
     recorder.clear();
 
-    // A message that carries its sender's trace: a link, and a trace of its own.
+    // A message that carries its sender's trace: a link, and a new trace.
     let mut orders = ServiceBuilder::new()
         .layer(
             steeple

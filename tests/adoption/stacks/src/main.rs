@@ -1,4 +1,4 @@
-//! Services on the stacks that people have. Without an argument this program runs each as a process of its own, since each has its
+//! Services on the stacks that people have. Without an argument this program runs each as a separate process, since each has its
 //! own subscriber, Sentry client or OpenTelemetry provider, and ends with 0 when all have seen what they look for.
 
 mod jobs;

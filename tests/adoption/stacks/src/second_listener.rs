@@ -48,7 +48,7 @@ pub async fn run() -> Outcome {
     assert!(!page.contains(r#"route="/metrics""#) && !page.contains(r#"route="/healthz""#), "{page}");
     steeple.shutdown().begin();
     serving.await??;
-    // What is asked of the second listener is on no line and in no count.
+    // Requests to the second listener are on no line and in no count.
     let names: Vec<_> = recorder.lines().iter().filter_map(|line| line.name().map(str::to_owned)).collect();
     assert!(names.iter().all(|name| !name.contains("metrics") && !name.contains("healthz")), "{names:?}");
 

@@ -73,7 +73,7 @@ pub async fn run() -> Outcome {
     assert!(!all.contains("hunter2") && all.contains("was refused") && all.contains("inventory/items"), "{all}");
     assert_eq!(scrubbed_events[0].breadcrumbs.len(), events[0].breadcrumbs.len());
 
-    // Steeple's, which finds their client: the name is the route's, and what was captured is the one event of the failure.
+    // Steeple's, which finds their client: the name is the route's, and the captured error is the one event of the failure.
     let steeple = Steeple::builder().without_log_setup().sentry(|sentry| sentry.traces_sample_rate(1.0)).build()?;
     // Both side by side: two transactions of each request, as the page says.
     let both =

@@ -168,7 +168,7 @@ pub async fn run() -> Outcome {
     let lines = written.take();
     assert!(!lines.contains("finished processing request") && !lines.contains("hunter2"), "{lines}");
     assert!(lines.lines().any(|line| line.contains("steeple::access") && line.contains("ERROR")), "{lines}");
-    // A request for an upgrade that is none is answered like any other.
+    // An invalid request for an upgrade is answered like any other.
     assert_eq!(ask(&alone, "/socket").await?.0, 400);
 
     // The failure is one event of the team's own client, without the secret.

@@ -1,4 +1,4 @@
-//! A chat over WebSocket: what is logged after the upgrade has the ids of the request that began it.
+//! A chat over WebSocket: lines after the upgrade have the ids of the request that began it.
 
 use axum::{
     Router,

@@ -156,7 +156,7 @@ impl Server {
         }
         let port = match (authority.port_u16(), tls) {
             (Some(port), _) => port,
-            // A port that is no number of 16 bits.
+            // A port that is not a number of 16 bits.
             (None, _) if authority.as_str() != authority.host() => return Err(invalid()),
             (None, Encryption::StartTls) => 587,
             (None, Encryption::Implicit) => 465,

@@ -108,7 +108,7 @@ impl Writer {
                 self.adopt_at = clock::now();
             }
         }
-        // What was in it and could not be read is lost.
+        // Its unreadable rows are lost.
         self.shared.damaged(missing);
         let Intake { db, place, store, .. } = intake;
         drop(db);

@@ -121,7 +121,7 @@ impl Cursor {
             let tries = u32::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
             let was_sent: bool = row.get(2)?;
             known.insert(seq);
-            // What is known here and not written yet is newer.
+            // The state here that is not written yet is newer.
             if self.open.contains_key(&seq) || self.changes.contains_key(&seq) {
                 continue;
             }
@@ -234,7 +234,7 @@ impl Cursor {
         self.fresh = self.fresh.saturating_sub(1);
     }
 
-    /// Everything below was read: its open rows are no longer live.
+    /// Everything below was read: its open rows have ended.
     pub(super) fn advance_to(&mut self, next: u64) {
         self.next = self.next.max(next);
         let ahead = self.ahead.split_off(&self.next);

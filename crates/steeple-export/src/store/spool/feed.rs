@@ -195,7 +195,7 @@ impl fmt::Debug for Hold {
     }
 }
 
-/// Hands the rows of one sink of a [`Spool`] to its [`Pipeline`]. Dropped, it ends the pipeline; what is not sent stays in the store.
+/// Hands the rows of one sink of a [`Spool`] to its [`Pipeline`]. Dropped, it ends the pipeline; unsent rows stay in the store.
 pub struct Feed<T: Send + 'static>(Arc<Ends<T>>);
 
 struct Ends<T: Send + 'static> {
@@ -249,7 +249,7 @@ impl<T: Send + 'static> Feed<T> {
         &self.0.shared.spool
     }
 
-    /// The sink: its queue is what the store holds for it, and what is left at the end stays there.
+    /// The sink: its queue is what the store holds for it, and items left at the end stays there.
     pub fn sink(&self) -> Arc<dyn Sink> {
         Arc::new(FedSink(Arc::clone(&self.0)))
     }
@@ -265,7 +265,7 @@ impl<T: Send + 'static> Feed<T> {
         self.0.shared.dead.load(Ordering::Relaxed)
     }
 
-    /// Ends the pipeline. What is under way has no time left; it stays in the store.
+    /// Ends the pipeline. Rows under way have no time left; they stay in the store.
     pub fn close(&self) -> Flush {
         self.0.close()
     }

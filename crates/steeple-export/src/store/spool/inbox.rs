@@ -229,7 +229,7 @@ impl<W> Shared<W> {
         (inbox.items, inbox.bytes)
     }
 
-    /// The thread has ended: whoever waits for a row learns that it is not there.
+    /// The thread has ended: waiting callers get no row.
     pub(super) fn end(&self) {
         let mut inbox = self.lock();
         (inbox.closed, inbox.ended) = (true, true);

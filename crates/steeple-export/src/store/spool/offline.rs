@@ -51,7 +51,7 @@ pub struct Checked {
     pub is_sound: bool,
 }
 
-/// A database, opened beside whoever owns it.
+/// A database, opened beside its owner.
 #[derive(Debug)]
 pub struct Database(Connection);
 
@@ -179,7 +179,7 @@ impl Database {
         erase().map_err(failed)
     }
 
-    /// Notes that whoever is behind a key has taken consent back, or given it again.
+    /// Notes that the person behind a key has withdrawn consent, or given it again.
     ///
     /// # Errors
     /// When it cannot be written.

@@ -156,7 +156,7 @@ impl Default for SpoolStats {
 }
 
 impl SpoolStats {
-    /// Rows that were dropped for a reason: `queue_full` where there was no room, in memory or on disk; `expired` by age;
+    /// Rows that were dropped for a reason: `queue_full` where the room was used up, in memory or on disk; `expired` by age;
     /// `no_consent` where they were erased; `internal` where they were damaged. Each counts once, however many sinks wanted it, and
     /// only if one of them never gets it.
     pub fn dropped(&self, reason: DropReason) -> u64 {

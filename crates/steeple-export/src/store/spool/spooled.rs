@@ -1,4 +1,4 @@
-//! A pipeline with a store of its own: items are stored first, and leave the store once the receiver has them.
+//! A pipeline with its own store: items are stored first, and leave the store once the receiver has them.
 
 use std::{fmt, sync::Arc, thread, time::Duration};
 

@@ -172,7 +172,7 @@ impl Writer {
         let _closing = self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         let Self { db, place, shared, intakes, .. } = self;
         drop((intakes, db, place));
-        // Whoever waits for the end may open the store again.
+        // A caller that waits for the end may open the store again.
         shared.end();
     }
 
@@ -314,7 +314,7 @@ impl Writer {
         let mut usage = self.usage;
         let (mut inserted, mut gone, mut refused) = (0_u64, Vec::new(), Vec::new());
         let is_wanted = !self.cursors.is_empty();
-        // Before rows leave: what is known of them is in the database then.
+        // Before rows leave: their state is in the database then.
         for cursor in &self.cursors {
             cursor.save(&tx)?;
         }
@@ -421,7 +421,7 @@ impl Writer {
         if self.again_at.is_some_and(|at| at > now) {
             return;
         }
-        // What is taken in before a sink is registered would be lost to it.
+        // A sink would miss rows that are taken in before it is registered.
         if self.complete_at <= now {
             if self.adopt_at <= now && self.intakes.is_empty() {
                 self.adopt_at = now.checked_add(self.timing.adopt).unwrap_or(now);
@@ -514,7 +514,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Rows were written outside of a commit of what was appended.
+    /// Rows were written outside of a commit of appended rows.
     pub(super) fn wrote(&mut self, rows: u64) {
         self.unchecked = self.unchecked.saturating_add(rows.saturating_mul(ROW)).saturating_add(COMMIT);
     }

@@ -53,7 +53,7 @@ impl Unknown for u64 {
 
 macro_rules! frame {
     ($($(#[$doc:meta])* $name:ident: $type:ident),+ $(,)?) => {
-        /// What a service did for a while. Durations are in seconds; what is not known is NaN.
+        /// The activity of a service in a period. Durations are in seconds; unknown values are NaN.
         #[derive(Clone, Copy, Debug)]
         #[non_exhaustive]
         pub struct Frame {

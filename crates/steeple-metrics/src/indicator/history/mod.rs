@@ -181,7 +181,7 @@ impl Metrics {
 }
 
 impl History {
-    /// Starts the thread that takes samples, if there is none yet and the options allow it.
+    /// Starts the thread that takes samples, unless it runs already or the options forbid it.
     ///
     /// # Errors
     /// When the system has no room for a thread.
@@ -332,7 +332,7 @@ impl History {
     }
 
     /// How often frames were put before others, by [`restore`](Self::restore) or [`prepend`](Self::prepend). Frames have other
-    /// numbers then: whoever has read some reads all of them again.
+    /// numbers then: a reader starts again from the oldest.
     pub fn past(&self) -> u64 {
         lock(&self.0.state).past()
     }

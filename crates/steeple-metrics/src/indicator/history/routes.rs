@@ -198,7 +198,7 @@ impl Routes {
             self.followed.iter().position(|other| other.long.requests() == 0 && other.short.requests() == 0)?
         };
         self.others.remove(&key);
-        // A route that is new has done all that it did since the last sample; of another one, no one knows.
+        // A route that is new has done all that it did since the last sample; of another one, that is unknown.
         let (since, base) = if before.is_none() { (last, Counts::default()) } else { (at, counts.clone()) };
         let track = |capacity| Track { before: base.clone(), ..Track::new(capacity, since) };
         let new = Followed { method, route: route.clone(), short: track(SHORT), long: track(LONG) };

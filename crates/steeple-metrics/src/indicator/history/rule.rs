@@ -119,7 +119,7 @@ impl Rule {
             Some(q) => State::Cells { grid: CellGrid::Unknown, q, slots: VecDeque::with_capacity(SLOTS), absent: None },
             None => State::Pair(VecDeque::with_capacity(SLOTS)),
         };
-        // Samples are never taken at exactly the planned time: what is nearly due is. No more than that: thirty steps have to be the
+        // Samples are never taken at exactly the planned time: nearly due counts as due. No more than that: thirty steps have to be the
         // window.
         let step = window.div_f64(30.0).max(Duration::from_secs(1));
         let step = step.saturating_sub(step.div_f64(10.0).min(Duration::from_secs(1)));
@@ -167,7 +167,7 @@ impl Rule {
                 if !found.is_same(grid) {
                     *grid = found;
                     slots.clear();
-                    // Where there was no series before, all that it counts is new.
+                    // In a new series, the whole count is new.
                     if let Some(absent) = absent.take() {
                         push(slots, (absent, vec![0; cells.len()].into()));
                     }

@@ -44,7 +44,7 @@ pub(super) struct State {
     dropped: f64,
 }
 
-/// What was at the beginning of the frame that is filling.
+/// The numbers at the beginning of the current frame.
 #[derive(Clone)]
 struct Base {
     at: Moment,
@@ -147,7 +147,7 @@ impl State {
                 Tier::Minute => self.bases.get(2),
             };
             let is_due = base.and_then(Option::as_ref).is_none_or(|base| {
-                // Sleeps are never exact: what is nearly due is.
+                // Sleeps are never exact: nearly due counts as due.
                 at.mono.saturating_sub(base.at.mono) >= tier.length().mul_f64(0.95)
             });
             is_due && (tier != Tier::Second || has_viewer)

@@ -18,7 +18,7 @@ use crate::{ConfigError, Steeple, SteepleBuilder, axum::AdminRoutes, env::Lookup
 pub(crate) type Options = DashboardBuilder;
 pub(crate) type Observer = Option<Requests>;
 
-/// What is known of the dashboard before it is mounted.
+/// The dashboard's options before it is mounted.
 #[derive(Clone)]
 pub(crate) struct Handle(Arc<Inner>);
 
@@ -112,7 +112,7 @@ parts! {
     trace: "trace", "parts/trace.rs";
 }
 
-/// What is in force, as pairs of a name and a value.
+/// The settings in force, as pairs of a name and a value.
 fn settings(summary: &Summary) -> Vec<(String, String)> {
     let pair = |name: &str, value: &dyn fmt::Display| (name.to_owned(), value.to_string());
     let mut settings = Vec::new();

@@ -122,7 +122,7 @@ impl Integration for EventsBuilder {
         }
         // It turns nothing on: without a sink there is nothing to keep.
         if let Some(directory) = env.text("EVENTS_DIR")? {
-            // Whoever sets it relies on events that survive the process.
+            // Where it is set, events have to survive the process.
             options = options.try_directory(&directory).ok_or_else(|| {
                 let expected = "unset, since Steeple is built without the feature `spool`";
                 ConfigError::variable_value("EVENTS_DIR", &directory, expected)
