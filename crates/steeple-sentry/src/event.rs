@@ -19,7 +19,6 @@ use crate::{
     context,
     head::Head,
     panicked::{Panicked, mechanism},
-    slot::Sightings,
 };
 
 /// The context that holds what Sentry has no field for.
@@ -116,8 +115,14 @@ fn answered(settings: &context::Context, end: &End, noticed: bool, all_expected:
     }
 }
 
-/// Makes the event of a failure. What is true of every event of its exchange is filled in on its way.
-pub(crate) fn of_failure(failure: Failure, exchange: &Exchange, end: &End, seen: &Sightings) -> Event<'static> {
+/// Makes the event of a failure, with the breadcrumbs of what was seen of it before. What is true of every event of its exchange is
+/// filled in on its way.
+pub(crate) fn of_failure(
+    failure: Failure,
+    exchange: &Exchange,
+    end: &End,
+    seen: impl Iterator<Item = Breadcrumb>,
+) -> Event<'static> {
     let mut event = Event { level: Level::Error, ..Event::default() };
     let kind;
     match failure {
@@ -156,8 +161,7 @@ pub(crate) fn of_failure(failure: Failure, exchange: &Exchange, end: &End, seen:
     }
     // The same error in two routes is two issues; the same one with another id in its message is not.
     event.fingerprint = Cow::Owned(vec![Cow::Owned(exchange.name().to_string()), kind]);
-    event.breadcrumbs.extend(seen.held.as_ref().and_then(|held| held.envelope.event()).map(as_breadcrumb));
-    event.breadcrumbs.extend(seen.folded.iter().cloned());
+    event.breadcrumbs.extend(seen);
     event
 }
 

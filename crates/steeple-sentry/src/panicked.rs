@@ -2,7 +2,7 @@ use std::panic::PanicHookInfo;
 
 use sentry_core::protocol::{Exception, Mechanism, Stacktrace};
 
-use crate::outlet::capture_stack;
+use crate::outlet::symbols;
 
 /// Longest message that is kept, in bytes.
 const MAX_MESSAGE: usize = 8 * 1024;
@@ -21,7 +21,7 @@ impl Panicked {
         let message = steeple_core::text::panic_message(info);
         let message = steeple_core::text::cut(message, MAX_MESSAGE).to_owned();
         let location = info.location().map(|place| format!("{}:{}", place.file(), place.line()));
-        Self { message, location, stacktrace: capture_stack() }
+        Self { message, location, stacktrace: symbols::capture() }
     }
 
     pub(crate) fn into_exception(self) -> Exception {

@@ -246,7 +246,7 @@ impl Sentry {
                 if told {
                     self.0.context.counters.duplicate();
                 } else {
-                    let event = event::of_failure(failure, exchange, end, &seen);
+                    let event = event::of_failure(failure, exchange, end, seen.breadcrumbs());
                     self.capture(&cell, event, end, running.is_none());
                 }
                 if seen.held.is_some() {

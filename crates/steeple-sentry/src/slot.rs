@@ -8,7 +8,7 @@ use sentry_core::{
 };
 use steeple_core::{End, Exchange};
 
-use crate::{head::Head, job::Job, panicked::Panicked, sampling::Decision};
+use crate::{event, head::Head, job::Job, panicked::Panicked, sampling::Decision};
 
 /// Shared by a hub and whatever is captured in it.
 #[derive(Default)]
@@ -40,6 +40,12 @@ pub(crate) struct Sightings {
 }
 
 impl Sightings {
+    /// All of them, for the event of the failure.
+    pub(crate) fn breadcrumbs(&self) -> impl Iterator<Item = Breadcrumb> {
+        let held = self.held.as_ref().and_then(|held| held.envelope.event()).map(event::as_breadcrumb);
+        held.into_iter().chain(self.folded.iter().cloned())
+    }
+
     pub(crate) fn has_any(&self) -> bool {
         // A folded event follows a reported or held one.
         self.reported || self.held.is_some() || self.panic.is_some()

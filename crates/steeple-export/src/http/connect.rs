@@ -17,7 +17,7 @@ use hyper_util::{
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use super::{client::Proxies, endpoint::is_https};
+use super::{endpoint::is_https, proxies::Proxies};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 

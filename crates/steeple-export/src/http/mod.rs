@@ -7,12 +7,14 @@ mod exporter;
 mod message;
 mod options;
 mod protocol;
+mod proxies;
 
 pub use self::{
-    client::{Client, ClientBuilder, ProxyOptions},
+    client::{Client, ClientBuilder},
     endpoint::{Endpoint, EndpointError},
     exporter::{Authorize, Http},
     message::{Request, Response, retry_after},
     options::HttpOptions,
     protocol::Protocol,
+    proxies::ProxyOptions,
 };

@@ -6,7 +6,7 @@
 mod http;
 #[cfg(feature = "transport")]
 mod rate_limit;
-mod symbols;
+pub(crate) mod symbols;
 #[cfg(feature = "transport")]
 mod wire;
 mod work;
@@ -23,7 +23,6 @@ use sentry_core::{
 use steeple_export::{Answer, DropReason, Exporter, Pipeline, PipelineBuilder, Retry, Sink};
 use steeple_scrub::Scrubbed;
 
-pub(crate) use self::symbols::capture as capture_stack;
 use self::work::Work;
 use crate::{BuildError, context::Context, job::Job};
 
