@@ -147,7 +147,7 @@ fn table(arguments: &[String]) -> Result<(), String> {
             Some(_) => (),
         }
         if !tracking::is_event(name) {
-            writeln!(written, "{name} {count:.0}").map_err(|error| error.to_string())?;
+            writeln!(written, "{name} {:.0}", count.ceil()).map_err(|error| error.to_string())?;
         }
     }
     part.finish().map_err(|error| error.to_string())?;
