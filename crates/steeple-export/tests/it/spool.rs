@@ -286,6 +286,7 @@ fn what_is_erased_in_one_process_is_erased_in_all_that_share_the_directory() {
         let timing = TimingOptions::new().idle(Duration::from_millis(5)).stats(Duration::ZERO).adopt(adopt);
         let spool = Spool::builder(directory.path()).timing(timing).open().unwrap();
         let sink = spool.register("one", SinkOptions::default()).unwrap();
+        spool.registered_all().unwrap();
         for key in ["ada", "bob"] {
             stored(&spool, append_row(&spool, row(&format!("{id}-{key}"), 1, Some(key), "{}")));
         }
@@ -336,6 +337,7 @@ fn what_a_process_left_is_adopted_by_one_that_runs() {
     let open = |name: &str| {
         let spool = Spool::builder(directory.path()).open().unwrap();
         let sinks = ["one", "other"].map(|sink| spool.register(sink, SinkOptions::default()).unwrap());
+        spool.registered_all().unwrap();
         stored(&spool, append(&spool, name));
         (spool, sinks)
     };

@@ -78,7 +78,7 @@ impl Writer {
                 .map(|at| at.map(|at| at.max(0).cast_unsigned()))
         };
         // No one has come further than there are rows.
-        let newest = newest(&intake.db).unwrap_or(u64::MAX);
+        let newest = unless_damaged(newest(&intake.db))?.unwrap_or(u64::MAX);
         intake.upto = at(&intake.store)?.filter(|upto| *upto <= newest).unwrap_or_default();
         intake.from_end = at(&from_end(&intake.store))?;
         intake.is_begun = true;
@@ -125,6 +125,8 @@ impl Writer {
     fn take_part(&mut self, intake: &mut Intake) -> rusqlite::Result<bool> {
         let rows = match intake.next() {
             Ok(rows) => rows,
+            // Another process holds it, or there is no memory: all of it is there, a moment later.
+            Err(error) if !db::is_damage(&error) => return Err(error),
             // Here it is damaged: the rest is read from the other end.
             Err(_damage) if intake.from_end.is_none() => {
                 intake.from_end = Some(i64::MAX.cast_unsigned());
@@ -141,7 +143,6 @@ impl Writer {
             intake.from_end.get_or_insert(i64::MAX.cast_unsigned());
             return Ok(is_from_start);
         }
-        intake.found = intake.found.saturating_add(rows.len() as u64);
         let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
         let (mut usage, mut inserted, mut damaged, mut doubts) = (self.usage, 0_u64, 0_u64, Vec::new());
         // Of each sink: rows that it has not settled; rows that it never gets.
@@ -151,7 +152,8 @@ impl Writer {
                 damaged = damaged.saturating_add(1);
                 continue;
             };
-            let states: Vec<_> = self.cursors.iter().map(|cursor| intake.state(&cursor.name, *seq)).collect();
+            let states = self.cursors.iter().map(|cursor| intake.state(&cursor.name, *seq));
+            let states: Vec<_> = states.collect::<rusqlite::Result<_>>()?;
             if !states.iter().any(|(kind, _, _)| kind.is_none_or(|kind| kind == DEAD)) {
                 continue;
             }
@@ -187,6 +189,7 @@ impl Writer {
         fail::point("adopt");
         tx.commit()?;
         fail::point("taken");
+        intake.found = intake.found.saturating_add(rows.len() as u64);
         if intake.from_end.is_some() {
             intake.from_end = Some(last);
         } else {
@@ -217,9 +220,9 @@ impl Writer {
         Ok(true)
     }
 
-    /// Users who were erased, or who took their consent back, as another database knows them. What cannot be read is left out.
+    /// Users who were erased, or who took their consent back, as another database knows them. What is damaged is left out.
     fn merge_marks(&self, other: &Connection) -> rusqlite::Result<()> {
-        for (key, kind, at) in marks::all(other).unwrap_or_default() {
+        for (key, kind, at) in unless_damaged(marks::all(other))?.unwrap_or_default() {
             marks::put(&self.db, &key, kind, at)?;
             self.shared.marks_mut().add(key.into(), kind, at);
         }
@@ -232,7 +235,7 @@ impl Writer {
         self.merge_marks(other)?;
         self.db.execute_batch("PRAGMA synchronous = FULL")?;
         let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
-        for (store, upto) in adopted(other).unwrap_or_default() {
+        for (store, upto) in unless_damaged(adopted(other))?.unwrap_or_default() {
             tx.execute(
                 "INSERT INTO adopted VALUES (?1, ?2) ON CONFLICT(store) DO UPDATE SET upto = max(upto, excluded.upto)",
                 params![store, upto],
@@ -241,6 +244,14 @@ impl Writer {
         // There is something to put onto the disk, whatever was committed before.
         tx.execute("INSERT OR REPLACE INTO meta VALUES ('inherited', ?1)", [micros(clock::unix_now())])?;
         tx.commit()
+    }
+}
+
+/// `None`: it is damaged. What cannot be read for another reason is an error: it is there, a moment later.
+pub(super) fn unless_damaged<T>(read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
+    match read {
+        Err(error) if db::is_damage(&error) => Ok(None),
+        read => read.map(Some),
     }
 }
 

@@ -16,6 +16,7 @@ use steeple_scrub::Scrubbed;
 
 use super::{
     SinkOptions, TimingOptions,
+    adopt::unless_damaged,
     fail::in_test::end_at,
     inbox::Shared,
     options::{Limits, QueueLimits},
@@ -44,13 +45,17 @@ struct Process {
 type Got = BTreeMap<String, u32>;
 
 fn start(root: &Path) -> Process {
+    let mut writer = open(root);
+    writer.register("ga4", SinkOptions::default().in_doubt(InDoubt::Drop)).unwrap();
+    Process { writer }
+}
+
+fn open(root: &Path) -> Writer {
     let timing = TimingOptions::new().idle(Duration::from_millis(1)).adopt(Duration::ZERO);
     let limits = Limits { max_bytes: 1 << 30, max_age: Duration::from_secs(86_400), min_free_bytes: 0 };
     let shared = Arc::new(Shared::new(QueueLimits { max_items: 100, max_bytes: 1 << 20 }));
     let place = Place::claim(root).unwrap();
-    let mut writer = Writer::open(root.to_owned(), place, (limits, timing), shared).unwrap();
-    writer.register("ga4", SinkOptions::default().in_doubt(InDoubt::Drop)).unwrap();
-    Process { writer }
+    Writer::open(root.to_owned(), place, (limits, timing), shared).unwrap()
 }
 
 impl Process {
@@ -229,4 +234,35 @@ fn what_is_damaged_while_it_is_taken_in_is_read_as_far_as_it_goes() {
     rusqlite::Connection::open(own.join(place::DATABASE)).unwrap().execute_batch("DROP TABLE meta").unwrap();
     assert!(start(root).work(root, &mut got));
     assert_eq!((got.len(), got.values().max()), (8, Some(&1)), "{got:?}");
+}
+
+#[test]
+fn what_others_left_waits_until_all_sinks_are_registered_however_long_that_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let mut left = start(root);
+    left.store((0..4).map(|n| format!("left-{n}")));
+    let mut writer = open(root);
+    drop(left);
+    let turns = |writer: &mut Writer| {
+        for _ in 0..20 {
+            writer.turn();
+        }
+        place::siblings(root).unwrap().len()
+    };
+    assert_eq!(turns(&mut writer), 2);
+    writer.register("ga4", SinkOptions::default()).unwrap();
+    assert_eq!(turns(&mut writer), 2);
+    let mut got = Got::new();
+    assert!(Process { writer }.work(root, &mut got));
+    assert_eq!((got.len(), got.values().max()), (4, Some(&1)), "{got:?}");
+}
+
+#[test]
+fn a_database_that_cannot_be_read_at_this_moment_is_not_taken_for_damaged() {
+    let failed = |code| Err::<(), _>(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+    for code in [rusqlite::ffi::SQLITE_BUSY, rusqlite::ffi::SQLITE_LOCKED, rusqlite::ffi::SQLITE_NOMEM] {
+        assert!(unless_damaged(failed(code)).is_err(), "{code}");
+    }
+    assert_eq!(unless_damaged(failed(rusqlite::ffi::SQLITE_CORRUPT)), Ok(None));
 }

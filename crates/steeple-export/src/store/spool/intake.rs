@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
+    adopt::unless_damaged,
     db::{self, ACKED, COLUMNS, DONE, RETRY, Usage, newest},
     place::Place,
 };
@@ -84,10 +85,10 @@ impl Intake {
     }
 
     /// What a sink has made of a row: the kind of its exception here, and why. `None`: it is still to be read.
-    pub(super) fn state(&self, sink: &str, seq: u64) -> (Option<i64>, Option<String>, bool) {
-        let Some(acked) = &self.acked else { return (None, None, false) };
+    pub(super) fn state(&self, sink: &str, seq: u64) -> rusqlite::Result<(Option<i64>, Option<String>, bool)> {
+        let Some(acked) = &self.acked else { return Ok((None, None, false)) };
         // A sink that was added later gets none of the rows before.
-        let Some(acked) = acked.get(sink) else { return (Some(DONE), None, false) };
+        let Some(acked) = acked.get(sink) else { return Ok((Some(DONE), None, false)) };
         let exception = self
             .db
             .prepare_cached("SELECT kind, why, attempt FROM exc WHERE seq = ?1 AND sink = ?2")
@@ -98,11 +99,11 @@ impl Intake {
                     })
                     .optional()
             });
-        match exception {
-            Ok(Some((RETRY, _, attempt))) => (None, None, attempt),
-            Ok(Some((kind, why, _))) => (Some(kind), why, false),
-            Ok(None) | Err(_) => ((seq <= *acked).then_some(DONE), None, false),
-        }
+        Ok(match unless_damaged(exception)?.flatten() {
+            Some((RETRY, _, attempt)) => (None, None, attempt),
+            Some((kind, why, _)) => (Some(kind), why, false),
+            None => ((seq <= *acked).then_some(DONE), None, false),
+        })
     }
 }
 

@@ -160,8 +160,7 @@ impl Spool {
 
     /// All sinks are registered: one that was here before and is not any more holds nothing back from now on.
     ///
-    /// Then the store takes in what processes that have ended left, for these sinks. Without this call, it does so once no sink
-    /// was registered for [`TimingOptions::idle`].
+    /// From then on the store takes in what processes that have ended left, for these sinks; before, it leaves that alone.
     ///
     /// # Errors
     /// When the store has ended.

@@ -56,8 +56,8 @@ pub(super) struct Writer {
     /// No row up to here is to be removed any more, but for those that are exceptions.
     swept: u64,
     again_at: Option<Instant>,
-    /// From then on all sinks are taken to be registered: what others left is taken in for each of them.
-    pub(super) complete_at: Instant,
+    /// All sinks are registered: what others left is taken in for each of them.
+    is_complete: bool,
     pub(super) intakes: Vec<Intake>,
     pub(super) adopt_at: Instant,
     expire_at: Instant,
@@ -106,7 +106,7 @@ impl Writer {
             taken: 0,
             swept: swept.saturating_sub(1),
             again_at: None,
-            complete_at: now.checked_add(timing.idle).unwrap_or(now),
+            is_complete: false,
             intakes,
             adopt_at: now,
             expire_at: now,
@@ -135,8 +135,6 @@ impl Writer {
         let cursor = cursor.map_err(failed)?;
         self.others.remove(name);
         self.cursors.push(cursor);
-        let now = clock::now();
-        self.complete_at = self.complete_at.max(now.checked_add(self.timing.idle).unwrap_or(now));
         self.publish();
         self.shared.readable.notify_waiters();
         Ok(place)
@@ -249,12 +247,14 @@ impl Writer {
     }
 
     fn wake_at(&self, now: Instant) -> Instant {
-        if self.needs_sweep() || (!self.intakes.is_empty() && self.complete_at <= now) {
-            return now;
-        }
         let idle = now.checked_add(self.timing.idle).unwrap_or(now);
-        let next = self.again_at.map_or(idle, |at| at.min(idle));
-        if self.complete_at > now { next.min(self.complete_at) } else { next }
+        match self.again_at {
+            // Nothing is written or read before.
+            Some(at) if at > now => at.min(idle),
+            Some(_) if !self.pending.is_empty() => now,
+            _ if self.needs_sweep() || (self.is_complete && !self.intakes.is_empty()) => now,
+            _ => idle,
+        }
     }
 
     fn has_changes(&self) -> bool {
@@ -274,7 +274,7 @@ impl Writer {
     /// Sinks that are not registered hold nothing back any more, and get nothing of what others left.
     pub(super) fn release_others(&mut self) {
         self.others.clear();
-        self.complete_at = clock::now();
+        self.is_complete = true;
     }
 
     /// Writes pending changes. Those that cannot be written now stay.
@@ -422,7 +422,7 @@ impl Writer {
             return;
         }
         // A sink would miss rows that are taken in before it is registered.
-        if self.complete_at <= now {
+        if self.is_complete {
             if self.adopt_at <= now && self.intakes.is_empty() {
                 self.adopt_at = now.checked_add(self.timing.adopt).unwrap_or(now);
                 self.adopt();
