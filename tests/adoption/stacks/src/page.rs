@@ -18,17 +18,21 @@ fn quoted(cell: Option<&str>) -> Vec<&str> {
 pub fn metrics_have(metrics: &str, wanted: &str) -> bool {
     let wanted = wanted.split('…').next().unwrap_or_default();
     match wanted.split_once('{') {
-        Some((name, labels)) => metrics.lines().filter(|line| line.starts_with(name)).any(|line| {
-            labels.trim_end_matches('}').split(',').all(|label| line.contains(&format!("{label}=\"")))
-        }),
+        Some((name, labels)) => metrics
+            .lines()
+            .filter(|line| line.starts_with(name))
+            .any(|line| labels.trim_end_matches('}').split(',').all(|label| line.contains(&format!("{label}=\"")))),
         None if wanted.contains('=') => metrics.contains(wanted),
         None => metrics.lines().any(|line| line.starts_with(wanted)),
     }
 }
 
-/// Whether lines of JSON have this: a text, `text field=value` or `span{field field}`.
+/// Whether lines of JSON have this: a level, a text, `text field=value` or `span{field field}`.
 pub fn lines_have(lines: &str, wanted: &str) -> bool {
     let has_field = |name: &str| lines.contains(&format!("\"{name}\":"));
+    if ["debug", "info", "warn", "error"].contains(&wanted) {
+        return lines.contains(&format!("\"level\":\"{}\"", wanted.to_uppercase()));
+    }
     if let Some((name, fields)) = wanted.split_once('{').filter(|(name, _)| !name.contains(' ')) {
         let mut fields = fields.trim_end_matches('}').split(' ');
         return lines.contains(&format!("\"name\":\"{name}\"")) && fields.all(has_field);

@@ -154,12 +154,19 @@ pub async fn run() -> Outcome {
         assert!(left.iter().all(|name| page::metrics_have(&theirs, name)), "{left:?} in {theirs}");
         assert!(right.iter().all(|name| page::metrics_have(&ours, name)), "{right:?} in {ours}");
     }
-    assert!(ours.contains(r#"route="/never",status_code="499"} 1"#) && !theirs.contains(r#"status="499""#), "{ours}{theirs}");
+    assert!(
+        ours.contains(r#"route="/never",status_code="499"} 1"#) && !theirs.contains(r#"status="499""#),
+        "{ours}{theirs}"
+    );
     let log = page::rows(include_str!("../../../../docs/migrate-tower-http.md"));
     assert!(log.len() >= 8, "{log:?}");
     for name in log.into_iter().flat_map(|(left, right)| [left, right].concat()) {
         assert!(CODE.contains(&name) || page::lines_have(&lines, name), "{name} in {lines}");
     }
+
+    let sentry = steeple.sentry().ok_or("the process has a Sentry client")?;
+    sentry.flush(Duration::from_secs(30));
+    transport.fetch_and_clear_events();
 
     // Steeple alone.
     let alone = routes().layer(steeple.layer());
@@ -172,7 +179,7 @@ pub async fn run() -> Outcome {
     assert_eq!(ask(&alone, "/socket").await?.0, 400);
 
     // The failure is one event of the team's own client, without the secret.
-    steeple.sentry().ok_or("the process has a Sentry client")?.flush(Duration::from_secs(30));
+    sentry.flush(Duration::from_secs(30));
     let events = transport.fetch_and_clear_events();
     assert_eq!(events.len(), 1, "{events:#?}");
     assert_eq!(events[0].release.as_deref(), Some("their-release"));
