@@ -16,7 +16,7 @@ const STEP: &str = "step of a wait that has a setting";
 const DEFAULT: &str = "default";
 
 /// File, name, which of the three, and why or what.
-const CONSTANTS: [(&str, &str, &str, &str); 37] = [
+const CONSTANTS: [(&str, &str, &str, &str); 38] = [
     (
         "steeple-alerts/src/engine/mod.rs",
         "MIN_REPEAT",
@@ -53,6 +53,7 @@ const CONSTANTS: [(&str, &str, &str, &str); 37] = [
     ("steeple-dashboard/src/requests.rs", "ACTIVITY_STEP", DEFINITION, "what a person can read"),
     ("steeple-export/src/http/client.rs", "CONNECT_TIMEOUT", DEFAULT, "ClientBuilder::connect_timeout"),
     ("steeple-export/src/http/client.rs", "IDLE_TIMEOUT", DEFAULT, "ClientBuilder::idle_timeout"),
+    ("steeple-events/src/sink/mixpanel.rs", "MAX_TRACK_AGE", DEFINITION, "Mixpanel's: `/track` refuses older events"),
     (
         "steeple-export/src/runtime.rs",
         "MEASURE_EVERY",
