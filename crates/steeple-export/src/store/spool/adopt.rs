@@ -78,7 +78,7 @@ impl Writer {
                 .map(|at| at.map(|at| at.max(0).cast_unsigned()))
         };
         // No one has come further than there are rows.
-        let newest = unless_damaged(newest(&intake.db))?.unwrap_or(u64::MAX);
+        let newest = db::unless_damaged(newest(&intake.db))?.unwrap_or(u64::MAX);
         intake.upto = at(&intake.store)?.filter(|upto| *upto <= newest).unwrap_or_default();
         intake.from_end = at(&from_end(&intake.store))?;
         intake.is_begun = true;
@@ -222,7 +222,7 @@ impl Writer {
 
     /// Users who were erased, or who took their consent back, as another database knows them. What is damaged is left out.
     fn merge_marks(&self, other: &Connection) -> rusqlite::Result<()> {
-        for (key, kind, at) in unless_damaged(marks::all(other))?.unwrap_or_default() {
+        for (key, kind, at) in db::unless_damaged(marks::all(other))?.unwrap_or_default() {
             marks::put(&self.db, &key, kind, at)?;
             self.shared.marks_mut().add(key.into(), kind, at);
         }
@@ -235,7 +235,7 @@ impl Writer {
         self.merge_marks(other)?;
         self.db.execute_batch("PRAGMA synchronous = FULL")?;
         let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
-        for (store, upto) in unless_damaged(adopted(other))?.unwrap_or_default() {
+        for (store, upto) in db::unless_damaged(adopted(other))?.unwrap_or_default() {
             tx.execute(
                 "INSERT INTO adopted VALUES (?1, ?2) ON CONFLICT(store) DO UPDATE SET upto = max(upto, excluded.upto)",
                 params![store, upto],
@@ -244,14 +244,6 @@ impl Writer {
         // There is something to put onto the disk, whatever was committed before.
         tx.execute("INSERT OR REPLACE INTO meta VALUES ('inherited', ?1)", [micros(clock::unix_now())])?;
         tx.commit()
-    }
-}
-
-/// `None`: it is damaged. What cannot be read for another reason is an error: it is there, a moment later.
-pub(super) fn unless_damaged<T>(read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
-    match read {
-        Err(error) if db::is_damage(&error) => Ok(None),
-        read => read.map(Some),
     }
 }
 

@@ -134,6 +134,14 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     }
 }
 
+/// `None`: it is damaged. What cannot be read for another reason is an error: it is there, a moment later.
+pub(super) fn unless_damaged<T>(read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
+    match read {
+        Err(error) if is_damage(&error) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 /// A row as it is read, checked against its checksum. `None`: damaged.
 pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<(u64, Option<NewRow>)> {
     let seq: i64 = row.get(0)?;

@@ -16,7 +16,7 @@ use steeple_scrub::Scrubbed;
 
 use super::{
     SinkOptions, TimingOptions,
-    adopt::unless_damaged,
+    db::unless_damaged,
     fail::in_test::end_at,
     inbox::Shared,
     options::{Limits, QueueLimits},

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, path::Path};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    adopt::unless_damaged,
     db::{self, ACKED, COLUMNS, DONE, RETRY, Usage, newest},
     place::Place,
 };
@@ -99,7 +98,7 @@ impl Intake {
                     })
                     .optional()
             });
-        Ok(match unless_damaged(exception)?.flatten() {
+        Ok(match db::unless_damaged(exception)?.flatten() {
             Some((RETRY, _, attempt)) => (None, None, attempt),
             Some((kind, why, _)) => (Some(kind), why, false),
             None => ((seq <= *acked).then_some(DONE), None, false),
