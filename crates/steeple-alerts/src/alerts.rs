@@ -215,6 +215,7 @@ impl Alerts {
     }
 
     /// Whether the rules were evaluated in this time.
+    #[cfg(feature = "heartbeat")]
     pub(crate) fn is_evaluating(&self, within: Duration) -> bool {
         let evaluated = *lock(&self.0.evaluated);
         !lock(&self.0.state).is_stopped && clock::now().saturating_duration_since(evaluated) < within

@@ -216,6 +216,7 @@ impl AlertsBuilder {
         false
     }
 
+    #[cfg_attr(not(feature = "heartbeat"), expect(clippy::unused_self, reason = "the feature looks at it"))]
     fn has_heartbeat(&self) -> bool {
         #[cfg(feature = "heartbeat")]
         return self.heartbeat.is_some();

@@ -23,10 +23,12 @@ enum Kind {
     },
     #[cfg(feature = "file")]
     File(crate::file::FileError),
+    #[cfg(feature = "http")]
     Setting {
         setting: &'static str,
         expected: &'static str,
     },
+    #[cfg(feature = "http")]
     Channel {
         name: &'static str,
         source: Box<dyn Error + Send + Sync>,
@@ -53,10 +55,12 @@ impl BuildError {
         Self { kind: Kind::File(error) }
     }
 
+    #[cfg(feature = "http")]
     pub(crate) const fn setting(setting: &'static str, expected: &'static str) -> Self {
         Self { kind: Kind::Setting { setting, expected } }
     }
 
+    #[cfg(feature = "http")]
     pub(crate) fn channel(name: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { kind: Kind::Channel { name, source: source.into() } }
     }
@@ -77,6 +81,7 @@ impl BuildError {
     }
 
     /// A channel cannot be used as configured.
+    #[cfg(feature = "http")]
     pub fn is_channel(&self) -> bool {
         matches!(self.kind, Kind::Setting { .. } | Kind::Channel { .. })
     }
@@ -91,7 +96,9 @@ impl fmt::Display for BuildError {
             Kind::File(error) => error.fmt(f),
             Kind::Twice { name } => write!(f, "two rules have the name `{name}`"),
             // What it holds is not shown: a webhook's URL is its password.
+            #[cfg(feature = "http")]
             Kind::Setting { setting, expected } => write!(f, "invalid `{setting}`: expected {expected}"),
+            #[cfg(feature = "http")]
             Kind::Channel { name, .. } => write!(f, "the channel `{name}` cannot start"),
             Kind::History(_) => f.write_str("the thread that samples the metrics cannot start"),
         }
@@ -101,11 +108,14 @@ impl fmt::Display for BuildError {
 impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.kind {
+            #[cfg(feature = "http")]
             Kind::Channel { source, .. } => Some(&**source),
             Kind::History(source) => Some(source),
             #[cfg(feature = "file")]
             Kind::File(_) => None,
-            Kind::Rule { .. } | Kind::Twice { .. } | Kind::TooMany { .. } | Kind::Setting { .. } => None,
+            #[cfg(feature = "http")]
+            Kind::Setting { .. } => None,
+            Kind::Rule { .. } | Kind::Twice { .. } | Kind::TooMany { .. } => None,
         }
     }
 }

@@ -1,12 +1,15 @@
-use std::time::Duration;
-
-use steeple_export::{Endpoint, HttpOptions, Pipeline, Protocol, Retry, Unauthorized};
+use steeple_export::{Endpoint, HttpOptions, Pipeline, Protocol};
 
 use super::ChannelContext;
 use crate::{BuildError, message::Notification};
 
 /// The defaults for channels: alerts gather for 10 seconds, one message may take 15, and is tried for a day.
+#[cfg(any(feature = "alertmanager", feature = "heartbeat", feature = "slack", feature = "webhook"))]
 pub(super) fn options() -> HttpOptions {
+    use std::time::Duration;
+
+    use steeple_export::{Retry, Unauthorized};
+
     HttpOptions::new()
         .timeout(Duration::from_secs(15))
         .batch_delay(Duration::from_secs(10))
@@ -42,6 +45,7 @@ where
 }
 
 /// The settings that every channel over HTTP has.
+#[cfg(any(feature = "slack", feature = "webhook"))]
 macro_rules! reached {
     ($channel:ident, $receiver:literal) => {
         impl $channel {
@@ -66,4 +70,5 @@ macro_rules! reached {
     };
 }
 
+#[cfg(any(feature = "slack", feature = "webhook"))]
 pub(super) use reached;

@@ -70,6 +70,7 @@ struct Kept {
 
 impl Kept {
     /// Whether its events come from memory.
+    #[cfg_attr(not(feature = "outbox"), expect(clippy::unused_self, reason = "the store's feature looks at it"))]
     fn is_direct(&self) -> bool {
         #[cfg(feature = "outbox")]
         let is_direct = self.feed.is_none();
@@ -394,7 +395,7 @@ impl Events {
     /// Counts an event that is complete and hands it to the store and the sinks.
     pub(crate) fn hand_over(
         &self,
-        #[cfg_attr(not(feature = "outbox"), expect(unused_mut))] mut record: Record,
+        #[cfg_attr(not(feature = "outbox"), expect(unused_mut, reason = "the store is told of it"))] mut record: Record,
     ) -> Receipt {
         #[cfg(feature = "outbox")]
         if let Some(store) = &self.0.store {
