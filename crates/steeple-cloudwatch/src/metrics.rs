@@ -435,14 +435,6 @@ mod tests {
             Arc::new(Script::new(turn))
         }
 
-        fn seen(&self, receiver: &Arc<Script>) -> usize {
-            receiver.seen()
-        }
-
-        fn release(&self, receiver: &Arc<Script>) {
-            receiver.release();
-        }
-
         fn exporter(&self, receiver: &Arc<Script>) -> Emf<Out> {
             let writer = Arc::new(Mutex::new(Out(Arc::clone(receiver))));
             Emf::new(Arc::from("shop"), self.clone(), Scrubber::default(), writer)

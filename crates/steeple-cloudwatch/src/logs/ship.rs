@@ -391,14 +391,6 @@ mod tests {
             ScriptedReceiver::start(turn, puts, &Reply::ok("{}"))
         }
 
-        fn seen(&self, receiver: &ScriptedReceiver) -> usize {
-            receiver.seen()
-        }
-
-        fn release(&self, receiver: &ScriptedReceiver) {
-            receiver.release();
-        }
-
         fn exporter(&self, receiver: &ScriptedReceiver) -> Shipper {
             let aws = Aws::new("eu-central-1").credentials(Credentials::new("id", "secret"));
             let connection = aws.endpoint(receiver.endpoint().uri().to_string()).connect(&LOGS).unwrap();

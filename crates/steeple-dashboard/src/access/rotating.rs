@@ -1,11 +1,8 @@
 //! A secret that may come from a file, which may be given another one while the process runs.
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicUsize, Ordering::AcqRel},
-};
+use std::sync::Arc;
 
-use steeple_export::secret::{self as files, Refusals};
+use steeple_export::secret::{self as files, Refusals, Remade};
 
 use super::secret::Secret;
 use crate::BuildError;
@@ -15,16 +12,14 @@ type Whole = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// The secret as it is now. With a new one, the former one and the cookies for it are worth nothing.
 pub(super) struct Rotating {
-    now: RwLock<Arc<Secret>>,
+    now: Remade<Secret>,
     file: Option<FromFile>,
 }
 
 struct FromFile {
-    /// What the file had at the start.
+    /// The value at the start.
     first: Box<str>,
     whole: Whole,
-    /// How many files had changed when this one was looked at.
-    changes: AtomicUsize,
     refusals: Refusals,
 }
 
@@ -35,46 +30,44 @@ impl Rotating {
         whole: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
     ) -> Result<Option<Self>, BuildError> {
         let Some(text) = whole(value) else { return Ok(None) };
-        let now = RwLock::new(Arc::new(Secret::new(&text)?));
+        let now = Remade::new(Secret::new(&text)?);
         // Where no file can have another one, the text is not kept.
         let file = files::is_from_file(value).then(|| FromFile {
             first: value.into(),
             whole: Box::new(whole),
-            changes: AtomicUsize::new(0),
             refusals: Refusals::default(),
         });
         Ok(Some(Self { now, file }))
     }
 
     pub(super) fn now(&self) -> Arc<Secret> {
-        if let Some(file) = &self.file {
-            let changes = files::changes();
-            if file.changes.swap(changes, AcqRel) != changes {
-                self.renew(file);
-            }
-        }
-        Arc::clone(&self.now.read().unwrap_or_else(PoisonError::into_inner))
+        self.now.get(|now| self.file.as_ref()?.renewed(now))
     }
 
-    #[cold]
-    fn renew(&self, file: &FromFile) {
-        let value = files::current(&file.first);
-        let text = (file.whole)(value.as_deref().unwrap_or(&file.first));
-        if let Some(Ok(secret)) = text.map(|text| Secret::new(&text)) {
-            *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(secret);
-        } else {
+    /// Reads the files again, at most once a minute: a refused secret may be newer than the known one.
+    pub(super) async fn reread(&self) {
+        if let Some(file) = &self.file {
+            file.refusals.reread().await;
+        }
+    }
+}
+
+impl FromFile {
+    /// `None`: it is the same, or too weak.
+    fn renewed(&self, now: &Secret) -> Option<Secret> {
+        let value = files::current(&self.first);
+        let text = (self.whole)(value.as_deref().unwrap_or(&self.first));
+        if text.as_ref().is_some_and(|text| now.is(text)) {
+            return None;
+        }
+        let secret = text.and_then(|text| Secret::new(&text).ok());
+        if secret.is_none() {
             tracing::warn!(
                 target: "steeple::dashboard",
                 "the new secret in the file is too weak: the former one is in force"
             );
         }
-    }
-
-    /// Reads the files again, at most once a minute: what was refused may be newer than what is known.
-    pub(super) async fn reread(&self) {
-        if let Some(file) = &self.file {
-            file.refusals.reread().await;
-        }
+        secret
     }
 }
 
@@ -95,7 +88,7 @@ mod tests {
         let is = |text: &str| rotating.now().is(text);
         assert!(is("ops:first-of-the-dashboard"));
         fs::write(&path, "second-of-the-dashboard\n").unwrap();
-        assert!(!is("ops:second-of-the-dashboard"), "nobody has read it yet");
+        assert!(!is("ops:second-of-the-dashboard"), "the file was not read since");
         rotating.reread().await;
         assert!(is("ops:second-of-the-dashboard") && !is("ops:first-of-the-dashboard"));
         fs::write(&path, "weak").unwrap();

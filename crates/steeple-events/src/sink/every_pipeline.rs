@@ -8,7 +8,7 @@
     feature = "webhook"
 ))]
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use serde_json::json;
 use steeple_core::User;
@@ -16,7 +16,8 @@ use steeple_export::{
     Client, Endpoint, Protocol,
     protocol::webhook::Keys,
     test_util::{
-        ExporterSubject, Partial, Received, Reply, ScriptedReceiver, Subject, Turn, check_all, check_exporter,
+        ExporterReceiver, ExporterSubject, Partial, Received, Reply, ScriptedReceiver, Subject, Turn, check_all,
+        check_exporter,
     },
 };
 use steeple_scrub::Scrubber;
@@ -190,14 +191,6 @@ impl ExporterSubject for Erased {
         ScriptedReceiver::start(turn, deletes, &Reply::ok(r#"{"timed_out":false,"failures":[]}"#))
     }
 
-    fn seen(&self, receiver: &ScriptedReceiver) -> usize {
-        receiver.seen()
-    }
-
-    fn release(&self, receiver: &ScriptedReceiver) {
-        receiver.release();
-    }
-
     fn exporter(&self, receiver: &ScriptedReceiver) -> Erasures {
         let (refresh, delete) = erasures::endpoints(&receiver.endpoint(), "logs-events").unwrap();
         let client = Client::builder().build().unwrap();
@@ -214,27 +207,36 @@ fn erasures_pass_every_check() {
     check_exporter(Erased);
 }
 
+struct Directory(tempfile::TempDir);
+
+impl Directory {
+    fn file(&self) -> PathBuf {
+        self.0.path().join("events.ndjson")
+    }
+}
+
+impl ExporterReceiver for Directory {
+    fn seen(&self) -> usize {
+        std::fs::read_to_string(self.file()).unwrap_or_default().lines().count()
+    }
+
+    fn release(&self) {}
+}
+
 struct ToFile;
 
 impl ExporterSubject for ToFile {
     type Exporter = Lines;
-    type Receiver = tempfile::TempDir;
+    type Receiver = Directory;
     const TURNS: &'static [Turn] = &[Turn::Accepts];
     const BLOCKS: bool = true;
 
-    fn receiver(&self, _turn: Box<dyn Fn(usize) -> Turn + Send + Sync>) -> tempfile::TempDir {
-        tempfile::tempdir().unwrap()
+    fn receiver(&self, _turn: Box<dyn Fn(usize) -> Turn + Send + Sync>) -> Directory {
+        Directory(tempfile::tempdir().unwrap())
     }
 
-    fn seen(&self, receiver: &tempfile::TempDir) -> usize {
-        std::fs::read_to_string(receiver.path().join("events.ndjson")).unwrap_or_default().lines().count()
-    }
-
-    fn release(&self, _receiver: &tempfile::TempDir) {}
-
-    fn exporter(&self, receiver: &tempfile::TempDir) -> Lines {
-        let path = receiver.path().join("events.ndjson");
-        Lines { scrubber: Scrubber::default(), service: Arc::new(service()), path }
+    fn exporter(&self, receiver: &Directory) -> Lines {
+        Lines { scrubber: Scrubber::default(), service: Arc::new(service()), path: receiver.file() }
     }
 
     fn item(&self, number: usize) -> Tracked {

@@ -349,7 +349,7 @@ impl Client {
         *message.headers_mut() = request.headers;
         message.headers_mut().entry(header::USER_AGENT).or_insert_with(|| inner.user_agent.clone());
         if !is_https(&request.uri)
-            && let Some(proxy) = inner.proxies.now().intercept(&request.uri)
+            && let Some(proxy) = inner.proxies.now().matcher.intercept(&request.uri)
             && let Some(authorization) = proxy.basic_auth()
         {
             message.headers_mut().insert(header::PROXY_AUTHORIZATION, authorization.clone());

@@ -45,7 +45,7 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, to: Uri) -> Self::Future {
         let mut tcp = self.tcp.clone();
-        let proxy = self.proxies.now().intercept(&to);
+        let proxy = self.proxies.now().matcher.intercept(&to);
         Box::pin(async move {
             let Some(proxy) = proxy else {
                 return Ok(Stream { io: tcp.call(to).await?, is_proxied: false });

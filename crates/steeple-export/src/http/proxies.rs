@@ -1,14 +1,14 @@
 //! Proxies, by options and by the files that their secrets are from.
 
-use std::{
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{fmt, sync::Arc};
 
 use hyper_util::client::proxy::matcher::Matcher;
 
 use super::Endpoint;
-use crate::{BuildError, secret};
+use crate::{
+    BuildError,
+    secret::{self, Remade},
+};
 
 /// The proxies to use. [`from_lookup`](Self::from_lookup) reads `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
 #[derive(Clone, Default)]
@@ -77,42 +77,34 @@ impl fmt::Debug for ProxyOptions {
 /// The proxies as they are now: a URL with a password may be from a file that has another one since.
 pub(super) struct Proxies {
     options: ProxyOptions,
-    now: RwLock<Now>,
+    made: Remade<Made>,
 }
 
-#[derive(Clone)]
-struct Now {
-    /// How many files had changed when it was looked at.
-    changes: usize,
-    /// What the matcher was made of.
+pub(super) struct Made {
+    /// The URLs with their passwords as they were then.
     urls: [Option<String>; 2],
-    matcher: Arc<Matcher>,
+    pub(super) matcher: Matcher,
 }
 
 impl Proxies {
     pub(super) fn new(options: ProxyOptions) -> Result<Self, BuildError> {
-        let (urls, matcher) = ([options.https.clone(), options.http.clone()], Arc::new(matcher(&options)?));
-        Ok(Self { options, now: RwLock::new(Now { changes: 0, urls, matcher }) })
+        let urls = [options.https.clone(), options.http.clone()];
+        let made = Remade::new(Made { urls, matcher: matcher(&options)? });
+        Ok(Self { options, made })
     }
 
-    pub(super) fn now(&self) -> Arc<Matcher> {
-        let changes = secret::changes();
-        let mut now = self.now.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if now.changes == changes {
-            return now.matcher;
-        }
-        now.changes = changes;
-        let current = |url: &String| secret::current(url.trim()).map_or_else(|| url.clone(), |url| url.to_string());
-        let urls = [&self.options.https, &self.options.http].map(|url| url.as_ref().map(current));
-        if urls != now.urls {
+    pub(super) fn now(&self) -> Arc<Made> {
+        self.made.get(|made| {
+            let current = |url: &String| secret::current(url.trim()).map_or_else(|| url.clone(), |url| url.to_string());
+            let urls = [&self.options.https, &self.options.http].map(|url| url.as_ref().map(current));
+            if urls == made.urls {
+                return None;
+            }
             let [https, http] = urls.clone();
             // One that cannot be used changes nothing.
-            if let Ok(made) = matcher(&ProxyOptions { https, http, no_proxy: self.options.no_proxy.clone() }) {
-                (now.urls, now.matcher) = (urls, Arc::new(made));
-            }
-        }
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = now.clone();
-        now.matcher
+            let matcher = matcher(&ProxyOptions { https, http, no_proxy: self.options.no_proxy.clone() }).ok()?;
+            Some(Made { urls, matcher })
+        })
     }
 }
 

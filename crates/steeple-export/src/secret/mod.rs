@@ -14,7 +14,7 @@ use std::{
     io::Read,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -81,6 +81,44 @@ fn files() -> std::sync::MutexGuard<'static, Vec<Watched>> {
     FILES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A value that was made with secrets. It is made again once a file has another one.
+#[derive(Debug)]
+pub struct Remade<T>(RwLock<Made<T>>);
+
+#[derive(Debug)]
+struct Made<T> {
+    /// How many files had changed when it was looked at.
+    changes: usize,
+    value: Arc<T>,
+}
+
+impl<T> Remade<T> {
+    /// As it was made at the start, with the secrets as they are given.
+    pub fn new(value: T) -> Self {
+        Self(RwLock::new(Made { changes: 0, value: Arc::new(value) }))
+    }
+
+    /// The value as it is now. Where a file has changed since it was last asked for, `renew` looks for its secrets with [`current`];
+    /// `None`: the value stays.
+    pub fn get(&self, renew: impl FnOnce(&T) -> Option<T>) -> Arc<T> {
+        let changes = changes();
+        {
+            let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            if known.changes >= changes {
+                return Arc::clone(&known.value);
+            }
+        }
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.changes < changes {
+            known.changes = changes;
+            if let Some(value) = renew(&known.value) {
+                known.value = Arc::new(value);
+            }
+        }
+        Arc::clone(&known.value)
+    }
+}
+
 /// Remembers that a variable's value came from this file: [`reread`] reads it again. Of the same file with the same value the
 /// first counts; after 64 files none is remembered.
 pub fn watch(variable: &str, path: impl Into<PathBuf>, value: &str) {
@@ -112,8 +150,7 @@ pub fn current(value: &str) -> Option<Arc<str>> {
     files().iter().find(|file| *file.old == *value && file.new != file.old).map(|file| Arc::clone(&file.new))
 }
 
-/// How often a file has had another secret than before, in this process. Values that were made with a secret are made again
-/// when this has changed.
+/// How often a file has had another secret than before, in this process. [`Remade`] looks at it.
 pub fn changes() -> usize {
     CHANGES.load(Ordering::Acquire)
 }
@@ -236,6 +273,25 @@ mod tests {
         assert!(reread() >= 2);
         let new = |file: &Watched| file.path == path && &*file.new == "https://new-of-two.example";
         assert_eq!(files().iter().filter(|file| new(file)).count(), 2);
+    }
+
+    #[test]
+    fn a_value_is_made_again_when_its_file_has_changed_and_stays_when_it_cannot_be_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("made");
+        std::fs::write(&path, "first-of-what-is-made").unwrap();
+        watch("MADE_TOKEN", &path, "first-of-what-is-made");
+        let remade = Remade::new("with first-of-what-is-made".to_owned());
+        let renew = |_: &String| current("first-of-what-is-made").map(|secret| format!("with {secret}"));
+        assert_eq!(*remade.get(renew), "with first-of-what-is-made");
+        std::fs::write(&path, "second-of-what-is-made").unwrap();
+        assert_eq!(*remade.get(renew), "with first-of-what-is-made", "the file was not read since");
+        assert!(reread() >= 1);
+        let second = remade.get(renew);
+        assert_eq!(*second, "with second-of-what-is-made");
+        std::fs::write(&path, "third-of-what-is-made").unwrap();
+        assert!(reread() >= 1);
+        assert!(Arc::ptr_eq(&second, &remade.get(|_| None)), "it could not be made");
     }
 
     #[test]

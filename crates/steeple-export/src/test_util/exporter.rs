@@ -85,6 +85,25 @@ impl fmt::Debug for Script {
     }
 }
 
+/// A receiver of an [`ExporterSubject`].
+pub trait ExporterReceiver: Send + Sync {
+    /// How many messages have come.
+    fn seen(&self) -> usize;
+
+    /// Releases [held](Turn::Holds) messages.
+    fn release(&self);
+}
+
+impl ExporterReceiver for Arc<Script> {
+    fn seen(&self) -> usize {
+        Script::seen(self)
+    }
+
+    fn release(&self) {
+        Script::release(self);
+    }
+}
+
 /// A receiver over HTTP, for an exporter that sends several requests a batch: some of them are messages and have turns, the others are
 /// answered with 200.
 #[derive(Debug)]
@@ -123,14 +142,14 @@ impl ScriptedReceiver {
     pub fn endpoint(&self) -> Endpoint {
         self.receiver.endpoint()
     }
+}
 
-    /// How many messages have come.
-    pub fn seen(&self) -> usize {
+impl ExporterReceiver for ScriptedReceiver {
+    fn seen(&self) -> usize {
         self.script.seen()
     }
 
-    /// Answers messages that are [held](Turn::Holds), from now on.
-    pub fn release(&self) {
+    fn release(&self) {
         self.receiver.release();
     }
 }
@@ -140,7 +159,7 @@ pub trait ExporterSubject: Send + Sync + 'static {
     /// The exporter.
     type Exporter: Exporter;
     /// The receiver, for as long as it lives.
-    type Receiver: Send + Sync;
+    type Receiver: ExporterReceiver;
 
     /// The most items of one batch. Default: any number.
     const BATCH: usize = usize::MAX;
@@ -155,12 +174,6 @@ pub trait ExporterSubject: Send + Sync + 'static {
 
     /// Starts a receiver, which asks what to do with each message, by its number from 0.
     fn receiver(&self, turn: Box<dyn Fn(usize) -> Turn + Send + Sync>) -> Self::Receiver;
-
-    /// How many messages have come.
-    fn seen(&self, receiver: &Self::Receiver) -> usize;
-
-    /// Releases [held](Turn::Holds) items.
-    fn release(&self, receiver: &Self::Receiver);
 
     /// Makes the exporter, for a receiver.
     fn exporter(&self, receiver: &Self::Receiver) -> Self::Exporter;
@@ -230,10 +243,10 @@ impl<S: ExporterSubject> Rig<S> {
         }
     }
 
-    fn wait_for(&self, receiver: &S::Receiver, messages: usize) {
+    fn wait_for(receiver: &S::Receiver, messages: usize) {
         let deadline = later();
-        while self.0.seen(receiver) < messages {
-            assert!(clock::now() < deadline, "{} of {messages} messages", self.0.seen(receiver));
+        while receiver.seen() < messages {
+            assert!(clock::now() < deadline, "{} of {messages} messages", receiver.seen());
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -246,7 +259,7 @@ impl<S: ExporterSubject> Rig<S> {
         let pipeline = self.start(builder, &receiver);
         self.push(&pipeline, 20);
         if holds {
-            self.wait_for(&receiver, 1);
+            Self::wait_for(&receiver, 1);
         }
         self.push(&pipeline, 5);
         let stats = exact(&pipeline);
@@ -255,7 +268,7 @@ impl<S: ExporterSubject> Rig<S> {
             (8, 17),
             "those being sent count as well"
         );
-        self.0.release(&receiver);
+        receiver.release();
         expect(&settled(&pipeline), 8, &[(DropReason::QueueFull, 17)]);
     }
 
@@ -266,7 +279,7 @@ impl<S: ExporterSubject> Rig<S> {
         let pipeline = self.start(Self::quick("full in bytes").max_bytes(size * 3 + size / 2), &receiver);
         self.push(&pipeline, 7);
         assert_eq!(exact(&pipeline).queued_bytes, (size * 3) as u64);
-        self.0.release(&receiver);
+        receiver.release();
         expect(&settled(&pipeline), 3, &[(DropReason::QueueFull, 4)]);
         assert_eq!(pipeline.stats().queued_bytes, 0);
         let tiny = self.start(Self::quick("tiny").max_bytes(size - 1), &receiver);
@@ -303,7 +316,7 @@ impl<S: ExporterSubject> Rig<S> {
         let pipeline = self.start(Self::quick("broken"), &receiver);
         self.push(&pipeline, 1);
         expect(&settled(&pipeline), 1, &[]);
-        assert_eq!((self.0.seen(&receiver), pipeline.stats().health), (attempts, Health::Ok));
+        assert_eq!((receiver.seen(), pipeline.stats().health), (attempts, Health::Ok));
     }
 
     fn deferred_and_refused(&self) {
@@ -313,7 +326,7 @@ impl<S: ExporterSubject> Rig<S> {
             let pipeline = self.start(Self::quick("deferred").retry(three), &receiver);
             self.push(&pipeline, 1);
             let stats = settled(&pipeline);
-            assert_eq!((stats.exported, stats.dropped_total(), self.0.seen(&receiver)), (0, 1, 3), "{stats:?}");
+            assert_eq!((stats.exported, stats.dropped_total(), receiver.seen()), (0, 1, 3), "{stats:?}");
         }
         if !Self::can(Turn::Refuses) {
             return;
@@ -324,7 +337,7 @@ impl<S: ExporterSubject> Rig<S> {
         expect(&settled(&pipeline), 0, &[(DropReason::Rejected, 1)]);
         self.push(&pipeline, 1);
         expect(&settled(&pipeline), 1, &[(DropReason::Rejected, 1)]);
-        assert_eq!(self.0.seen(&receiver), 2, "rejected items are not sent again");
+        assert_eq!(receiver.seen(), 2, "rejected items are not sent again");
     }
 
     fn forbidden(&self) {
@@ -341,7 +354,7 @@ impl<S: ExporterSubject> Rig<S> {
         let kept = self.start(Self::quick("kept").unauthorized(Unauthorized::Keep), &receiver);
         self.push(&kept, 1);
         expect(&settled(&kept), 1, &[]);
-        assert_eq!((self.0.seen(&receiver), kept.stats().health), (4, Health::Ok));
+        assert_eq!((receiver.seen(), kept.stats().health), (4, Health::Ok));
     }
 
     /// A pipeline one hook of whose exporter panics once, and how often the exporter was made.
@@ -463,9 +476,9 @@ impl<S: ExporterSubject> Rig<S> {
         // The last handle goes: queued items are still sent.
         let forgotten = self.start(Self::quick("forgotten"), &receiver);
         self.push(&forgotten, 1);
-        let before = self.0.seen(&receiver);
+        let before = receiver.seen();
         drop(forgotten);
-        self.wait_for(&receiver, before + 1);
+        Self::wait_for(&receiver, before + 1);
     }
 
     fn many_threads(&self) {

@@ -20,6 +20,6 @@ mod sabotage;
 
 pub use self::{
     check::{Partial, Subject, check_all},
-    exporter::{ExporterSubject, Script, ScriptedReceiver, Turn, check_exporter},
+    exporter::{ExporterReceiver, ExporterSubject, Script, ScriptedReceiver, Turn, check_exporter},
     receiver::{Received, Receiver, Reply},
 };

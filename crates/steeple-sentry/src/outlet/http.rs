@@ -187,14 +187,6 @@ mod tests {
             Arc::new(Script::new(turn))
         }
 
-        fn seen(&self, receiver: &Arc<Script>) -> usize {
-            receiver.seen()
-        }
-
-        fn release(&self, receiver: &Arc<Script>) {
-            receiver.release();
-        }
-
         fn exporter(&self, receiver: &Arc<Script>) -> HandOver {
             HandOver { work: self.0.clone(), transport: Arc::new(Theirs(Arc::clone(receiver))) }
         }

@@ -130,14 +130,6 @@ impl ExporterSubject for ToTheirs {
         Arc::new(Script::new(turn))
     }
 
-    fn seen(&self, receiver: &Arc<Script>) -> usize {
-        receiver.seen()
-    }
-
-    fn release(&self, receiver: &Arc<Script>) {
-        receiver.release();
-    }
-
     fn exporter(&self, receiver: &Arc<Script>) -> OfSdk<Theirs> {
         OfSdk::new(Theirs(Arc::clone(receiver)), &Resource::builder_empty().build(), bounds())
     }

@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use steeple_export::test_util::{ExporterSubject, Script, Turn, check_exporter};
+use steeple_export::test_util::{ExporterReceiver, ExporterSubject, Script, Turn, check_exporter};
 
 use super::*;
 use crate::message::tests::firing;
@@ -70,6 +70,16 @@ fn serve(script: &Script, stream: &TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
+impl ExporterReceiver for MailServer {
+    fn seen(&self) -> usize {
+        self.script.seen()
+    }
+
+    fn release(&self) {
+        self.script.release();
+    }
+}
+
 struct Subject;
 
 impl ExporterSubject for Subject {
@@ -81,22 +91,13 @@ impl ExporterSubject for Subject {
         MailServer::start(turn)
     }
 
-    fn seen(&self, receiver: &MailServer) -> usize {
-        receiver.script.seen()
-    }
-
-    fn release(&self, receiver: &MailServer) {
-        receiver.script.release();
-    }
-
     fn exporter(&self, receiver: &MailServer) -> Mails {
         let url = format!("smtp://{}?tls=off", receiver.address);
         let server = Server::parse(&url).unwrap();
         let timeout = Duration::from_secs(120);
         Mails {
-            transport: server.transport("example.org", None, timeout).unwrap(),
+            transport: Remade::new(server.transport("example.org", None, timeout).unwrap()),
             renew: super::Renew { url, domain: "example.org".to_owned(), ca_file: None, timeout },
-            changes: 0,
             refusals: Arc::default(),
             from: "alerts@example.org".parse().unwrap(),
             to: vec![("ann@example.org".parse().unwrap(), Severity::Low)],

@@ -17,7 +17,10 @@ use lettre::{
         extension::ClientId,
     },
 };
-use steeple_export::{Answer, DropReason, Exporter, Pipeline, Reason, Retry, Unauthorized, Verdict, secret};
+use steeple_export::{
+    Answer, DropReason, Exporter, Pipeline, Reason, Retry, Unauthorized, Verdict,
+    secret::{self, Remade},
+};
 use steeple_scrub::{Scrubbed, Scrubber};
 
 use super::{Channel, ChannelContext, IntoChannel};
@@ -243,9 +246,8 @@ impl IntoChannel for Mail {
             .unauthorized(Unauthorized::Keep)
             .build(move || {
                 Ok(Mails {
-                    transport: transport.clone(),
+                    transport: Remade::new(transport.clone()),
                     renew: renew.clone(),
-                    changes: 0,
                     refusals: Arc::clone(&refusals),
                     from: from.clone(),
                     to: to.clone(),
@@ -269,10 +271,8 @@ struct Renew {
 }
 
 struct Mails {
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    transport: Remade<AsyncSmtpTransport<Tokio1Executor>>,
     renew: Renew,
-    /// How many secrets had changed when the transport was made.
-    changes: usize,
     refusals: Arc<secret::Refusals>,
     from: Mailbox,
     to: Vec<(Mailbox, Severity)>,
@@ -307,22 +307,17 @@ impl header::Header for AutoSubmitted {
     }
 }
 
-impl Mails {
-    /// Makes the transport again where its URL came from a file that has another one now.
-    fn renew(&mut self) {
-        let changes = secret::changes();
-        if changes == self.changes {
-            return;
-        }
-        self.changes = changes;
-        let Renew { url, domain, ca_file, timeout } = &self.renew;
+impl Renew {
+    /// The transport for the URL that the file has now. `None`: that cannot be used.
+    fn transport(&self) -> Option<AsyncSmtpTransport<Tokio1Executor>> {
+        let Self { url, domain, ca_file, timeout } = self;
         let current = secret::current(url);
-        let server = Server::parse(current.as_deref().unwrap_or(url));
-        if let Ok(transport) = server.and_then(|server| server.transport(domain, ca_file.as_ref(), *timeout)) {
-            self.transport = transport;
-        }
+        let server = Server::parse(current.as_deref().unwrap_or(url)).ok()?;
+        server.transport(domain, ca_file.as_ref(), *timeout).ok()
     }
+}
 
+impl Mails {
     /// The first mail of an alert's thread has this id.
     fn root(&self, alert: &Notification) -> String {
         let plain = |text: &str| -> String { text.chars().filter(char::is_ascii_alphanumeric).take(64).collect() };
@@ -374,7 +369,7 @@ impl Exporter for Mails {
     }
 
     async fn export(&mut self, batch: &[Scrubbed<Letter>], _deadline: Instant) -> Answer {
-        self.renew();
+        let transport = self.transport.get(|_former| self.renew.transport());
         let mut verdicts = Vec::with_capacity(batch.len());
         for letter in batch {
             let (mut refused, mut later, mut sent) = (None, None, false);
@@ -383,7 +378,7 @@ impl Exporter for Mails {
                     continue;
                 }
                 let result = match self.message(letter, number, to) {
-                    Ok(message) => judge(self.transport.send(message).await.err().as_ref()),
+                    Ok(message) => judge(transport.send(message).await.err().as_ref()),
                     Err(error) => Sent::Refused(Reason::of_error(&error)),
                 };
                 match result {
