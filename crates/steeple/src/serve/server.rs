@@ -96,13 +96,12 @@ impl Server {
                 request.extensions_mut().insert(ConnectInfo(peer));
             }
             request.extensions_mut().insert(connection.clone());
-            let watched = passed.watch(&request, &connection);
+            let watched = Passed::watch(&passed, &request, &connection);
             let answering = app.clone().call(count_request_body(request));
-            let (passed, connection) = (Arc::clone(&passed), connection.clone());
             async move {
                 let answer = answering.await;
                 if let Some(watched) = watched {
-                    passed.check(&watched, &connection);
+                    watched.check();
                 }
                 answer
             }
@@ -175,26 +174,27 @@ struct Watched {
     method: Method,
     uri: Uri,
     observed: usize,
+    connection: Connection,
+    passed: Arc<Passed>,
 }
 
 impl Passed {
     /// `None`: there was one already, or requests on the connection come at the same time.
-    fn watch<B>(&self, request: &Request<B>, connection: &Connection) -> Option<Watched> {
-        if request.version() > Version::HTTP_11 || self.is_reported.load(Ordering::Relaxed) {
+    fn watch<B>(this: &Arc<Self>, request: &Request<B>, connection: &Connection) -> Option<Watched> {
+        if request.version() > Version::HTTP_11 || this.is_reported.load(Ordering::Relaxed) {
             return None;
         }
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        Some(Watched { method, uri, observed: connection.observed() })
-    }
-
-    fn check(&self, watched: &Watched, connection: &Connection) {
-        if connection.observed() == watched.observed {
-            self.report(watched);
-        }
+        Some(Watched {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            observed: connection.observed(),
+            connection: connection.clone(),
+            passed: Arc::clone(this),
+        })
     }
 
     #[cold]
-    fn report(&self, Watched { method, uri, .. }: &Watched) {
+    fn report(&self, method: &Method, uri: &Uri) {
         let path = uri.path();
         // Routes of Steeple's own leave no traces either way.
         let is_own = ["/metrics", "/healthz", "/readyz"].contains(&path) || path.starts_with("/steeple");
@@ -207,6 +207,15 @@ impl Passed {
             "{method} {path} was answered where Steeple's layer did not see it: the route was added after \
              `.layer(steeple.layer())`, or a layer around it answered; Steeple's goes last"
         );
+    }
+}
+
+impl Watched {
+    /// It is answered.
+    fn check(&self) {
+        if self.connection.observed() == self.observed {
+            self.passed.report(&self.method, &self.uri);
+        }
     }
 }
 
