@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
@@ -13,7 +13,7 @@ use steeple_core::clock;
 
 use super::{
     cursor::{Cursor, Left},
-    db::{self, ERASED, SIZE, Usage, newest},
+    db::{self, SIZE, Usage, newest},
     fail,
     inbox::{Shared, Work},
     intake::{self, Intake},
@@ -45,7 +45,7 @@ pub(super) struct Writer {
     /// Sinks that the database knows and that are not registered: how far they had come.
     others: BTreeMap<String, u64>,
     pub(super) usage: Usage,
-    limits: Limits,
+    pub(super) limits: Limits,
     timing: TimingOptions,
     /// Rows that left the store while they were out everywhere where they were not settled: not counted as dropped so far.
     leaving: BTreeSet<u64>,
@@ -60,7 +60,7 @@ pub(super) struct Writer {
     is_complete: bool,
     pub(super) intakes: Vec<Intake>,
     pub(super) adopt_at: Instant,
-    expire_at: Instant,
+    pub(super) expire_at: Instant,
     published: Option<Instant>,
     free: Option<(Instant, Option<u64>)>,
     data_version: i64,
@@ -226,7 +226,7 @@ impl Writer {
     }
 
     /// Rows have left the store: each counts as dropped once, unless every sink has it after all.
-    fn left(&mut self, gone: &[Leaving], reason: DropReason) {
+    pub(super) fn left(&mut self, gone: &[Leaving], reason: DropReason) {
         let mut dropped = 0_u64;
         for row in gone {
             let (mut is_lost, mut is_out) = (false, false);
@@ -446,58 +446,6 @@ impl Writer {
         }
     }
 
-    /// Removes rows that are older than they may become.
-    fn expire(&mut self) -> rusqlite::Result<()> {
-        // Old by both clocks: one that was set a moment ago makes nothing old.
-        let (wall, steady) = (clock::unix_now(), clock::unix_steady());
-        let Some(before) = wall.min(steady).checked_sub(self.limits.max_age) else { return Ok(()) };
-        let micros = |at: Duration| i64::try_from(at.as_micros()).unwrap_or(i64::MAX);
-        let (before, now) = (micros(before), micros(wall.max(steady)));
-        let mut expired = Vec::new();
-        {
-            let mut statement = self.db.prepare_cached("SELECT seq, at FROM ev ORDER BY seq LIMIT 5000")?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                let at: i64 = row.get(1)?;
-                if at >= before {
-                    // A row from the future (the clock was ahead then) allows no conclusion on those behind it.
-                    if at > now {
-                        continue;
-                    }
-                    break;
-                }
-                expired.push(row.get::<_, i64>(0)?.cast_unsigned());
-            }
-        }
-        if expired.len() >= 5_000 {
-            self.expire_at = clock::now();
-        }
-        // A row from before then would be too old by now.
-        self.db.execute("DELETE FROM mark WHERE kind = ?1 AND at < ?2", [ERASED, before])?;
-        self.unchecked = self.unchecked.saturating_add((expired.len() as u64).saturating_mul(ROW));
-        self.remove(&expired, DropReason::Expired)
-    }
-
-    /// Removes rows, and whatever is known of them. They count as dropped for this reason.
-    pub(super) fn remove(&mut self, seqs: &[u64], reason: DropReason) -> rusqlite::Result<()> {
-        if seqs.is_empty() {
-            return Ok(());
-        }
-        let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
-        let mut gone = Vec::new();
-        for seq in seqs {
-            tx.prepare_cached("DELETE FROM ev WHERE seq = ?1")?.execute([seq.cast_signed()])?;
-            gone.push(Leaving::take(&tx, *seq)?);
-        }
-        let usage = recount(&tx)?;
-        usage.save(&tx)?;
-        tx.commit()?;
-        self.usage = usage;
-        self.left(&gone, reason);
-        self.publish();
-        Ok(())
-    }
-
     /// Gives pages that are free back to the file system, a part at a time.
     fn shrink(&mut self) -> rusqlite::Result<()> {
         let free: i64 = self.db.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
@@ -514,7 +462,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Rows were written outside of a commit of appended rows.
+    /// Rows were written or removed outside of a commit of appended rows.
     pub(super) fn wrote(&mut self, rows: u64) {
         self.unchecked = self.unchecked.saturating_add(rows.saturating_mul(ROW)).saturating_add(COMMIT);
     }
