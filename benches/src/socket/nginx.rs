@@ -11,7 +11,7 @@ pub const NGINX: &str = "nginx, its log off";
 /// With one line of JSON for each request, of 17 variables, into `/dev/null`.
 pub const NGINX_LOG: &str = "nginx, its log on";
 
-/// The version of the nginx that is installed, as `1.22.1`. `None`: there is none.
+/// The version of the installed nginx, as `1.22.1`. `None`: nginx is not installed.
 pub fn nginx_version() -> Option<String> {
     let output = Command::new(program()).arg("-v").output().ok()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
