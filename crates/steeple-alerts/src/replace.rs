@@ -82,8 +82,8 @@ impl Alerts {
     }
 }
 
-/// Watches new indicators, by the names of their rules. Indicators that are no longer needed make room first; if it does
-/// not suffice, all is as it was.
+/// Watches new indicators, by the names of their rules. Indicators that are no longer needed make room first; if that is
+/// too little, nothing changes.
 fn exchange(
     history: &History,
     before: &mut [Active],

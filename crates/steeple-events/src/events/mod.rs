@@ -395,7 +395,8 @@ impl Events {
     /// Counts an event that is complete and hands it to the store and the sinks.
     pub(crate) fn hand_over(
         &self,
-        #[cfg_attr(not(feature = "outbox"), expect(unused_mut, reason = "the store is told of it"))] mut record: Record,
+        #[cfg_attr(not(feature = "outbox"), expect(unused_mut, reason = "the feature notes the store in it"))]
+        mut record: Record,
     ) -> Receipt {
         #[cfg(feature = "outbox")]
         if let Some(store) = &self.0.store {

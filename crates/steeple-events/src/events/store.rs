@@ -85,9 +85,9 @@ impl Events {
         Ok(erased)
     }
 
-    /// Sets whether a user has taken back the consent to analytics. What waits is asked for before each attempt to send it:
-    /// events of a user who has are dropped, at analytics systems. It is kept in the store, and counts for all processes that share the
-    /// directory: in the others within a second.
+    /// Sets whether a user has taken back the consent to analytics. Before each attempt to send an event to an analytics system, this is
+    /// checked, and events of users without consent are dropped. The note is kept in the store, and counts for all processes that
+    /// share the directory: in the others within a second.
     ///
     /// # Errors
     /// When the store cannot be written. In this process it counts all the same.

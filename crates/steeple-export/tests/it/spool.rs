@@ -406,7 +406,7 @@ pub(crate) fn times(variable: &str, default: u64) -> u64 {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_backlog_is_opened_and_drained_in_little_memory_and_gives_its_file_back() {
-    // Drained in a process of its own: the memory of other tests is not this one's.
+    // Drained in a separate process, whose memory has nothing of other tests.
     const BACKLOG: &str = "STEEPLE_SPOOL_BACKLOG_IN";
     let rows = times("STEEPLE_SPOOL_BACKLOG", 5_000);
     if let Some(directory) = std::env::var_os(BACKLOG) {

@@ -213,7 +213,7 @@ fn what_was_stored_is_delivered_whenever_the_process_is_killed() {
         for id in stored_lines(child.stdout.take().unwrap()) {
             seen.stored.insert(id);
             count += 1;
-            // Not before the others have directories of their own.
+            // Only once each of the others has its directory.
             if count >= limit && (ready.load(Ordering::Relaxed) == others.len() || count >= 20_000) {
                 for other in &others {
                     signal(other, "STOP");

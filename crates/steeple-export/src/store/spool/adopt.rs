@@ -125,7 +125,7 @@ impl Writer {
     fn take_part(&mut self, intake: &mut Intake) -> rusqlite::Result<bool> {
         let rows = match intake.next() {
             Ok(rows) => rows,
-            // Another process holds it, or there is no memory: all of it is there, a moment later.
+            // Another process holds it, or memory is short: it can be read a moment later.
             Err(error) if !db::is_damage(&error) => return Err(error),
             // Here it is damaged: the rest is read from the other end.
             Err(_damage) if intake.from_end.is_none() => {

@@ -234,7 +234,7 @@ impl Cursor {
         self.fresh = self.fresh.saturating_sub(1);
     }
 
-    /// Everything below was read: its open rows have ended.
+    /// Everything below was read: rows below that were read ahead are no longer ahead.
     pub(super) fn advance_to(&mut self, next: u64) {
         self.next = self.next.max(next);
         let ahead = self.ahead.split_off(&self.next);

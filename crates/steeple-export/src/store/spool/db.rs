@@ -134,7 +134,7 @@ pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     }
 }
 
-/// `None`: it is damaged. What cannot be read for another reason is an error: it is there, a moment later.
+/// `None`: it is damaged. Any other failure to read is an error: it may succeed a moment later.
 pub(super) fn unless_damaged<T>(read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
     match read {
         Err(error) if is_damage(&error) => Ok(None),

@@ -249,7 +249,7 @@ impl<T: Send + 'static> Feed<T> {
         &self.0.shared.spool
     }
 
-    /// The sink: its queue is what the store holds for it, and items left at the end stays there.
+    /// The sink: its queue is what the store holds for it, and items left at the end stay there.
     pub fn sink(&self) -> Arc<dyn Sink> {
         Arc::new(FedSink(Arc::clone(&self.0)))
     }

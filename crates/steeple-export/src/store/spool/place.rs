@@ -76,7 +76,7 @@ impl Place {
         Ok(places.filter(|place| place.adopter().is_ok_and(|by| by.is_none_or(|by| by == own))).collect())
     }
 
-    /// The directory whose store takes this one in. `None`: there is none, or it is there no more.
+    /// The directory whose store takes this one in. `None`: no store does, or its directory was removed.
     fn adopter(&self) -> io::Result<Option<PathBuf>> {
         let by = adopter_of(&self.directory)?;
         Ok(by.filter(|by| is_store(by)))
