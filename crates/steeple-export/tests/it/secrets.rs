@@ -1,6 +1,13 @@
 //! A key in a file is rotated: what leaves has the new one, and nothing is lost over it.
+//!
+//! The files are those of the process: another test may read them again at any time. Where a test asks what was sent first, the
+//! file changes no earlier than that has arrived.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use steeple_core::clock;
@@ -63,9 +70,14 @@ fn after_a_401_the_file_is_read_again_and_the_request_goes_once_more_with_the_ne
     let path = directory.path().join("key");
     fs::write(&path, "rotated-key-one").unwrap();
     secret::watch("TEST_ONE_KEY", &path, "rotated-key-one");
-    let receiver = takes("rotated-key-two");
+    let receiver = Receiver::start(move |request, _| {
+        if request.header("api-key") == Some("rotated-key-two") {
+            return Reply::status(StatusCode::OK);
+        }
+        fs::write(&path, "rotated-key-two\n").unwrap();
+        Reply::status(StatusCode::UNAUTHORIZED)
+    });
     let pipeline = pipeline(&receiver, "rotated-key-one");
-    fs::write(&path, "rotated-key-two\n").unwrap();
     for item in ["a", "b"] {
         pipeline.push(item);
         assert!(pipeline.flush(clock::now() + Duration::from_secs(60)).is_complete());
@@ -108,11 +120,17 @@ const RIGHT: &str = "Basic b3BzOnBhc3N3b3JkLXR3bw==";
 fn after_a_407_the_password_of_a_proxy_is_read_again() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("proxy");
-    let proxy = Receiver::start(|request, _| {
-        let is_right = request.header("proxy-authorization") == Some(RIGHT);
-        Reply::status(if is_right { StatusCode::OK } else { StatusCode::PROXY_AUTHENTICATION_REQUIRED })
+    let second = Arc::new(OnceLock::new());
+    let (written, known) = (path.clone(), Arc::clone(&second));
+    let proxy = Receiver::start(move |request, _| {
+        if request.header("proxy-authorization") == Some(RIGHT) {
+            return Reply::status(StatusCode::OK);
+        }
+        fs::write(&written, known.get().unwrap()).unwrap();
+        Reply::status(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
     });
     let url = |password: &str| format!("http://ops:{password}@{}", proxy.address());
+    second.set(url("password-two")).unwrap();
     fs::write(&path, url("password-one")).unwrap();
     secret::watch("HTTP_PROXY", &path, &url("password-one"));
     let client =
@@ -123,7 +141,6 @@ fn after_a_407_the_password_of_a_proxy_is_read_again() {
     let pipeline = builder
         .build(move || Ok(Http::new(client.clone(), Keyed { endpoint: endpoint.clone(), key: key.clone() })))
         .unwrap();
-    fs::write(&path, url("password-two")).unwrap();
     for item in ["a", "b"] {
         pipeline.push(item);
         assert!(pipeline.flush(clock::now() + Duration::from_secs(60)).is_complete());
