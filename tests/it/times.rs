@@ -16,7 +16,7 @@ const STEP: &str = "step of a wait that has a setting";
 const DEFAULT: &str = "default";
 
 /// File, name, which of the three, and why or what.
-const CONSTANTS: [(&str, &str, &str, &str); 38] = [
+const CONSTANTS: [(&str, &str, &str, &str); 39] = [
     (
         "steeple-alerts/src/engine/mod.rs",
         "MIN_REPEAT",
@@ -61,6 +61,12 @@ const CONSTANTS: [(&str, &str, &str, &str); 38] = [
         "the step of steeple_export_loop_delay_seconds; one thread for all sinks",
     ),
     ("steeple-export/src/store/spool/db.rs", "BUSY", DEFINITION, "a store has one connection; only tools open another"),
+    (
+        "steeple-export/src/store/spool/writer.rs",
+        "REST",
+        DEFINITION,
+        "when rows that no sink needs are removed; delivery does not wait for it",
+    ),
     ("steeple-export/src/store/spool/mod.rs", "LOOK_EVERY", STEP, "the timeout of Spool::wait_blocking"),
     (
         "steeple-export/src/secret/mod.rs",

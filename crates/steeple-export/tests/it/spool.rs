@@ -453,7 +453,8 @@ fn drain(directory: &Path, rows: u64) {
     let begin = clock::now();
     let (mut drained, mut peak, mut live) = (0, 0, None);
     let mut fresh = 0_u64;
-    until(|| {
+    while drained < rows || live.is_some() {
+        assert!(begin.elapsed() < PATIENCE, "it takes too long");
         // Something new at each read, once the first has found how much waits: it goes at once.
         if live.is_none() && drained > 0 && drained < rows {
             fresh += 1;
@@ -469,8 +470,7 @@ fn drain(directory: &Path, rows: u64) {
             spool.settle(sink, row.seq, Settled::Stored);
         }
         peak = peak.max(resident());
-        drained == rows && live.is_none()
-    });
+    }
     let took = begin.elapsed();
     // The process as a whole.
     assert!(peak < 32, "{peak} MiB, {before} before");

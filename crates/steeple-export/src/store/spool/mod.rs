@@ -23,6 +23,7 @@ mod place;
 mod read;
 mod room;
 mod spooled;
+mod sweep;
 mod timing;
 mod writer;
 

@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
@@ -13,7 +13,7 @@ use steeple_core::clock;
 
 use super::{
     cursor::{Cursor, Left},
-    db::{self, SIZE, Usage, newest},
+    db::{self, Usage, newest},
     fail,
     inbox::{Shared, Work},
     intake::{self, Intake},
@@ -28,8 +28,8 @@ use crate::{
     store::{Backlog, NewRow, Settled, StoreError},
 };
 
-/// Rows that are looked at for removal in one transaction.
-const SWEEP: u64 = 5_000;
+/// Rows that no sink needs are removed once nothing else was to do for so long: what waits is delivered first.
+const REST: Duration = Duration::from_millis(5);
 /// What a commit adds to SQLite's log at least, and what a row's removal does, about, in bytes.
 const COMMIT: u64 = 16 << 10;
 const ROW: u64 = 600;
@@ -43,18 +43,18 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared<Self>>,
     pub(super) cursors: Vec<Cursor>,
     /// Sinks that the database knows and that are not registered: how far they had come.
-    others: BTreeMap<String, u64>,
+    pub(super) others: BTreeMap<String, u64>,
     pub(super) usage: Usage,
     pub(super) limits: Limits,
     timing: TimingOptions,
     /// Rows that left the store while they were out everywhere where they were not settled: not counted as dropped so far.
     leaving: BTreeSet<u64>,
     /// Taken from the inbox, and not written yet.
-    pending: Vec<(u64, NewRow, u64)>,
+    pub(super) pending: Vec<(u64, NewRow, u64)>,
     /// The last ticket that was taken.
     taken: u64,
     /// No row up to here is to be removed any more, but for those that are exceptions.
-    swept: u64,
+    pub(super) swept: u64,
     again_at: Option<Instant>,
     /// All sinks are registered: what others left is taken in for each of them.
     is_complete: bool,
@@ -63,7 +63,7 @@ pub(super) struct Writer {
     pub(super) expire_at: Instant,
     published: Option<Instant>,
     free: Option<(Instant, Option<u64>)>,
-    data_version: i64,
+    pub(super) data_version: i64,
     /// About how much was written since the last checkpoint, in bytes.
     unchecked: u64,
 }
@@ -178,6 +178,7 @@ impl Writer {
         let now = clock::now();
         let may_write = self.pending.is_empty() && self.again_at.is_none_or(|at| at <= now);
         let Work { rows, settled, jobs, sync, is_last } = self.shared.take(may_write, self.wake_at(now));
+        let is_busy = !rows.is_empty() || !settled.is_empty() || !jobs.is_empty();
         let now = clock::now();
         for (ticket, row) in rows {
             self.taken = self.taken.max(ticket);
@@ -195,7 +196,7 @@ impl Writer {
         }
         let may_write = self.again_at.is_none_or(|at| at <= now);
         if may_write && (sync || self.has_changes()) {
-            self.write(sync);
+            self.write(sync, is_busy);
         } else if may_write {
             self.shared.decide(self.taken, false);
         }
@@ -252,23 +253,14 @@ impl Writer {
             // Nothing is written or read before.
             Some(at) if at > now => at.min(idle),
             Some(_) if !self.pending.is_empty() => now,
-            _ if self.needs_sweep() || (self.is_complete && !self.intakes.is_empty()) => now,
+            _ if self.is_complete && !self.intakes.is_empty() => now,
+            _ if self.needs_sweep() => now.checked_add(REST).unwrap_or(now),
             _ => idle,
         }
     }
 
     fn has_changes(&self) -> bool {
         !self.pending.is_empty() || self.needs_sweep() || self.cursors.iter().any(Cursor::is_dirty)
-    }
-
-    fn needs_sweep(&self) -> bool {
-        self.done_to() > self.swept
-    }
-
-    /// Every sink has settled everything up to here.
-    fn done_to(&self) -> u64 {
-        let done = self.cursors.iter().map(|cursor| cursor.acked).min().unwrap_or_default();
-        self.others.values().copied().min().map_or(done, |others| done.min(others))
     }
 
     /// Sinks that are not registered hold nothing back any more, and get nothing of what others left.
@@ -278,8 +270,8 @@ impl Writer {
     }
 
     /// Writes pending changes. Those that cannot be written now stay.
-    fn write(&mut self, sync: bool) {
-        match self.commit(sync) {
+    fn write(&mut self, sync: bool, is_busy: bool) {
+        match self.commit(sync, is_busy) {
             Ok(()) => {
                 self.again_at = None;
                 if self.shared.set_health(Health::Ok) {
@@ -307,7 +299,7 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, sync: bool) -> rusqlite::Result<()> {
+    fn commit(&mut self, sync: bool, is_busy: bool) -> rusqlite::Result<()> {
         let budget = self.budget();
         self.db.execute_batch(if sync { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })?;
         let tx = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
@@ -318,6 +310,8 @@ impl Writer {
         for cursor in &self.cursors {
             cursor.save(&tx)?;
         }
+        let written: u64 = self.pending.iter().map(|(_, _, size)| *size).sum();
+        let swept = self.sweep_for(&tx, &mut usage, written, budget, is_busy)?;
         for (ticket, row, size) in &self.pending {
             if !is_wanted {
                 break;
@@ -329,7 +323,6 @@ impl Writer {
                 inserted = inserted.saturating_add(1);
             }
         }
-        let swept = self.sweep(&tx, &mut usage)?;
         let vanished = self.vanished(&tx, &mut usage, swept)?;
         usage.save(&tx)?;
         if sync {
@@ -340,8 +333,8 @@ impl Writer {
         fail::during("committing");
         tx.commit()?;
         fail::point("committed");
-        let written: u64 = self.pending.iter().map(|(_, _, size)| *size).sum();
-        let removed = swept.saturating_sub(self.swept).min(SWEEP).saturating_mul(ROW);
+        let removed =
+            self.usage.total_items().saturating_add(inserted).saturating_sub(usage.total_items()).saturating_mul(ROW);
         self.unchecked = self.unchecked.saturating_add(written).saturating_add(removed).saturating_add(COMMIT);
         (self.usage, self.swept) = (usage, swept);
         self.pending.clear();
@@ -367,53 +360,6 @@ impl Writer {
         } else {
             self.limits.max_bytes
         }
-    }
-
-    /// Removes what every sink has settled. Returns how far that is done.
-    fn sweep(&self, tx: &Transaction<'_>, usage: &mut Usage) -> rusqlite::Result<u64> {
-        let to = self.done_to().min(self.swept.saturating_add(SWEEP)).max(self.swept);
-        let mut remove = tx.prepare_cached(&format!(
-            "DELETE FROM ev WHERE seq > ?1 AND seq <= ?2
-             AND NOT EXISTS (SELECT 1 FROM exc WHERE exc.seq = ev.seq AND exc.kind < 2) RETURNING class, {SIZE}"
-        ))?;
-        let mut between = |from: u64, to: u64| -> rusqlite::Result<()> {
-            let mut rows = remove.query(params![from.cast_signed(), to.cast_signed()])?;
-            while let Some(row) = rows.next()? {
-                let class: i64 = row.get(0)?;
-                usage.remove(u8::try_from(class).unwrap_or_default(), row.get::<_, i64>(1)?.max(0).cast_unsigned());
-            }
-            Ok(())
-        };
-        if to > self.swept {
-            between(self.swept, to)?;
-        }
-        for seq in self.cursors.iter().flat_map(|cursor| &cursor.released) {
-            if *seq <= to {
-                between(seq.saturating_sub(1), *seq)?;
-            }
-        }
-        // Rows are removed in the order of their places, and a gap may be long.
-        if to < self.done_to() {
-            let next: Option<i64> =
-                tx.query_row("SELECT min(seq) FROM ev WHERE seq > ?1", [to.cast_signed()], |row| row.get(0))?;
-            let next = next.map_or(self.done_to(), |next| next.cast_unsigned().saturating_sub(1));
-            return Ok(to.max(next.min(self.done_to())));
-        }
-        Ok(to)
-    }
-
-    /// Rows that are counted and not there, where no sink has anything left to read: damage took them without a trace.
-    fn vanished(&self, tx: &Transaction<'_>, usage: &mut Usage, swept: u64) -> rusqlite::Result<u64> {
-        let kept: u64 = self.cursors.iter().map(|cursor| cursor.dead).sum();
-        let is_done = self.others.is_empty() && self.cursors.iter().all(|cursor| cursor.open_rows() == 0);
-        if usage.total_items() <= kept || !is_done || swept < newest(tx)? || data_version(tx)? != self.data_version {
-            return Ok(0);
-        }
-        let (counted, there) = (usage.total_items(), recount(tx)?);
-        *usage = there;
-        // More than there ever were: it is the count that is damaged.
-        let is_count = counted <= newest(tx)?;
-        Ok(if is_count { counted.saturating_sub(there.total_items()) } else { 0 })
     }
 
     /// What there is to do between two commits.
