@@ -11,6 +11,7 @@ mod sentry_tower;
 mod side_by_side;
 mod tonic_service;
 mod websocket;
+mod written;
 
 use std::{env, error::Error, future::Future, pin::Pin, process::Command};
 

@@ -1,11 +1,6 @@
 //! A team's own OpenTelemetry provider and its own `tracing` subscriber: both stay as they are, and Steeple's server span is in the
 //! same trace as the handler's.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -19,21 +14,7 @@ use tower::ServiceExt;
 use tracing::Instrument;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::Outcome;
-
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().map_err(|_| io::Error::other("poisoned"))?.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::{Outcome, written::Written};
 
 pub async fn run() -> Outcome {
     let exporter = InMemorySpanExporter::default();
@@ -71,7 +52,7 @@ pub async fn run() -> Outcome {
     assert!(!format!("{spans:?}").contains("hunter2"), "{spans:#?}");
     let inner = spans.iter().find(|span| span.name == "look up").ok_or("the handler's own span")?;
     assert_eq!(inner.span_context.trace_id(), server[0].span_context.trace_id());
-    let lines = String::from_utf8(written.0.lock().map_err(|_| "poisoned")?.clone())?;
+    let lines = written.take();
     let line = lines.lines().find(|line| line.contains("looked up")).ok_or("the handler's line")?;
     assert!(line.contains(caller), "the handler's line has the trace: {line}");
     Ok(())

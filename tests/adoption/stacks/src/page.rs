@@ -45,3 +45,38 @@ pub fn lines_have(lines: &str, wanted: &str) -> bool {
         None => lines.contains(wanted),
     }
 }
+
+/// The rows of a page's first table, each of which a driver observes.
+///
+/// A driver repeats both cells of a row behind what it has asserted of it: a row that is new, gone or worded anew fails the driver,
+/// until someone has looked at what is asserted.
+pub struct Rows {
+    page: Vec<(&'static str, &'static str)>,
+    observed: Vec<(&'static str, &'static str)>,
+}
+
+impl Rows {
+    pub fn of(page: &'static str) -> Self {
+        let table = page.lines().skip_while(|line| !line.starts_with("| ")).take_while(|line| line.starts_with('|'));
+        let cells = |row: &'static str| {
+            row.trim_matches('|').split_once(" | ").map(|(left, right)| (left.trim(), right.trim()))
+        };
+        Self { page: table.skip(2).filter_map(cells).collect(), observed: Vec::new() }
+    }
+
+    /// What this row says was just seen, on both sides.
+    pub fn observed(&mut self, left: &'static str, right: &'static str) {
+        self.observed.push((left, right));
+    }
+
+    /// Whether the page has the rows that were observed, and no others.
+    pub fn end(self) {
+        let of = |those: &[(&'static str, &'static str)], others: &[_]| -> Vec<_> {
+            those.iter().filter(|row| !others.contains(*row)).copied().collect()
+        };
+        let (unseen, unwritten) = (of(&self.page, &self.observed), of(&self.observed, &self.page));
+        assert!(unseen.is_empty(), "rows of the page that were not observed: {unseen:#?}");
+        assert!(unwritten.is_empty(), "observed, but not on the page: {unwritten:#?}");
+        assert_eq!(self.page.len(), self.observed.len(), "a row is there, or observed, once");
+    }
+}

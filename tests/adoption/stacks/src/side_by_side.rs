@@ -1,11 +1,6 @@
 //! Today's stack with Steeple beside it. First both, then Steeple alone: what changes is what the migration pages say.
 
-use std::{
-    error::Error,
-    io,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -25,7 +20,7 @@ use tower_http::{
 use tracing::Instrument;
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::{Outcome, page};
+use crate::{Outcome, page, written::Written};
 
 /// What the page on tower-http names of code, and not of lines.
 const CODE: [&str; 7] = [
@@ -37,26 +32,6 @@ const CODE: [&str; 7] = [
     "slow_after",
     "warn_on",
 ];
-
-#[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Written {
-    fn take(&self) -> String {
-        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
-    }
-}
 
 fn routes() -> Router {
     let user = async || {
