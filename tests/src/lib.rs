@@ -31,3 +31,17 @@ pub mod service;
 pub mod settle;
 pub mod stack;
 pub mod trouble;
+
+/// The code on the pages of `docs/` that needs features which the examples do not have, compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/alerts.md")]
+#[doc = include_str!("../../docs/aws.md")]
+#[doc = include_str!("../../docs/dashboard.md")]
+#[doc = include_str!("../../docs/events.md")]
+#[doc = include_str!("../../docs/grpc.md")]
+#[doc = include_str!("../../docs/migrate-axum-prometheus.md")]
+#[doc = include_str!("../../docs/migrate-sentry-tower.md")]
+#[doc = include_str!("../../docs/migrate-tower-http.md")]
+#[doc = include_str!("../../docs/own-opentelemetry.md")]
+#[doc = include_str!("../../docs/own-sentry.md")]
+pub struct Docs;

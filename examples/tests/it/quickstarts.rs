@@ -4,6 +4,7 @@ use std::{io::Write, net::TcpStream};
 
 use http::Uri;
 use hyper_util::{client::legacy, rt::TokioExecutor};
+use serde_json::{Map, Value};
 use steeple_examples::greeter::{GreetRequest, greeter_client::GreeterClient};
 use tonic::Code;
 
@@ -34,6 +35,30 @@ fn axum_quickstart_logs_and_counts_its_requests() {
     let logged = ended.lines().into_iter().find(|line| line["message"] == "looked up").unwrap();
     assert_eq!((&logged["request_id"], &logged["shelf"]), (&id.into(), &0.into()));
     assert_eq!(ended.lines().iter().filter(|line| is_access(line)).count(), 1, "no line for probes: {}", ended.stdout);
+}
+
+#[test]
+fn the_line_on_the_page_of_the_start_is_that_of_a_real_request() {
+    /// These differ between two requests, or because the handler of the example answers with more.
+    const DIFFER: [&str; 7] = [
+        "timestamp",
+        "request_id",
+        "trace_id",
+        "span_id",
+        "duration_ms",
+        "response_head_ms",
+        "http.response.body.size",
+    ];
+    let (_, block) = include_str!("../../../docs/start.md").split_once("```json\n").unwrap();
+    let shown: Map<String, Value> = serde_json::from_str(block.split("```").next().unwrap()).unwrap();
+    let program = Program::start(example("axum-quickstart").arg("127.0.0.1:0").env("SERVICE_NAME", "shop"));
+    ask(program.address, "GET /users/7", &["user-agent: curl/7.88.1"], "");
+    let ended = program.stop();
+    let real = ended.line("/users/7");
+    assert!(shown.keys().eq(real.as_object().unwrap().keys()), "{shown:?}\n{real}");
+    for (key, value) in shown.iter().filter(|(key, _)| !DIFFER.contains(&&***key)) {
+        assert_eq!(value, &real[key], "{key}");
+    }
 }
 
 #[test]
