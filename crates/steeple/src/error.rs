@@ -27,6 +27,13 @@ impl ConfigError {
         Self::new(Some(name), &format!("{name} has an invalid value; it may hold {expected}"))
     }
 
+    /// A variable that is not set, and that something which is on needs.
+    #[expect(clippy::allow_attributes, reason = "which integrations are there depends on the features")]
+    #[allow(dead_code, reason = "integrations alone have variables that need each other")]
+    pub(crate) fn missing(name: &str, expected: &str) -> Self {
+        Self::new(Some(name), &format!("{name} is not set; it has to hold {expected}"))
+    }
+
     /// A variable whose value was rejected with this error.
     pub(crate) fn rejected(name: &str, error: &(dyn Error + 'static)) -> Self {
         Self::new(Some(name), &format!("{name}: {}", chain(error)))

@@ -71,10 +71,7 @@ impl Integration for ElasticsearchOptions {
             return Ok(Setting { options: Self { spool, ..Self::default() }, variable: None });
         };
         let Some(url) = env.secret("ELASTICSEARCH_URL")? else {
-            return Err(ConfigError::secret_value(
-                "ELASTICSEARCH_URL",
-                "a URL, since ELASTICSEARCH_LOGS_STREAM is set",
-            ));
+            return Err(ConfigError::missing("ELASTICSEARCH_URL", "a URL, since ELASTICSEARCH_LOGS_STREAM is set"));
         };
         let mut lines = Elasticsearch::new(url, stream);
         if let Some(key) = env.secret("ELASTICSEARCH_API_KEY")? {

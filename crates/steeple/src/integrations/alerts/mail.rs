@@ -10,7 +10,7 @@ pub(super) const IS_COMPILED: bool = true;
 
 /// The server, the sender and the recipients belong together.
 fn mail(env: &dyn Lookup) -> Result<Option<Mail>, ConfigError> {
-    let needs = |name, expected: &str| ConfigError::secret_value(name, expected);
+    let needs = ConfigError::missing;
     let found = (env.secret("ALERTS_SMTP_URL")?, env.text("ALERTS_MAIL_FROM")?, env.text("ALERTS_MAIL_TO")?);
     let (url, from, to) = match found {
         (Some(url), Some(from), Some(to)) => (url, from, to),

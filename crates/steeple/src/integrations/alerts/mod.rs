@@ -98,11 +98,11 @@ impl Integration for AlertsOptions {
             }
             (Some(_), None) => {
                 let expected = "`whsec_` and base64 of 24 to 64 bytes, since ALERTS_WEBHOOK_URL is set";
-                return Err(ConfigError::secret_value("ALERTS_WEBHOOK_SECRET", expected));
+                return Err(ConfigError::missing("ALERTS_WEBHOOK_SECRET", expected));
             }
             (None, Some(_)) => {
                 let expected = "a URL, since ALERTS_WEBHOOK_SECRET is set";
-                return Err(ConfigError::secret_value("ALERTS_WEBHOOK_URL", expected));
+                return Err(ConfigError::missing("ALERTS_WEBHOOK_URL", expected));
             }
             (None, None) => (),
         }
@@ -246,6 +246,7 @@ mod tests {
         {
             let error = from_env(variables).err().unwrap();
             assert_eq!(error.variable(), Some(missing));
+            assert!(error.to_string().starts_with(&format!("{missing} is not set; it has to hold ")), "{error}");
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
     }

@@ -15,7 +15,7 @@ impl Steeple {
     /// # Errors
     /// When metrics are off, or CloudWatch cannot compute what a rule watches.
     pub fn cloudwatch_alarms(&self, rules: &Rules) -> Result<Vec<AlarmDefinition>, ConfigError> {
-        let off = || ConfigError::secret_value(NAMESPACE, "a namespace, since alarms are about the metrics in it");
+        let off = || ConfigError::missing(NAMESPACE, "a namespace, since alarms are about the metrics in it");
         let alarms: Vec<_> = rules.iter().map(alarm).collect();
         let cloudwatch = self.cloudwatch().ok_or_else(off)?;
         cloudwatch.alarms(&alarms).map_err(|error| ConfigError::part("CloudWatch", &error))
@@ -28,8 +28,7 @@ impl Steeple {
     pub fn put_cloudwatch_alarms(&self, rules: &Rules, timeout: Duration) -> Result<AlarmsReport, ConfigError> {
         let alarms = self.cloudwatch_alarms(rules)?;
         let aws = self.running().cloudwatch.as_ref().and_then(|running| running.aws.as_ref());
-        let aws =
-            aws.ok_or_else(|| ConfigError::secret_value("AWS_REGION", "a region, since alarms are sent to it"))?;
+        let aws = aws.ok_or_else(|| ConfigError::missing("AWS_REGION", "a region, since alarms are sent to it"))?;
         let report = steeple_cloudwatch::put_alarms(&alarms, aws, timeout);
         report.map_err(|error| ConfigError::part("CloudWatch", &error))
     }

@@ -80,7 +80,7 @@ impl CloudWatchOptions {
     }
 
     fn aws(&self, setup: &Setup<'_>) -> Result<Aws, ConfigError> {
-        let missing = |variable, expected| ConfigError::secret_value(variable, expected);
+        let missing = ConfigError::missing;
         let region = self.region.clone().or_else(|| setup.service.region.clone()).ok_or_else(|| {
             missing("AWS_REGION", "a region such as `eu-central-1`, since something is sent to CloudWatch")
         })?;
@@ -163,7 +163,7 @@ impl Integration for CloudWatchOptions {
         }
         if super::switch(env, EMF)? {
             if variable.is_none() {
-                return Err(ConfigError::secret_value(NAMESPACE, "a namespace, since CLOUDWATCH_EMF is set"));
+                return Err(ConfigError::missing(NAMESPACE, "a namespace, since CLOUDWATCH_EMF is set"));
             }
             options = options.emf();
         }
@@ -268,10 +268,10 @@ fn credentials(env: &dyn Lookup) -> Result<Arc<dyn ProvideCredentials>, ConfigEr
             return Ok(Arc::new(credentials));
         }
         (Some(_), None) => {
-            return Err(ConfigError::secret_value(SECRET, "a key, since AWS_ACCESS_KEY_ID is set"));
+            return Err(ConfigError::missing(SECRET, "a key, since AWS_ACCESS_KEY_ID is set"));
         }
         (None, Some(_)) => {
-            return Err(ConfigError::secret_value(ID, "a key's id, since AWS_SECRET_ACCESS_KEY is set"));
+            return Err(ConfigError::missing(ID, "a key's id, since AWS_SECRET_ACCESS_KEY is set"));
         }
         (None, None) => (),
     }

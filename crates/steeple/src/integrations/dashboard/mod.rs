@@ -141,9 +141,9 @@ fn prometheus(env: &dyn Lookup) -> Result<Option<PrometheusOptions>, ConfigError
         Some("prometheus") => (),
         Some(other) => return Err(ConfigError::variable_value(SOURCE, other, "`process` or `prometheus`")),
     }
-    let url = env.secret(URL)?.ok_or_else(|| {
-        ConfigError::secret_value(URL, "the URL of a Prometheus, since DASHBOARD_SOURCE is `prometheus`")
-    })?;
+    let url = env
+        .secret(URL)?
+        .ok_or_else(|| ConfigError::missing(URL, "the URL of a Prometheus, since DASHBOARD_SOURCE is `prometheus`"))?;
     let mut options = PrometheusOptions::new(url);
     match (env.secret(TOKEN)?, env.text(USER)?, env.secret(PASSWORD)?) {
         (None, None, None) => (),
@@ -234,10 +234,10 @@ impl Integration for DashboardBuilder {
                 (options, variable) = (options.access(access), Some(USER));
             }
             (Some(_), None) => {
-                return Err(ConfigError::secret_value(PASSWORD, "a password, since DASHBOARD_USER is set"));
+                return Err(ConfigError::missing(PASSWORD, "a password, since DASHBOARD_USER is set"));
             }
             (None, Some(_)) => {
-                return Err(ConfigError::secret_value(USER, "a user, since DASHBOARD_PASSWORD is set"));
+                return Err(ConfigError::missing(USER, "a user, since DASHBOARD_PASSWORD is set"));
             }
             (None, None) => (),
         }

@@ -85,10 +85,7 @@ impl Integration for EventsBuilder {
         // The license key alone turns traces on: the account is what events need besides.
         if let Some(account) = env.text("NEW_RELIC_ACCOUNT_ID")? {
             let Some(key) = env.secret("NEW_RELIC_LICENSE_KEY")? else {
-                return Err(ConfigError::secret_value(
-                    "NEW_RELIC_LICENSE_KEY",
-                    "a key, since NEW_RELIC_ACCOUNT_ID is set",
-                ));
+                return Err(ConfigError::missing("NEW_RELIC_LICENSE_KEY", "a key, since NEW_RELIC_ACCOUNT_ID is set"));
             };
             let region = newrelic_region(env, &key)?;
             let mut newrelic = NewRelic::new(key, account).region(region);
@@ -100,7 +97,7 @@ impl Integration for EventsBuilder {
         }
         if let Some(stream) = env.text("ELASTICSEARCH_EVENTS_STREAM")? {
             let Some(url) = env.secret("ELASTICSEARCH_URL")? else {
-                return Err(ConfigError::secret_value(
+                return Err(ConfigError::missing(
                     "ELASTICSEARCH_URL",
                     "a URL, since ELASTICSEARCH_EVENTS_STREAM is set",
                 ));
@@ -177,8 +174,8 @@ fn pair(env: &dyn Lookup, first: &'static str, second: &'static str) -> Result<O
     match (env.secret(first)?, env.secret(second)?) {
         (Some(one), Some(other)) => Ok(Some((one, other))),
         (None, None) => Ok(None),
-        (Some(_), None) => Err(ConfigError::secret_value(second, &format!("a value, since {first} is set"))),
-        (None, Some(_)) => Err(ConfigError::secret_value(first, &format!("a value, since {second} is set"))),
+        (Some(_), None) => Err(ConfigError::missing(second, &format!("a value, since {first} is set"))),
+        (None, Some(_)) => Err(ConfigError::missing(first, &format!("a value, since {second} is set"))),
     }
 }
 
