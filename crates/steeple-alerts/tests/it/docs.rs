@@ -15,11 +15,10 @@ use crate::{START, bodies, flush, metrics, receiver, soon};
 
 const PAGE: &str = include_str!("data/alerts.md");
 
-/// The first block of code after a heading.
-fn block(heading: &str) -> &'static str {
+/// The first block in this language after a heading.
+fn block(heading: &str, language: &str) -> &'static str {
     let (_, section) = PAGE.split_once(&format!("# {heading}\n")).unwrap();
-    let (_, code) = section.split_once("\n```").unwrap();
-    let (_, code) = code.split_once('\n').unwrap();
+    let (_, code) = section.split_once(&format!("\n```{language}\n")).unwrap();
     code.split_once("\n```").unwrap().0
 }
 
@@ -95,7 +94,7 @@ fn each_recommended_rule_is_on_the_page_with_its_numbers_and_why() {
 #[test]
 fn the_file_of_rules_on_the_page_is_the_one_that_is_tested() {
     let example = include_str!("../../src/file/example.toml");
-    assert_eq!(block("Own rules, in code or in a file"), example.trim_end());
+    assert_eq!(block("Own rules, in code or in a file", "toml"), example.trim_end());
 }
 
 #[test]
@@ -172,7 +171,7 @@ async fn the_slack_message_on_the_page_is_a_real_one() {
     assert!(alerts.ratio("high_error_rate", 88, 12));
     flush(&alerts).await;
     let sent = &bodies(&posts, "/slack")[0];
-    let shown: serde_json::Value = serde_json::from_str(block("What Slack gets")).unwrap();
+    let shown: serde_json::Value = serde_json::from_str(block("What Slack gets", "json")).unwrap();
     assert_eq!(&shown, sent, "{}", serde_json::to_string_pretty(sent).unwrap());
 }
 
@@ -200,5 +199,5 @@ fn the_mail_on_the_page_is_a_real_one() {
     evidence.deploy = Some(("1.8.2".to_owned(), Duration::from_secs(240)));
     alert.evidence = evidence;
     alert.link = Some("https://shop.example.org/steeple#from=1795984584&to=1795985724".to_owned());
-    assert_eq!(block("What a mail contains"), alert.text().trim_end(), "\n{}", alert.text());
+    assert_eq!(block("What a mail contains", "text"), alert.text().trim_end(), "\n{}", alert.text());
 }
