@@ -27,7 +27,7 @@ use crate::{
 pub enum Turn {
     /// Takes it.
     Accepts,
-    /// Takes it, but not before [`ExporterSubject::release`].
+    /// Takes it, but not before [`ExporterReceiver::release`].
     Holds,
     /// Answers nothing.
     Hangs,
