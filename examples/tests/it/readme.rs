@@ -58,8 +58,9 @@ fn the_log_line_and_the_series_are_those_of_a_real_request() {
     let service = [("SERVICE_NAME", "taskboard"), ("SERVICE_VERSION", "0.1.0"), ("DEPLOYMENT_ENVIRONMENT", "staging")];
     let program = Program::start(command.args(["--listen", "127.0.0.1:0"]).envs(service));
     do_as_it_says(&program);
-    let page =
-        crate::process::until(|| Some(program.get("/metrics").body).filter(|page| page.contains("\"cancelled\"")));
+    // A request may end between two series of one page.
+    let is_over = |page: &String| page.contains("\"cancelled\"") && page.contains("\nhttp_requests_in_flight 1\n");
+    let page = crate::process::until(|| Some(program.get("/metrics").body).filter(is_over));
     let ended = program.stop();
 
     let [shown] = &*blocks(&readme, "json") else { panic!("one line is shown") };
