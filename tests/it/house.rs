@@ -266,7 +266,7 @@ const PIPELINES: [(&str, &str, &str); 26] = [
     ("steeple-alerts/src/channel/mail/mod.rs", "Mails", "mails_pass_every_check"),
     ("steeple-alerts/src/channel/slack.rs", "Messages", "slack_passes_every_check"),
     ("steeple-alerts/src/channel/webhook.rs", "Messages", "webhooks_pass_every_check"),
-    ("steeple-cloudwatch/src/alarm.rs", "PutAlarm", "alarms_pass_every_check_of_a_pipeline"),
+    ("steeple-cloudwatch/src/put_alarms.rs", "PutAlarm", "alarms_pass_every_check_of_a_pipeline"),
     ("steeple-cloudwatch/src/emf.rs", "Emf", "metrics_in_lines_pass_every_check_of_a_pipeline"),
     ("steeple-cloudwatch/src/logs/ship.rs", "Shipper", "lines_and_their_streams_pass_every_check_of_a_pipeline"),
     ("steeple-cloudwatch/src/logs/ship.rs", "Put", "lines_pass_every_check_of_a_pipeline"),

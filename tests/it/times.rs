@@ -65,7 +65,7 @@ const CONSTANTS: [(&str, &str, &str, &str); 39] = [
         "steeple-export/src/store/spool/writer.rs",
         "REST",
         DEFINITION,
-        "when rows that no sink needs are removed; delivery does not wait for it",
+        "when settled rows are removed; delivery does not wait for it",
     ),
     ("steeple-export/src/store/spool/mod.rs", "LOOK_EVERY", STEP, "the timeout of Spool::wait_blocking"),
     (

@@ -82,8 +82,8 @@ impl Alerts {
     }
 }
 
-/// Watches new indicators, by the names of their rules. Indicators that are no longer needed make room first; if that is
-/// too little, nothing changes.
+/// Watches new indicators, by the names of their rules. Unused indicators are removed first, to make room. Without enough room
+/// nothing changes.
 fn exchange(
     history: &History,
     before: &mut [Active],

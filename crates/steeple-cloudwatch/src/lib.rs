@@ -14,17 +14,19 @@ pub mod limits;
 #[cfg(feature = "logs")]
 mod logs;
 mod metrics;
+mod put_alarms;
 mod sign;
 mod source;
 
 #[cfg(feature = "logs")]
 pub use self::logs::{CloudWatchLogs, CloudWatchLogsBuilder};
 pub use self::{
-    alarm::{Alarm, AlarmDefinition, AlarmsReport, put_alarms},
+    alarm::{Alarm, AlarmDefinition},
     aws::Aws,
     collect::Dimension,
     credentials::{Credentials, CredentialsError, CredentialsFuture, ProfileFiles, ProvideCredentials},
     datum::Unit,
     error::BuildError,
     metrics::{CloudWatch, CloudWatchBuilder},
+    put_alarms::{AlarmsReport, put_alarms},
 };

@@ -234,7 +234,7 @@ impl Cursor {
         self.fresh = self.fresh.saturating_sub(1);
     }
 
-    /// Everything below was read: rows below that were read ahead are no longer ahead.
+    /// Moves the cursor to `next`. Open rows that it has passed wait to be settled like all others that were read.
     pub(super) fn advance_to(&mut self, next: u64) {
         self.next = self.next.max(next);
         let ahead = self.ahead.split_off(&self.next);

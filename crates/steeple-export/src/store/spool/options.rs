@@ -118,7 +118,7 @@ impl SpoolBuilder {
 pub struct SpoolStats {
     /// Rows that were handed over.
     pub appended: u64,
-    /// Rows that are kept.
+    /// Rows on disk. Those that every sink has settled are among them until the store is idle.
     pub items: u64,
     /// What they weigh, in bytes.
     pub bytes: u64,

@@ -1,4 +1,4 @@
-//! Removes rows that no sink needs any more. What waits is delivered first.
+//! Removes rows that every sink has settled. Delivery goes first.
 
 use rusqlite::{Transaction, params};
 
@@ -8,7 +8,7 @@ use super::{
     writer::Writer,
 };
 
-/// Rows that are looked at for removal in one transaction, where there is nothing else to do.
+/// How many places one transaction looks at when the store is idle.
 const SWEEP: u64 = 5_000;
 
 impl Writer {
@@ -22,8 +22,8 @@ impl Writer {
         self.others.values().copied().min().map_or(done, |others| done.min(others))
     }
 
-    /// Removes what no sink needs, as much as the moment allows, and as much as `written` bytes of new rows need room. Returns how far
-    /// that is done.
+    /// Removes settled rows: a part of them, and as many as make room for `written` bytes of new rows. Returns the place up to which
+    /// they are removed.
     pub(super) fn sweep_for(
         &self,
         tx: &Transaction<'_>,
@@ -32,17 +32,17 @@ impl Writer {
         budget: u64,
         is_busy: bool,
     ) -> rusqlite::Result<u64> {
-        // Beside other work twice as many leave as come: the store does not grow under a load that never ends.
+        // Beside other work twice as many places as new rows: the store does not grow under a load that never ends.
         let places = if is_busy { (self.pending.len() as u64).saturating_mul(2) } else { SWEEP };
         let mut swept = self.sweep(tx, usage, self.swept, places)?;
-        // No row is given up for another one while there is one that nobody needs.
+        // Settled rows are removed before any row is evicted.
         while usage.total_bytes().saturating_add(written) > budget && swept < self.done_to() {
             swept = self.sweep(tx, usage, swept, SWEEP)?;
         }
         Ok(swept)
     }
 
-    /// Removes what every sink has settled, from here on and so many places. Returns how far that is done.
+    /// Removes settled rows from the next `places` places behind `from`. Returns the place up to which they are removed.
     fn sweep(&self, tx: &Transaction<'_>, usage: &mut Usage, from: u64, places: u64) -> rusqlite::Result<u64> {
         let to = self.done_to().min(from.saturating_add(places)).max(from);
         let mut remove = tx.prepare_cached(&format!(
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_sink_needs_goes_where_there_is_nothing_else_to_do_and_beside_new_rows_twice_as_fast_as_they_come() {
+    fn settled_rows_are_removed_when_the_store_is_idle_and_beside_new_rows_twice_as_fast_as_they_come() {
         let directory = tempfile::tempdir().unwrap();
         let mut writer = open(directory.path(), 1 << 30);
         store(&mut writer, 0..100, 1);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn no_row_is_given_up_while_there_is_one_that_nobody_needs() {
+    fn settled_rows_are_removed_before_any_row_is_evicted() {
         let directory = tempfile::tempdir().unwrap();
         let mut writer = open(directory.path(), 110 * (BODY as u64 + 101));
         store(&mut writer, 0..10, 0);

@@ -28,7 +28,7 @@ use crate::{
     store::{Backlog, NewRow, Settled, StoreError},
 };
 
-/// Rows that no sink needs are removed once nothing else was to do for so long: what waits is delivered first.
+/// How long the store is idle before it removes settled rows: delivery goes first.
 const REST: Duration = Duration::from_millis(5);
 /// What a commit adds to SQLite's log at least, and what a row's removal does, about, in bytes.
 const COMMIT: u64 = 16 << 10;

@@ -15,7 +15,8 @@ impl Steeple {
     /// # Errors
     /// When metrics are off, or CloudWatch cannot compute what a rule watches.
     pub fn cloudwatch_alarms(&self, rules: &Rules) -> Result<Vec<AlarmDefinition>, ConfigError> {
-        let off = || ConfigError::missing(NAMESPACE, "a namespace, since alarms are about the metrics in it");
+        let off =
+            || ConfigError::new(Some(NAMESPACE), "no metrics go to CloudWatch; CLOUDWATCH_NAMESPACE turns them on");
         let alarms: Vec<_> = rules.iter().map(alarm).collect();
         let cloudwatch = self.cloudwatch().ok_or_else(off)?;
         cloudwatch.alarms(&alarms).map_err(|error| ConfigError::part("CloudWatch", &error))
@@ -28,7 +29,9 @@ impl Steeple {
     pub fn put_cloudwatch_alarms(&self, rules: &Rules, timeout: Duration) -> Result<AlarmsReport, ConfigError> {
         let alarms = self.cloudwatch_alarms(rules)?;
         let aws = self.running().cloudwatch.as_ref().and_then(|running| running.aws.as_ref());
-        let aws = aws.ok_or_else(|| ConfigError::missing("AWS_REGION", "a region, since alarms are sent to it"))?;
+        let aws = aws.ok_or_else(|| {
+            ConfigError::new(Some("AWS_REGION"), "nothing is sent to AWS: metrics are lines on stdout (CLOUDWATCH_EMF)")
+        })?;
         let report = steeple_cloudwatch::put_alarms(&alarms, aws, timeout);
         report.map_err(|error| ConfigError::part("CloudWatch", &error))
     }
