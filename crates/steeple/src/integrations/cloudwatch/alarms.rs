@@ -30,7 +30,8 @@ impl Steeple {
         let alarms = self.cloudwatch_alarms(rules)?;
         let aws = self.running().cloudwatch.as_ref().and_then(|running| running.aws.as_ref());
         let aws = aws.ok_or_else(|| {
-            ConfigError::new(Some("AWS_REGION"), "nothing is sent to AWS: metrics are lines on stdout (CLOUDWATCH_EMF)")
+            let message = "alarms need a connection to AWS, which CLOUDWATCH_EMF does not make; without it, AWS_REGION holds the region";
+            ConfigError::new(Some("AWS_REGION"), message)
         })?;
         let report = steeple_cloudwatch::put_alarms(&alarms, aws, timeout);
         report.map_err(|error| ConfigError::part("CloudWatch", &error))
