@@ -2,7 +2,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Instant,
 };
 
@@ -36,6 +36,7 @@ pub(crate) struct Response {
 
 impl Response {
     /// The response head is there. `exact_size` is the length that the body declares.
+    #[inline]
     pub(crate) fn on_head(&mut self, head: &response::Parts, exact_size: Option<u64>, request: Option<Kind>) {
         self.head_at = Some(clock::now());
         self.status = Some(head.status);
@@ -48,6 +49,7 @@ impl Response {
     }
 
     /// How it has ended already, where no body follows the head.
+    #[inline]
     pub(crate) fn ending_at_head(&self, method: &str, is_end_stream: bool) -> Option<Outcome> {
         let status = self.status?;
         if status == StatusCode::SWITCHING_PROTOCOLS || (method == "CONNECT" && status.is_success()) {
@@ -125,20 +127,23 @@ pub(crate) type Polled<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as B
 /// Polls a body for its next frame, and reports it to the watch. The caller handles errors.
 #[inline]
 pub(crate) fn poll_frame<B: Body>(mut body: Pin<&mut B>, watch: &mut impl Watching, cx: &mut Context<'_>) -> Polled<B> {
-    let (frame, is_last) = ready!(watch.during_poll(|| {
-        let frame = ready!(body.as_mut().poll_frame(cx));
+    let mut is_last = false;
+    // Handed on as one value: a frame is a hundred bytes, and each step that takes it apart copies them.
+    let polled = watch.during_poll(|| {
+        let polled = body.as_mut().poll_frame(cx);
         // The body need not be polled again after trailers or once the length is used up: this can be the last call.
-        let is_last = matches!(&frame, Some(Ok(frame)) if frame.is_trailers() || body.is_end_stream());
-        Poll::Ready((frame, is_last))
-    }));
-    match &frame {
-        None => watch.complete(),
-        Some(Ok(frame)) => {
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            is_last = frame.is_trailers() || body.is_end_stream();
+        }
+        polled
+    });
+    match &polled {
+        Poll::Ready(None) => watch.complete(),
+        Poll::Ready(Some(Ok(frame))) => {
             if let Some(response) = watch.response() {
                 if let Some(data) = frame.data_ref() {
                     response.on_data(data);
-                }
-                if let Some(trailers) = frame.trailers_ref() {
+                } else if let Some(trailers) = frame.trailers_ref() {
                     response.on_trailers(trailers);
                 }
             }
@@ -146,7 +151,7 @@ pub(crate) fn poll_frame<B: Body>(mut body: Pin<&mut B>, watch: &mut impl Watchi
                 watch.complete();
             }
         }
-        Some(Err(_)) => (),
+        Poll::Pending | Poll::Ready(Some(Err(_))) => (),
     }
-    Poll::Ready(frame)
+    polled
 }

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http_body::{Body, Frame, SizeHint};
@@ -57,11 +57,11 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        let frame = ready!(message::poll_frame(this.inner, this.watch, cx));
-        if let Some(Err(error)) = &frame {
+        let polled = message::poll_frame(this.inner, this.watch, cx);
+        if let Poll::Ready(Some(Err(error))) = &polled {
             this.watch.on_error(error);
         }
-        Poll::Ready(frame)
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

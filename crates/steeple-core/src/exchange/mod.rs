@@ -144,6 +144,7 @@ impl Exchange {
         Self::new(known_method(&request.method), request.version, grpc, rpc, route)
     }
 
+    #[inline]
     fn new(
         method: &'static str,
         version: Version,
@@ -157,7 +158,7 @@ impl Exchange {
             inner.version = version;
             inner.grpc = grpc;
             inner.rpc = rpc;
-            inner.routes = Routes::new(route);
+            inner.routes.begin(route);
         }))
     }
 

@@ -3,7 +3,10 @@
 
 use std::{
     cell::RefCell,
-    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicUsize},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use http::Version;
@@ -21,20 +24,32 @@ thread_local! {
 /// An empty exchange, which `begin` fills.
 #[inline]
 pub(super) fn take(begin: impl FnOnce(&mut Inner)) -> Arc<Inner> {
-    let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
-    let mut taken = spare.ok().flatten().unwrap_or_else(|| Arc::new(Inner::blank()));
+    let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+    let (mut taken, is_used) = match spare {
+        Some(used) => (used, true),
+        None => (Arc::new(Inner::blank()), false),
+    };
     // The only reference: an exchange that is still held elsewhere does not come back here.
     if let Some(inner) = Arc::get_mut(&mut taken) {
+        if is_used {
+            inner.forget();
+        }
         begin(inner);
     }
     taken
 }
 
-/// Takes an exchange back, if this was the last of its handles. Everything that was set on it is dropped here.
+/// Takes an exchange back, if this was the last of its handles. What its application set on it is dropped here, the rest when it
+/// is used again.
 #[inline]
-pub(super) fn give_back(mut used: Arc<Inner>) {
-    let Some(inner) = Arc::get_mut(&mut used) else { return };
-    inner.forget();
+pub(super) fn give_back(used: Arc<Inner>) {
+    // There are no weak handles, and nobody else has one to clone.
+    if Arc::strong_count(&used) != 1 {
+        return;
+    }
+    if used.noted.load(Ordering::Relaxed) != 0 {
+        used.drop_notes();
+    }
     let _ending = SPARE.try_with(|spare| {
         let mut spare = spare.borrow_mut();
         if spare.len() < MAX_SPARE {
@@ -70,6 +85,12 @@ impl Inner {
             noted: 0.into(),
             notes: Mutex::default(),
         }
+    }
+
+    fn drop_notes(&self) {
+        let notes = std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+        self.noted.store(0, Ordering::Relaxed);
+        drop(notes);
     }
 
     /// Back to what [`blank`](Self::blank) made, but for what every exchange sets. Each field is named, so that none is
@@ -117,7 +138,7 @@ impl Inner {
         *trace = OnceLock::new();
         *privacy = OnceLock::new();
         *rule = OnceLock::new();
-        *routes = Routes::new(None);
+        routes.forget();
         *route_id.get_mut() = super::NO_ROUTE_ID;
         if std::mem::take(noted.get_mut()) != 0 {
             *notes.get_mut().unwrap_or_else(PoisonError::into_inner) = Notes::default();

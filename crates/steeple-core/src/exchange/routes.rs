@@ -22,6 +22,21 @@ impl Routes {
         Self { known, told: Told { first: OnceLock::new(), inner: OnceLock::new() } }
     }
 
+    /// What is known of another request.
+    #[inline]
+    pub(super) fn begin(&mut self, known: Option<Text>) {
+        self.known = known;
+    }
+
+    /// Forgets what was reported. What was known is replaced by [`begin`](Self::begin).
+    #[inline]
+    pub(super) fn forget(&mut self) {
+        let Told { first, inner } = &mut self.told;
+        if first.get().is_some() {
+            (*first, *inner) = (OnceLock::new(), OnceLock::new());
+        }
+    }
+
     pub(super) fn report(&self, template: Text) {
         if self.known.as_ref().is_none_or(is_catch_all) {
             self.told.report(template);

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http_body::{Body, Frame, SizeHint};
@@ -22,7 +22,7 @@ pin_project! {
     impl<B: Body, O: Observer> PinnedDrop for ObservedBody<B, O> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if let Some(mut watch) = this.watch.take() {
+            if let Some(watch) = this.watch.as_mut().filter(|watch| watch.is_live()) {
                 // The inner body is the user's code; as a destructor this must not unwind twice.
                 let inner = this.inner;
                 let is_end_stream = crate::observer::quietly(|| inner.is_end_stream()).unwrap_or(false);
@@ -61,12 +61,13 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        let Some(watch) = this.watch else { return this.inner.poll_frame(cx) };
-        let frame = ready!(message::poll_frame(this.inner, watch, cx));
-        if let Some(Err(error)) = &frame {
+        // What a body does after its last byte belongs to no exchange.
+        let Some(watch) = this.watch.as_mut().filter(|watch| watch.is_live()) else { return this.inner.poll_frame(cx) };
+        let polled = message::poll_frame(this.inner, watch, cx);
+        if let Poll::Ready(Some(Err(error))) = &polled {
             watch.on_error(error, Outcome::BodyError);
         }
-        Poll::Ready(frame)
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -44,11 +44,13 @@ where
         let inner = this.inner;
         // A body without frames is over before its first poll, and servers do not poll it. It is asked in here because
         // the answer is the user's code, which may panic.
+        let (mut is_end_stream, mut size) = (false, None);
         let poll = || {
-            inner.poll(cx).map_ok(|response| {
-                let (is_end_stream, size) = (response.body().is_end_stream(), response.body().size_hint().exact());
-                (response, is_end_stream, size)
-            })
+            let polled = inner.poll(cx);
+            if let Poll::Ready(Ok(response)) = &polled {
+                (is_end_stream, size) = (response.body().is_end_stream(), response.body().size_hint().exact());
+            }
+            polled
         };
         let result = match this.watch {
             Some(watch) => ready!(watch.during_poll(poll)),
@@ -57,7 +59,7 @@ where
         };
         let watch = this.watch.take();
         Poll::Ready(match result {
-            Ok((response, is_end_stream, size)) => {
+            Ok(response) => {
                 let (mut head, body) = response.into_parts();
                 let mut watch = watch;
                 if let Some(watch) = &mut watch {

@@ -53,19 +53,21 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        let known = head.extensions.get::<Exchange>().filter(|exchange| !exchange.has_ended()).cloned();
-        let (exchange, is_owner) = if let Some(exchange) = known {
-            #[cfg(feature = "axum")]
-            if let Some(path) = crate::Text::of_matched_route(&head.extensions) {
-                exchange.report_route(path);
+        let arrived = Exchange::arrived(&head);
+        arrived.set_claimed();
+        // One look into the extensions: a request that comes here for the first time has no exchange.
+        let (exchange, is_owner) = match head.extensions.insert(arrived.clone()) {
+            Some(known) if !known.has_ended() => {
+                head.extensions.insert(known.clone());
+                arrived.recycle();
+                #[cfg(feature = "axum")]
+                if let Some(path) = crate::Text::of_matched_route(&head.extensions) {
+                    known.report_route(path);
+                }
+                let is_owner = known.claim();
+                (known, is_owner)
             }
-            let is_owner = exchange.claim();
-            (exchange, is_owner)
-        } else {
-            let exchange = Exchange::arrived(&head);
-            exchange.set_claimed();
-            head.extensions.insert(exchange.clone());
-            (exchange, true)
+            _ => (arrived, true),
         };
         if is_owner {
             exchange.declare_request_body(message::declared_length(body.size_hint().exact(), &head.headers));

@@ -26,15 +26,20 @@ struct Live<O: Observer> {
 }
 
 impl<O: Observer> Watch<O> {
+    #[inline]
     pub(super) fn start(observer: &Arc<Apart<O>>, exchange: Exchange, head: &mut request::Parts, owner: bool) -> Self {
-        let state = quietly(|| begin(&observer.0, &exchange, head)).flatten();
-        // Not watched: still the current exchange while it is polled, and it still ends.
-        let live = (owner || state.is_some()).then(|| Live {
-            observer: Arc::clone(observer),
-            state,
-            response: Response::default(),
-        });
-        Self { exchange: Some(exchange), live, owner }
+        let live = Live { observer: Arc::clone(observer), state: None, response: Response::default() };
+        let mut watch = Self { exchange: Some(exchange), live: Some(live), owner };
+        if let (Some(live), Some(exchange)) = (&mut watch.live, &watch.exchange) {
+            let state = &mut live.state;
+            // Written to where it stays.
+            quietly(|| *state = begin(&observer.0, exchange, head));
+            // Not watched: still the current exchange while it is polled, and it still ends.
+            if state.is_none() && !owner {
+                watch.live = None;
+            }
+        }
+        watch
     }
 
     /// Makes this the current exchange and enters the observers, until [`Entered::exit`].
@@ -59,7 +64,9 @@ impl<O: Observer> Watch<O> {
         if live.response.is_event_stream {
             exchange.set_event_stream();
         }
-        if let Some(error) = head.extensions.remove::<RecordedError>() {
+        if !head.extensions.is_empty()
+            && let Some(error) = head.extensions.remove::<RecordedError>()
+        {
             exchange.record(error);
         }
         if let Some(state) = &mut live.state {
@@ -89,6 +96,11 @@ impl<O: Observer> Watch<O> {
         self.finish(Outcome::ServiceError);
     }
 
+    /// Whether the end has not come yet.
+    pub(super) fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
     /// The server dropped the body: the end if nothing was left to send, else somebody went away.
     pub(super) fn on_body_dropped(&mut self, is_end_stream: bool) {
         let Some(live) = &self.live else { return };
@@ -103,9 +115,9 @@ impl<O: Observer> Watch<O> {
     }
 
     fn finish_at(&mut self, outcome: Outcome, now: Instant) {
-        let (Some(live), Some(exchange)) = (self.live.take(), &self.exchange) else { return };
-        let response = live.response;
-        let grpc_status = exchange.is_grpc().then(|| grpc_status(&response, outcome));
+        let (Some(live), Some(exchange)) = (&mut self.live, &self.exchange) else { return };
+        let response = &live.response;
+        let grpc_status = exchange.is_grpc().then(|| grpc_status(response, outcome));
         if let Some(status) = grpc_status {
             if status == GrpcStatus::UNIMPLEMENTED {
                 exchange.fold_rpc_method();
@@ -130,9 +142,13 @@ impl<O: Observer> Watch<O> {
         if self.owner {
             exchange.set_ended();
         }
-        if let Some(state) = live.state {
-            quietly(|| live.observer.0.on_end(state, exchange, &end));
-        }
+        // Taken where it is used: a state may be large, and each move of it is a copy.
+        quietly(|| {
+            if let Some(state) = live.state.take() {
+                live.observer.0.on_end(state, exchange, &end);
+            }
+        });
+        self.live = None;
     }
 }
 
@@ -163,7 +179,8 @@ impl<O: Observer> Watching for Watch<O> {
     /// As the current exchange, with the observers entered.
     #[inline]
     fn during_poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
-        if self.live.is_none() && !self.owner {
+        // Not watched, or over: what a body does after its last byte belongs to no exchange.
+        if self.live.is_none() {
             return poll();
         }
         let entered = self.enter();
