@@ -113,8 +113,23 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 
 /// Sees a response's body to its end.
 pub(crate) trait Watching {
+    /// The observers are entered until this is [left](Self::leave). Dropped otherwise, it unwinds: the exchange has panicked.
+    type Entered<'a>
+    where
+        Self: 'a;
+
+    /// The watched service, future or body is about to be called or polled.
+    fn enter(&mut self) -> Self::Entered<'_>;
+    /// It came back.
+    fn leave(entered: Self::Entered<'_>);
     /// Polls the watched future or body, with the observers entered.
-    fn during_poll<T>(&mut self, poll: impl FnOnce() -> T) -> T;
+    #[inline]
+    fn during_poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
+        let entered = self.enter();
+        let value = poll();
+        Self::leave(entered);
+        value
+    }
     /// The response, while it has not ended.
     fn response(&mut self) -> Option<&mut Response>;
     /// The last byte was handed over.
@@ -126,17 +141,17 @@ pub(crate) type Polled<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as B
 
 /// Polls a body for its next frame, and reports it to the watch. The caller handles errors.
 #[inline]
-pub(crate) fn poll_frame<B: Body>(mut body: Pin<&mut B>, watch: &mut impl Watching, cx: &mut Context<'_>) -> Polled<B> {
-    let mut is_last = false;
+pub(crate) fn poll_frame<B: Body, W: Watching>(
+    mut body: Pin<&mut B>,
+    watch: &mut W,
+    cx: &mut Context<'_>,
+) -> Polled<B> {
     // Handed on as one value: a frame is a hundred bytes, and each step that takes it apart copies them.
-    let polled = watch.during_poll(|| {
-        let polled = body.as_mut().poll_frame(cx);
-        // The body need not be polled again after trailers or once the length is used up: this can be the last call.
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
-            is_last = frame.is_trailers() || body.is_end_stream();
-        }
-        polled
-    });
+    let entered = watch.enter();
+    let polled = body.as_mut().poll_frame(cx);
+    // The body need not be polled again after trailers or once the length is used up: this can be the last call.
+    let is_last = matches!(&polled, Poll::Ready(Some(Ok(frame))) if frame.is_trailers() || body.is_end_stream());
+    W::leave(entered);
     match &polled {
         Poll::Ready(None) => watch.complete(),
         Poll::Ready(Some(Ok(frame))) => {

@@ -132,18 +132,17 @@ fn grpc_status(
 }
 
 impl<O: CallObserver> Watching for Watch<O> {
-    /// With the observers entered. If it unwinds, the call has panicked.
-    fn during_poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
-        if self.0.is_none() {
-            return poll();
-        }
+    type Entered<'a> = Entered<'a, O>;
+
+    #[inline]
+    fn enter(&mut self) -> Entered<'_, O> {
         self.each_state(O::on_enter);
-        let mut unwinding = PollGuard { watch: self, armed: true };
-        let value = poll();
-        unwinding.armed = false;
-        drop(unwinding);
-        self.each_state(O::on_exit);
-        value
+        Entered { watch: self, unwinds: true }
+    }
+
+    #[inline]
+    fn leave(mut entered: Entered<'_, O>) {
+        entered.unwinds = false;
     }
 
     #[inline]
@@ -170,16 +169,17 @@ impl<O: CallObserver> fmt::Debug for Watch<O> {
     }
 }
 
-/// Ends the call as panicked if a poll does not come back.
-struct PollGuard<'a, O: CallObserver> {
+/// While the watched client, future or body is being called or polled. Dropped without having been [left](Watching::leave), it
+/// unwinds: the call has panicked.
+pub(crate) struct Entered<'a, O: CallObserver> {
     watch: &'a mut Watch<O>,
-    armed: bool,
+    unwinds: bool,
 }
 
-impl<O: CallObserver> Drop for PollGuard<'_, O> {
+impl<O: CallObserver> Drop for Entered<'_, O> {
     fn drop(&mut self) {
-        if self.armed {
-            self.watch.each_state(O::on_exit);
+        self.watch.each_state(O::on_exit);
+        if self.unwinds {
             self.watch.finish(Outcome::Panicked, None);
         }
     }

@@ -9,7 +9,10 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{Apart, ObservedBody, future::ResponseFuture, watch::Watch};
-use crate::{Exchange, Observer, message};
+use crate::{
+    Exchange, Observer,
+    message::{self, Watching},
+};
 
 /// A service whose exchanges are watched. See the [module docs](crate::observe).
 #[derive(Debug)]
@@ -75,7 +78,7 @@ where
         let mut watch = Watch::start(&self.observer, exchange, &mut head, is_owner);
         let entered = watch.enter();
         let future = self.inner.call(Request::from_parts(head, body));
-        entered.exit();
+        Watch::leave(entered);
         ResponseFuture::new(future, watch)
     }
 }

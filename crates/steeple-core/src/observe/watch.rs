@@ -42,14 +42,6 @@ impl<O: Observer> Watch<O> {
         watch
     }
 
-    /// Makes this the current exchange and enters the observers, until [`Entered::exit`].
-    #[inline]
-    pub(super) fn enter(&mut self) -> Entered<'_, O> {
-        self.each_state(O::on_enter);
-        swap_current(&mut self.exchange);
-        Entered { watch: self, unwinds: true }
-    }
-
     #[inline]
     fn each_state(&mut self, hook: impl FnOnce(&O, &mut O::State, &Exchange)) {
         if let (Some(Live { observer, state: Some(state), .. }), Some(exchange)) = (&mut self.live, &self.exchange) {
@@ -176,7 +168,21 @@ fn grpc_status(response: &Response, outcome: Outcome) -> GrpcStatus {
 }
 
 impl<O: Observer> Watching for Watch<O> {
-    /// As the current exchange, with the observers entered.
+    type Entered<'a> = Entered<'a, O>;
+
+    /// As the current exchange.
+    #[inline]
+    fn enter(&mut self) -> Entered<'_, O> {
+        self.each_state(O::on_enter);
+        swap_current(&mut self.exchange);
+        Entered { watch: self, unwinds: true }
+    }
+
+    #[inline]
+    fn leave(mut entered: Entered<'_, O>) {
+        entered.unwinds = false;
+    }
+
     #[inline]
     fn during_poll<T>(&mut self, poll: impl FnOnce() -> T) -> T {
         // Not watched, or over: what a body does after its last byte belongs to no exchange.
@@ -185,7 +191,7 @@ impl<O: Observer> Watching for Watch<O> {
         }
         let entered = self.enter();
         let value = poll();
-        entered.exit();
+        Self::leave(entered);
         value
     }
 
@@ -211,19 +217,11 @@ impl<O: Observer> std::fmt::Debug for Watch<O> {
 
 /// While the watched service, future or body is being called or polled.
 ///
-/// Dropped without having been [left](Self::exit), it unwinds: the exchange has panicked. The caller may catch the panic
+/// Dropped without having been [left](Watching::leave), it unwinds: the exchange has panicked. The caller may catch the panic
 /// and drop the watch much later, so this is seen here and not in the watch's own destructor.
-pub(super) struct Entered<'a, O: Observer> {
+pub(crate) struct Entered<'a, O: Observer> {
     watch: &'a mut Watch<O>,
     unwinds: bool,
-}
-
-impl<O: Observer> Entered<'_, O> {
-    /// The poll came back.
-    #[inline]
-    pub(super) fn exit(mut self) {
-        self.unwinds = false;
-    }
 }
 
 impl<O: Observer> Drop for Entered<'_, O> {
