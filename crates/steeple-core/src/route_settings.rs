@@ -131,8 +131,8 @@ mod tests {
     use super::*;
 
     fn exchange(method: &Method, route: Option<&'static str>) -> Exchange {
-        let request = http::Request::builder().method(method).uri("/").body(()).unwrap().into_parts().0;
-        let exchange = Exchange::arrived(&request);
+        let mut request = http::Request::builder().method(method).uri("/").body(()).unwrap().into_parts().0;
+        let (exchange, _) = Exchange::of_request(&mut request);
         exchange.set_claimed();
         if let Some(route) = route {
             exchange.report_route(route);

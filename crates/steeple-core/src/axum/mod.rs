@@ -47,7 +47,5 @@ fn exchange_of(parts: &mut Parts) -> Exchange {
     if let Some(exchange) = parts.extensions.get::<Exchange>() {
         return exchange.clone();
     }
-    let exchange = Exchange::arrived(parts);
-    parts.extensions.insert(exchange.clone());
-    exchange
+    Exchange::of_request(parts).0
 }

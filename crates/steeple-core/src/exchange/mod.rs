@@ -132,16 +132,34 @@ impl Exchange {
         exchange
     }
 
-    /// The exchange of a request that has just arrived. The first layer that watches it [claims](Self::claim) it.
-    pub(crate) fn arrived(request: &request::Parts) -> Self {
-        // Every gRPC call is a POST; asking that first spares the others a look into their headers.
-        let grpc = if request.method == Method::POST { Kind::of(&request.headers) } else { None };
-        let (rpc, route) = if grpc.is_some() {
-            (rpc_from_path(request.uri.path()).map(Arc::from), None)
-        } else {
-            (None, matched_route(request))
+    /// The exchange of a request, and whether it begins here: the one that a layer outside has begun and that has not ended, or a
+    /// new one, which goes into the extensions. The first layer that watches it [claims](Self::claim) it.
+    #[inline]
+    pub(crate) fn of_request(request: &mut request::Parts) -> (Self, bool) {
+        let mut route = matched_route(request);
+        let request::Parts { method, uri, version, headers, extensions, .. } = request;
+        let mut is_new = false;
+        let begin = |route: Option<Text>| {
+            // Every gRPC call is a POST; asking that first spares the others a look into their headers.
+            let grpc = if *method == Method::POST { Kind::of(headers) } else { None };
+            let (rpc, route) = match grpc {
+                Some(_) => (rpc_from_path(uri.path()).map(Arc::from), None),
+                None => (None, route),
+            };
+            Self::new(known_method(method), *version, grpc, rpc, route)
         };
-        Self::new(known_method(&request.method), request.version, grpc, rpc, route)
+        let exchange = extensions.get_or_insert_with(|| {
+            is_new = true;
+            begin(route.take())
+        });
+        if !is_new && exchange.has_ended() {
+            is_new = true;
+            *exchange = begin(route.take());
+        }
+        if let Some(route) = route {
+            exchange.report_route(route);
+        }
+        (exchange.clone(), is_new)
     }
 
     #[inline]

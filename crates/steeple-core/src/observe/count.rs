@@ -79,12 +79,7 @@ where
 /// A request that belongs to no exchange yet gets one here, which the first layer that watches takes over.
 pub fn count_request_body<A>(request: Request<A>) -> Request<CountedBody<A>> {
     let (mut head, inner) = request.into_parts();
-    let known = head.extensions.get::<Exchange>().filter(|exchange| !exchange.has_ended()).cloned();
-    let exchange = known.unwrap_or_else(|| {
-        let exchange = Exchange::arrived(&head);
-        head.extensions.insert(exchange.clone());
-        exchange
-    });
+    let (exchange, _) = Exchange::of_request(&mut head);
     let exchange = exchange.count_request_body().then_some(exchange);
     let kind = exchange.as_ref().and_then(Exchange::grpc_kind);
     let messages = kind.map(|kind| Box::new(Frames::new(kind)));

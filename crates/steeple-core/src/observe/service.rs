@@ -56,21 +56,12 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        let arrived = Exchange::arrived(&head);
-        arrived.set_claimed();
-        // One look into the extensions: a request that comes here for the first time has no exchange.
-        let (exchange, is_owner) = match head.extensions.insert(arrived.clone()) {
-            Some(known) if !known.has_ended() => {
-                head.extensions.insert(known.clone());
-                arrived.recycle();
-                #[cfg(feature = "axum")]
-                if let Some(path) = crate::Text::of_matched_route(&head.extensions) {
-                    known.report_route(path);
-                }
-                let is_owner = known.claim();
-                (known, is_owner)
-            }
-            _ => (arrived, true),
+        let (exchange, is_new) = Exchange::of_request(&mut head);
+        let is_owner = if is_new {
+            exchange.set_claimed();
+            true
+        } else {
+            exchange.claim()
         };
         if is_owner {
             exchange.declare_request_body(message::declared_length(body.size_hint().exact(), &head.headers));
