@@ -35,6 +35,7 @@ impl Text {
     }
 
     /// The text.
+    #[inline]
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Repr::Static(text) => text,
@@ -49,6 +50,27 @@ impl Text {
     pub const fn is_fixed(&self) -> bool {
         !matches!(self.0, Repr::Shared(_))
     }
+
+    pub(crate) const fn lifetime(&self) -> Lifetime {
+        match self.0 {
+            Repr::Static(_) => Lifetime::Process,
+            Repr::Configured(_) => Lifetime::Configuration,
+            Repr::Shared(_) => Lifetime::Request,
+            #[cfg(feature = "axum")]
+            Repr::Matched(_) => Lifetime::Configuration,
+        }
+    }
+}
+
+/// How long a text is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    /// As long as the process.
+    Process,
+    /// As long as what was configured with it, a router for instance.
+    Configuration,
+    /// As long as one request, perhaps.
+    Request,
 }
 
 impl From<&'static str> for Text {

@@ -54,6 +54,7 @@ impl Outcome {
     }
 
     /// Whether the server is to blame: a service error, a body error or a panic.
+    #[inline]
     pub const fn is_failure(self) -> bool {
         match self {
             Self::ServiceError | Self::BodyError | Self::Panicked => true,
@@ -62,6 +63,7 @@ impl Outcome {
     }
 
     /// Whether someone went away before the end: before the response head or in the body.
+    #[inline]
     pub const fn is_cancelled(self) -> bool {
         match self {
             Self::Cancelled | Self::CancelledInBody => true,
@@ -110,11 +112,13 @@ pub struct End {
 
 impl End {
     /// How long the service took: the [duration](Self::duration) without [waits](Self::waited). For latency histograms.
+    #[inline]
     pub const fn latency(&self) -> Duration {
         self.duration.saturating_sub(self.waited)
     }
 
     /// From the request head to the response head, without [waits](Self::waited).
+    #[inline]
     pub fn head_latency(&self) -> Option<Duration> {
         self.head_after.map(|head| head.saturating_sub(self.waited))
     }
@@ -123,6 +127,7 @@ impl End {
     /// that went well.
     ///
     /// The 499 of a client that went away is nginx's; no response carries it.
+    #[inline]
     pub fn status_code(&self) -> u16 {
         match (self.status, self.outcome) {
             (Some(status), _) => status.as_u16(),
@@ -135,6 +140,7 @@ impl End {
 
     /// Whether the exchange failed for a reason on the server's side: a failed [outcome](Outcome::is_failure), a 5xx
     /// status, or a gRPC status that OpenTelemetry counts as a server error.
+    #[inline]
     pub fn is_server_error(&self) -> bool {
         self.outcome.is_failure()
             || self.status.is_some_and(|status| status.is_server_error())
@@ -143,6 +149,7 @@ impl End {
 
     /// The gRPC status that the server is to blame for. Any client can claim to speak gRPC to a route that does not: where
     /// the answer blames the client (4xx), so does this.
+    #[inline]
     fn grpc_failure(&self) -> Option<GrpcStatus> {
         let blames_client = self.is_plain_answer && self.status.is_some_and(|status| status.is_client_error());
         self.grpc_status.filter(|status| status.is_server_error() && !blames_client)
@@ -161,6 +168,7 @@ impl End {
     ///
     /// # Source
     /// OpenTelemetry semantic conventions, `error.type`.
+    #[inline]
     pub fn error_class(&self) -> Option<ErrorClass> {
         if self.outcome.is_failure() || self.outcome.is_cancelled() {
             Some(ErrorClass::Outcome(self.outcome))

@@ -7,7 +7,7 @@ use std::{
     sync::{OnceLock, PoisonError, RwLock},
 };
 
-use crate::Text;
+use crate::{Text, name::Lifetime};
 
 /// Most routes that have a number in one process.
 pub const MAX_ROUTES: usize = 4096;
@@ -27,19 +27,28 @@ impl RouteId {
     /// The number of a template. `None` when 4,096 templates have one, or 2,048 that were made while the program ran and
     /// this is another of those: keep these together under one name.
     ///
-    /// Cost: for a text that this thread asked for before, a comparison; else a look-up.
+    /// Cost: for a text that this thread asked for before, next to nothing where it was there before any request, as a router's
+    /// own texts are, and a comparison where it was made for this one; for another text, a look-up.
+    #[inline]
     pub fn of(template: &Text) -> Option<Self> {
         let text = template.as_str();
-        let slot = slot(text);
-        let remembered = RECENT.try_with(|recent| recent.get(slot).map(Cell::get)).ok().flatten();
-        // Another text may be at the same address by now: its content decides.
-        if let Some(Some(id)) = remembered
+        // While a text is kept, there is no other one at its address.
+        let known = RECENT.try_with(|places| places.get(slot(text))?.kept_at(text));
+        known.ok().flatten().or_else(|| Self::of_another(template))
+    }
+
+    /// The number of a text that is not the one that is remembered in its place, or that may be another one by now.
+    #[inline(never)]
+    fn of_another(template: &Text) -> Option<Self> {
+        let text = template.as_str();
+        let remembered = RECENT.try_with(|places| places.get(slot(text))?.id()).ok().flatten();
+        if let Some(id) = remembered
             && id.template().is_some_and(|known| known.as_str() == text)
         {
             return Some(id);
         }
-        let id = look_up(template)?;
-        let _ending = RECENT.try_with(|recent| recent.get(slot).map(|place| place.set(Some(id))));
+        let (id, is_kept) = look_up(template)?;
+        let _ending = RECENT.try_with(|places| places.get(slot(text)).map(|place| place.set(text, id, is_kept)));
         Some(id)
     }
 
@@ -71,8 +80,49 @@ impl fmt::Debug for RouteId {
 /// How many routes each thread remembers: more than most services have.
 const RECENT_ROUTES: usize = 512;
 
+/// A text that a thread asked for, and the number that it found.
+struct Recent {
+    /// 0 for none.
+    address: Cell<usize>,
+    /// The number in the lowest 16 bits, then whether the text is [kept](Known::kept), then its length.
+    rest: Cell<u64>,
+}
+
+impl Recent {
+    const KEPT: u64 = 1 << 16;
+    const LEN: u32 = 17;
+
+    const fn new() -> Self {
+        Self { address: Cell::new(0), rest: Cell::new(0) }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are the number")]
+    fn number(&self) -> RouteId {
+        RouteId(self.rest.get() as u16)
+    }
+
+    /// The number, if this text is the one that it was found for, and is kept.
+    #[inline]
+    fn kept_at(&self, text: &str) -> Option<RouteId> {
+        let is_it = self.address.get() == text.as_ptr().addr()
+            && self.rest.get() >> 16 == ((text.len() as u64) << (Self::LEN - 16)) | (Self::KEPT >> 16);
+        is_it.then(|| self.number())
+    }
+
+    /// The number, whatever it was found for.
+    fn id(&self) -> Option<RouteId> {
+        (self.address.get() != 0).then(|| self.number())
+    }
+
+    fn set(&self, text: &str, id: RouteId, is_kept: bool) {
+        self.address.set(text.as_ptr().addr());
+        let kept = if is_kept { Self::KEPT } else { 0 };
+        self.rest.set((text.len() as u64) << Self::LEN | kept | u64::from(id.0));
+    }
+}
+
 thread_local! {
-    static RECENT: [Cell<Option<RouteId>>; RECENT_ROUTES] = const { [const { Cell::new(None) }; RECENT_ROUTES] };
+    static RECENT: [Recent; RECENT_ROUTES] = const { [const { Recent::new() }; RECENT_ROUTES] };
 }
 
 /// Where a text is remembered. The allocator puts texts at multiples of 16 or 32: the product spreads them.
@@ -89,38 +139,79 @@ static NUMBERS: OnceLock<RwLock<Numbers>> = OnceLock::new();
 
 #[derive(Default)]
 struct Numbers {
-    by_text: HashMap<Box<str>, u16>,
+    by_text: HashMap<Box<str>, Known>,
     made: usize,
 }
 
+struct Known {
+    number: u16,
+    /// Texts of this content that are never freed, so that a thread knows them by their address. One of each router that has the
+    /// route; not of every request, as an inner router's texts are made.
+    kept: Vec<Text>,
+}
+
+/// Most texts that are kept of each route.
+const MAX_KEPT: usize = 4;
+
+/// Most bytes of a text that is kept.
+const MAX_KEPT_BYTES: usize = 256;
+
+impl Known {
+    /// The number, and whether the text is kept. `None`: it could be, and is not.
+    fn find(&self, template: &Text) -> Option<(RouteId, bool)> {
+        let text = template.as_str();
+        let is_kept = match template.lifetime() {
+            Lifetime::Process => true,
+            Lifetime::Request => false,
+            Lifetime::Configuration => {
+                let is_kept = self.kept.iter().any(|kept| std::ptr::eq(kept.as_str(), text));
+                if !is_kept && self.kept.len() < MAX_KEPT && text.len() <= MAX_KEPT_BYTES {
+                    return None;
+                }
+                is_kept
+            }
+        };
+        Some((RouteId(self.number), is_kept))
+    }
+
+    fn keep(&mut self, template: &Text) -> (RouteId, bool) {
+        self.find(template).unwrap_or_else(|| {
+            self.kept.push(template.clone());
+            (RouteId(self.number), true)
+        })
+    }
+}
+
+/// The number of a template, and whether this very text is [kept](Known::kept).
 #[cold]
-fn look_up(template: &Text) -> Option<RouteId> {
+fn look_up(template: &Text) -> Option<(RouteId, bool)> {
     let numbers = NUMBERS.get_or_init(RwLock::default);
     {
         let numbers = numbers.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(number) = numbers.by_text.get(template.as_str()) {
-            return Some(RouteId(*number));
-        }
-        // No number is ever given back. Those without one must not make the others wait.
-        if numbers.by_text.len() >= MAX_ROUTES {
-            return None;
+        match numbers.by_text.get(template.as_str()).map(|known| known.find(template)) {
+            Some(Some(found)) => return Some(found),
+            // No number is ever given back. Those without one must not make the others wait.
+            None if numbers.by_text.len() >= MAX_ROUTES => return None,
+            Some(None) | None => {}
         }
     }
     let mut numbers = numbers.write().unwrap_or_else(PoisonError::into_inner);
-    if let Some(number) = numbers.by_text.get(template.as_str()) {
-        return Some(RouteId(*number));
+    if let Some(known) = numbers.by_text.get_mut(template.as_str()) {
+        return Some(known.keep(template));
     }
     if !template.is_fixed() && numbers.made >= MAX_MADE {
         return None;
     }
     let number = u16::try_from(numbers.by_text.len()).ok()?;
-    // A copy: a router's own text would keep the router's memory.
+    // A copy, which is there however many texts of this content come and go.
     let _first = TEMPLATES.get(usize::from(number))?.set(Text::configured(template.as_str()));
-    numbers.by_text.insert(template.as_str().into(), number);
+    let mut known = Known { number, kept: Vec::new() };
+    let found = known.keep(template);
+    numbers.by_text.insert(template.as_str().into(), known);
     if !template.is_fixed() {
         numbers.made = numbers.made.saturating_add(1);
     }
-    Some(RouteId(number))
+    Some(found)
 }
 
 /// One `T` for each route, made when the route is first asked for and kept as long as this. Reading takes no lock.
@@ -205,6 +296,31 @@ mod tests {
         assert!(made <= MAX_MADE && made > 0, "{made}");
         assert!(RouteId::of(&Text::from_static("/the/routers/own")).is_some());
         assert!(RouteId::of(&Text::from(String::from("/one/7"))).is_some(), "known routes keep their number");
+    }
+
+    #[test]
+    fn a_text_has_its_number_wherever_it_is_and_whatever_was_there_before() {
+        let id = |text: &Text| RouteId::of(text).unwrap();
+        let is_its = |text: &Text| id(text).template().unwrap() == text && id(text) == id(&text.clone());
+        // Routers with the same routes, dropped again: more than are kept.
+        for round in 0..3 * MAX_KEPT {
+            for route in 0..50 {
+                let text = Text::configured(format!("/again/{route}"));
+                assert!(is_its(&text), "{round}: {text}");
+            }
+        }
+        // Texts of one length that are freed at once, so that the next one is where the last one was.
+        for number in 0..1_000 {
+            let text = Text::from(format!("/made/{}", number % 7));
+            assert!(is_its(&text), "{text}");
+            drop(text);
+            let text = Text::configured(format!("/conf/{}", number % 7));
+            assert!(is_its(&text), "{text}");
+        }
+        let numbers = NUMBERS.get().unwrap().read().unwrap();
+        assert!(numbers.by_text.values().all(|known| known.kept.len() <= MAX_KEPT));
+        assert_eq!(numbers.by_text["/again/7"].kept.len(), MAX_KEPT);
+        assert!(numbers.by_text["/made/1"].kept.is_empty());
     }
 
     #[test]

@@ -201,6 +201,13 @@ impl RoutePolicy {
         if IN_USE.load(Relaxed) { exchange.get() } else { None }
     }
 
+    /// Whether anything was ever [applied](RouteLayer::apply) in this process: one relaxed load.
+    #[inline]
+    #[doc(hidden)]
+    pub fn is_in_use() -> bool {
+        IN_USE.load(Relaxed)
+    }
+
     /// Whether the route is left out of a signal.
     pub fn skips(&self, signal: Signal) -> bool {
         self.0.skipped.contains(&signal)

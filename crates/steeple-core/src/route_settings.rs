@@ -61,10 +61,13 @@ impl<T> RouteSettings<T> {
     }
 
     /// The setting for an exchange, as far as its route is known by now.
+    #[inline]
     pub fn of(&self, exchange: &Exchange) -> Option<&T> {
-        if self.is_empty() {
-            return None;
-        }
+        if self.is_empty() { None } else { self.find(exchange) }
+    }
+
+    #[inline(never)]
+    fn find(&self, exchange: &Exchange) -> Option<&T> {
         let place = match exchange.route_id() {
             Some(id) => *self.by_route.get_or_init(id, || self.place(id)),
             None => exchange

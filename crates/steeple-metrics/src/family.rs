@@ -190,7 +190,7 @@ impl Series {
 
     fn record_of(&self, value: u64, trace: Option<&TraceContext>, failed: bool) {
         if let Data::Histogram { cells, place, exemplars } = &self.data {
-            let cell = place.record(&cells.row(), value);
+            let cell = place.record(cells.row(), value);
             #[cfg(feature = "otel")]
             if let Some(otel) = &self.otel {
                 otel.record(crate::layout::to_f64(value) / place.layout.scale.per_unit());

@@ -199,7 +199,7 @@ impl Grpc {
         let row = code.cells.row();
         row.add(HANDLED, 1);
         let nanos = nanos(handled.duration);
-        let cell = code.duration.record(&row, nanos);
+        let cell = code.duration.record(row, nanos);
         if let Some(trace) = handled.trace {
             code.exemplars.offer(&code.duration.layout, cell, nanos, trace, handled.failed);
         }

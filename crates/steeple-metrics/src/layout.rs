@@ -204,6 +204,17 @@ impl Layout {
         cell
     }
 
+    /// The cell for a value that is at least as large as one in `from`, and probably about as large.
+    #[inline]
+    pub(crate) fn cell_from(&self, value: u64, from: usize) -> usize {
+        for cell in from..from.wrapping_add(NEAR) {
+            if self.bounds.get(cell).is_some_and(|bound| *bound >= value) {
+                return cell;
+            }
+        }
+        self.cell(value)
+    }
+
     /// The classic bucket that a cell belongs to; one more than there are for values above the last bound.
     pub(crate) fn classic_of(&self, cell: usize) -> usize {
         self.classic.partition_point(|bucket| bucket.cells <= cell)
@@ -260,6 +271,9 @@ fn native_bounds(scale: Scale) -> (u64, Vec<u64>) {
         .collect();
     ((zero * scale.per_unit()) as u64, above)
 }
+
+/// How many cells are tried one after the other: about as long as it takes to find another one.
+const NEAR: usize = 4;
 
 /// Values that share their highest bit and the three below it share a place; 0 to 7 have one each.
 const COARSE: usize = 62 * 8;
@@ -346,6 +360,19 @@ mod tests {
             for scale in [Scale::Seconds, Scale::Bytes] {
                 let layout = layout(scale);
                 prop_assert_eq!(layout.cell(value), layout.bounds.partition_point(|bound| *bound < value));
+            }
+        }
+
+        #[test]
+        fn a_cell_is_found_from_any_one_before_it(value: u64, less: u64, shifts in (0_u32..64, 0_u32..64)) {
+            let value = value >> shifts.0;
+            let less = less >> shifts.1;
+            for scale in [Scale::Seconds, Scale::Bytes] {
+                let layout = layout(scale);
+                let from = layout.cell(value.saturating_sub(less));
+                for from in [0, from, layout.cell(value)] {
+                    prop_assert_eq!(layout.cell_from(value, from), layout.cell(value));
+                }
             }
         }
 

@@ -1,10 +1,14 @@
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, request, response};
-use steeple_core::{ApdexZone, End, Exchange, Identity, Observer, Outcome, RouteId, RoutePolicy, Signal};
+use steeple_core::{ApdexZone, End, Exchange, Identity, Observer, Outcome, RouteId, RoutePolicy, Signal, TraceContext};
 
 use crate::{
     Measure, Metrics,
+    app::users::ActiveUsers,
+    core::Core,
     http::{Ended, Open, Verb},
-    route::OfRoute,
+    route::{Measured, OfRoute},
 };
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -74,76 +78,108 @@ impl Observer for Metrics {
         if state.sse {
             core.http.closed(Open::Sse);
         }
-        if let Some(users) = &core.users
-            && let Some(user) = exchange.user()
-            && let Some(id) = user.id()
-            && let Some(at) = exchange.started().checked_add(end.duration)
+        if exchange.has_user()
+            && let Some(users) = &core.users
         {
-            users.seen(id, at);
+            seen(users, exchange, end);
         }
-        let of_route = core.routes.of(exchange);
-        let OfRoute { is_measured, apdex, measured: options } = match RoutePolicy::of(exchange) {
-            Some(applied) => OfRoute::of(&applied).or(of_route),
-            None => of_route.cloned().unwrap_or_default(),
-        };
-        let measured = match is_measured {
-            Some(measured) => measured,
-            None => core.measure == Measure::Everything,
-        };
-        let measured = measured && !exchange.is_skipped(Signal::Metrics);
         #[cfg(feature = "connection")]
         if end.outcome == Outcome::Upgraded
             && let Some(connection) = &state.connection
         {
             connection.hold(OpenUpgrade::new(core));
         }
-        if !measured {
+        if exchange.is_skipped(Signal::Metrics) {
             return;
         }
+        if !core.routes.is_empty() || RoutePolicy::is_in_use() {
+            return core.count_as_set(&state, exchange, end);
+        }
+        if core.measure == Measure::Everything {
+            core.count(&state, (None, core.apdex), exchange, end);
+        }
+    }
+}
+
+impl Core {
+    /// Counts an exchange that is over, where something is set for its route perhaps.
+    #[inline(never)]
+    fn count_as_set(&self, state: &MetricsState, exchange: &Exchange, end: &End) {
+        let of_route = self.routes.of(exchange);
+        let of_exchange = RoutePolicy::of(exchange).map(|applied| OfRoute::of(&applied).or(of_route));
+        let none = OfRoute::default();
+        let OfRoute { is_measured, apdex, measured } = of_exchange.as_ref().or(of_route).unwrap_or(&none);
+        if is_measured.unwrap_or(self.measure == Measure::Everything) {
+            self.count(state, (measured.as_ref(), apdex.or(self.apdex)), exchange, end);
+        }
+    }
+
+    /// Counts an exchange that is over.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "one copy is for where nothing is set for the route")]
+    fn count(
+        &self,
+        state: &MetricsState,
+        (options, apdex): (Option<&Measured>, Option<Duration>),
+        exchange: &Exchange,
+        end: &End,
+    ) {
         let trace = exchange.trace().filter(|trace| trace.is_sampled());
-        if let Some(method) = exchange.rpc_method() {
-            #[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "only the SDK uses it"))]
-            let counted_as = core.grpc.ended(method, state.grpc_started, trace, end);
-            #[cfg(feature = "otel")]
-            if let Some(otel) = &core.otel {
-                otel.rpc(counted_as, end);
-            }
-            return;
+        if exchange.is_grpc() {
+            return self.count_call(state, trace, exchange, end);
         }
-        // A rule's name, else the route's template. The name that a handler sets is not a label: it may be anything.
-        let (route, route_id) = match exchange.rule_name() {
-            Some(rule) => (Some(rule), RouteId::of(rule)),
-            None => (exchange.route(), exchange.route_id()),
-        };
         let timed = !state.sse && end.outcome != Outcome::Upgraded;
-        let threshold = apdex.or(core.apdex).filter(|_| timed);
         let ended = Ended {
             verb: state.verb,
-            route,
-            route_id,
-            version: exchange.version_str(),
+            route_id: match exchange.rule_name() {
+                Some(rule) => RouteId::of(rule),
+                None => exchange.route_id(),
+            },
             timed,
-            apdex: threshold.map(|threshold| ApdexZone::of(end, threshold)),
+            apdex: apdex.filter(|_| timed).map(|threshold| ApdexZone::of(end, threshold)),
             options,
             trace,
             exchange,
             end,
         };
         #[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "only the SDK uses it"))]
-        let counted_as = core.http.ended(&ended);
+        let counted_as = self.http.ended(&ended);
         #[cfg(feature = "otel")]
-        if let Some(otel) = &core.otel {
-            otel.http(core.http.verb_name(ended.verb), core.http.scheme(), counted_as, ended.version, ended.timed, end);
+        if let Some(otel) = &self.otel {
+            let (method, version) = (self.http.verb_name(ended.verb), exchange.version_str());
+            otel.http(method, self.http.scheme(), counted_as.route(), version, timed, end);
         }
+    }
+
+    /// Counts a gRPC call that is over.
+    #[inline(never)]
+    fn count_call(&self, state: &MetricsState, trace: Option<&TraceContext>, exchange: &Exchange, end: &End) {
+        let Some(method) = exchange.rpc_method() else { return };
+        #[cfg_attr(not(feature = "otel"), expect(unused_variables, reason = "only the SDK uses it"))]
+        let counted_as = self.grpc.ended(method, state.grpc_started, trace, end);
+        #[cfg(feature = "otel")]
+        if let Some(otel) = &self.otel {
+            otel.rpc(counted_as, end);
+        }
+    }
+}
+
+/// The exchange's user is active.
+#[inline(never)]
+fn seen(users: &ActiveUsers, exchange: &Exchange, end: &End) {
+    if let Some(user) = exchange.user()
+        && let Some(id) = user.id()
+        && let Some(at) = exchange.started().checked_add(end.duration)
+    {
+        users.seen(id, at);
     }
 }
 
 /// Whether the caller's `traceparent` may have the flag for sampled: the last of its digits is odd, or it is not where it
 /// is written everywhere. Only then is it read.
 fn may_be_sampled(headers: &HeaderMap) -> bool {
-    const UNSAMPLED: &[u8] = b"02468ace";
-    let value = headers.get(&TRACEPARENT).map(http::HeaderValue::as_bytes);
-    value.is_some_and(|value| !matches!(value, [.., last] if value.len() == 55 && UNSAMPLED.contains(last)))
+    let Some(value) = headers.get(&TRACEPARENT).map(http::HeaderValue::as_bytes) else { return false };
+    !matches!(value, [.., b'0' | b'2' | b'4' | b'6' | b'8' | b'a' | b'c' | b'e'] if value.len() == 55)
 }
 
 /// An upgraded connection that is open.

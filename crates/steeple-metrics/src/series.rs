@@ -11,7 +11,7 @@ use steeple_core::{TraceContext, clock};
 use crate::{
     indicator,
     layout::Layout,
-    shard::{Cells, Row},
+    shard::{Between, Cells, Row},
 };
 
 pub(crate) type Name = Cow<'static, str>;
@@ -79,37 +79,92 @@ pub(crate) fn escape_label_into(value: &str, out: &mut String) {
     }
 }
 
-/// Where a histogram's cells are: the sum, then one cell per bound and one above.
+/// Where a histogram's cells are: its sum, and one cell per bound and one above.
 #[derive(Clone)]
 pub(crate) struct HistogramPlace {
     pub(crate) layout: Arc<Layout>,
-    pub(crate) first: usize,
+    sum: usize,
+    first: usize,
+    between: Between,
 }
 
 impl HistogramPlace {
-    pub(crate) fn new(layout: Arc<Layout>, first: usize) -> Self {
-        Self { layout, first }
+    /// The sum, and right behind it the cells.
+    pub(crate) fn new(layout: Arc<Layout>, sum: usize) -> Self {
+        Self::at(layout, sum, sum.saturating_add(1), Between::None)
     }
 
-    /// The cell after the last.
+    pub(crate) fn at(layout: Arc<Layout>, sum: usize, first: usize, between: Between) -> Self {
+        Self { layout, sum, first, between }
+    }
+
+    /// The cell after the last, if there are none of others between them.
     pub(crate) fn end(&self) -> usize {
-        self.first.saturating_add(1).saturating_add(self.layout.len())
+        self.first.saturating_add(self.layout.len())
+    }
+
+    #[inline]
+    fn cell(&self, cell: usize) -> usize {
+        self.first.wrapping_add(cell << self.between as usize)
     }
 
     /// Records a value. Returns the cell that it fell into.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a row that is known to be owned is added to without asking")]
+    pub(crate) fn record(&self, row: Row<'_>, value: u64) -> usize {
+        self.record_in(row, value, self.layout.cell(value))
+    }
+
+    /// Records a value that is at least as large as one in a cell, and probably about as large. Returns the cell that it fell into.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as for `record`")]
+    pub(crate) fn record_from(&self, row: Row<'_>, value: u64, from: usize) -> usize {
+        self.record_in(row, value, self.layout.cell_from(value, from))
+    }
+
     #[inline]
-    pub(crate) fn record(&self, row: &Row<'_>, value: u64) -> usize {
-        let cell = self.layout.cell(value);
-        row.add(self.first, value);
-        row.add(self.first.wrapping_add(1).wrapping_add(cell), 1);
+    fn record_in(&self, row: Row<'_>, value: u64, cell: usize) -> usize {
+        row.add(self.sum, value);
+        row.add(self.cell(cell), 1);
         cell
+    }
+
+    /// Records a size, which is often 0.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as for `record`")]
+    pub(crate) fn record_size(&self, row: Row<'_>, bytes: u64) {
+        if bytes == 0 {
+            row.add(self.cell(0), 1);
+        } else {
+            self.record(row, bytes);
+        }
+    }
+
+    /// The sum of what was recorded.
+    pub(crate) fn sum(&self, cells: &Cells) -> u64 {
+        cells.sum(self.sum)
+    }
+
+    /// Adds the count of each cell to `out`.
+    pub(crate) fn counts_into(&self, cells: &Cells, out: &mut [u64]) {
+        cells.sum_into(self.first, self.between, out);
     }
 
     /// Adds what the cells hold to `out`.
     pub(crate) fn read(&self, cells: &Cells, out: &mut HistogramCounts) {
-        out.sum = out.sum.wrapping_add(cells.sum(self.first));
+        out.sum = out.sum.wrapping_add(self.sum(cells));
         out.cells.resize(self.layout.len(), 0);
-        cells.sum_into(self.first.saturating_add(1), &mut out.cells);
+        self.counts_into(cells, &mut out.cells);
+    }
+
+    /// Adds what another place of the same layout holds to a row.
+    pub(crate) fn add_all(&self, row: Row<'_>, other: &Self, cells: &Cells) {
+        let mut counts = HistogramCounts::default();
+        other.read(cells, &mut counts);
+        row.add(self.sum, counts.sum);
+        for (cell, count) in counts.cells.into_iter().enumerate() {
+            row.add(self.cell(cell), count);
+        }
     }
 }
 

@@ -30,7 +30,7 @@ fn owned_slots() -> usize {
     // Twice the cores: not only the runtime's workers end exchanges.
     *SLOTS.get_or_init(|| {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        cores.saturating_mul(2).clamp(4, 64)
+        cores.saturating_mul(2).clamp(NEAR, 64)
     })
 }
 
@@ -132,7 +132,7 @@ impl Drop for Claim {
     }
 }
 
-/// The slot of this thread. The shared one on a thread whose thread-locals are gone already.
+/// The slot of this thread. `None` on a thread whose thread-locals are gone already: the shared one.
 #[inline]
 fn slot() -> Option<usize> {
     CLAIM
@@ -144,85 +144,138 @@ fn slot() -> Option<usize> {
         .map(usize::from)
 }
 
-/// Unused cells before and after a row: two cache lines, as processors fetch them in pairs, so that no
-/// neighbour's counters share one with ours.
-const PADDING: usize = 16;
+/// Cells of two cache lines, as processors fetch them in pairs. A row begins with such a pair and has all of its last one, so that no
+/// neighbor's counters share one with ours.
+const PAIR: usize = 16;
+
+/// A row, with room for it to begin with a pair.
+type Cached = OnceLock<Box<[AtomicU64]>>;
+
+/// The cells of a row, from its first pair on.
+#[inline]
+fn aligned(row: &[AtomicU64]) -> &[AtomicU64] {
+    const CELL: u32 = size_of::<AtomicU64>().ilog2();
+    let before = row.as_ptr().addr().wrapping_neg().wrapping_shr(CELL) % PAIR;
+    row.get(before..).unwrap_or_default()
+}
+
+/// How many slots have their rows beside the cells' other data: one step less than for the others, of which there are none on two
+/// cores. Each of these has an owner: see [`owned_slots`].
+const NEAR: usize = 4;
 
 /// A row of counters, once per slot. A slot's row is allocated when its thread first writes here.
 pub(crate) struct Cells {
-    rows: Box<[OnceLock<Box<[AtomicU64]>>]>,
+    near: [Cached; NEAR],
+    /// Of the slots after those. The last is shared.
+    far: Box<[Cached]>,
     len: usize,
 }
 
 impl Cells {
     pub(crate) fn new(len: usize) -> Self {
-        let slots = owned_slots().saturating_add(1);
-        Self { rows: (0..slots).map(|_| OnceLock::new()).collect(), len }
+        let far = owned_slots().saturating_add(1).saturating_sub(NEAR);
+        Self { near: [const { OnceLock::new() }; NEAR], far: (0..far).map(|_| OnceLock::new()).collect(), len }
     }
 
     /// The row that this thread writes to.
     #[inline]
     pub(crate) fn row(&self) -> Row<'_> {
-        let shared = self.rows.len().saturating_sub(1);
-        let slot = slot().unwrap_or(shared);
-        let cells = self.rows.get(slot).map_or(&[][..], |row| row.get_or_init(|| self.new_row()));
-        Row { cells, owned: slot < shared }
+        self.near_row().unwrap_or_else(|| self.far_row())
+    }
+
+    /// The same, if it is near. No other thread writes to it, and the compiler knows that.
+    #[inline]
+    pub(crate) fn near_row(&self) -> Option<Row<'_>> {
+        let place = slot().and_then(|slot| self.near.get(slot))?;
+        Some(Row { cells: self.cells(place), is_owned: true })
+    }
+
+    #[inline(never)]
+    fn far_row(&self) -> Row<'_> {
+        let shared = self.far.len().saturating_sub(1);
+        let slot = slot().map_or(shared, |slot| slot.saturating_sub(NEAR));
+        let cells = self.far.get(slot).map_or(&[][..], |place| self.cells(place));
+        Row { cells, is_owned: slot < shared }
+    }
+
+    #[inline]
+    fn cells<'a>(&self, place: &'a Cached) -> &'a [AtomicU64] {
+        aligned(match place.get() {
+            Some(row) => row,
+            None => self.new_row(place),
+        })
     }
 
     #[cold]
-    fn new_row(&self) -> Box<[AtomicU64]> {
-        let len = self.len.saturating_add(PADDING).saturating_add(PADDING);
-        (0..len).map(|_| AtomicU64::new(0)).collect()
+    fn new_row<'a>(&self, place: &'a Cached) -> &'a [AtomicU64] {
+        let len = self.len.next_multiple_of(PAIR).saturating_add(PAIR - 1);
+        place.get_or_init(|| (0..len).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &[AtomicU64]> {
+        self.near.iter().chain(&self.far).filter_map(|row| Some(aligned(row.get()?)))
     }
 
     /// Adds to one counter.
     #[inline]
     pub(crate) fn add(&self, cell: usize, by: u64) {
-        self.row().add(cell, by);
+        match self.near_row() {
+            Some(row) => row.add(cell, by),
+            None => self.far_row().add(cell, by),
+        }
     }
 
     /// The sum of one counter over all slots. Wraps, so that what one thread adds another can take away.
     pub(crate) fn sum(&self, cell: usize) -> u64 {
-        let cell = cell.saturating_add(PADDING);
-        let cells = self.rows.iter().filter_map(|row| row.get()?.get(cell));
+        let cells = self.rows().filter_map(|row| row.get(cell));
         cells.fold(0, |sum, cell| sum.wrapping_add(cell.load(Relaxed)))
     }
 
-    /// Adds `out.len()` counters from `first` on to `out`.
-    pub(crate) fn sum_into(&self, first: usize, out: &mut [u64]) {
-        for row in self.rows.iter().filter_map(OnceLock::get) {
-            let cells = row.get(first.saturating_add(PADDING)..).unwrap_or_default();
-            for (sum, cell) in out.iter_mut().zip(cells) {
-                *sum = sum.wrapping_add(cell.load(Relaxed));
+    /// Adds `out.len()` counters to `out`: from `first` on, with so many of others between two of them.
+    pub(crate) fn sum_into(&self, first: usize, between: Between, out: &mut [u64]) {
+        for row in self.rows() {
+            let (sums, cells) = (out.iter_mut(), row.get(first..).unwrap_or_default());
+            match between {
+                Between::None => sums.zip(cells).for_each(add_to),
+                Between::One => sums.zip(cells.iter().step_by(2)).for_each(add_to),
             }
         }
     }
 
-    /// Adds what other counters of the same layout have come to.
-    pub(crate) fn add_all(&self, other: &Self) {
-        let row = self.row();
-        for cell in 0..self.len.min(other.len) {
-            row.add(cell, other.sum(cell));
-        }
+    /// How many there are in a row.
+    pub(crate) fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether this is unwritten.
     pub(crate) fn is_untouched(&self) -> bool {
-        self.rows.iter().all(|row| row.get().is_none())
+        self.rows().next().is_none()
     }
 }
 
+fn add_to((sum, cell): (&mut u64, &AtomicU64)) {
+    *sum = sum.wrapping_add(cell.load(Relaxed));
+}
+
+/// How many cells of others lie between two of a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Between {
+    None = 0,
+    One = 1,
+}
+
 /// One thread's row of [`Cells`].
+#[derive(Clone, Copy)]
 pub(crate) struct Row<'a> {
     cells: &'a [AtomicU64],
-    owned: bool,
+    is_owned: bool,
 }
 
 impl Row<'_> {
     #[inline]
-    pub(crate) fn add(&self, cell: usize, by: u64) {
-        let Some(cell) = self.cells.get(cell.wrapping_add(PADDING)) else { return };
-        add(cell, by, self.owned);
+    pub(crate) fn add(self, cell: usize, by: u64) {
+        let Some(cell) = self.cells.get(cell) else { return };
+        add(cell, by, self.is_owned);
     }
 }
 
@@ -251,8 +304,26 @@ mod tests {
             thread.join().unwrap();
         }
         let mut both = [0; 9];
-        cells.sum_into(0, &mut both);
+        cells.sum_into(0, Between::None, &mut both);
         assert_eq!((cells.sum(0), cells.sum(8), both[0], both[8]), (expected, 2 * expected, expected, 2 * expected));
+    }
+
+    #[test]
+    fn interleaved_cells_are_summed_each_with_its_own() {
+        let cells = Cells::new(70);
+        for cell in 0..70 {
+            cells.add(cell, cell as u64);
+        }
+        for first in 0..40 {
+            for len in 0..15 {
+                for (between, step) in [(Between::None, 1), (Between::One, 2)] {
+                    let mut sums = vec![1000; len];
+                    cells.sum_into(first, between, &mut sums);
+                    let want: Vec<u64> = (0..len).map(|place| 1000 + (first + step * place) as u64).collect();
+                    assert_eq!(sums, want, "{len} from {first} on, {between:?}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -263,7 +334,7 @@ mod tests {
             std::thread::spawn(move || cells.add(0, 1)).join().unwrap();
         }
         assert_eq!(cells.sum(0), 1_000);
-        let rows = cells.rows.iter().filter(|row| row.get().is_some()).count();
+        let rows = cells.rows().count();
         assert!(rows <= owned_slots() + 1, "{rows} rows for 1,000 threads");
     }
 

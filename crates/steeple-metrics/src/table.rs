@@ -36,26 +36,6 @@ impl<V> Table<V> {
         self.probe(hash, is).ok()
     }
 
-    /// Where a value is: for [`at`](Self::at), without its hash.
-    pub(crate) fn place(&self, hash: u64, is: impl Fn(&V) -> bool) -> Option<usize> {
-        let mask = self.slots.len().wrapping_sub(1);
-        #[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
-        let mut place = hash as usize & mask;
-        loop {
-            match self.slots.get(place).and_then(OnceLock::get) {
-                Some(entry) if entry.hash == hash && is(&entry.value) => return Some(place),
-                Some(_) => place = place.wrapping_add(1) & mask,
-                None => return None,
-            }
-        }
-    }
-
-    /// The value at a place.
-    #[inline]
-    pub(crate) fn at(&self, place: usize) -> Option<&V> {
-        Some(&self.slots.get(place)?.get()?.value)
-    }
-
     /// Whether it is full.
     pub(crate) fn is_full(&self) -> bool {
         self.is_full.load(Relaxed)

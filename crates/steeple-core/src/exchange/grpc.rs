@@ -7,6 +7,7 @@ use crate::{GrpcStatus, RecordedError, grpc::Kind};
 
 impl Exchange {
     /// Whether this is a gRPC call, gRPC-Web included, by its content type.
+    #[inline]
     pub fn is_grpc(&self) -> bool {
         self.0.grpc.is_some()
     }
@@ -45,6 +46,7 @@ impl Exchange {
 
     /// The gRPC service and method, `pkg.Service/Method`: `_OTHER` when it has no such shape or the service did not
     /// know it. `None` when this is not a gRPC call.
+    #[inline]
     pub fn rpc_method(&self) -> Option<&str> {
         self.0.grpc.map(|_| match &self.0.rpc {
             Some(rpc) if !self.0.rpc_unknown.load(Ordering::Relaxed) => rpc,

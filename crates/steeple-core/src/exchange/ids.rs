@@ -37,6 +37,7 @@ impl Exchange {
     }
 
     /// The trace that this exchange belongs to, if anything has looked for one.
+    #[inline]
     pub fn trace(&self) -> Option<&TraceContext> {
         self.0.trace.get()
     }

@@ -45,7 +45,11 @@ impl Routes {
 
     #[inline]
     pub(super) fn get(&self) -> Option<&Text> {
-        self.told.get().or(self.known.as_ref())
+        // Mostly nothing was reported.
+        if self.told.first.get().is_none() {
+            return self.known.as_ref();
+        }
+        self.told.get()
     }
 }
 

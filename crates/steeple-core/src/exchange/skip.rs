@@ -29,6 +29,7 @@ impl Exchange {
     }
 
     /// Whether the exchange is left out of this kind of record.
+    #[inline]
     pub fn is_skipped(&self, signal: Signal) -> bool {
         self.0.skipped.load(Ordering::Relaxed) & signal as u8 != 0
     }

@@ -29,6 +29,13 @@ impl Exchange {
         self.noted(Note::User)?.user.as_ref().map(|known| known.raw.clone())
     }
 
+    /// Whether a user was set, as far as can be told without a look at them. A load.
+    #[doc(hidden)]
+    #[inline]
+    pub fn has_user(&self) -> bool {
+        self.0.noted.load(std::sync::atomic::Ordering::Relaxed) & Note::User as u8 != 0
+    }
+
     /// What sinks may see of the user.
     pub fn visible_user(&self) -> Option<User> {
         self.noted(Note::User)?.user.as_ref().and_then(|known| known.visible.clone())

@@ -42,7 +42,7 @@ impl Http {
         let mut all: Vec<(&Route, Vec<&Method>)> = Vec::new();
         let mut places = HashMap::new();
         for (route, method) in self.methods(labelled) {
-            let place = *places.entry((&route.name, method.verb)).or_insert(all.len());
+            let place = *places.entry((&route.labels.name, method.verb)).or_insert(all.len());
             match all.get_mut(place) {
                 Some((_, methods)) => methods.push(method),
                 None => all.push((route, vec![method])),
@@ -55,7 +55,7 @@ impl Http {
     pub(crate) fn read_route(&self, method: &str, route: &str, sum: &mut Sum<'_>) -> Option<Counts> {
         if !self.own.is_empty() {
             return self.labelled.with(|labelled| {
-                let is_it = |(of, made): &(&Route, &Method)| *of.name == *route && made.verb == method;
+                let is_it = |(of, made): &(&Route, &Method)| *of.labels.name == *route && made.verb == method;
                 let mut found = self.methods(labelled).filter(is_it).peekable();
                 found.peek()?;
                 let mut counts = Counts::default();
@@ -69,7 +69,7 @@ impl Http {
         let route = match route {
             UNMATCHED => &self.unmatched,
             OVERFLOW => &self.overflow,
-            route => self.routes.get(hash([route]), |other| other.name == route)?,
+            route => self.routes.get(hash([route]), |other| other.labels.name == route)?,
         };
         let method = route.made_methods().find(|found| found.verb == method)?;
         method.durations(sum);
@@ -81,7 +81,7 @@ impl Http {
         self.labelled.with(|labelled| {
             if self.own.is_empty() {
                 for (route, method) in self.methods(labelled) {
-                    each(method.verb, &route.name, &method.counts(), &|sum| method.durations(sum));
+                    each(method.verb, &route.labels.name, &method.counts(), &|sum| method.durations(sum));
                 }
                 return;
             }
@@ -92,7 +92,7 @@ impl Http {
                         method.durations(sum);
                     }
                 };
-                each(first.verb, &route.name, &total(&methods), &durations);
+                each(first.verb, &route.labels.name, &total(&methods), &durations);
             }
         });
     }
@@ -110,7 +110,13 @@ impl Http {
                 let statuses = methods.iter().flat_map(|method| method.statuses());
                 let exemplars = statuses.flat_map(|(_, status)| status.exemplars.read(status.key.status));
                 let objective = methods.iter().find_map(|method| method.options.get()?.objective());
-                out.push(RouteReading::new(first.verb, route.name.clone(), counts, exemplars.collect(), objective));
+                out.push(RouteReading::new(
+                    first.verb,
+                    route.labels.name.clone(),
+                    counts,
+                    exemplars.collect(),
+                    objective,
+                ));
             }
         });
     }
@@ -120,7 +126,7 @@ impl Http {
         self.labelled.with(|labelled| {
             let all = self.by_route(labelled).into_iter().filter_map(|(route, methods)| {
                 let objective = methods.iter().find_map(|method| method.options.get()?.objective())?;
-                Some((methods.first()?.verb, route.name.clone(), objective.clone()))
+                Some((methods.first()?.verb, route.labels.name.clone(), objective.clone()))
             });
             all.collect()
         })

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ABORTS, Http, Method, REQUESTS, Route, Status};
+use super::{Http, Method, Route};
 use crate::table::hash;
 
 impl Http {
@@ -17,56 +17,33 @@ impl Http {
 
     /// What a route had counted that is removed stays in the route's totals.
     fn keep(&self, route: &Route) {
-        let of_route = |other: &Route| other.name == route.name;
-        let make = |_| Some(Route::new(route.name.clone(), self.own.others()));
-        let Some(kept) = self.removed.get_or_insert(hash([&*route.name]), of_route, make) else { return };
-        self.series.fetch_sub(route.series.load(Relaxed) as usize, Relaxed);
+        let name = &route.labels.name;
+        let of_route = |other: &Route| other.labels.name == *name;
+        let make = |_| Some(Route::new(name.clone(), self.own.others()));
+        let Some(kept) = self.removed.get_or_insert(hash([&**name]), of_route, make) else { return };
+        self.series.fetch_sub(route.labels.series.load(Relaxed) as usize, Relaxed);
         for (place, method) in route.methods.iter().enumerate().filter_map(|(place, slot)| Some((place, slot.get()?))) {
             if let Some(slot) = kept.methods.get(place) {
-                slot.get_or_init(|| Box::new(Method::new(kept, method.verb, self))).keep(kept, method, self);
+                self.keep_method(kept, slot, method);
             }
         }
         for (place, method) in route.own_methods.get().into_iter().flatten().enumerate() {
             let Some(method) = method.get() else { continue };
             let slots = kept.own_methods.get_or_init(|| (0..self.verbs.own()).map(|_| OnceLock::new()).collect());
             if let Some(slot) = slots.get(place) {
-                slot.get_or_init(|| Box::new(Method::new(kept, method.verb, self))).keep(kept, method, self);
+                self.keep_method(kept, slot, method);
             }
         }
+    }
+
+    fn keep_method(&self, kept: &Route, slot: &OnceLock<Arc<Method>>, method: &Method) {
+        slot.get_or_init(|| Arc::new(Method::new(&kept.labels, method.verb, self))).add_all(method, self);
     }
 }
 
 impl Route {
     /// How many requests it has counted.
     fn requests(&self) -> u64 {
-        let statuses = self.made_methods().flat_map(Method::statuses);
-        statuses.fold(0, |sum: u64, (_, status)| sum.wrapping_add(status.cells.sum(REQUESTS)))
-    }
-}
-
-impl Method {
-    /// Adds what the same method of a route with other labels has counted.
-    fn keep(&self, route: &Route, other: &Self, http: &Http) {
-        self.cells.add_all(&other.cells);
-        for ((own, other), outcome) in self.aborts.iter().zip(&other.aborts).zip(ABORTS) {
-            if other.get().is_some() {
-                own.get_or_init(|| self.abort_labels(route, outcome));
-            }
-        }
-        if let Some(options) = other.options.get() {
-            self.options.get_or_init(|| options.clone());
-        }
-        for (_, status) in other.statuses() {
-            // Those of one status have one set of buckets; where they differ, each has its place.
-            let is_same =
-                |own: &Status| own.key == status.key && Arc::ptr_eq(&own.duration.layout, &status.duration.layout);
-            let slot = self.statuses.iter().find(|slot| slot.get().is_none_or(|own| is_same(own)));
-            if let Some(slot) = slot.or(self.statuses.last()) {
-                let layout = Arc::clone(&status.duration.layout);
-                slot.get_or_init(|| Box::new(Status::new(route, self, status.key, layout, http)))
-                    .cells
-                    .add_all(&status.cells);
-            }
-        }
+        self.made_methods().fold(0, |sum: u64, method| sum.wrapping_add(method.requests()))
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use steeple_core::ApdexZone;
 
-use super::{APDEX, Http, Method, Open, REQUESTS, Route, Status, not_negative, otel_pairs};
+use super::{Http, Method, Open, Route, Status, method::otel_pairs, not_negative};
 use crate::{
     encode::{Encoder, HistogramView, Kind, Meta, Number, Source},
     layout::Layout,
@@ -169,7 +169,7 @@ impl Http {
         to.begin(&requests);
         for (_, method) in self.shown(labelled) {
             for (_, status, all) in firsts(method) {
-                let count = all.fold(0_u64, |sum, status| sum.wrapping_add(status.cells.sum(REQUESTS)));
+                let count = all.fold(0_u64, |sum, status| sum.wrapping_add(status.requests(method)));
                 to.value(&status.labels, Number::Whole(count));
             }
         }
@@ -178,28 +178,28 @@ impl Http {
             for (_, status, all) in firsts(method) {
                 scratch.clear();
                 for status in all {
-                    scratch.add(&status.duration, &status.cells, &status.exemplars);
+                    scratch.add(&status.duration, status.cells(method), &status.exemplars);
                 }
                 scratch.write(&status.labels, &status.duration.layout, to);
             }
         }
         to.begin(&head);
         for (_, method) in self.shown(labelled) {
-            scratch.write_one(&method.labels, &method.head, &method.cells, Some(&method.head_exemplars), to);
+            scratch.write_one(&method.labels, &method.places.head, &method.cells, Some(&method.head_exemplars), to);
         }
         to.begin(&request_size);
         for (_, method) in self.shown(labelled) {
-            scratch.write_one(&method.labels, &method.request_size, &method.cells, None, to);
+            scratch.write_one(&method.labels, &method.places.request_size, &method.cells, None, to);
         }
         to.begin(&response_size);
         for (_, method) in self.shown(labelled) {
-            scratch.write_one(&method.labels, &method.response_size, &method.cells, None, to);
+            scratch.write_one(&method.labels, &method.places.response_size, &method.cells, None, to);
         }
         to.begin(&aborted);
         for (_, method) in self.shown(labelled) {
             for (place, labels) in method.aborts.iter().enumerate() {
                 if let Some(labels) = labels.get() {
-                    to.value(labels, Number::Whole(method.cells.sum(place)));
+                    to.value(labels, Number::Whole(method.cells.sum(method.places.abort(place))));
                 }
             }
         }
@@ -214,7 +214,7 @@ impl Http {
         to.begin(&self.own.label(apdex_family()));
         for (method, labels) in with_threshold {
             for (zone, labels) in ApdexZone::ALL.into_iter().zip(labels) {
-                to.value(labels, Number::Whole(method.cells.sum(APDEX.saturating_add(zone as usize))));
+                to.value(labels, Number::Whole(method.cells.sum(method.places.apdex(zone))));
             }
         }
     }
@@ -228,15 +228,15 @@ impl Http {
         for (_, method) in self.shown(labelled) {
             for (_, status) in method.statuses() {
                 if let Some(labels) = &status.otel {
-                    scratch.write_one(labels, &status.duration, &status.cells, Some(&status.exemplars), to);
+                    scratch.write_one(labels, &status.duration, status.cells(method), Some(&status.exemplars), to);
                 }
             }
         }
         for (meta, request) in [(&request_size, true), (&response_size, false)] {
             to.begin(meta);
-            for (route, method) in self.shown(labelled) {
-                let labels = method.otel_sizes.get_or_init(|| Labels::new(otel_pairs(route, method, self)));
-                let place = if request { &method.request_size } else { &method.response_size };
+            for (_, method) in self.shown(labelled) {
+                let labels = method.otel_sizes.get_or_init(|| Labels::new(otel_pairs(method, self)));
+                let place = if request { &method.places.request_size } else { &method.places.response_size };
                 scratch.write_one(labels, place, &method.cells, None, to);
             }
         }

@@ -175,8 +175,8 @@ impl<'a> Sum<'a> {
 
     pub(crate) fn add(&mut self, place: &HistogramPlace, cells: &Cells) {
         if Arc::ptr_eq(&place.layout, &self.grid.layout) {
-            self.total = self.total.wrapping_add(cells.sum(place.first));
-            cells.sum_into(place.first.saturating_add(1), &mut self.cells);
+            self.total = self.total.wrapping_add(place.sum(cells));
+            place.counts_into(cells, &mut self.cells);
             return;
         }
         self.scratch.clear();

@@ -252,3 +252,68 @@ async fn a_rule_beats_the_route_and_a_handlers_name_is_never_a_label() {
     }
     assert!(!page.text.contains("invented"));
 }
+
+/// A request is counted the same whether its route is found by its number, by its text or not at all, whichever of its route's statuses
+/// it has, whatever buckets its route has, and on threads with counters of their own as on those that share them.
+#[test]
+fn a_request_counts_the_same_however_its_counters_are_found() {
+    const ROUTES: [&str; 3] = ["/first", "/second", "/with-buckets"];
+    const THREADS: usize = 12;
+    let buckets = RouteOptions::new().buckets(Buckets::new([0.5, 30.0]));
+    let metrics = Metrics::builder().route(ROUTES[2], buckets).build().unwrap();
+    let all = std::sync::Barrier::new(THREADS);
+    let ask_all = |thread: usize| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for turn in 0..12 {
+            // In another order on each thread, so that another status is the first.
+            let status = [200, 404, 503, 204][(turn + thread) % 4];
+            let method = ["GET", "POST", "PURGE"][turn / 4];
+            for route in ROUTES.map(Some).into_iter().chain([None]) {
+                let mut request = request(method, route.unwrap_or_default());
+                let size = if method == "POST" { 700 } else { 0 };
+                *request.body_mut() = TestBody::from("x".repeat(size));
+                if route.is_none() {
+                    request.extensions_mut().clear();
+                }
+                runtime.block_on(call(&metrics, request, |_| async move {
+                    let body = if status == 204 { String::new() } else { "y".repeat(usize::from(status)) };
+                    Ok::<_, Infallible>(Response::builder().status(status).body(TestBody::from(body)).unwrap())
+                }));
+            }
+            // No thread ends before all have counted: each has a place of its own, or shares one.
+            if turn == 0 {
+                all.wait();
+            }
+        }
+        all.wait();
+    };
+    let ask_all = &ask_all;
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            scope.spawn(move || ask_all(thread));
+        }
+    });
+    let page = Page::of(&metrics);
+    let of_route = |route: &str| {
+        let label = format!("route=\"{route}\"");
+        let counted = |line: &&str| {
+            let is_bucket_of_time = line.contains("seconds_bucket") || line.contains("seconds_sum");
+            line.contains(&label) && !is_bucket_of_time
+        };
+        page.text.lines().filter(counted).map(|line| line.replace(&label, "")).collect::<Vec<_>>()
+    };
+    let unmatched = of_route("unmatched");
+    assert!(
+        unmatched.iter().any(|line| line.starts_with("http_requests_total{method=\"POST\"") && line.ends_with(" 12"))
+    );
+    for route in ROUTES {
+        let mut lines = of_route(route);
+        let mut others = unmatched.clone();
+        lines.sort();
+        others.sort();
+        assert_eq!(lines, others, "{route}");
+    }
+    let reading = metrics.reading();
+    let ended = (THREADS * 12 * 4) as u64;
+    assert_eq!((reading.totals.counts.requests, reading.totals.counts.latency.count()), (ended, ended));
+}

@@ -165,6 +165,30 @@ async fn an_idle_value_of_ones_own_label_gives_its_room_to_another_and_no_sum_in
     assert!(expired >= 2.0, "{expired}");
 }
 
+#[tokio::test]
+async fn what_is_removed_stays_in_the_sums_of_its_status_whichever_came_first() {
+    let metrics = by_tenant().expire_idle(Duration::from_nanos(1)).build().unwrap();
+    for (tenant, statuses) in [("blue", [404, 200, 200]), ("red", [200, 503, 404]), ("green", [503, 503, 200])] {
+        for status in statuses {
+            call(&metrics, request("GET", "/orders"), |exchange| async move {
+                exchange.insert(Tenant(tenant.into()));
+                let body = TestBody::from("x".repeat(usize::from(status)));
+                Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
+            })
+            .await;
+        }
+        page(&metrics, None);
+        page(&metrics, None);
+    }
+    assert_eq!(of(&metrics, "http_requests_total", "green"), None, "all are removed");
+    let reading = metrics.reading();
+    let counts = &reading.route("GET", "/orders").unwrap().counts;
+    assert_eq!((counts.classes.successes, counts.classes.client_errors, counts.classes.server_errors), (4, 2, 3));
+    assert_eq!((counts.requests, counts.errors, counts.latency.count()), (9, 3, 9));
+    assert_eq!(counts.response_bytes, 4 * 200 + 2 * 404 + 3 * 503);
+    assert_eq!(counts.latency.sum(), reading.totals.counts.latency.sum());
+}
+
 const OPENMETRICS: Option<&str> = Some("application/openmetrics-text;version=1.0.0");
 
 #[tokio::test]
