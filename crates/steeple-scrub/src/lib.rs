@@ -86,6 +86,7 @@ pub use self::{
     error::BuildError,
     explain::{DryRun, Explanation},
     header::{HeaderVerdict, HideReason},
+    memo::Recalled,
     policy::EmailPolicy,
     scrubbed::Scrubbed,
     scrubber::Scrubber,

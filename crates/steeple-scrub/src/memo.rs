@@ -3,7 +3,7 @@
 //! Bounded: 64 texts of at most 512 bytes a thread. A text is remembered when it comes a second time, so that texts that
 //! a client makes up drive out the others without a single allocation.
 
-use std::{borrow::Cow, cell::RefCell};
+use std::{borrow::Cow, cell::RefCell, rc::Rc};
 
 use crate::{Scrubbed, Scrubber};
 
@@ -12,14 +12,47 @@ struct Entry {
     policy: u64,
     fingerprint: u64,
     /// `None`: seen once.
-    known: Option<Known>,
+    known: Option<Rc<Known>>,
 }
 
+#[derive(Debug)]
 struct Known {
     /// `None`: nothing was found in it.
     raw: Option<Box<str>>,
     /// What it became.
     scrubbed: Scrubbed<String>,
+    /// See [`Recalled::is_plain`].
+    is_plain: bool,
+}
+
+impl Known {
+    fn new(scrubber: &Scrubber, text: &str) -> Self {
+        let safe = scrubber.text(text);
+        let is_plain = safe.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
+        Self { raw: (!safe.is_clean()).then(|| text.into()), scrubbed: safe.into_owned(), is_plain }
+    }
+
+    fn raw(&self) -> &str {
+        self.raw.as_deref().unwrap_or(&self.scrubbed)
+    }
+}
+
+/// What is left of a text that recurs, as [`Scrubber::recall`] remembers it. A cheap clone.
+#[derive(Clone, Debug)]
+pub struct Recalled(Rc<Known>);
+
+impl Recalled {
+    /// What [`Scrubber::text`] returns for the text.
+    #[inline]
+    pub fn text(&self) -> Scrubbed<&str> {
+        self.0.scrubbed.as_deref()
+    }
+
+    /// Whether all of it is printable ASCII without `"` and `\`: then it needs no escapes in JSON.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.0.is_plain
+    }
 }
 
 const SLOTS: usize = 64;
@@ -34,36 +67,48 @@ pub(crate) fn text<'t>(scrubber: &Scrubber, text: &'t str) -> Scrubbed<Cow<'t, s
     if text.len() > MAX_LEN {
         return scrubber.text(text);
     }
-    let remembered = ENTRIES.try_with(|entries| remembered(&mut *entries.try_borrow_mut().ok()?, scrubber, text));
+    let remembered = ENTRIES.try_with(|entries| {
+        let mut entries = entries.try_borrow_mut().ok()?;
+        let known = remembered(&mut entries, scrubber, text.as_bytes())?;
+        match &known.raw {
+            None => known.scrubbed.vouch_for(text).map(Into::into),
+            Some(raw) => (**raw == *text).then(|| known.scrubbed.clone().into()),
+        }
+    });
     remembered.ok().flatten().unwrap_or_else(|| scrubber.text(text))
 }
 
-fn remembered<'t>(
-    entries: &mut Vec<Option<Entry>>,
-    scrubber: &Scrubber,
-    text: &'t str,
-) -> Option<Scrubbed<Cow<'t, str>>> {
+/// What is remembered of a text. `None` the first time, and for texts that are too long or not UTF-8.
+pub(crate) fn recall(scrubber: &Scrubber, text: &[u8]) -> Option<Recalled> {
+    if text.len() > MAX_LEN {
+        return None;
+    }
+    let recalled = ENTRIES.try_with(|entries| {
+        let mut entries = entries.try_borrow_mut().ok()?;
+        let known = remembered(&mut entries, scrubber, text)?;
+        (known.raw().as_bytes() == text).then(|| Recalled(Rc::clone(known)))
+    });
+    recalled.ok().flatten()
+}
+
+/// What is remembered of a text with the same fingerprint.
+#[inline]
+fn remembered<'e>(entries: &'e mut Vec<Option<Entry>>, scrubber: &Scrubber, text: &[u8]) -> Option<&'e Rc<Known>> {
     if entries.is_empty() {
         entries.resize_with(SLOTS, || None);
     }
-    let (policy, fingerprint) = (scrubber.policy.id, fingerprint(text.as_bytes()));
+    let (policy, fingerprint) = (scrubber.policy.id, fingerprint(text));
     let slot = entries.get_mut(usize::try_from(fingerprint >> 58).unwrap_or(0))?;
-    match slot {
-        Some(entry) if entry.policy == policy && entry.fingerprint == fingerprint => {
-            let known = entry.known.get_or_insert_with(|| {
-                let safe = scrubber.text(text);
-                Known { raw: (!safe.is_clean()).then(|| text.into()), scrubbed: safe.into_owned() }
-            });
-            match &known.raw {
-                None => known.scrubbed.vouch_for(text).map(Into::into),
-                Some(raw) => (**raw == *text).then(|| known.scrubbed.clone().into()),
-            }
-        }
-        _ => {
-            *slot = Some(Entry { policy, fingerprint, known: None });
-            None
-        }
+    let is_known = slot.as_ref().is_some_and(|entry| entry.policy == policy && entry.fingerprint == fingerprint);
+    if !is_known {
+        *slot = Some(Entry { policy, fingerprint, known: None });
+        return None;
     }
+    let entry = slot.as_mut()?;
+    if entry.known.is_none() {
+        entry.known = Some(Rc::new(Known::new(scrubber, str::from_utf8(text).ok()?)));
+    }
+    entry.known.as_ref()
 }
 
 /// Tells texts apart, mostly; who is taken for another is found out by comparing.
@@ -93,6 +138,24 @@ mod tests {
             for _ in 0..4 {
                 assert_eq!(scrubber.repeated_text(text), scrubber.text(text));
             }
+        }
+    }
+
+    #[test]
+    fn a_text_is_recalled_from_the_second_time_on() {
+        let scrubber = Scrubber::default();
+        let texts =
+            [("curl/8.6", true), ("a \"b\"", false), ("caf\u{e9}", false), ("bot a@example.org", true), ("", true)];
+        for (text, is_plain) in texts {
+            assert!(scrubber.recall(text.as_bytes()).is_none(), "{text}");
+            for _ in 0..3 {
+                let recalled = scrubber.recall(text.as_bytes()).unwrap();
+                assert_eq!((recalled.text(), recalled.is_plain()), (scrubber.text(text).as_deref(), is_plain));
+                assert_eq!(scrubber.repeated_text(text), scrubber.text(text));
+            }
+        }
+        for text in [&b"caf\xe9"[..], &[b'x'; MAX_LEN + 1]] {
+            assert!((0..3).all(|_| scrubber.recall(text).is_none()));
         }
     }
 

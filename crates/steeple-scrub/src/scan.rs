@@ -42,6 +42,9 @@ const RUNS: [u32; 4] = [8, 10, 16, 24];
 
 const BLOCK: usize = 16;
 
+/// Texts that are shorter are looked at byte by byte: to put the lanes of a block together costs more.
+pub(crate) const SHORT: usize = 32;
+
 /// Beside the kinds, in [`KINDS`].
 const WORD: u16 = 0x4000;
 const DIGIT: u16 = 0x8000;
@@ -67,16 +70,45 @@ const fn kinds() -> [u16; 256] {
 
 impl Scan {
     pub(crate) fn of(text: &[u8]) -> Self {
-        let (blocks, rest) = text.as_chunks::<BLOCK>();
-        let (mut scan, mut run) = if blocks.is_empty() { (Self::default(), 0) } else { Self::of_blocks(blocks) };
-        for &byte in rest {
-            let kinds = KINDS.get(usize::from(byte)).copied().unwrap_or(0);
-            scan.kinds |= kinds & !(WORD | DIGIT);
-            scan.digits = scan.digits.wrapping_add(u32::from(kinds & DIGIT != 0));
-            run = if kinds & WORD == 0 { 0 } else { u32::wrapping_add(run, 1) };
-            scan.run = scan.run.max(run);
+        if text.len() < SHORT {
+            return Self::of_short(text, |_, _| ());
         }
-        scan
+        let (blocks, rest) = text.as_chunks::<BLOCK>();
+        let (begin, run) = Self::of_blocks(blocks);
+        let end = Self::bytewise(rest, run, |_, _| ());
+        Self {
+            kinds: begin.kinds | end.kinds,
+            run: begin.run.max(end.run),
+            digits: begin.digits.wrapping_add(end.digits),
+        }
+    }
+
+    /// The same of a text that is shorter than [`SHORT`], with a look at each byte that belongs to no word, and its place.
+    #[inline]
+    pub(crate) fn of_short(text: &[u8], look: impl FnMut(usize, u8)) -> Self {
+        Self::bytewise(text, 0, look)
+    }
+
+    /// Byte by byte, behind a run of `run` bytes.
+    #[inline]
+    fn bytewise(text: &[u8], run: u32, mut look: impl FnMut(usize, u8)) -> Self {
+        let (mut seen, mut digits) = (0_u16, 0_u32);
+        // Where the run begins that lasts, counted from where the one before the text does: so that most bytes count nothing.
+        let before = usize::try_from(run).unwrap_or_default();
+        let (mut begin, mut longest) = (0_usize, 0_usize);
+        for (place, &byte) in text.iter().enumerate() {
+            let kinds = KINDS.get(usize::from(byte)).copied().unwrap_or(0);
+            seen |= kinds;
+            digits = digits.wrapping_add(u32::from(kinds >> 15));
+            if kinds & WORD == 0 {
+                let at = before.wrapping_add(place);
+                longest = longest.max(at.wrapping_sub(begin));
+                begin = at.wrapping_add(1);
+                look(place, byte);
+            }
+        }
+        let run = longest.max(before.wrapping_add(text.len()).wrapping_sub(begin));
+        Self { kinds: seen & !(WORD | DIGIT), run: u32::try_from(run).unwrap_or(u32::MAX), digits }
     }
 
     /// The same of whole blocks, and how long the run is that they end with.
@@ -314,6 +346,11 @@ mod tests {
                     (0..text.len()).filter(|&at| matches!(text[at], b'=' | b':' | 0xff)).collect();
                 prop_assert_eq!(found, slowly);
             }
+        }
+
+        #[test]
+        fn so_they_do_of_texts_of_every_length(len in 0..80_usize, text in "[a-z0-9=&./@_-]{80}") {
+            check(&text.as_bytes()[..len]);
         }
 
         #[test]

@@ -11,7 +11,8 @@ use crate::{
     builder::ScrubberBuilder,
     explain::{DryRun, Explanation},
     header::{self, HeaderVerdict},
-    judge, memo,
+    judge,
+    memo::{self, Recalled},
     policy::Policy,
     scrubbed::Scrubbed,
     text, url,
@@ -62,6 +63,19 @@ impl Scrubber {
     #[must_use = "the text itself is not changed"]
     pub fn repeated_text<'t>(&self, text: &'t str) -> Scrubbed<Cow<'t, str>> {
         memo::text(self, text)
+    }
+
+    /// Returns what [`repeated_text`](Self::repeated_text) remembers of a text, without a copy of it. `None` when this thread sees it
+    /// for the first time, and for a text that is longer than 512 bytes or not UTF-8.
+    ///
+    /// # Examples
+    /// ```
+    /// let scrubber = steeple_scrub::Scrubber::default();
+    /// assert!(scrubber.recall(b"curl/8.5").is_none());
+    /// assert_eq!(scrubber.recall(b"curl/8.5").unwrap().text(), "curl/8.5");
+    /// ```
+    pub fn recall(&self, text: &[u8]) -> Option<Recalled> {
+        memo::recall(self, text)
     }
 
     /// Scrubs the query of a URL, without its `?`. Names and values are decoded first; a value is removed whole if its name is on a

@@ -11,13 +11,40 @@ use crate::{
     marker::Rule,
     name::Class,
     policy::Policy,
-    scan::Scan,
+    scan::{SHORT, Scan},
     splice::Splice,
     text,
 };
 
 /// `name=value&name=value`.
 pub(crate) fn query<'t>(policy: &Policy, query: &'t str) -> Cow<'t, str> {
+    if is_harmless(policy, query.as_bytes()) { Cow::Borrowed(query) } else { by_pair(policy, query) }
+}
+
+/// Whether a short query has nothing to decode, nothing that looks like a secret and no name that tells anything, as most
+/// have: then [`pairs`] removes nothing.
+fn is_harmless(policy: &Policy, query: &[u8]) -> bool {
+    if query.len() >= SHORT || !policy.patterns.is_empty() {
+        return false;
+    }
+    let (mut begin, mut in_name, mut is_open) = (0_usize, true, true);
+    let scan = Scan::of_short(query, |at, byte| match byte {
+        b'&' | b';' => {
+            begin = at.saturating_add(1);
+            in_name = true;
+        }
+        b'=' => {
+            let name = query.get(begin..at).unwrap_or_default();
+            is_open = is_open && in_name && policy.classify(name) == Class::Open;
+            in_name = false;
+        }
+        _ => (),
+    });
+    is_open && text::is_calm(scan)
+}
+
+#[inline(never)]
+fn by_pair<'t>(policy: &Policy, query: &'t str) -> Cow<'t, str> {
     let mut splice = Splice::new(query);
     pairs(policy, query.as_bytes(), 0, &mut splice);
     splice.finish()
@@ -120,15 +147,27 @@ fn decode(raw: &[u8], plus: bool) -> Cow<'_, [u8]> {
 
 /// `/segments/of/a/path`.
 pub(crate) fn path<'t>(policy: &Policy, path: &'t str) -> Cow<'t, str> {
+    if is_clean(policy, path.as_bytes()) {
+        return Cow::Borrowed(path);
+    }
     let mut splice = Splice::new(path);
-    segments(policy, path.as_bytes(), 0, &mut splice);
+    by_segment(policy, path.as_bytes(), 0, &mut splice);
     splice.finish()
 }
 
+/// Whether no rule has anything to begin with.
+fn is_clean(policy: &Policy, path: &[u8]) -> bool {
+    policy.patterns.is_empty() && text::is_clean(Scan::of(path))
+}
+
 fn segments(policy: &Policy, path: &[u8], base: usize, splice: &mut Splice<'_>) {
-    if policy.patterns.is_empty() && text::is_clean(Scan::of(path)) {
-        return;
+    if !is_clean(policy, path) {
+        by_segment(policy, path, base, splice);
     }
+}
+
+#[inline(never)]
+fn by_segment(policy: &Policy, path: &[u8], base: usize, splice: &mut Splice<'_>) {
     let mut from = base;
     let mut last = Class::Open;
     for segment in path.split(|&byte| byte == b'/') {
@@ -227,5 +266,47 @@ pub(crate) fn uri<'t>(policy: &Policy, uri: &'t Uri) -> Cow<'t, str> {
             splice.finish()
         }
         _ => Cow::Owned(url(policy, &uri.to_string()).into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Scrubber;
+
+    #[track_caller]
+    fn check(query: &str) {
+        for scrubber in [Scrubber::default(), Scrubber::builder().deny_keys(["tab"]).build().unwrap()] {
+            assert_eq!(super::query(&scrubber.policy, query), by_pair(&scrubber.policy, query), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_short_query_is_scrubbed_as_a_long_one_is() {
+        let harmless = |query: &str| is_harmless(&Scrubber::default().policy, query.as_bytes());
+        for query in ["tab=orders&page=7", "", "a", "page=1;tab", "q=a.b,c&=&x="] {
+            assert!(harmless(query), "{query}");
+            check(query);
+        }
+        for query in ["token=abc", "page=1;pin=12", "a=b=c", "q=x%40y", "key=Zx81kPq", "n=123456789", "csrf=1&a=2"] {
+            assert!(!harmless(query), "{query}");
+            check(query);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_harmless_query_has_nothing_to_remove(
+            query in "((token|pin|key|code|tab|page|csrf|pwd|q|[a-zA-Z]{1,6})?[=&;]{0,2}[a-z0-9A-Z.,@%+/_-]{0,4}){0,6}",
+        ) {
+            check(&query);
+        }
+
+        #[test]
+        fn nor_has_any_other_text(query: String) {
+            check(&query);
+        }
     }
 }

@@ -58,6 +58,16 @@ fn classify_short(name: &[u8], names: &Names) -> Class {
         let denied = byte.is_some_and(|byte| names.denied.iter().any(|denied| **denied == [byte]));
         return if denied { Class::Strong } else { Class::Open };
     }
+    if names.denied.is_empty() && is_silent(name) { Class::Open } else { classify_words(name, names) }
+}
+
+/// Whether a name is one word of small letters that means nothing, as most are: [`classify_words`] finds nothing in it either.
+fn is_silent(name: &[u8]) -> bool {
+    name.iter().all(u8::is_ascii_lowercase) && !words::may_tell(name) && !words::is_anywhere(name)
+}
+
+#[inline(never)]
+fn classify_words(name: &[u8], names: &Names) -> Class {
     let mut room = [0; MAX];
     let raw = name;
     let name = Normal::of(name, &mut room);
@@ -152,7 +162,7 @@ fn built_in(name: &Normal<'_>) -> Class {
 
 fn secret_words(name: &Normal<'_>) -> Class {
     let all = name.all;
-    if words::is_anywhere(name) {
+    if words::is_anywhere(all) {
         // On its own, a name that prose uses too.
         let word = all == b"secret" || all == b"secrets" || all.starts_with(b"credential") || all.starts_with(b"auth");
         return if word { Class::Word } else { Class::Strong };
@@ -219,7 +229,18 @@ fn is_filler(word: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_name_that_is_one_word_is_classified_as_any_other(
+            words in "(token|pin|key|code|csrf|otp|secret|pwd|api|to|se|ke|[a-z]){1,4}[a-z0-9]?",
+        ) {
+            prop_assert_eq!(classify_short(words.as_bytes(), &Names::default()), classify_words(words.as_bytes(), &Names::default()));
+        }
+    }
 
     #[track_caller]
     fn check(want: Class, names: &[&str]) {

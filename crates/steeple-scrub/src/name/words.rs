@@ -1,7 +1,5 @@
 //! The words that decide on a name, in lists that most names leave after one look.
 
-use super::Normal;
-
 /// Words, found by their length and first letter.
 pub(super) struct List {
     words: &'static [&'static [u8]],
@@ -108,8 +106,8 @@ fn group(letter: u8) -> &'static [&'static [u8]] {
 }
 
 /// Does one of [`ANYWHERE`] stand in the name?
-pub(super) fn is_anywhere(name: &Normal<'_>) -> bool {
-    let mut rest = name.all;
+pub(super) fn is_anywhere(name: &[u8]) -> bool {
+    let mut rest = name;
     // No word is shorter than four letters.
     while let [first, second, third, _, ..] = rest {
         let follows = |letter: u8| PAIRS.get(usize::from(letter & 31)).copied().unwrap_or_default();
