@@ -66,21 +66,33 @@ pub fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     if words.len() != parts.len() || rest.len() != last.len().saturating_mul(2) {
         return None;
     }
+    // What is no digit is noticed on the way, and asked for once.
+    let mut others = 0;
     for (part, word) in parts.iter_mut().zip(words) {
-        *part = hex_word(*word)?;
+        let (value, other) = hex_word(*word);
+        *part = value;
+        others |= other;
     }
     let (pairs, []) = rest.as_chunks::<2>() else { return None };
     for (byte, [high, low]) in last.iter_mut().zip(pairs) {
-        // Two digits, behind six zeros.
-        let [.., value] = hex_word([b'0', b'0', b'0', b'0', b'0', b'0', *high, *low])?;
-        *byte = value;
+        *byte = digit(*high)? << 4 | digit(*low)?;
     }
-    Some(bytes)
+    (others == 0).then_some(bytes)
 }
 
-/// Eight digits side by side.
+/// One digit.
 #[inline]
-fn hex_word(digits: [u8; 8]) -> Option<[u8; 4]> {
+const fn digit(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit & 15),
+        b'a'..=b'f' => Some((digit & 15).wrapping_add(9)),
+        _ => None,
+    }
+}
+
+/// Eight digits side by side, and not 0 beside them if one of them is no digit.
+#[inline]
+fn hex_word(digits: [u8; 8]) -> ([u8; 4], u64) {
     const ONES: u64 = u64::MAX / 255;
     let digits = u64::from_be_bytes(digits);
     // A letter has bit 6 set and is 9 more than its low half. No byte gets above 24, so none spills into the next.
@@ -88,13 +100,11 @@ fn hex_word(digits: [u8; 8]) -> Option<[u8; 4]> {
     // Written out again it must be the same: that distinguishes digits from everything else.
     let letters = values.wrapping_add(ONES.wrapping_mul(6)) >> 4 & ONES;
     let again = values.wrapping_add(ONES.wrapping_mul(0x30)).wrapping_add(letters.wrapping_mul(0x27));
-    if values & ONES.wrapping_mul(0xf0) != 0 || again != digits {
-        return None;
-    }
+    let others = values & ONES.wrapping_mul(0xf0) | again ^ digits;
     let pairs = (values | values >> 4) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
     let [.., a, b, c, d] = (fours | fours >> 16).to_be_bytes();
-    Some([a, b, c, d])
+    ([a, b, c, d], others)
 }
 
 #[cfg(test)]
@@ -111,8 +121,12 @@ mod tests {
                 let mut word = *b"09afcd5b";
                 word[place] = byte;
                 let want = digit.map(|_| u32::from_str_radix(str::from_utf8(&word).unwrap(), 16).unwrap());
-                assert_eq!(hex_word(word).map(u32::from_be_bytes), want, "{byte:#x} at {place}");
+                let (value, others) = hex_word(word);
+                assert_eq!((others == 0).then(|| u32::from_be_bytes(value)), want, "{byte:#x} at {place}");
+                assert_eq!(decode(&word).map(u32::from_be_bytes), want, "{byte:#x} at {place}");
             }
+            assert_eq!(super::digit(byte).map(u32::from), digit, "{byte:#x}");
+            assert_eq!(decode(&[b'1', byte]), digit.map(|digit| [0x10 | u8::try_from(digit).unwrap()]));
         }
     }
 

@@ -16,8 +16,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 #[inline]
 #[must_use]
 pub fn cut(text: &str, max: usize) -> &str {
+    if text.len() <= max {
+        return text;
+    }
     // `str::floor_char_boundary` came with Rust 1.91, after the version that Steeple declares.
-    let end = (0..=max.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    let end = (0..=max).rev().find(|end| text.is_char_boundary(*end));
     text.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
