@@ -14,7 +14,7 @@ use steeple_scrub::{Scrubbed, Scrubber};
 use tracing::Level;
 
 use crate::encode::{
-    self, Access, Field, Line, MAX_FIELDS, MAX_VALUE, Shown,
+    self, Access, Field, Line, MAX_FIELDS, MAX_VALUE, Shown, UserAgent,
     escape::{clamp, visible},
 };
 
@@ -97,7 +97,7 @@ pub(crate) fn access(access: &Access<'_>) {
                 "http.request.body.size" = access.end.request_body_bytes,
                 "http.response.body.size" = access.end.response_body_bytes,
                 "network.protocol.version" = access.version,
-                "user_agent.original" = shown(access.user_agent.as_ref()).as_deref(),
+                "user_agent.original" = text(access.user_agent.as_ref().map(UserAgent::text)).as_deref(),
                 "client.address" = access.address.as_ref().map(tracing::field::display),
                 "user.id" = text(access.context.user()).as_deref(),
                 "error.type" = access.end.error_class().map(tracing::field::display),

@@ -51,7 +51,7 @@ struct Inner {
 
 /// What a [`Log`] remembers of an exchange until its end.
 #[derive(Debug)]
-pub struct LogState(Captured);
+pub struct LogState(Box<Captured>);
 
 /// All observers that write `tracing` events write to the same place.
 static TRACING: u8 = 0;
@@ -165,33 +165,32 @@ impl Observer for Log {
             return None;
         }
         exchange.trace_or_continue(&request.headers);
-        Some(LogState(Captured::new(take_buffer(), &request.uri, &request.headers)))
+        let spare = SPARE.try_with(|spare| spare.borrow_mut().pop());
+        let mut captured = spare.ok().flatten().unwrap_or_default();
+        captured.fill(&request.uri, &request.headers);
+        Some(LogState(captured))
     }
 
     fn on_end(&self, state: LogState, exchange: &Exchange, end: &End) {
         self.write(&state, exchange, end);
-        give_back(state.0.into_buffer());
+        give_back(state.0);
     }
 }
 
 thread_local! {
-    static BUFFERS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    #[expect(clippy::vec_box, reason = "they go on as boxes: a small state is moved through a dozen futures")]
+    static SPARE: RefCell<Vec<Box<Captured>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Buffers that wait on each thread for the next request; longer ones do not wait.
-const MAX_BUFFERS: usize = 64;
-const KEPT_BUFFER: usize = 1024;
+/// How many wait on each thread for the next request; large ones do not wait.
+const MAX_SPARE: usize = 64;
 
-fn take_buffer() -> String {
-    BUFFERS.try_with(|buffers| buffers.borrow_mut().pop()).ok().flatten().unwrap_or_default()
-}
-
-fn give_back(buffer: String) {
-    if buffer.capacity() <= KEPT_BUFFER {
-        let _ending = BUFFERS.try_with(|buffers| {
-            let mut buffers = buffers.borrow_mut();
-            if buffers.len() < MAX_BUFFERS {
-                buffers.push(buffer);
+fn give_back(captured: Box<Captured>) {
+    if captured.is_small() {
+        let _ending = SPARE.try_with(|spare| {
+            let mut spare = spare.borrow_mut();
+            if spare.len() < MAX_SPARE {
+                spare.push(captured);
             }
         });
     }

@@ -236,18 +236,21 @@ impl LogHandle {
 
     /// Renders a line once for each format that an output wants it in, and queues it.
     fn write(&self, stamp: &Stamp, render: impl Fn(&Encoder, &mut Vec<u8>)) {
-        for encoder in &self.0.encoders {
-            let takes = |output: &&Output| output.format == encoder.format() && stamp.level <= output.level;
-            if !self.0.outputs.iter().any(|output| takes(&output)) {
-                continue;
-            }
-            with_scratch(|scratch| {
-                render(encoder, scratch);
-                for output in self.0.outputs.iter().filter(takes) {
+        with_scratch(|scratch| {
+            for encoder in &self.0.encoders {
+                scratch.clear();
+                for output in &self.0.outputs {
+                    if output.format != encoder.format() || stamp.level > output.level {
+                        continue;
+                    }
+                    // No line is empty.
+                    if scratch.is_empty() {
+                        render(encoder, scratch);
+                    }
                     output.queue.push(scratch, stamp);
                 }
-            });
-        }
+            }
+        });
     }
 }
 

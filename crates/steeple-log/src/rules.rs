@@ -1,6 +1,6 @@
 //! Which exchanges have a line, and how severe it is.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use http::StatusCode;
 use steeple_core::{End, Exchange, RouteOptions, RoutePolicy, RouteSettings, Signal};
@@ -59,18 +59,18 @@ impl RuleSettings {
 }
 
 impl Rules {
-    pub(crate) fn of(&self, exchange: &Exchange) -> Rule {
-        let rule = self.routes.of(exchange).copied().unwrap_or(self.all);
+    pub(crate) fn of(&self, exchange: &Exchange) -> Cow<'_, Rule> {
+        let rule = self.routes.of(exchange).unwrap_or(&self.all);
         match RoutePolicy::of(exchange) {
-            Some(applied) => rule.with(&applied),
-            None => rule,
+            Some(applied) => Cow::Owned(rule.with(&applied)),
+            None => Cow::Borrowed(rule),
         }
     }
 }
 
 impl Rule {
     /// This rule where a route sets nothing else.
-    fn with(self, route: &RoutePolicy) -> Self {
+    fn with(&self, route: &RoutePolicy) -> Self {
         Self {
             slow_after: route.slow_after().unwrap_or(self.slow_after),
             sample_ratio: route.log_sample_ratio().unwrap_or(self.sample_ratio),

@@ -10,7 +10,7 @@ use super::{
     Access, Context, Field, Line, MAX_FIELDS, Service, Value, escape,
     json::{
         self, Plain, configured, error_type, hex, ip_address, key, name, number, optional, plain, text, text_key,
-        visible_address,
+        user_agent, visible_address,
     },
     level_name,
     record::borrowed,
@@ -51,7 +51,7 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     plain(out, text_key!("http.version"), access.version);
     text(out, text_key!("url.path"), access.path.as_deref());
     optional(out, text_key!("url.query"), borrowed(access.query.as_ref()));
-    optional(out, text_key!("user_agent.original"), borrowed(access.user_agent.as_ref()));
+    user_agent(out, text_key!("user_agent.original"), access.user_agent.as_ref());
     if let Some(address) = &access.address {
         client(out, address);
     }

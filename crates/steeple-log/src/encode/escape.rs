@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 pub(crate) use steeple_core::text::cut as clamp;
-use steeple_scrub::Scrubbed;
+use steeple_scrub::{Recalled, Scrubbed};
 
 /// What may stand in a JSON string as it is. Not plain: control characters, quote, backslash, DEL, and the first bytes
 /// of the characters outside of ASCII that [`is_hidden`] asks about.
@@ -40,6 +40,15 @@ pub(crate) fn json(out: &mut Vec<u8>, text: Scrubbed<&str>) {
         out.extend_from_slice(text.as_bytes());
     } else {
         escaped(out, text);
+    }
+}
+
+/// The same for a text that recurs, of which it is known.
+pub(crate) fn recalled(out: &mut Vec<u8>, recalled: &Recalled) {
+    if recalled.is_plain() {
+        out.extend_from_slice(recalled.text().as_bytes());
+    } else {
+        json(out, recalled.text());
     }
 }
 
@@ -199,6 +208,17 @@ mod tests {
             let written = json_of(&given);
             prop_assert!(!written.chars().any(is_hidden), "{}", written);
             prop_assert_eq!(serde_json::from_str::<String>(&written).unwrap(), given);
+        }
+
+        #[test]
+        fn what_is_known_to_be_plain_is_written_as_what_is_not(given in ".{0,16}|[ -~]{0,16}") {
+            let scrubber = steeple_scrub::Scrubber::default();
+            let _first = scrubber.recall(given.as_bytes());
+            let known = scrubber.recall(given.as_bytes()).unwrap();
+            let (mut one, mut other) = (Vec::new(), Vec::new());
+            recalled(&mut one, &known);
+            json(&mut other, known.text());
+            prop_assert_eq!(one, other);
         }
 
         #[test]

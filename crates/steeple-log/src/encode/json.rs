@@ -2,11 +2,14 @@
 
 use std::{fmt::Write, net::IpAddr, ops::Range};
 
-use steeple_core::{ErrorClass, Hex, VisibleAddress};
+use http::StatusCode;
+use steeple_core::{ErrorClass, Hex, Outcome, VisibleAddress};
 use steeple_scrub::Scrubbed;
+use tracing::Level;
 
 use super::{
-    Access, Context, Field, Line, Service, Value, escape, level_name, millis, record::borrowed, time::rfc3339_micros,
+    Access, Context, Field, Line, Service, UserAgent, Value, escape, level_name, millis, record::borrowed,
+    time::rfc3339_micros,
 };
 
 /// `,"key":`, put together by the compiler.
@@ -24,6 +27,13 @@ macro_rules! text_key {
     };
 }
 pub(super) use text_key;
+
+/// `","key":"`: the same behind a text, with its last quote.
+macro_rules! next_key {
+    ($name:literal) => {
+        concat!("\",\"", $name, "\":\"")
+    };
+}
 
 /// Keys that we write ourselves on lines that are logged. A field of the same name goes under `fields.`.
 const RESERVED: [&str; 15] = [
@@ -56,40 +66,55 @@ pub(super) fn constants(service: &Service) -> Vec<u8> {
     out
 }
 
+/// What follows the message of an exchange's line, up to the last quote: that is the next key's.
+pub(super) fn access_constants(constants: &[u8]) -> Vec<u8> {
+    let mut out = [b"\",\"target\":\"steeple::access\"", constants].concat();
+    out.pop();
+    out
+}
+
 pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     out.extend_from_slice(b"{\"timestamp\":\"");
     rfc3339_micros(out, access.at);
-    out.extend_from_slice(b"\",\"level\":\"");
-    out.extend_from_slice(level_name(access.level).as_bytes());
-    out.extend_from_slice(b"\",\"message\":\"");
-    let name = message(out, access);
-    out.extend_from_slice(b"\",\"target\":\"steeple::access\"");
-    out.extend_from_slice(constants);
-    ids(out, &access.context);
-    optional(out, text_key!("client_request_id"), borrowed(access.client_request_id.as_ref()));
-    out.extend_from_slice(text_key!("transaction.name").as_bytes());
-    out.extend_from_within(name.whole());
-    out.push(b'"');
-    plain(out, text_key!("http.request.method"), access.method);
-    if access.context.is_named_after_route() {
-        out.extend_from_slice(text_key!("http.route").as_bytes());
-        out.extend_from_within(name.target());
-        out.push(b'"');
+    if access.level == Level::INFO {
+        out.extend_from_slice(b"\",\"level\":\"info\",\"message\":\"");
     } else {
-        optional(out, text_key!("http.route"), access.context.route());
+        next(out, next_key!("level"), level_name(access.level));
+        out.extend_from_slice(next_key!("message").as_bytes());
     }
-    text(out, text_key!("url.path"), access.path.as_deref());
-    optional(out, text_key!("url.query"), borrowed(access.query.as_ref()));
+    let name = message(out, access);
+    // Up to the status there are texts only. Each key begins with the quote that ends the text before it.
+    out.extend_from_slice(constants);
+    next_ids(out, &access.context);
+    next_text(out, next_key!("client_request_id"), borrowed(access.client_request_id.as_ref()));
+    out.extend_from_slice(next_key!("transaction.name").as_bytes());
+    out.extend_from_within(name.whole());
+    next(out, next_key!("http.request.method"), access.method);
+    if access.context.is_named_after_route() {
+        out.extend_from_slice(next_key!("http.route").as_bytes());
+        out.extend_from_within(name.target());
+    } else {
+        next_text(out, next_key!("http.route"), access.context.route());
+    }
+    out.extend_from_slice(next_key!("url.path").as_bytes());
+    escape::json(out, access.path.as_deref());
+    next_text(out, next_key!("url.query"), borrowed(access.query.as_ref()));
     if let Some(status) = access.end.status {
-        out.extend_from_slice(key!("http.response.status_code").as_bytes());
-        out.extend_from_slice(status.as_str().as_bytes());
+        out.extend_from_slice(b"\",\"http.response.status_code\":");
+        digits(out, status);
+    } else {
+        out.push(b'"');
     }
     optional(out, text_key!("rpc.method"), borrowed(access.rpc_method.as_ref()));
     if let Some(status) = access.end.grpc_status {
         plain(out, text_key!("rpc.response.status_code"), status.as_str());
     }
-    plain(out, text_key!("outcome"), access.end.outcome.as_str());
-    out.extend_from_slice(key!("duration_ms").as_bytes());
+    if access.end.outcome == Outcome::Completed {
+        out.extend_from_slice(b",\"outcome\":\"completed\",\"duration_ms\":");
+    } else {
+        plain(out, text_key!("outcome"), access.end.outcome.as_str());
+        out.extend_from_slice(key!("duration_ms").as_bytes());
+    }
     millis(out, access.end.duration);
     if let Some(head_after) = access.end.head_after {
         out.extend_from_slice(key!("response_head_ms").as_bytes());
@@ -100,7 +125,7 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
     }
     number(out, key!("http.response.body.size"), access.end.response_body_bytes);
     plain(out, text_key!("network.protocol.version"), access.version);
-    optional(out, text_key!("user_agent.original"), borrowed(access.user_agent.as_ref()));
+    user_agent(out, text_key!("user_agent.original"), access.user_agent.as_ref());
     if let Some(address) = &access.address {
         visible_address(out, text_key!("client.address"), address);
     }
@@ -163,7 +188,7 @@ pub(super) fn message(out: &mut Vec<u8>, access: &Access<'_>) -> Written {
         out.extend_from_slice(status.as_str().as_bytes());
     } else if let Some(status) = access.end.status {
         out.push(b' ');
-        out.extend_from_slice(status.as_str().as_bytes());
+        digits(out, status);
     }
     if let Some(oddity) = access.oddity() {
         out.push(b' ');
@@ -195,6 +220,52 @@ fn ids(out: &mut Vec<u8>, context: &Context<'_>) {
         hex(out, text_key!("trace_id"), trace.trace_id());
         hex(out, text_key!("span_id"), trace.span_id());
     }
+}
+
+/// The three digits of a status.
+fn digits(out: &mut Vec<u8>, status: StatusCode) {
+    if let Some(digits) = status.as_str().as_bytes().first_chunk::<3>() {
+        out.extend_from_slice(digits);
+    }
+}
+
+/// The same as [`ids`], behind a text without its last quote, and without that itself.
+fn next_ids(out: &mut Vec<u8>, context: &Context<'_>) {
+    if let Some(id) = context.request_id {
+        out.extend_from_slice(next_key!("request_id").as_bytes());
+        out.extend_from_slice(id.as_bytes());
+    }
+    if let Some(trace) = context.trace {
+        out.extend_from_slice(next_key!("trace_id").as_bytes());
+        trace.trace_id().write_to(out);
+        out.extend_from_slice(next_key!("span_id").as_bytes());
+        trace.span_id().write_to(out);
+    }
+}
+
+/// The same as [`optional`], behind a text without its last quote, and without that itself.
+fn next_text(out: &mut Vec<u8>, key: &str, value: Option<Scrubbed<&str>>) {
+    if let Some(value) = value {
+        out.extend_from_slice(key.as_bytes());
+        escape::json(out, value);
+    }
+}
+
+/// The same as [`plain`], behind a text without its last quote, and without that itself.
+#[inline]
+fn next(out: &mut Vec<u8>, key: &str, value: &'static str) {
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(value.as_bytes());
+}
+
+pub(super) fn user_agent(out: &mut Vec<u8>, key: &str, value: Option<&UserAgent<'_>>) {
+    let Some(value) = value else { return };
+    out.extend_from_slice(key.as_bytes());
+    match value {
+        UserAgent::Recalled(recalled) => escape::recalled(out, recalled),
+        UserAgent::Other(text) => escape::json(out, text.as_deref()),
+    }
+    out.push(b'"');
 }
 
 /// One of our own words: it needs neither scrubber nor escapes.

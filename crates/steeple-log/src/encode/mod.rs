@@ -13,7 +13,7 @@ use std::time::Duration;
 use tracing::Level;
 
 pub(crate) use self::{
-    record::{Access, Captured, Context, Line, Names, Shown},
+    record::{Access, Captured, Context, Line, Names, Shown, UserAgent},
     value::{Field, MAX_FIELDS, MAX_VALUE, Value},
 };
 
@@ -44,6 +44,8 @@ pub(crate) struct Service {
 pub(crate) struct Encoder {
     format: Format,
     constants: Vec<u8>,
+    /// The same for exchanges' lines, where they differ.
+    access: Vec<u8>,
 }
 
 impl Encoder {
@@ -53,7 +55,8 @@ impl Encoder {
             Format::Ecs => ecs::constants(service),
             Format::Pretty | Format::Color => Vec::new(),
         };
-        Self { format, constants }
+        let access = if format == Format::Json { json::access_constants(&constants) } else { Vec::new() };
+        Self { format, constants, access }
     }
 
     pub(crate) fn format(&self) -> Format {
@@ -63,7 +66,7 @@ impl Encoder {
     /// Appends the line of an exchange, newline included.
     pub(crate) fn access(&self, out: &mut Vec<u8>, access: &Access<'_>) {
         match self.format {
-            Format::Json => json::access(out, &self.constants, access),
+            Format::Json => json::access(out, &self.access, access),
             Format::Ecs => ecs::access(out, &self.constants, access),
             Format::Pretty => pretty::access(out, pretty::PLAIN, access),
             Format::Color => pretty::access(out, pretty::COLOR, access),
@@ -100,8 +103,40 @@ const fn level_name(level: Level) -> &'static str {
 }
 
 /// Appends a duration in milliseconds with three decimals: `1.234`.
+#[inline]
 fn millis(out: &mut Vec<u8>, duration: Duration) {
+    // Most take less than ten milliseconds.
+    match time::digits(duration.subsec_micros()) {
+        [_, _, b'0', b'0', whole, tenths, hundredths, thousandths] if duration.as_secs() == 0 => {
+            out.extend_from_slice(&[whole, b'.', tenths, hundredths, thousandths]);
+        }
+        _ => long_millis(out, duration),
+    }
+}
+
+#[inline(never)]
+fn long_millis(out: &mut Vec<u8>, duration: Duration) {
     let whole = duration.as_secs().saturating_mul(1_000).saturating_add(duration.subsec_millis().into());
     out.extend_from_slice(itoa::Buffer::new().format(whole).as_bytes());
     out.extend_from_slice(&time::fraction::<4>(duration.subsec_micros()));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_short_duration_is_written_as_a_long_one_is(seconds in 0..2_u64, micros in 0..20_000_u32) {
+            for micros in [micros, micros.saturating_mul(50)] {
+                let duration = Duration::from_secs(seconds).saturating_add(Duration::from_nanos(u64::from(micros).saturating_mul(1000).saturating_add(999)));
+                let (mut one, mut other) = (Vec::new(), Vec::new());
+                millis(&mut one, duration);
+                long_millis(&mut other, duration);
+                prop_assert_eq!(String::from_utf8(one), String::from_utf8(other));
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use http::{HeaderMap, Uri, header::USER_AGENT};
 use steeple_core::{
     End, Exchange, NameSource, RequestId, Snapshot, Text, TraceContext, TransactionName, User, VisibleAddress, clock,
 };
-use steeple_scrub::{Scrubbed, Scrubber};
+use steeple_scrub::{Recalled, Scrubbed, Scrubber};
 use tracing::Level;
 
 use super::{
@@ -18,53 +18,85 @@ const MAX_USER_AGENT: usize = 1024;
 const MAX_MESSAGE: usize = 8 * 1024;
 const MAX_STACKTRACE: usize = 32 * 1024;
 
+/// What takes up more than this does not wait for the next request.
+const KEPT: usize = 1024;
+
 /// What of the request's head the line will need, copied: the head goes into the service.
 ///
-/// Kept as it came. It is scrubbed when the line is written, and cut only then, so that a secret is found while it is
+/// Kept as it came, in memory that serves one request after the other. It is scrubbed when the line is written, and cut only then, so that a secret is found while it is
 /// whole; twice the length that is shown is kept for that.
 #[derive(Debug, Default)]
 pub(crate) struct Captured {
-    text: String,
+    /// Path and query, one behind the other.
+    target: String,
     path: usize,
-    /// Where the query ends. Equals `path` without a query.
-    query: usize,
     has_query: bool,
+    user_agent: Vec<u8>,
 }
 
 impl Captured {
-    pub(crate) fn new(mut text: String, uri: &Uri, headers: &HeaderMap) -> Self {
-        text.clear();
+    /// Takes what is needed of a request, in place of the one before.
+    pub(crate) fn fill(&mut self, uri: &Uri, headers: &HeaderMap) {
+        let Self { target, .. } = self;
+        target.clear();
         let path = clamp(uri.path(), MAX_PATH.saturating_mul(2));
         let query = uri.query().map(|query| clamp(query, MAX_QUERY.saturating_mul(2)));
-        let user_agent = headers.get(USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
-        let user_agent = user_agent.get(..MAX_USER_AGENT.saturating_mul(2)).unwrap_or(user_agent);
-        let total = path.len().saturating_add(query.map_or(0, str::len)).saturating_add(user_agent.len());
-        text.reserve_exact(total);
-        text.push_str(path);
-        let path = text.len();
-        text.push_str(query.unwrap_or_default());
-        let end_of_query = text.len();
-        match str::from_utf8(user_agent) {
-            Ok(user_agent) => text.push_str(user_agent),
-            Err(_) => text.push_str(&String::from_utf8_lossy(user_agent)),
+        target.push_str(path);
+        if let Some(query) = query {
+            target.push_str(query);
         }
-        Self { text, path, query: end_of_query, has_query: query.is_some() }
+        self.path = path.len();
+        self.has_query = query.is_some();
+        self.user_agent.clear();
+        if let Some(user_agent) = headers.get(USER_AGENT) {
+            let user_agent = user_agent.as_bytes();
+            let kept = user_agent.get(..MAX_USER_AGENT.saturating_mul(2)).unwrap_or(user_agent);
+            self.user_agent.extend_from_slice(kept);
+        }
+    }
+
+    /// Whether it takes up so little that it may wait for the next request.
+    pub(crate) fn is_small(&self) -> bool {
+        self.target.capacity().saturating_add(self.user_agent.capacity()) <= KEPT
     }
 
     fn path(&self) -> &str {
-        self.text.get(..self.path).unwrap_or_default()
+        self.target.get(..self.path).unwrap_or_default()
     }
 
     fn query(&self) -> Option<&str> {
-        self.has_query.then(|| self.text.get(self.path..self.query))?
+        self.has_query.then(|| self.target.get(self.path..))?
     }
 
-    fn user_agent(&self) -> Option<&str> {
-        self.text.get(self.query..).filter(|user_agent| !user_agent.is_empty())
+    fn user_agent(&self, scrubber: &Scrubber) -> Option<UserAgent<'_>> {
+        if self.user_agent.is_empty() {
+            return None;
+        }
+        let recalled = scrubber.recall(&self.user_agent).filter(|recalled| recalled.text().len() <= MAX_USER_AGENT);
+        Some(recalled.map_or_else(|| UserAgent::Other(self.new_user_agent(scrubber)), UserAgent::Recalled))
     }
 
-    pub(crate) fn into_buffer(self) -> String {
-        self.text
+    fn new_user_agent(&self, scrubber: &Scrubber) -> Shown<'_> {
+        match String::from_utf8_lossy(&self.user_agent) {
+            Cow::Borrowed(text) => scrubber.text(text).cut(MAX_USER_AGENT, CUT),
+            Cow::Owned(text) => scrubber.text(&text).cut(MAX_USER_AGENT, CUT).into_owned().into(),
+        }
+    }
+}
+
+/// What calls the service: a few browsers and libraries, again and again.
+#[derive(Debug)]
+pub(crate) enum UserAgent<'a> {
+    Recalled(Recalled),
+    Other(Shown<'a>),
+}
+
+impl UserAgent<'_> {
+    pub(crate) fn text(&self) -> Scrubbed<&str> {
+        match self {
+            Self::Recalled(recalled) => recalled.text(),
+            Self::Other(text) => text.as_deref(),
+        }
     }
 }
 
@@ -83,7 +115,7 @@ pub(crate) struct Access<'a> {
     pub(crate) rpc_method: Option<Shown<'a>>,
     pub(crate) path: Shown<'a>,
     pub(crate) query: Option<Shown<'a>>,
-    pub(crate) user_agent: Option<Shown<'a>>,
+    pub(crate) user_agent: Option<UserAgent<'a>>,
     pub(crate) client_request_id: Option<Shown<'a>>,
     pub(crate) address: Option<&'a VisibleAddress>,
     pub(crate) error: Option<Shown<'a>>,
@@ -99,6 +131,7 @@ pub(crate) fn borrowed<'s>(shown: Option<&'s Shown<'_>>) -> Option<Scrubbed<&'s 
 }
 
 impl<'a> Access<'a> {
+    #[inline]
     pub(crate) fn new(
         scrubber: &Scrubber,
         level: Level,
@@ -126,14 +159,16 @@ impl<'a> Access<'a> {
             rpc_method,
             path: scrubber.path(captured.path()).cut(MAX_PATH, CUT),
             query: captured.query().map(|query| scrubber.query(query).cut(MAX_QUERY, CUT)),
-            user_agent: captured.user_agent().map(|text| scrubber.repeated_text(text).cut(MAX_USER_AGENT, CUT)),
+            user_agent: captured.user_agent(scrubber),
             client_request_id: client_request_id.as_deref().map(|id| scrubber.text(id).cut(MAX_VALUE, CUT)),
             address: client_address.as_ref(),
             error,
-            attributes: attributes
-                .iter()
-                .map(|(key, value)| Field::of_attribute(scrubber, key.as_str(), value))
-                .collect(),
+            attributes: if attributes.is_empty() {
+                Vec::new()
+            } else {
+                let field = |(key, value): &(Text, _)| Field::of_attribute(scrubber, key.as_str(), value);
+                attributes.iter().map(field).collect()
+            },
         }
     }
 
@@ -181,6 +216,7 @@ impl<'a> Context<'a> {
         Self::new(scrubber, exchange, &names.name, names.user.as_ref())
     }
 
+    #[inline]
     fn new(scrubber: &Scrubber, exchange: &'a Exchange, name: &'a TransactionName, user: Option<&'a User>) -> Self {
         let is_named_after_route = name.source() == NameSource::Route;
         let route = exchange.route().filter(|_| !is_named_after_route);
@@ -216,6 +252,7 @@ impl<'a> Context<'a> {
 }
 
 /// A name. One that was there before any request is as the application wrote it.
+#[inline]
 fn named<'t>(scrubber: &Scrubber, name: &'t Text) -> Shown<'t> {
     if name.is_fixed() {
         Scrubbed::from_application(name.as_str()).into()
