@@ -12,6 +12,7 @@ pub mod date;
 mod exchange;
 pub mod forwarded;
 mod grpc;
+pub mod headers;
 pub mod hex;
 mod message;
 mod name;

@@ -58,7 +58,15 @@ impl TraceContext {
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(&TRACEPARENT).iter();
         let (value, None) = (values.next()?, values.next()) else { return None };
-        let (trace_id, parent_id, flags) = parse_traceparent(value.as_bytes().trim_ascii())?;
+        Self::from_traceparent(value.as_bytes())
+    }
+
+    /// The same from the value of a `traceparent` header that was found already. White space around it is tolerated.
+    ///
+    /// # Source
+    /// W3C Trace Context, level 2.
+    pub fn from_traceparent(value: &[u8]) -> Option<Self> {
+        let (trace_id, parent_id, flags) = parse_traceparent(value.trim_ascii())?;
         Some(Self { trace_id, span_id: new_span_id(), parent_id: Some(parent_id), flags: flags & (SAMPLED | RANDOM) })
     }
 
@@ -141,15 +149,25 @@ fn parse_traceparent(value: &[u8]) -> Option<([u8; 16], [u8; 8], u8)> {
     let (trace_id, head) = field::<32>(head)?;
     let (parent_id, head) = field::<16>(head)?;
     let (flags, []) = field::<2>(head)? else { return None };
-    let [version] = hex::decode(version)?;
     // Version 00 ends here; later ones may go on after another dash, and ff is not a version.
     match (version, rest.first()) {
-        (0xff, _) | (0, Some(_)) => return None,
+        (b"00", None) => (),
+        (b"00" | b"ff", _) => return None,
         (_, Some(byte)) if *byte != b'-' => return None,
-        _ => (),
+        _ => {
+            hex::decode::<1>(version)?;
+        }
     }
-    let (trace_id, parent_id, [flags]) = (hex::decode(trace_id)?, hex::decode(parent_id)?, hex::decode::<1>(flags)?);
-    (trace_id != [0; 16] && parent_id != [0; 8]).then_some((trace_id, parent_id, flags))
+    let flags = match flags {
+        b"00" => 0,
+        b"01" => SAMPLED,
+        _ => {
+            let [flags] = hex::decode(flags)?;
+            flags
+        }
+    };
+    let (trace_id, parent_id) = hex::decode_ids(trace_id, parent_id)?;
+    (trace_id != 0 && parent_id != 0).then_some((trace_id.to_be_bytes(), parent_id.to_be_bytes(), flags))
 }
 
 /// A dash and then `N` bytes.

@@ -27,13 +27,19 @@ struct Entered {
 }
 
 /// Binds a hub to this thread until [`exit`]. On a thread that is ending it cannot, and returns the link.
+#[inline]
 pub(crate) fn enter(hub: Arc<Hub>, link: Option<Arc<Link>>, is_watched: bool) -> Option<Arc<Link>> {
     let mut entering = Some(Entered { link, is_watched, _bound: HubSwitchGuard::new(hub) });
-    let _ending = ENTERED.try_with(|entered| entered.borrow_mut().extend(entering.take()));
+    let _ending = ENTERED.try_with(|entered| {
+        if let Some(entering) = entering.take() {
+            entered.borrow_mut().push(entering);
+        }
+    });
     entering.and_then(|entered| entered.link)
 }
 
 /// Binds the hub that was bound before. Returns the state of the hub that was bound until now.
+#[inline]
 pub(crate) fn exit() -> Option<Arc<Link>> {
     let entered = ENTERED.try_with(|entered| entered.borrow_mut().pop()).ok().flatten();
     // The guard is dropped outside of the borrow: a hub's end can run anything.

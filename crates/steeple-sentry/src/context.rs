@@ -6,17 +6,17 @@ use std::{
     },
 };
 
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 use steeple_core::{Exchange, GrpcStatus, RecordedError, RoutePolicy, RouteSettings, Signal};
 use steeple_scrub::Scrubber;
 
-use crate::{counts::Counters, sampling::Sampler, session::Sessions};
+use crate::{counts::Counters, head::Allowed, sampling::Sampler, session::Sessions};
 
 /// What is looked at and counted while requests run.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) scrubber: Scrubber,
-    pub(crate) headers: Vec<HeaderName>,
+    pub(crate) headers: Allowed,
     pub(crate) expected_statuses: Vec<StatusCode>,
     pub(crate) expected_grpc: Vec<GrpcStatus>,
     pub(crate) expected_errors: Vec<Cow<'static, str>>,

@@ -178,6 +178,6 @@ pub(crate) fn enrich(link: &Arc<Link>, owner: &Weak<Context>, mut event: Event<'
         seen.reported = true;
         seen.reported_panic |= kind == Kind::Panic;
     }
-    crate::scrub::approved_event(&context.scrubber, &context.headers, &mut event, user_is_approved);
+    crate::scrub::approved_event(&context.scrubber, context.headers.names(), &mut event, user_is_approved);
     Some(event)
 }

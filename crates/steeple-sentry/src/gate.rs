@@ -2,7 +2,10 @@
 
 use std::{
     fmt, mem,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -28,9 +31,16 @@ pub(crate) struct Gate {
     context: Arc<Context>,
     /// Where events wait for the end of their exchange.
     held: Mutex<Vec<Weak<Link>>>,
+    /// Its client was closed.
+    is_closed: AtomicBool,
 }
 
 impl Gate {
+    /// Whether its client was closed, and accepts nothing more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
+    }
+
     /// Sends an envelope without asking further.
     pub(crate) fn push(&self, job: Job) {
         self.outlet.push(job);
@@ -69,7 +79,9 @@ impl Transport for Gate {
         self.outlet.flush(after(timeout), false)
     }
 
+    /// The client calls this when it is closed, and has no transport from then on.
     fn shutdown(&self, timeout: Duration) -> bool {
+        self.is_closed.store(true, Ordering::Relaxed);
         self.release();
         self.outlet.flush(after(timeout), true)
     }
@@ -124,7 +136,12 @@ impl TransportFactory for Factory {
         }
         match Outlet::start(&self.settings, &self.context, options) {
             Ok(outlet) => {
-                let gate = Arc::new(Gate { outlet, context: Arc::clone(&self.context), held: Mutex::default() });
+                let gate = Arc::new(Gate {
+                    outlet,
+                    context: Arc::clone(&self.context),
+                    held: Mutex::default(),
+                    is_closed: AtomicBool::new(false),
+                });
                 *made = Some(Ok(Arc::clone(&gate)));
                 gate
             }

@@ -1,6 +1,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue, request};
 use sentry_core::protocol::{Map, Request};
-use steeple_core::{Exchange, TraceContext};
+use steeple_core::{Exchange, TraceContext, headers::Wanted};
 
 /// What is kept of a request's head: its texts one behind the other, in a buffer that is used again. A copy of some hundred
 /// bytes costs less than references to them, which other threads would count as well.
@@ -16,6 +16,25 @@ pub(crate) struct Head {
     traceparent: Option<Piece>,
     sentry_trace: Option<Piece>,
     baggage: Option<Piece>,
+}
+
+/// The headers that are kept.
+#[derive(Debug)]
+pub(crate) struct Allowed {
+    names: Vec<HeaderName>,
+    /// Those, then [`TRACEPARENT`], then [`SENTRY_TRACE`].
+    wanted: Wanted,
+}
+
+impl Allowed {
+    pub(crate) fn new(names: Vec<HeaderName>) -> Self {
+        let wanted = Wanted::new(names.iter().chain([&TRACEPARENT, &SENTRY_TRACE]).cloned());
+        Self { names, wanted }
+    }
+
+    pub(crate) fn names(&self) -> &[HeaderName] {
+        &self.names
+    }
 }
 
 /// From where to where a text lies.
@@ -41,30 +60,32 @@ const FIRST_BYTES: usize = 512;
 const KEPT_BYTES: usize = 4096;
 
 impl Head {
-    pub(crate) fn capture(&mut self, request: &request::Parts, allowed: &[HeaderName]) {
+    pub(crate) fn capture(&mut self, request: &request::Parts, allowed: &Allowed) {
+        let names = allowed.names.len();
         let uri = &request.uri;
         if self.bytes.capacity() == 0 {
             // A browser's head, in one piece.
             self.bytes.reserve(FIRST_BYTES);
-            self.headers.reserve(allowed.len());
+            self.headers.reserve(names);
         }
         self.path = Some(self.keep(cut(uri.path(), '/', MAX_PATH).as_bytes()));
         self.query = uri.query().map(|query| self.keep(cut(query, '&', MAX_QUERY).as_bytes()));
         self.authority = uri.authority().map(|authority| self.keep(authority.host().as_bytes()));
         self.scheme = uri.scheme_str().map(|scheme| self.keep(scheme.as_bytes()));
-        for (place, name) in allowed.iter().enumerate() {
-            if let Some(value) = request.headers.get(name)
-                && !value.is_sensitive()
-                && value.len() <= MAX_HEADER
-            {
-                let piece = self.keep(value.as_bytes());
-                self.headers.push((place, piece));
+        allowed.wanted.each(&request.headers, |place, value| {
+            if value.len() > MAX_HEADER || (place < names && value.is_sensitive()) {
+                return;
             }
-        }
-        self.traceparent = self.keep_header(&request.headers, &TRACEPARENT, MAX_HEADER);
-        self.sentry_trace = self.keep_header(&request.headers, &SENTRY_TRACE, MAX_HEADER);
+            let piece = self.keep(value.as_bytes());
+            match place.checked_sub(names) {
+                None => self.headers.push((place, piece)),
+                Some(0) => self.traceparent = Some(piece),
+                Some(_) => self.sentry_trace = Some(piece),
+            }
+        });
         if self.sentry_trace.is_some() {
-            self.baggage = self.keep_header(&request.headers, &BAGGAGE, MAX_BAGGAGE);
+            let baggage = request.headers.get(&BAGGAGE).filter(|value| value.len() <= MAX_BAGGAGE);
+            self.baggage = baggage.map(|value| self.keep(value.as_bytes()));
         }
     }
 
@@ -79,11 +100,6 @@ impl Head {
         Piece(start, self.bytes.len())
     }
 
-    fn keep_header(&mut self, headers: &HeaderMap, name: &HeaderName, max: usize) -> Option<Piece> {
-        let value = headers.get(name).filter(|value| value.len() <= max)?;
-        Some(self.keep(value.as_bytes()))
-    }
-
     fn bytes(&self, Piece(start, end): Piece) -> &[u8] {
         self.bytes.get(start..end).unwrap_or_default()
     }
@@ -95,24 +111,26 @@ impl Head {
 
     /// Forgets everything but keeps the room.
     pub(crate) fn clear(&mut self) {
-        let Self { mut bytes, mut headers, .. } = std::mem::take(self);
+        let Self { bytes, scheme, authority, path, query, headers, traceparent, sentry_trace, baggage } = self;
         bytes.clear();
         headers.clear();
-        if bytes.capacity() <= KEPT_BYTES {
-            self.bytes = bytes;
+        if bytes.capacity() > KEPT_BYTES {
+            *bytes = Vec::new();
         }
-        self.headers = headers;
+        for piece in [scheme, authority, path, query, traceparent, sentry_trace, baggage] {
+            *piece = None;
+        }
     }
 
     /// The request as Sentry wants it. Not scrubbed yet.
-    pub(crate) fn to_request(&self, method: &str, allowed: &[HeaderName]) -> Option<Request> {
+    pub(crate) fn to_request(&self, method: &str, allowed: &Allowed) -> Option<Request> {
         let path = self.text(self.path)?;
         let headers: Map<String, String> = self
             .headers
             .iter()
             .filter_map(|(place, value)| {
                 Some((
-                    allowed.get(*place)?.as_str().to_owned(),
+                    allowed.names.get(*place)?.as_str().to_owned(),
                     String::from_utf8_lossy(self.bytes(*value)).into_owned(),
                 ))
             })
@@ -199,8 +217,12 @@ mod tests {
             request = request.header(*name, *value);
         }
         let mut head = Head::default();
-        head.capture(&request.body(()).unwrap().into_parts().0, &[http::header::HOST, http::header::ACCEPT]);
+        head.capture(&request.body(()).unwrap().into_parts().0, &allowed());
         head
+    }
+
+    fn allowed() -> Allowed {
+        Allowed::new(vec![http::header::HOST, http::header::ACCEPT])
     }
 
     const SENTRY: &str = "09e04486820349518ac7b5d2adbf6ba5-9cf635fa5b870b3a";
@@ -209,10 +231,36 @@ mod tests {
     #[test]
     fn the_request_has_its_url_without_query_and_the_allowed_headers_alone() {
         let head = head(&[("host", "shop.example"), ("accept", "*/*"), ("authorization", "Bearer x")]);
-        let request = head.to_request("GET", &[http::header::HOST, http::header::ACCEPT]).unwrap();
+        let request = head.to_request("GET", &allowed()).unwrap();
         assert_eq!(request.url.unwrap().as_str(), "http://shop.example/users/7");
         assert_eq!(request.query_string.as_deref(), Some("page=2"));
         assert_eq!(request.headers.keys().collect::<Vec<_>>(), ["accept", "host"]);
+    }
+
+    #[test]
+    fn of_a_repeated_header_the_first_value_counts_and_a_sensitive_one_is_left_out() {
+        let request = |headers: [(http::HeaderName, HeaderValue); 3]| {
+            let mut parts = http::Request::new(()).into_parts().0;
+            parts.headers.extend(headers.into_iter().map(|(name, value)| (Some(name), value)));
+            for (name, value) in [("accept", "b"), ("sentry-trace", "late")] {
+                parts.headers.append(name, HeaderValue::from_static(value));
+            }
+            let mut head = Head::default();
+            head.capture(&parts, &allowed());
+            head
+        };
+        let value = HeaderValue::from_static;
+        let mut secret = value("a");
+        secret.set_sensitive(true);
+        let trace = (SENTRY_TRACE.clone(), value(SENTRY));
+        let head = request([(http::header::ACCEPT, value("a")), (http::header::HOST, value("h")), trace.clone()]);
+        assert_eq!(
+            head.to_request("GET", &allowed()).unwrap().headers.into_iter().collect::<Vec<_>>(),
+            [("accept".to_owned(), "a".to_owned()), ("host".to_owned(), "h".to_owned())]
+        );
+        assert_eq!(head.text(head.sentry_trace), Some(SENTRY));
+        let head = request([(http::header::ACCEPT, secret), (http::header::HOST, value("h")), trace]);
+        assert_eq!(head.to_request("GET", &allowed()).unwrap().headers.into_keys().collect::<Vec<_>>(), ["host"]);
     }
 
     #[test]
@@ -221,8 +269,7 @@ mod tests {
         assert_eq!(cut("a=1&b=22&c=3", '&', 7), "a=1");
         assert_eq!(cut("a=12345678", '&', 4), "", "half a value is none");
         let long = "x".repeat(MAX_HEADER + 1);
-        let request = head(&[("host", "shop.example"), ("accept", &long)])
-            .to_request("GET", &[http::header::HOST, http::header::ACCEPT]);
+        let request = head(&[("host", "shop.example"), ("accept", &long)]).to_request("GET", &allowed());
         assert_eq!(request.unwrap().headers.keys().collect::<Vec<_>>(), ["host"]);
     }
 

@@ -58,6 +58,18 @@ pub(crate) struct Shared {
     pub(crate) context: Arc<Context>,
     /// `None`: the client is the team's own.
     gate: Option<Arc<Gate>>,
+    has_dsn: bool,
+}
+
+impl Shared {
+    /// What [`Client::is_enabled`] says, for a client of ours without its lock.
+    #[inline]
+    fn is_enabled(&self) -> bool {
+        match &self.gate {
+            Some(gate) => self.has_dsn && !gate.is_closed(),
+            None => self.client.is_enabled(),
+        }
+    }
 }
 
 /// Half-done work of ours is behind locks and atomics; the transport inside is asked for the same by the SDK.
@@ -72,7 +84,8 @@ impl Sentry {
     pub(crate) fn new(client: Arc<Client>, context: Arc<Context>, gate: Option<Arc<Gate>>) -> Self {
         // `Exchange::scope` takes the hub along. Where it cannot, `Carried` still does.
         let _carried = steeple_core::carry_with(crate::carried::capture);
-        Self(Arc::new(Shared { client, context, gate }))
+        let has_dsn = client.options().dsn.is_some();
+        Self(Arc::new(Shared { client, context, gate, has_dsn }))
     }
 
     /// The client that the process has already, as after `sentry::init`. `None`: it has none, one without a DSN, or one that
@@ -196,7 +209,7 @@ impl Observer for Sentry {
     }
 
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<Watched> {
-        if !self.0.client.is_enabled() {
+        if !self.0.is_enabled() {
             return None;
         }
         let cell = Cell::take(&self.0.context, &self.0.client);
@@ -300,3 +313,38 @@ const fn assert_send_sync<T: Send + Sync>() {}
 const fn assert_send<T: Send>() {}
 const _: () = assert_send_sync::<Sentry>();
 const _: () = assert_send::<Watched>();
+
+#[cfg(test)]
+mod tests {
+    use sentry_core::{ClientOptions, Envelope, Transport};
+
+    use super::*;
+
+    struct Nowhere;
+
+    impl Transport for Nowhere {
+        fn send_envelope(&self, _envelope: Envelope) {}
+    }
+
+    fn nowhere(_options: &ClientOptions) -> Arc<dyn Transport> {
+        Arc::new(Nowhere)
+    }
+
+    #[test]
+    fn a_client_of_ours_is_enabled_until_it_is_closed() {
+        let sentry = Sentry::builder("http://public@127.0.0.1:9/1").transport(nowhere).build().unwrap();
+        assert!(sentry.0.is_enabled() && sentry.client().is_enabled());
+        sentry.client().close(Some(Duration::ZERO));
+        assert!(!sentry.0.is_enabled() && !sentry.client().is_enabled());
+    }
+
+    #[test]
+    fn a_client_of_the_teams_is_asked_itself() {
+        let client =
+            Arc::new(Client::with_options(ClientOptions::new().dsn("http://public@127.0.0.1:9/1").transport(nowhere)));
+        let sentry = Sentry::with_client(Arc::clone(&client), SentryBuilder::default()).unwrap();
+        assert!(sentry.0.is_enabled());
+        client.close(Some(Duration::ZERO));
+        assert!(!sentry.0.is_enabled());
+    }
+}

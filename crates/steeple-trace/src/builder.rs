@@ -470,6 +470,7 @@ impl TraceBuilder {
             hold: hold.clone(),
             routes: Arc::clone(&routes),
             timeout: self.settings.export_timeout,
+            max_attributes: self.max_attributes,
         };
         let owner = Owner::new();
         let provider = SdkTracerProvider::builder()
@@ -492,7 +493,12 @@ impl TraceBuilder {
     }
 
     fn bounds(&self) -> Bounds {
-        Bounds { scrubber: self.scrubber.clone(), max_value: self.max_value, kept: self.kept.clone() }
+        Bounds {
+            scrubber: self.scrubber.clone(),
+            max_value: self.max_value,
+            max_attributes: usize::try_from(self.max_attributes).unwrap_or(usize::MAX),
+            kept: self.kept.clone(),
+        }
     }
 
     fn make_resource(&self) -> Resource {

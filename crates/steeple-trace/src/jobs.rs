@@ -13,10 +13,9 @@ use steeple_scrub::Scrubber;
 use crate::{
     Trace,
     attributes::{self, Attributes, key},
-    export::VERDICT,
     propagation::{self, Carried},
     segment::Tracing,
-    span::{OpenSpan, Start},
+    span::{self, OpenSpan, Start},
     tail::Slot,
 };
 
@@ -82,11 +81,12 @@ impl Observer for JobSpans {
             None => parent,
         };
         let preset = self.0.preset(trace);
-        let mirrored = inner.diagnosis.may_mirror();
         let attributes = at_start(exchange, kind, &inner.scrubber);
         let kind = if kind == JobKind::Consumer { SpanKind::Consumer } else { SpanKind::Internal };
-        let span =
-            OpenSpan::start(Start { parent, link, kind, name: "job", attributes, tracer: &inner.tracer, mirrored });
+        let name = "job";
+        let mirror = if inner.diagnosis.may_mirror() { span::mirror(&kind, name, &parent) } else { None };
+        let (tracer, exports) = (&inner.tracer, self.0.exports());
+        let span = OpenSpan::start(Start { parent, link, kind, name, attributes, tracer, mirror, exports });
         drop(preset);
         // The ids of a provider that is not ours are its own.
         let trace = propagation::trace_context(span.context.span().span_context()).unwrap_or(trace);
@@ -110,10 +110,10 @@ impl Observer for JobSpans {
             ending.name = inner.scrubber.text(&format!("process {}", &**ending.name)).into_owned().into();
         }
         if ending.failure.is_none() && self.0.exports() {
-            ending.attributes.truth(VERDICT, true);
+            ending.verdict = Some(true);
         }
         let ended = UNIX_EPOCH.checked_add(started.saturating_add(end.duration));
-        span.end(ending, attributes::exceptions(&exchange.errors(), &inner.scrubber), ended);
+        span.end(ending, attributes::exceptions(exchange, &inner.scrubber), ended);
         if let (Some(hold), Some(slot)) = (&inner.hold, slot) {
             hold.end(slot, exchange, end);
         }

@@ -5,6 +5,7 @@ mod attributes;
 mod builder;
 pub mod client;
 mod diagnose;
+mod ending;
 mod env;
 mod error;
 mod export;

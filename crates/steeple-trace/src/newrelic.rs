@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use steeple_core::{ApdexZone, AttributeValue, End, Exchange, TRANSACTION_CATEGORY};
 use steeple_scrub::Scrubber;
 
-use crate::{Otlp, otlp::Signal, span::Ending};
+use crate::{Otlp, ending::Ending, otlp::Signal};
 
 /// Straight to New Relic, without a collector in between.
 ///

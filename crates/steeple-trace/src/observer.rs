@@ -20,7 +20,7 @@ use crate::{
     Trust,
     attributes::{self, Attributes, Capture, Noted, Target},
     diagnose::Diagnosis,
-    export::{VERDICT, by},
+    export::by,
     ids::{Owner, PresetGuard},
     newrelic,
     propagation::{self, Carried, Propagators},
@@ -304,7 +304,7 @@ impl Trace {
 
     /// For texts that are scrubbed before they reach the exporter.
     pub(crate) fn bounds(&self) -> Bounds {
-        Bounds { scrubber: self.0.scrubber.clone(), max_value: self.0.max_value, kept: None }
+        self.bounds_of(self.0.max_value)
     }
 
     pub(crate) fn scrubber(&self) -> &Scrubber {
@@ -313,8 +313,11 @@ impl Trace {
 
     /// The status of a failure with this message.
     pub(crate) fn failed(&self, error: &dyn fmt::Display) -> Status {
-        let bounds = Bounds { scrubber: self.0.scrubber.clone(), max_value: attributes::MAX_TEXT, kept: None };
-        Status::error(bounds.formatted(format_args!("{error}")).into_inner())
+        Status::error(self.bounds_of(attributes::MAX_TEXT).formatted(format_args!("{error}")).into_inner())
+    }
+
+    fn bounds_of(&self, max_value: usize) -> Bounds {
+        Bounds { scrubber: self.0.scrubber.clone(), max_value, max_attributes: usize::MAX, kept: None }
     }
 
     /// Whether the peer is one of the proxies. `None`: proxies are not set.
@@ -332,11 +335,13 @@ impl Trace {
     }
 
     /// Decides what this exchange's trace is, and whether it gets a span.
-    fn decide(&self, exchange: &Exchange, request: &request::Parts, peer: Option<SocketAddr>) -> Decision {
+    #[inline]
+    fn decide(&self, exchange: &Exchange, request: &request::Parts) -> Decision {
         let inner = &self.0;
         let local = Context::map_current(|context| {
-            let span = context.span().span_context().clone();
-            span.is_valid().then(|| (context.clone(), span))
+            let span = context.span();
+            let span = span.span_context();
+            span.is_valid().then(|| (context.clone(), span.clone()))
         });
         if let Some((context, span)) = local {
             // Another layer's span is open around us: ours goes below it.
@@ -349,7 +354,7 @@ impl Trace {
         let trust = match self.believes(request) {
             Some(true) => Trust::Full,
             Some(false) => Trust::Nothing,
-            None => inner.trust.of(peer.map(|peer| peer.ip())),
+            None => inner.trust.of(|| self.peer(request).map(|peer| peer.ip())),
         };
         let incoming = inner.propagators.read(&request.headers);
         let continued = incoming.context.filter(|_| trust != Trust::Nothing);
@@ -357,12 +362,12 @@ impl Trace {
         let trace = exchange.trace().copied().or(continued);
         let trace = trace.unwrap_or_else(TraceContext::new_root);
         let asked = incoming.asked.filter(|_| trust == Trust::Full);
-        let sampled = inner.sampling.decide(asked, trace.trace_id().to_bytes(), inner.ratio_of(exchange));
+        let sampled = inner.sampling.decide_with(asked, || trace.trace_id().to_bytes(), || inner.ratio_of(exchange));
         let carried = match trust {
             Trust::Nothing => Carried::default(),
             Trust::Full | Trust::Ids => {
                 let debug = incoming.debug && trust == Trust::Full;
-                inner.propagators.read_carried(&request.headers, continued.is_some(), debug)
+                inner.propagators.read_carried(&request.headers, &incoming, continued.is_some(), debug)
             }
         };
         let link = match (trust, incoming.context) {
@@ -374,8 +379,9 @@ impl Trace {
         Decision { trace: trace.with_sampled(sampled), parent: Context::new(), link, carried }
     }
 
-    fn record(&self, exchange: &Exchange, request: &request::Parts, peer: Option<SocketAddr>, made: Decision) -> State {
+    fn record(&self, exchange: &Exchange, request: &request::Parts, made: Decision) -> State {
         let inner = &self.0;
+        let peer = self.peer(request);
         let Decision { trace, mut parent, link, carried } = made;
         if let Some(remote) = propagation::remote_parent(&trace, trace.is_sampled(), carried.trace_state())
             && !parent.span().span_context().is_valid()
@@ -390,22 +396,18 @@ impl Trace {
         }
         let behind_proxy = self.believes(request).unwrap_or(inner.behind_proxy);
         let target = Target::of(request, behind_proxy, inner.default_scheme);
-        let mut attributes = attributes::at_start(exchange, request, target, &inner.scrubber);
-        let captured = &inner.capture.request;
-        let kind = (exchange.is_grpc(), false);
-        attributes::headers(&mut attributes, kind, captured, &request.headers, &inner.scrubber);
         let name = if exchange.is_grpc() { "grpc" } else { exchange.method() };
         let preset = self.preset(trace);
-        let mirrored = inner.diagnosis.may_mirror();
-        let span = OpenSpan::start(Start {
-            parent,
-            link,
-            kind: SpanKind::Server,
-            name,
-            attributes,
-            tracer: &inner.tracer,
-            mirrored,
-        });
+        let kind = SpanKind::Server;
+        let mirror = if inner.diagnosis.may_mirror() { span::mirror(&kind, name, &parent) } else { None };
+        let exports = self.exports();
+        // What a layer of `tracing` gets may leave by other ways than ours.
+        let later = exports && mirror.is_none();
+        let mut attributes = attributes::at_start(exchange, request, target, &inner.scrubber, later);
+        let captured = &inner.capture.request;
+        attributes::headers(&mut attributes, (exchange.is_grpc(), false), captured, &request.headers, &inner.scrubber);
+        let tracer = &inner.tracer;
+        let span = OpenSpan::start(Start { parent, link, kind, name, attributes, tracer, mirror, exports });
         drop(preset);
         let found = propagation::trace_context(span.context.span().span_context());
         inner.diagnosis.saw(&span, found.is_some_and(|found| found.span_id() == trace.span_id()));
@@ -474,11 +476,10 @@ impl Observer for Trace {
     fn on_request(&self, exchange: &Exchange, request: &mut request::Parts) -> Option<State> {
         let inner = &self.0;
         inner.diagnosis.check_once(self);
-        let peer = self.peer(request);
-        let made = self.decide(exchange, request, peer);
+        let made = self.decide(exchange, request);
         let wanted = made.trace.is_sampled() || inner.hold.is_some();
         if wanted && !inner.skips(exchange) {
-            return Some(self.record(exchange, request, peer, made));
+            return Some(self.record(exchange, request, made));
         }
         let trace = made.trace.with_sampled(false);
         exchange.set_trace(trace);
@@ -540,13 +541,13 @@ impl Observer for Trace {
             if inner.skips(exchange) {
                 // The route was learned too late for it to have no span.
                 exchange.skip(Signal::Traces);
-                ending.attributes.truth(VERDICT, false);
+                ending.verdict = Some(false);
             } else if ending.failure.is_none() {
-                ending.attributes.truth(VERDICT, true);
+                ending.verdict = Some(true);
             }
         }
         let ended = std::time::UNIX_EPOCH.checked_add(started.saturating_add(end.duration));
-        span.end(ending, attributes::exceptions(&exchange.errors(), &inner.scrubber), ended);
+        span.end(ending, attributes::exceptions(exchange, &inner.scrubber), ended);
         if let (Some(hold), Some(slot)) = (&inner.hold, slot) {
             hold.end(slot, exchange, end);
         }

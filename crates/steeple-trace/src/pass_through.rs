@@ -45,7 +45,8 @@ impl Observer for PassThrough {
             return None;
         }
         let incoming = self.propagators.read(&request.headers);
-        let carried = self.propagators.read_carried(&request.headers, incoming.context.is_some(), incoming.debug);
+        let carried =
+            self.propagators.read_carried(&request.headers, &incoming, incoming.context.is_some(), incoming.debug);
         if !carried.is_empty() {
             exchange.insert(carried);
         }

@@ -96,6 +96,18 @@ impl Sampling {
         }
     }
 
+    /// The same where the id and the ratio are only looked for if the caller has not decided already.
+    #[inline]
+    pub(crate) fn decide_with(
+        &self,
+        asked: Option<bool>,
+        trace_id: impl FnOnce() -> [u8; 16],
+        of_route: impl FnOnce() -> Option<f64>,
+    ) -> bool {
+        // A caller's no holds whatever the route's ratio is.
+        !(self.parent_based && asked == Some(false)) && self.decide(asked, trace_id(), of_route())
+    }
+
     /// Decides. `asked` is the decision of a caller whose decisions are trusted, `of_route` the ratio of the route, if it has
     /// one.
     pub(crate) fn decide(&self, asked: Option<bool>, trace_id: [u8; 16], of_route: Option<f64>) -> bool {

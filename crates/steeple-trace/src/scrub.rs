@@ -1,12 +1,11 @@
-//! The last station before the exporter: secrets out, lengths bounded. Runs on the exporter's thread.
+//! Secrets out, lengths bounded.
 
 use std::{
     borrow::Cow,
     fmt::{self, Write},
 };
 
-use opentelemetry::{Array, KeyValue, StringValue, Value, trace::Status};
-use opentelemetry_sdk::trace::SpanData;
+use opentelemetry::{Array, KeyValue, StringValue, Value};
 pub(crate) use steeple_core::text::cut;
 use steeple_scrub::{Scrubbed, Scrubber};
 
@@ -18,6 +17,8 @@ pub(crate) struct Bounds {
     pub(crate) scrubber: Scrubber,
     /// In bytes.
     pub(crate) max_value: usize,
+    /// Of a span.
+    pub(crate) max_attributes: usize,
     /// The text that is read in this process: a copy of it stays here.
     pub(crate) kept: Option<KeptTraces>,
 }
@@ -49,36 +50,6 @@ impl Bounds {
         safe.cut(max, "").into_owned()
     }
 
-    pub(crate) fn apply(&self, span: SpanData) -> Scrubbed<SpanData> {
-        let safe = self.scrubber.scrub_with(span, |_, span| self.scrub(span));
-        if let Some(kept) = &self.kept {
-            kept.record(&safe);
-        }
-        safe
-    }
-
-    fn scrub(&self, span: &mut SpanData) {
-        if let Some(name) = self.changed_name(&span.name) {
-            span.name = name.into();
-        }
-        if let Status::Error { description } = &span.status
-            && let Some(description) = self.bounded(self.scrubber.text(description), description)
-        {
-            span.status = Status::error(description);
-        }
-        last_wins(&mut span.attributes);
-        span.attributes.iter_mut().for_each(|attribute| self.attribute(attribute));
-        for event in &mut span.events.events {
-            event.attributes.iter_mut().for_each(|attribute| self.attribute(attribute));
-            if let Some(name) = self.changed_name(&event.name) {
-                event.name = name.into();
-            }
-        }
-        for link in &mut span.links.links {
-            link.attributes.iter_mut().for_each(|attribute| self.attribute(attribute));
-        }
-    }
-
     pub(crate) fn attribute(&self, attribute: &mut KeyValue) {
         let key = attribute.key.as_str();
         #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum: truths, and numbers in heaps")]
@@ -108,12 +79,12 @@ impl Bounds {
     }
 
     /// A name as it may leave, if that is another: a span's or an attribute's, of which a program has a few.
-    fn changed_name(&self, name: &str) -> Option<String> {
+    pub(crate) fn changed_name(&self, name: &str) -> Option<String> {
         self.bounded(self.scrubber.repeated_text(name), name)
     }
 
     /// The text as it may leave, if that is another.
-    fn bounded(&self, safe: Scrubbed<Cow<'_, str>>, text: &str) -> Option<String> {
+    pub(crate) fn bounded(&self, safe: Scrubbed<Cow<'_, str>>, text: &str) -> Option<String> {
         let max = self.max_shown(text.len(), safe.len());
         let safe = safe.cut(max, "");
         (!safe.is_clean() || safe.len() < text.len()).then(|| safe.into_inner().into_owned())
@@ -125,19 +96,6 @@ pub(crate) fn number(scrubber: &Scrubber, key: &str, number: &Value) -> Option<S
     let text = number.as_str();
     let safe = scrubber.field(key, &text);
     (!safe.is_clean()).then(|| safe.into_inner().into_owned())
-}
-
-/// The SDK keeps an attribute that was set twice twice; the protocol does not allow it.
-fn last_wins(attributes: &mut Vec<KeyValue>) {
-    let mut place = 0;
-    while let Some(attribute) = attributes.get(place) {
-        let rest = attributes.get(place.saturating_add(1)..).unwrap_or_default();
-        if rest.iter().any(|other| other.key == attribute.key) {
-            attributes.remove(place);
-        } else {
-            place = place.saturating_add(1);
-        }
-    }
 }
 
 /// A text that is cut while it is formatted.

@@ -6,17 +6,21 @@
 //! the same, and `Context::current()` is it. So it is where the layer has another tracer than ours: that of a second
 //! `Trace` in the same process, or the application's own.
 
-use std::{borrow::Cow, cell::RefCell, time::SystemTime};
+use std::{cell::RefCell, time::SystemTime};
 
 use opentelemetry::{
-    Context, ContextGuard,
+    Context, ContextGuard, KeyValue,
     trace::{Link, SpanContext, SpanKind, Status, TraceContextExt, Tracer as _},
 };
-use steeple_scrub::Scrubbed;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{attributes::Attributes, recorded::Tracer};
+use crate::{
+    attributes::Attributes,
+    ending::Ending,
+    export::{HandedOver, VERDICT},
+    recorded::Tracer,
+};
 
 thread_local! {
     /// What [`enter`] attached on this thread. A guard cannot travel with the exchange: it belongs to its thread.
@@ -30,6 +34,8 @@ pub(crate) struct OpenSpan {
     pub(crate) context: Context,
     /// `None`: a span of the SDK alone.
     mirror: Option<Span>,
+    /// Whether it ends in our processor.
+    is_ours: bool,
 }
 
 /// What a span starts with.
@@ -40,24 +46,16 @@ pub(crate) struct Start<'t> {
     pub(crate) name: &'static str,
     pub(crate) attributes: Attributes,
     pub(crate) tracer: &'t Tracer,
-    /// Whether `tracing` may have it: not where its OpenTelemetry layer is someone else's, who would export it.
-    pub(crate) mirrored: bool,
-}
-
-/// What a span gets at its end.
-pub(crate) struct Ending {
-    pub(crate) name: Scrubbed<Cow<'static, str>>,
-    /// What went wrong; empty where its class is enough. `None`: nothing.
-    pub(crate) failure: Option<Scrubbed<Cow<'static, str>>>,
-    pub(crate) attributes: Attributes,
+    /// The span as `tracing` has it, if it does: [`mirror`].
+    pub(crate) mirror: Option<Span>,
+    /// Whether the tracer's spans end in our processor.
+    pub(crate) exports: bool,
 }
 
 impl OpenSpan {
     pub(crate) fn start(start: Start<'_>) -> Self {
-        if start.mirrored
-            && let Some(mirror) = mirror(&start)
-        {
-            return Self::mirrored(start, mirror);
+        if let Some(mirror) = start.mirror {
+            return Self::mirrored(start.attributes, start.link, mirror);
         }
         let mut builder =
             start.tracer.span_builder(start.name).with_kind(start.kind).with_attributes(start.attributes.into_vec());
@@ -65,19 +63,20 @@ impl OpenSpan {
             builder = builder.with_links(vec![Link::with_context(link)]);
         }
         let span = builder.start_with_context(start.tracer, &start.parent);
-        Self { context: start.parent.with_span(span), mirror: None }
+        Self { context: start.parent.with_span(span), mirror: None, is_ours: start.exports }
     }
 
-    fn mirrored(start: Start<'_>, span: Span) -> Self {
-        for attribute in start.attributes.into_vec() {
+    fn mirrored(attributes: Attributes, link: Option<SpanContext>, span: Span) -> Self {
+        for attribute in attributes.into_vec() {
             span.set_attribute(attribute.key, attribute.value);
         }
-        if let Some(link) = start.link {
+        if let Some(link) = link {
             span.add_link(link);
         }
         // The span of the SDK comes into being here.
         let context = span.context();
-        Self { context, mirror: Some(span) }
+        // Its layer may turn out to be someone else's.
+        Self { context, mirror: Some(span), is_ours: false }
     }
 
     /// Makes the span the current one on this thread, until [`exit`](Self::exit).
@@ -106,16 +105,25 @@ impl OpenSpan {
     /// Ends the span, at a time or now, with the exceptions that were noticed.
     pub(crate) fn end(&self, ending: Ending, exceptions: Vec<Attributes>, at: Option<SystemTime>) {
         let span = self.context.span();
-        span.update_name(ending.name.into_inner());
-        span.set_attributes(ending.attributes.into_vec());
         for exception in exceptions {
             span.add_event("exception", exception.into_vec());
         }
-        span.set_status(ending.failure.map_or(Status::Unset, |failure| Status::error(failure.into_inner())));
+        let handed = if self.is_ours {
+            Some(HandedOver::new(span.span_context(), ending))
+        } else {
+            span.update_name(ending.name.into_inner());
+            span.set_attributes(ending.attributes.into_vec());
+            if let Some(verdict) = ending.verdict {
+                span.set_attribute(KeyValue::new(VERDICT, verdict));
+            }
+            span.set_status(ending.failure.map_or(Status::Unset, |failure| Status::error(failure.into_inner())));
+            None
+        };
         match at {
             Some(at) => span.end_with_timestamp(at),
             None => span.end(),
         }
+        drop(handed);
     }
 
     /// Whether `tracing` knows this span.
@@ -124,14 +132,15 @@ impl OpenSpan {
     }
 }
 
-/// The span as `tracing` makes it, if its OpenTelemetry layer takes part.
-fn mirror(start: &Start<'_>) -> Option<Span> {
-    let span = match start.kind {
+/// The span as `tracing` makes it, if its OpenTelemetry layer takes part. Not asked for where that layer is someone else's, who
+/// would export it.
+pub(crate) fn mirror(kind: &SpanKind, name: &'static str, parent: &Context) -> Option<Span> {
+    let span = match kind {
         SpanKind::Consumer => job_span("consumer"),
         SpanKind::Internal => job_span("internal"),
-        SpanKind::Server | SpanKind::Client | SpanKind::Producer => server_span(start.name),
+        SpanKind::Server | SpanKind::Client | SpanKind::Producer => server_span(name),
     };
-    let mirrors = !span.is_disabled() && span.set_parent(start.parent.clone()).is_ok();
+    let mirrors = !span.is_disabled() && span.set_parent(parent.clone()).is_ok();
     mirrors.then_some(span)
 }
 

@@ -56,8 +56,13 @@ impl TrustPolicy {
         Ok(())
     }
 
-    /// The first network that holds the peer decides.
-    pub(crate) fn of(&self, peer: Option<IpAddr>) -> Trust {
+    /// The first network that holds the peer decides. Without networks, the peer is not asked for.
+    #[inline]
+    pub(crate) fn of(&self, peer: impl FnOnce() -> Option<IpAddr>) -> Trust {
+        if self.parsed.is_empty() { self.otherwise } else { self.of_peer(peer()) }
+    }
+
+    fn of_peer(&self, peer: Option<IpAddr>) -> Trust {
         let found = peer
             .map(|peer| peer.to_canonical())
             .and_then(|peer| self.parsed.iter().find(|(network, _)| network.contains(&peer)).map(|(_, trust)| *trust));
@@ -77,7 +82,7 @@ mod tests {
         policy.network("10.0.0.0/8".to_owned(), Trust::Full);
         policy.network("::1".to_owned(), Trust::Full);
         policy.check().unwrap();
-        let of = |text: &str| policy.of(text.parse().ok());
+        let of = |text: &str| policy.of(|| text.parse().ok());
         assert_eq!(of("10.1.2.3"), Trust::Ids);
         assert_eq!(of("::ffff:10.2.0.1"), Trust::Full);
         assert_eq!(of("::1"), Trust::Full);

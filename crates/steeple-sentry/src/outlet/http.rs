@@ -211,7 +211,7 @@ mod tests {
             region: None,
             tags: Vec::new(),
             scrubber: Scrubber::default(),
-            headers: Vec::new(),
+            headers: crate::head::Allowed::new(Vec::new()),
             expected_statuses: Vec::new(),
             expected_grpc: Vec::new(),
             expected_errors: Vec::new(),

@@ -42,7 +42,7 @@ impl Work {
     /// Fills in what events do not say yet, names the frames of stacks, and removes secrets.
     pub(super) fn scrub(&self, job: Job) -> Scrubbed<Envelope> {
         let Job { envelope, mut user_is_approved, late } = job;
-        let headers = &self.context.headers;
+        let headers = self.context.headers.names();
         scrub::envelope(&self.context.scrubber, envelope, |scrubber, item| {
             if let EnvelopeItem::Event(event) = item {
                 if let Some(late) = &late {

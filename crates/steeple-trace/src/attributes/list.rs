@@ -27,6 +27,11 @@ impl Attributes {
         }
     }
 
+    /// Texts that are scrubbed behind the queue.
+    pub(super) fn put_off(&mut self, key: &'static str, waiting: String) {
+        self.0.push(KeyValue::new(key, waiting));
+    }
+
     /// A word of the conventions' or of ours.
     pub(crate) fn word(&mut self, key: &'static str, word: &'static str) {
         self.0.push(KeyValue::new(key, word));

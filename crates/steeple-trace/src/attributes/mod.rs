@@ -3,11 +3,13 @@
 mod list;
 mod request;
 mod target;
+mod unscrubbed;
 
 pub(crate) use self::{
     list::Attributes,
     request::{Capture, Noted, at_end, at_start, exceptions, headers, of_work},
     target::Target,
+    unscrubbed::{Unscrubbed, settle},
 };
 
 /// Longest path, query, user agent or URL that a span carries, in bytes.

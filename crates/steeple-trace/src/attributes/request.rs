@@ -4,8 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, request};
 use steeple_core::{End, Exchange, NameSource, RecordedError, Text, VisibleAddress, truncate_address};
 use steeple_scrub::{HeaderVerdict, HideReason, Scrubbed, Scrubber};
 
-use super::{Attributes, Target, key};
-use crate::span::Ending;
+use super::{Attributes, Target, Unscrubbed, key};
+use crate::ending::Ending;
 
 /// Longest description of a status, in bytes.
 const MAX_STATUS: usize = 256;
@@ -53,45 +53,42 @@ fn shown<'v>(name: &HeaderName, value: &'v HeaderValue, scrubber: &Scrubber) -> 
     }
 }
 
-/// Attributes that samplers may look at: everything known from the request head.
+/// Everything known from the request head. `later`: the span goes to a queue of ours, behind which its texts are
+/// [scrubbed](super::settle).
 pub(crate) fn at_start(
     exchange: &Exchange,
     request: &request::Parts,
     target: Target<'_>,
     scrubber: &Scrubber,
+    later: bool,
 ) -> Attributes {
+    // Those of the end come behind them.
     let mut attributes = Attributes::with_capacity(16);
+    let mut head = Unscrubbed { authority: target.authority, ..Unscrubbed::default() };
     if exchange.is_grpc() {
         // The method waits for the end: only then it is known whether the service has it.
         attributes.word(key::RPC_SYSTEM, "grpc");
     } else {
         attributes.word(key::HTTP_METHOD, exchange.method());
-        attributes.text(key::URL_PATH, scrubber.path(request.uri.path()));
         match target.scheme {
             "http" => attributes.word(key::URL_SCHEME, "http"),
             "https" => attributes.word(key::URL_SCHEME, "https"),
             other => attributes.text(key::URL_SCHEME, scrubber.text(&other.to_ascii_lowercase())),
         }
-        if let Some(query) = request.uri.query() {
-            attributes.text(key::URL_QUERY, scrubber.query(query));
-        }
         attributes.word(key::PROTOCOL_VERSION, exchange.version_str());
-        if let Some(agent) = request.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok()) {
-            attributes.text(key::USER_AGENT, scrubber.repeated_text(agent));
-        }
+        head.path = Some(request.uri.path());
+        head.query = request.uri.query();
+        head.agent = request.headers.get(http::header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     }
-    if let Some(host) = target.host {
-        attributes.text(key::SERVER_ADDRESS, scrubber.repeated_text(host));
-        if let Some(port) = target.port {
-            attributes.number(key::SERVER_PORT, port);
-        }
+    if !(later && head.put_off(&mut attributes)) {
+        head.put(scrubber, &mut attributes);
     }
     attributes
 }
 
 /// Name, status and the attributes that only the end knows.
 pub(crate) fn at_end(exchange: &Exchange, end: &End, noted: &Noted, scrubber: &Scrubber) -> Ending {
-    let mut attributes = Attributes::with_capacity(16);
+    let mut attributes = Attributes::with_capacity(8);
     if let Some(rpc) = exchange.rpc_method() {
         attributes.text(key::RPC_METHOD, scrubber.repeated_text(rpc));
         if let Some(original) = noted.original_method.as_deref().filter(|original| *original != rpc) {
@@ -129,7 +126,7 @@ pub(crate) fn at_end(exchange: &Exchange, end: &End, noted: &Noted, scrubber: &S
         attributes.class(key::ERROR_TYPE, class);
     }
     with_whose(&mut attributes, exchange, scrubber);
-    Ending { name: span_name(exchange, scrubber), failure: failure(exchange, end, scrubber), attributes }
+    Ending::new(span_name(exchange, scrubber), failure(exchange, end, scrubber), attributes)
 }
 
 /// The same of work that is not a request. Where an error was recorded, its type is the class.
@@ -141,7 +138,7 @@ pub(crate) fn of_work(exchange: &Exchange, end: &End, scrubber: &Scrubber) -> En
         (_, None) => (),
     }
     with_whose(&mut attributes, exchange, scrubber);
-    Ending { name: span_name(exchange, scrubber), failure: failure(exchange, end, scrubber), attributes }
+    Ending::new(span_name(exchange, scrubber), failure(exchange, end, scrubber), attributes)
 }
 
 /// The user and what the application sets.
@@ -174,7 +171,14 @@ fn span_name(exchange: &Exchange, scrubber: &Scrubber) -> Scrubbed<Cow<'static, 
     let text = match (name.source(), method) {
         (NameSource::Rpc, _) if name.target() == "_OTHER" => return Scrubbed::from_static("grpc").into(),
         (NameSource::Unmatched, Some(method)) => return Scrubbed::from_static(method).into(),
-        (_, Some(method)) => format!("{method} {}", name.target()),
+        (_, Some(method)) => {
+            let target = name.target();
+            let mut text = String::with_capacity(method.len().saturating_add(target.len()).saturating_add(1));
+            text.push_str(method);
+            text.push(' ');
+            text.push_str(target);
+            text
+        }
         (_, None) => name.target().to_owned(),
     };
     let text = if name.target_text().is_fixed() {
@@ -202,14 +206,17 @@ fn failure(exchange: &Exchange, end: &End, scrubber: &Scrubber) -> Option<Scrubb
 }
 
 /// The errors that were recorded, as the events that the convention calls `exception`.
-pub(crate) fn exceptions(errors: &[Arc<RecordedError>], scrubber: &Scrubber) -> Vec<Attributes> {
+pub(crate) fn exceptions(exchange: &Exchange, scrubber: &Scrubber) -> Vec<Attributes> {
+    if exchange.error().is_none() {
+        return Vec::new();
+    }
     let event = |error: &Arc<RecordedError>| {
         let mut attributes = Attributes::with_capacity(2);
         attributes.word(key::EXCEPTION_TYPE, error.type_name());
         attributes.text(key::EXCEPTION_MESSAGE, scrubber.text(&error.to_string()));
         attributes
     };
-    errors.iter().map(event).collect()
+    exchange.errors().iter().map(event).collect()
 }
 
 /// What may be seen of the other end of the socket: a proxy's address whole, a client's by the privacy policy.

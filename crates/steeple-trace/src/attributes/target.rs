@@ -8,8 +8,8 @@ use crate::scrub::cut;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target<'r> {
     pub(crate) scheme: &'r str,
-    pub(crate) host: Option<&'r str>,
-    pub(crate) port: Option<u16>,
+    /// Host and port.
+    pub(crate) authority: Option<&'r str>,
 }
 
 impl<'r> Target<'r> {
@@ -19,16 +19,15 @@ impl<'r> Target<'r> {
         let (proto, forwarded_host) = if believe_proxies { forwarded(&request.headers) } else { (None, None) };
         let known = |scheme: &&str| scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
         let scheme = proto.filter(known).or(request.uri.scheme_str()).unwrap_or(default_scheme);
-        let host = forwarded_host
+        let authority = forwarded_host
             .or_else(|| request.uri.authority().map(http::uri::Authority::as_str))
             .or_else(|| request.headers.get(header::HOST).and_then(|host| host.to_str().ok()));
-        let (host, port) = host.map_or((None, None), split_host);
-        Self { scheme, host, port }
+        Self { scheme, authority }
     }
 }
 
 /// Host and port of `host:port`, `[::1]:8080` or `user@host`. The brackets of an address go, and so does the user.
-fn split_host(text: &str) -> (Option<&str>, Option<u16>) {
+pub(super) fn split_host(text: &str) -> (Option<&str>, Option<u16>) {
     let text = text.rsplit('@').next().unwrap_or(text).trim();
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         rest.split_once(']').map_or((rest, None), |(host, port)| (host, port.strip_prefix(':')))
@@ -86,7 +85,7 @@ mod tests {
             .header("x-forwarded-proto", "http");
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let of = |believe| Target::of(&parts, believe, "http");
-        assert_eq!(of(false), Target { scheme: "http", host: Some("inner"), port: Some(3000) });
-        assert_eq!(of(true), Target { scheme: "https", host: Some("shop.example"), port: Some(444) });
+        assert_eq!(of(false), Target { scheme: "http", authority: Some("inner:3000") });
+        assert_eq!(of(true), Target { scheme: "https", authority: Some("shop.example:444") });
     }
 }

@@ -28,7 +28,7 @@ use crate::{
 };
 
 fn bounds() -> Bounds {
-    Bounds { scrubber: Scrubber::default(), max_value: 4096, kept: None }
+    Bounds { scrubber: Scrubber::default(), max_value: 4096, max_attributes: 128, kept: None }
 }
 
 fn wire(endpoint: &Endpoint, signal: Signal) -> Wire {

@@ -5,6 +5,8 @@ mod answer;
 #[cfg(test)]
 mod every_pipeline;
 mod exporter;
+mod handover;
+mod leaving;
 #[cfg(feature = "otlp")]
 mod payload;
 mod processor;
@@ -18,6 +20,7 @@ mod wire;
 pub use self::stats::{LogStats, TraceStats};
 pub(crate) use self::{
     exporter::OfSdk,
+    handover::HandedOver,
     processor::{Processor, VERDICT, by},
     settings::Settings,
 };

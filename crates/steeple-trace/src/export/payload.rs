@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_request_reads_back_as_what_went_in_grouped_by_scope() {
-        let bounds = Bounds { scrubber: Scrubber::default(), max_value: 100, kept: None };
+        let bounds = Bounds { scrubber: Scrubber::default(), max_value: 100, max_attributes: 128, kept: None };
         let of_process = Resource::builder_empty()
             .with_attributes([KeyValue::new("service.name", "board"), KeyValue::new("db.password", "hunter2")])
             .build();

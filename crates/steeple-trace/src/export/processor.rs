@@ -15,6 +15,7 @@ use opentelemetry_sdk::{
 use steeple_core::{Exchange, RoutePolicy, RouteSettings, Signal, clock};
 use steeple_export::{Pipeline, Sink};
 
+use super::handover::complete;
 use crate::{
     recorded::DROPPED_EVENTS,
     tail::{Hold, Slot},
@@ -28,10 +29,16 @@ pub(crate) const VERDICT: &str = "steeple.verdict";
 /// The exchange that a held span belongs to.
 const SLOT: &str = "steeple.slot";
 
-/// Removes an attribute that does not leave this process.
+/// Removes an attribute that does not leave this process. Such are set last, or first.
 fn take(span: &mut SpanData, name: &'static str) -> Option<Value> {
-    let place = span.attributes.iter().position(|attribute| attribute.key == Key::from_static_str(name))?;
-    Some(span.attributes.swap_remove(place).value)
+    let place = span.attributes.iter().rposition(|attribute| attribute.key == Key::from_static_str(name))?;
+    Some(span.attributes.remove(place).value)
+}
+
+/// The same of one that was set last.
+fn take_last(span: &mut SpanData, name: &'static str) -> Option<Value> {
+    let last = span.attributes.pop_if(|attribute| attribute.key == Key::from_static_str(name))?;
+    Some(last.value)
 }
 
 /// The SDK's way into the queue, past the spans that are held.
@@ -40,6 +47,8 @@ pub(crate) struct Processor {
     pub(crate) hold: Option<Arc<Hold>>,
     pub(crate) routes: Arc<RouteSettings<RoutePolicy>>,
     pub(crate) timeout: Duration,
+    /// How many attributes a span may have.
+    pub(crate) max_attributes: u32,
 }
 
 impl Processor {
@@ -64,17 +73,19 @@ impl SpanProcessor for Processor {
     }
 
     fn on_end(&self, mut span: SpanData) {
-        let verdict = take(&mut span, VERDICT);
+        // Whatever is set last, this is set after it.
+        if let Some(Value::I64(dropped)) = take_last(&mut span, DROPPED_EVENTS) {
+            span.events.dropped_count =
+                span.events.dropped_count.saturating_add(u32::try_from(dropped).unwrap_or(u32::MAX));
+        }
+        let verdict = complete(&mut span, self.max_attributes)
+            .or_else(|| if let Value::Bool(verdict) = take(&mut span, VERDICT)? { Some(verdict) } else { None });
         match verdict {
-            Some(Value::Bool(true)) => span.status = Status::Unset,
+            Some(true) => span.status = Status::Unset,
             Some(_) if span.span_context.is_sampled() => return,
             None if span.span_context.is_sampled() && self.skips_current() => return,
             // Held spans are dropped and counted with the rest of their exchange.
             Some(_) | None => (),
-        }
-        if let Some(Value::I64(dropped)) = take(&mut span, DROPPED_EVENTS) {
-            span.events.dropped_count =
-                span.events.dropped_count.saturating_add(u32::try_from(dropped).unwrap_or(u32::MAX));
         }
         if span.span_context.is_sampled() {
             self.queue.push(span);

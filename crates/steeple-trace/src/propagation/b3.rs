@@ -38,7 +38,7 @@ impl Decision {
     }
 
     fn alone(self) -> Incoming {
-        Incoming { context: None, asked: self.asked, debug: self.debug }
+        Incoming { asked: self.asked, debug: self.debug, ..Incoming::default() }
     }
 }
 

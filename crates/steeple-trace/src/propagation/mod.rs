@@ -113,7 +113,14 @@ pub(crate) struct Incoming {
     pub(crate) asked: Option<bool>,
     /// B3's debug flag: every receiver records this trace and passes the flag on.
     pub(crate) debug: bool,
+    /// The caller certainly sent no `tracestate`.
+    without_state: bool,
+    /// The caller certainly sent no `baggage`.
+    without_baggage: bool,
 }
+
+/// Up to so many headers, one pass over all of them costs less than a look-up of each of ours.
+const MAX_PASS: usize = 24;
 
 /// Data that every call propagates, beside the ids.
 #[derive(Clone, Default)]
@@ -178,9 +185,35 @@ impl fmt::Debug for Carried {
 impl Propagators {
     /// The caller's trace. Allocates nothing.
     pub(crate) fn read(self, headers: &HeaderMap) -> Incoming {
-        let w3c = if self.trace_context { TraceContext::from_headers(headers) } else { None };
+        if headers.len() > MAX_PASS {
+            return self.with_b3(if self.trace_context { TraceContext::from_headers(headers) } else { None }, headers);
+        }
+        let (mut parent, mut parents) = (None, 0_usize);
+        let (mut has_state, mut has_baggage) = (false, false);
+        headers.iter().for_each(|(name, value)| {
+            if steeple_core::headers::is_custom(name) {
+                match name.as_str() {
+                    "traceparent" => {
+                        parent = Some(value);
+                        parents = parents.saturating_add(1);
+                    }
+                    "tracestate" => has_state = true,
+                    "baggage" => has_baggage = true,
+                    _ => (),
+                }
+            }
+        });
+        let parent = parent.filter(|_| self.trace_context && parents == 1);
+        let w3c = parent.and_then(|parent| TraceContext::from_traceparent(parent.as_bytes()));
+        Incoming { without_state: !has_state, without_baggage: !has_baggage, ..self.with_b3(w3c, headers) }
+    }
+
+    #[inline]
+    fn with_b3(self, w3c: Option<TraceContext>, headers: &HeaderMap) -> Incoming {
         match w3c {
-            Some(context) => Incoming { context: Some(context), asked: Some(context.is_sampled()), debug: false },
+            Some(context) => {
+                Incoming { context: Some(context), asked: Some(context.is_sampled()), ..Incoming::default() }
+            }
             None => self.b3.map_or_else(Incoming::default, |_| b3::read(headers)),
         }
     }
@@ -193,10 +226,17 @@ impl Propagators {
     }
 
     /// `tracestate` (which means nothing without a trace that is continued), `baggage` and the debug flag.
-    /// Allocates only if the caller sent any.
-    pub(crate) fn read_carried(self, headers: &HeaderMap, continued: bool, debug: bool) -> Carried {
-        let listed = if continued && self.trace_context { tracestate::read(headers) } else { None };
-        let packed = if self.baggage { baggage::read(headers) } else { None };
+    /// Allocates only if the caller sent any. `incoming` is what was read of the same headers.
+    pub(crate) fn read_carried(
+        self,
+        headers: &HeaderMap,
+        incoming: &Incoming,
+        continued: bool,
+        debug: bool,
+    ) -> Carried {
+        let may_list = continued && self.trace_context && !incoming.without_state;
+        let listed = if may_list { tracestate::read(headers) } else { None };
+        let packed = if self.baggage && !incoming.without_baggage { baggage::read(headers) } else { None };
         if listed.is_none() && packed.is_none() && !debug {
             return Carried(None);
         }
@@ -295,6 +335,8 @@ pub(crate) fn as_random(context: &SpanContext) -> SpanContext {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -323,7 +365,43 @@ mod tests {
     fn a_tracestate_without_a_trace_is_discarded() {
         let mut headers = HeaderMap::new();
         headers.insert("tracestate", HeaderValue::from_static("a=1"));
-        assert!(Propagators::default().read_carried(&headers, false, false).is_empty());
-        assert_eq!(Propagators::default().read_carried(&headers, true, false).trace_state().header(), "a=1");
+        let read = |continued| {
+            let incoming = Propagators::default().read(&headers);
+            Propagators::default().read_carried(&headers, &incoming, continued, false)
+        };
+        assert!(read(false).is_empty());
+        assert_eq!(read(true).trace_state().header(), "a=1");
+    }
+
+    proptest! {
+        #[test]
+        fn one_pass_reads_what_look_ups_read(
+            sent in prop::collection::vec((0..6_usize, 0..4_usize), 0..12),
+            b3: bool,
+        ) {
+            let (mut few, mut many) = (HeaderMap::new(), HeaderMap::new());
+            for (name, value) in sent {
+                let name = ["traceparent", "tracestate", "baggage", "b3", "host", "x-other"][name];
+                let value = [
+                    "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                    "a=1,b=2",
+                    "8448eb211c80319c-b7ad6b7169203331-d",
+                    "wrong",
+                ][value];
+                few.append(name, HeaderValue::from_static(value));
+                many.append(name, HeaderValue::from_static(value));
+            }
+            for _ in 0..=MAX_PASS {
+                many.append("x-many", HeaderValue::from_static("1"));
+            }
+            let propagators = if b3 { Propagators::default().b3() } else { Propagators::default() };
+            let read = |headers: &HeaderMap| {
+                let incoming = propagators.read(headers);
+                let carried = propagators.read_carried(headers, &incoming, incoming.context.is_some(), incoming.debug);
+                let ids = incoming.context.map(|context| (context.trace_id(), context.parent_id()));
+                (ids, incoming.asked, incoming.debug, format!("{carried:?}"))
+            };
+            prop_assert_eq!(read(&few), read(&many));
+        }
     }
 }
