@@ -111,7 +111,7 @@ pub(crate) struct Layout {
     /// The upper bound of each cell, ascending, inclusive. One more cell is for values above the last.
     bounds: Box<[u64]>,
     /// The first cell that can hold a value with these leading bits.
-    coarse: Box<[u16]>,
+    coarse: Box<[u16; COARSE]>,
     pub(crate) classic: Box<[Classic]>,
     pub(crate) native: Option<Native>,
 }
@@ -183,9 +183,8 @@ impl Layout {
                 cells: above.iter().map(|bound| cells_up_to(*bound)).collect(),
             }
         });
-        let coarse = (0..COARSE)
-            .map(|place| u16::try_from(bounds.partition_point(|bound| *bound < lowest_of(place))).unwrap_or(u16::MAX))
-            .collect();
+        let first_for = |place| bounds.partition_point(|bound| *bound < lowest_of(place));
+        let coarse = Box::new(std::array::from_fn(|place| u16::try_from(first_for(place)).unwrap_or(u16::MAX)));
         Ok(Self { scale, bounds: bounds.into(), coarse, classic, native })
     }
 

@@ -234,10 +234,16 @@ impl Cells {
     /// Adds `out.len()` counters to `out`: from `first` on, with so many of others between two of them.
     pub(crate) fn sum_into(&self, first: usize, between: Between, out: &mut [u64]) {
         for row in self.rows() {
-            let (sums, cells) = (out.iter_mut(), row.get(first..).unwrap_or_default());
+            let cells = row.get(first..).unwrap_or_default();
             match between {
-                Between::None => sums.zip(cells).for_each(add_to),
-                Between::One => sums.zip(cells.iter().step_by(2)).for_each(add_to),
+                Between::None => out.iter_mut().zip(cells).for_each(add_to),
+                Between::One => {
+                    // The last one may have none of others behind it.
+                    let (pairs, last) = cells.as_chunks::<2>();
+                    let (sums, rest) = out.split_at_mut(pairs.len().min(out.len()));
+                    sums.iter_mut().zip(pairs).for_each(|(sum, [cell, _])| add_to((sum, cell)));
+                    rest.iter_mut().zip(last).for_each(add_to);
+                }
             }
         }
     }
@@ -322,6 +328,20 @@ mod tests {
                     let want: Vec<u64> = (0..len).map(|place| 1000 + (first + step * place) as u64).collect();
                     assert_eq!(sums, want, "{len} from {first} on, {between:?}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_of_interleaved_cells_is_summed_as_well() {
+        for len in [15, 16, 31, 32] {
+            let cells = Cells::new(len);
+            cells.add(len - 1, 7);
+            for behind in 0..3 {
+                let mut sums = vec![0; behind + 1];
+                cells.sum_into(len - 1 - 2 * behind, Between::One, &mut sums);
+                assert_eq!(sums.last(), Some(&7), "{len} {behind}");
+                assert!(sums.iter().rev().skip(1).all(|sum| *sum == 0), "{sums:?}");
             }
         }
     }

@@ -268,7 +268,7 @@ impl Http {
             method.apdex.get_or_init(|| ApdexZone::ALL.map(|zone| method.apdex_labels(zone)));
             row.add(places.apdex(zone), 1);
         }
-        let waited = nanos(end.waited);
+        let waited = if end.waited.is_zero() { 0 } else { nanos(end.waited) };
         let mut head_cell = 0;
         if ended.timed
             && let Some(head) = end.head_after
