@@ -4,10 +4,7 @@ use std::{
     any::Any,
     fmt, io,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
 };
 
@@ -23,13 +20,12 @@ pub struct Connection(Arc<Inner>);
 struct Inner {
     peer: Option<Peer>,
     held: Mutex<Option<Vec<Box<dyn Any + Send>>>>,
-    observed: AtomicUsize,
 }
 
 impl Connection {
     /// A connection with this peer at its other end.
     pub fn new(peer: Option<Peer>) -> Self {
-        Self(Arc::new(Inner { peer, held: Mutex::new(Some(Vec::new())), observed: AtomicUsize::new(0) }))
+        Self(Arc::new(Inner { peer, held: Mutex::new(Some(Vec::new())) }))
     }
 
     /// Who is at the other end of the socket: a proxy, if there is one.
@@ -45,17 +41,6 @@ impl Connection {
         if let Some(held) = &mut *held {
             held.push(Box::new(guard));
         }
-    }
-
-    /// Notes that an observer has seen a request on it.
-    pub fn observe(&self) {
-        self.0.observed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How many requests on it [an observer has seen](Self::observe): a server that compares it before and after a request knows whether
-    /// its layer is where it belongs.
-    pub fn observed(&self) -> usize {
-        self.0.observed.load(Ordering::Relaxed)
     }
 
     fn close(&self) {

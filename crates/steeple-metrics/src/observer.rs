@@ -49,8 +49,7 @@ impl Observer for Metrics {
             left: false,
             #[cfg(feature = "connection")]
             connection: if exchange.method() == "CONNECT" || exchange.version() <= http::Version::HTTP_11 {
-                let connection: Option<steeple_core::connection::Connection> = request.extensions.get().cloned();
-                connection.inspect(steeple_core::connection::Connection::observe)
+                request.extensions.get().cloned()
             } else {
                 None
             },

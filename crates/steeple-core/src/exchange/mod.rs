@@ -236,6 +236,11 @@ impl Exchange {
         }
     }
 
+    /// Whether a layer observes it. A server that asks once a request is answered knows whether the layer is where it belongs.
+    pub fn is_observed(&self) -> bool {
+        self.0.claimed.load(Ordering::Relaxed)
+    }
+
     /// Takes the right to end it. Returns `false` when a layer has it already, or the exchange is detached.
     pub(crate) fn claim(&self) -> bool {
         !self.0.claimed.swap(true, Ordering::Relaxed)

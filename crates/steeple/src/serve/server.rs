@@ -14,17 +14,14 @@ use axum::{
     Router,
     extract::{ConnectInfo, Request},
 };
-use http::{Method, Uri, Version};
+use http::{Method, Uri};
 use hyper::{body::Incoming, rt::Executor, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use pin_project_lite::pin_project;
-use steeple_core::{
-    connection::{Connection, ObservedIo},
-    count_request_body,
-};
+use steeple_core::{Exchange, connection::ObservedIo, count_request_body};
 use steeple_scrub::Scrubber;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -96,8 +93,9 @@ impl Server {
                 request.extensions_mut().insert(ConnectInfo(peer));
             }
             request.extensions_mut().insert(connection.clone());
-            let watched = Passed::watch(&passed, &request, &connection);
-            let answering = app.clone().call(count_request_body(request));
+            let request = count_request_body(request);
+            let watched = Passed::watch(&passed, &request);
+            let answering = app.clone().call(request);
             async move {
                 let answer = answering.await;
                 if let Some(watched) = watched {
@@ -173,22 +171,20 @@ struct Passed {
 struct Watched {
     method: Method,
     uri: Uri,
-    observed: usize,
-    connection: Connection,
+    exchange: Exchange,
     passed: Arc<Passed>,
 }
 
 impl Passed {
-    /// `None`: there was one already, or requests on the connection come at the same time.
-    fn watch<B>(this: &Arc<Self>, request: &Request<B>, connection: &Connection) -> Option<Watched> {
-        if request.version() > Version::HTTP_11 || this.is_reported.load(Ordering::Relaxed) {
+    /// `None`: there was one already.
+    fn watch<B>(this: &Arc<Self>, request: &Request<B>) -> Option<Watched> {
+        if this.is_reported.load(Ordering::Relaxed) {
             return None;
         }
         Some(Watched {
             method: request.method().clone(),
             uri: request.uri().clone(),
-            observed: connection.observed(),
-            connection: connection.clone(),
+            exchange: request.extensions().get::<Exchange>()?.clone(),
             passed: Arc::clone(this),
         })
     }
@@ -213,7 +209,7 @@ impl Passed {
 impl Watched {
     /// It is answered.
     fn check(&self) {
-        if self.connection.observed() == self.observed {
+        if !self.exchange.is_observed() {
             self.passed.report(&self.method, &self.uri);
         }
     }
