@@ -237,13 +237,7 @@ impl Cells {
             let cells = row.get(first..).unwrap_or_default();
             match between {
                 Between::None => out.iter_mut().zip(cells).for_each(add_to),
-                Between::One => {
-                    // The last one may have none of others behind it.
-                    let (pairs, last) = cells.as_chunks::<2>();
-                    let (sums, rest) = out.split_at_mut(pairs.len().min(out.len()));
-                    sums.iter_mut().zip(pairs).for_each(|(sum, [cell, _])| add_to((sum, cell)));
-                    rest.iter_mut().zip(last).for_each(add_to);
-                }
+                Between::One => out.iter_mut().zip(cells.iter().step_by(2)).for_each(add_to),
             }
         }
     }
