@@ -42,7 +42,7 @@ const RUNS: [u32; 4] = [8, 10, 16, 24];
 
 const BLOCK: usize = 16;
 
-/// Texts that are shorter are looked at byte by byte: to put the lanes of a block together costs more.
+/// Texts of at most so many bytes are looked at byte by byte: to put the lanes of a block together costs more.
 pub(crate) const SHORT: usize = 32;
 
 /// Beside the kinds, in [`KINDS`].
@@ -69,46 +69,49 @@ const fn kinds() -> [u16; 256] {
 }
 
 impl Scan {
+    #[inline]
     pub(crate) fn of(text: &[u8]) -> Self {
-        if text.len() < SHORT {
-            return Self::of_short(text, |_, _| ());
-        }
+        if text.len() <= SHORT { Self::of_short(text, |_, _| ()) } else { Self::of_long(text) }
+    }
+
+    #[inline(never)]
+    fn of_long(text: &[u8]) -> Self {
         let (blocks, rest) = text.as_chunks::<BLOCK>();
-        let (begin, run) = Self::of_blocks(blocks);
-        let end = Self::bytewise(rest, run, |_, _| ());
-        Self {
-            kinds: begin.kinds | end.kinds,
-            run: begin.run.max(end.run),
-            digits: begin.digits.wrapping_add(end.digits),
+        let (mut scan, mut run) = Self::of_blocks(blocks);
+        for &byte in rest {
+            let kinds = KINDS.get(usize::from(byte)).copied().unwrap_or(0);
+            scan.kinds |= kinds & !(WORD | DIGIT);
+            scan.digits = scan.digits.wrapping_add(u32::from(kinds & DIGIT != 0));
+            run = if kinds & WORD == 0 { 0 } else { u32::wrapping_add(run, 1) };
+            scan.run = scan.run.max(run);
         }
+        scan
     }
 
-    /// The same of a text that is shorter than [`SHORT`], with a look at each byte that belongs to no word, and its place.
+    /// The same of at most [`SHORT`] bytes, with a look at each one that belongs to no word, and its place.
     #[inline]
-    pub(crate) fn of_short(text: &[u8], look: impl FnMut(usize, u8)) -> Self {
-        Self::bytewise(text, 0, look)
-    }
-
-    /// Byte by byte, behind a run of `run` bytes.
-    #[inline]
-    fn bytewise(text: &[u8], run: u32, mut look: impl FnMut(usize, u8)) -> Self {
-        let (mut seen, mut digits) = (0_u16, 0_u32);
-        // Where the run begins that lasts, counted from where the one before the text does: so that most bytes count nothing.
-        let before = usize::try_from(run).unwrap_or_default();
-        let (mut begin, mut longest) = (0_usize, 0_usize);
+    pub(crate) fn of_short(text: &[u8], mut look: impl FnMut(usize, u8)) -> Self {
+        /// The lower of each two bits.
+        const LOWER: u64 = u64::MAX / 3;
+        let mut seen = 0_u16;
+        // Two bits for each byte, the last one's at the bottom: whether it is a digit, and whether it belongs to a word.
+        let mut bytes = 0_u64;
         for (place, &byte) in text.iter().enumerate() {
             let kinds = KINDS.get(usize::from(byte)).copied().unwrap_or(0);
             seen |= kinds;
-            digits = digits.wrapping_add(u32::from(kinds >> 15));
+            bytes = bytes << 2 | u64::from(kinds >> 14);
             if kinds & WORD == 0 {
-                let at = before.wrapping_add(place);
-                longest = longest.max(at.wrapping_sub(begin));
-                begin = at.wrapping_add(1);
                 look(place, byte);
             }
         }
-        let run = longest.max(before.wrapping_add(text.len()).wrapping_sub(begin));
-        Self { kinds: seen & !(WORD | DIGIT), run: u32::try_from(run).unwrap_or(u32::MAX), digits }
+        let digits = (bytes & !LOWER).count_ones();
+        let words = bytes & LOWER;
+        let twos = words & words >> 2;
+        let fours = twos & twos >> 4;
+        let eights = fours & fours >> 8;
+        let sixteens = eights & eights >> 16;
+        let found = [eights, eights & twos >> 16, sixteens, sixteens & eights >> 32];
+        Self { kinds: seen & !(WORD | DIGIT), run: longest(found), digits }
     }
 
     /// The same of whole blocks, and how long the run is that they end with.
@@ -132,9 +135,8 @@ impl Scan {
         }
         let signs = seen.signs.into_iter().fold(0, |all, lane| all | lane);
         let others = seen.others.into_iter().fold(0, |all, lane| all | lane);
-        let run = RUNS.iter().zip(runs).fold(0, |run, (len, found)| if found == 0 { run } else { *len });
         let digits = seen.digits.into_iter().map(u32::from).sum();
-        (Self { kinds: u16::from(signs) | u16::from(others) << 8, run, digits }, words.leading_ones())
+        (Self { kinds: u16::from(signs) | u16::from(others) << 8, run: longest(runs), digits }, words.leading_ones())
     }
 
     pub(crate) const fn has(self, kinds: u16) -> bool {
@@ -150,6 +152,12 @@ impl Scan {
     pub(crate) const fn without(self, kinds: u16) -> Self {
         Self { kinds: self.kinds & !kinds, ..self }
     }
+}
+
+/// The longest of [`RUNS`] of which one was found.
+#[inline]
+fn longest(found: [u64; RUNS.len()]) -> u32 {
+    RUNS.iter().zip(found).fold(0, |run, (len, found)| if found == 0 { run } else { *len })
 }
 
 /// The bytes seen, lane by lane.

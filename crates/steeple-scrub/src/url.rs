@@ -24,7 +24,7 @@ pub(crate) fn query<'t>(policy: &Policy, query: &'t str) -> Cow<'t, str> {
 /// Whether a short query has nothing to decode, nothing that looks like a secret and no name that tells anything, as most
 /// have: then [`pairs`] removes nothing.
 fn is_harmless(policy: &Policy, query: &[u8]) -> bool {
-    if query.len() >= SHORT || !policy.patterns.is_empty() {
+    if query.len() > SHORT || !policy.patterns.is_empty() {
         return false;
     }
     let (mut begin, mut in_name, mut is_open) = (0_usize, true, true);
