@@ -18,14 +18,15 @@ impl<const N: usize> Hex<N> {
     }
 
     /// Appends the hex digits.
+    #[inline]
     pub fn write_to(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.0.map(digits).as_flattened());
+        out.extend_from_slice(all_digits(self.0).as_flattened());
     }
 }
 
 impl<const N: usize> fmt::Display for Hex<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(str::from_utf8(self.0.map(digits).as_flattened()).unwrap_or_default())
+        f.write_str(str::from_utf8(all_digits(self.0).as_flattened()).unwrap_or_default())
     }
 }
 
@@ -33,6 +34,16 @@ impl<const N: usize> fmt::Debug for Hex<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Bytes as lower-case hex digits. Not `map`, which is a call.
+#[inline]
+pub(crate) fn all_digits<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
+    let mut all = [[0; 2]; N];
+    for (pair, byte) in all.iter_mut().zip(bytes) {
+        *pair = digits(byte);
+    }
+    all
 }
 
 /// A byte as two lower-case hex digits.

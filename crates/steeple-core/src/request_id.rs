@@ -49,7 +49,7 @@ impl RequestId {
         let millis = u128::from(millis) & 0xffff_ffff_ffff;
         // RFC 9562: 48 bits of milliseconds, version 7, 12 random bits, variant 10, 62 random bits.
         let value = millis << 80 | 0x7 << 76 | (random >> 64 & 0xfff) << 64 | 0b10 << 62 | random & (u128::MAX >> 66);
-        let digits = value.to_be_bytes().map(hex::digits);
+        let digits = hex::all_digits(value.to_be_bytes());
         let digits = digits.as_flattened();
         let mut bytes = [b'-'; Self::MAX_LEN];
         for (to, from) in [(0..8, 0..8), (9..13, 8..12), (14..18, 12..16), (19..23, 16..20), (24..36, 20..32)] {
