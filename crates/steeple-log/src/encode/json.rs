@@ -134,7 +134,9 @@ pub(super) fn access(out: &mut Vec<u8>, constants: &[u8], access: &Access<'_>) {
         error_type(out, text_key!("error.type"), class);
     }
     optional(out, text_key!("error.message"), borrowed(access.error.as_ref()));
-    fields(out, "attributes.", &[], &access.attributes);
+    if !access.attributes.is_empty() {
+        fields(out, "attributes.", &[], &access.attributes);
+    }
     out.push(b'}');
 }
 
