@@ -536,6 +536,7 @@ impl TraceBuilder {
             trust: self.trust,
             scrubber: self.scrubber,
             max_value: self.max_value,
+            max_attributes: self.max_attributes,
             capture: self.capture,
             response_header: self.response_header,
             behind_proxy: self.behind_proxy,

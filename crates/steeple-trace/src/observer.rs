@@ -51,6 +51,7 @@ pub(crate) struct Inner {
     pub(crate) trust: TrustPolicy,
     pub(crate) scrubber: Scrubber,
     pub(crate) max_value: usize,
+    pub(crate) max_attributes: u32,
     pub(crate) capture: Capture,
     pub(crate) response_header: Option<ResponseHeader>,
     pub(crate) behind_proxy: bool,
@@ -402,7 +403,7 @@ impl Trace {
         let mirror = if inner.diagnosis.may_mirror() { span::mirror(&kind, name, &parent) } else { None };
         let exports = self.exports();
         // What a layer of `tracing` gets may leave by other ways than ours.
-        let later = exports && mirror.is_none();
+        let later = exports && mirror.is_none() && inner.max_attributes >= attributes::MIN_LATER;
         let mut attributes = attributes::at_start(exchange, request, target, &inner.scrubber, later);
         let captured = &inner.capture.request;
         attributes::headers(&mut attributes, (exchange.is_grpc(), false), captured, &request.headers, &inner.scrubber);

@@ -12,6 +12,9 @@ pub(crate) use self::{
     unscrubbed::{Unscrubbed, settle},
 };
 
+/// With a lower limit on a span's attributes, those of its head are not put off: they could be left out as if they were one.
+pub(crate) const MIN_LATER: u32 = 8;
+
 /// Longest path, query, user agent or URL that a span carries, in bytes.
 pub(crate) const MAX_TEXT: usize = 2048;
 

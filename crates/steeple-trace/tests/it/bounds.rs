@@ -278,3 +278,79 @@ async fn a_child_that_logs_two_megabytes_a_request() {
     assert!(grown <= 64, "{grown} MiB over {idle}");
     trace.shutdown(Duration::ZERO).await;
 }
+
+/// A service whose handler gives its span three attributes, and which fails at `/fail`.
+fn service(trace: &Trace) -> Router {
+    let describe = || {
+        let context = Context::current();
+        for key in ["a", "b", "c"] {
+            context.span().set_attribute(KeyValue::new(key, "d"));
+        }
+    };
+    Router::new()
+        .route(
+            "/users/{id}",
+            on_get(move || async move {
+                describe();
+                "Ann"
+            }),
+        )
+        .route(
+            "/fail",
+            on_get(|| async {
+                if let Some(exchange) = Exchange::current() {
+                    exchange.record_error(&std::io::Error::other("password=hunter2 is wrong"));
+                }
+                http::StatusCode::INTERNAL_SERVER_ERROR
+            }),
+        )
+        .layer(trace.layer())
+}
+
+fn of_a_browser(path: &str) -> http::Request<axum::body::Body> {
+    let mut request = get(path);
+    for (name, value) in
+        [("user-agent", "Mozilla/5.0 token=8f14e45fceea167a5a36dedd4bea2543"), ("host", "shop.example:81")]
+    {
+        request.headers_mut().insert(name, http::HeaderValue::from_static(value));
+    }
+    request
+}
+
+#[tokio::test]
+async fn a_span_has_as_many_attributes_as_it_may_have_and_says_how_many_it_left_out() {
+    let all = Rig::without_subscriber(Trace::builder());
+    ask(&service(&all.trace), of_a_browser("/users/7?page=2")).await;
+    let all = all.span();
+    assert_eq!((all.attributes.len(), all.dropped_attributes_count), (13, 0), "{all:?}");
+    for max in 0..16_u32 {
+        let rig = Rig::without_subscriber(Trace::builder().attribute_limits(max, SHOWN));
+        ask(&service(&rig.trace), of_a_browser("/users/7?page=2")).await;
+        let span = rig.span();
+        assert_eq!(span.attributes.len(), 13.min(max as usize), "{span:?}");
+        assert_eq!(span.dropped_attributes_count, 13_u32.saturating_sub(max));
+        assert_eq!((&span.name, &span.status), (&all.name, &all.status));
+        assert!(!attributes(&span).keys().any(|name| name.starts_with("steeple.")), "nothing internal leaves");
+    }
+}
+
+#[tokio::test]
+async fn a_span_says_the_same_whether_a_subscriber_mirrors_it_or_not() {
+    let long = format!("/users/7?token=8f14e45fceea167a5a36dedd4bea2543&q={}", "x".repeat(3_000));
+    for path in ["/users/7?token=8f14e45fceea167a5a36dedd4bea2543&page=2", "/fail", "/not-there", &long] {
+        let alone = Rig::without_subscriber(Trace::builder());
+        ask(&service(&alone.trace), of_a_browser(path)).await;
+        let alone = alone.span();
+        let mirrored = Rig::new(Trace::builder());
+        ask(&service(&mirrored.trace), of_a_browser(path)).await;
+        let mirrored = mirrored.span();
+        assert_eq!((&alone.name, &alone.status), (&mirrored.name, &mirrored.status), "{path}");
+        assert_eq!(alone.span_kind, mirrored.span_kind);
+        let (alone, mirrored) = (attributes(&alone), attributes(&mirrored));
+        assert!(alone.len() >= 8, "{alone:?}");
+        for (name, value) in &alone {
+            assert_eq!(mirrored.get(name), Some(value), "{path}: {name}");
+            assert!(!value.contains("8f14e45f"), "{name}: {value}");
+        }
+    }
+}
