@@ -44,6 +44,7 @@ pub async fn run(address: SocketAddr, rate: NonZeroU32, stop: impl Future<Output
     let send = async {
         let period = Duration::from_secs(1).checked_div(rate.get()).unwrap_or(Duration::from_secs(1));
         let mut ticks = tokio::time::interval(period);
+        let mut deck = plan::Deck::default();
         loop {
             ticks.tick().await;
             while open.try_join_next().is_some() {}
@@ -52,8 +53,8 @@ pub async fn run(address: SocketAddr, rate: NonZeroU32, stop: impl Future<Output
                 continue;
             };
             let (client, world, tally) = (client.clone(), Arc::clone(&world), Arc::clone(&tally));
+            let (work, protocol) = deck.draw();
             open.spawn(async move {
-                let (work, protocol) = plan::pick();
                 let row = client.perform(work, protocol, &world).await;
                 lock(&tally).count(row);
                 drop(permit);

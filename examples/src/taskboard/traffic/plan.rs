@@ -72,20 +72,25 @@ pub(super) const BEGINNING: &[(Work, Protocol)] = &[
     (CREATE_TASK, Protocol::Http2),
 ];
 
-/// A random kind of request, by weight, and a protocol for it.
-pub(super) fn pick() -> (&'static Work, Protocol) {
-    let total = PLAN.iter().map(|(weight, _)| weight).sum();
-    let mut at = fastrand::u32(0..total);
-    let mut chosen = &SHOW_PROJECT;
-    for (weight, work) in PLAN {
-        chosen = work;
-        match at.checked_sub(*weight) {
-            Some(rest) => at = rest,
-            None => break,
+/// The kinds of requests in a random order, each as often as its weight before any of them comes again: a short run has every ending
+/// as well.
+#[derive(Debug, Default)]
+pub(super) struct Deck {
+    left: Vec<usize>,
+}
+
+impl Deck {
+    /// The next kind of request, and a protocol for it.
+    pub(super) fn draw(&mut self) -> (&'static Work, Protocol) {
+        if self.left.is_empty() {
+            let each = PLAN.iter().enumerate();
+            self.left.extend(each.flat_map(|(place, (weight, _))| (0..*weight).map(move |_| place)));
+            fastrand::shuffle(&mut self.left);
         }
+        let drawn = self.left.pop().and_then(|place| PLAN.get(place));
+        let work = drawn.map_or(&SHOW_PROJECT, |(_, work)| work);
+        (work, fastrand::choice(protocols(work)).copied().unwrap_or(Protocol::Http1))
     }
-    let protocols = protocols(chosen);
-    (chosen, fastrand::choice(protocols).copied().unwrap_or(Protocol::Http1))
 }
 
 /// What a kind of request can go over.
@@ -121,7 +126,7 @@ const CREATE_TASK: Work = post("/api/projects/{id}/tasks", World::learn_task, |w
 const SHOW_PROJECT: Work = get("/api/projects/{id}", |world| Draft::to(format!("/api/projects/{}", world.project())));
 
 /// Kinds of requests with their weights.
-pub(super) const PLAN: &[(u32, Work)] = &[
+pub(super) static PLAN: &[(u32, Work)] = &[
     // The service's day.
     (30, SHOW_PROJECT),
     (4, REGISTER),
@@ -201,5 +206,23 @@ impl Draft {
 
     fn json(path: impl Into<String>, token: Option<String>, body: Value) -> Self {
         Self { path: path.into(), token, body: Payload::Json(body) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_comes_as_often_as_its_weight_before_any_comes_again() {
+        let mut deck = Deck::default();
+        let total: usize = PLAN.iter().map(|(weight, _)| *weight as usize).sum();
+        for _ in 0..3 {
+            let drawn: Vec<_> = (0..total).map(|_| std::ptr::from_ref(deck.draw().0)).collect();
+            for (weight, work) in PLAN {
+                let times = drawn.iter().filter(|drawn| **drawn == std::ptr::from_ref(work)).count();
+                assert_eq!(times, *weight as usize);
+            }
+        }
     }
 }
