@@ -80,8 +80,9 @@ impl Wanted {
     }
 }
 
-/// Whether a name is none of those that the `http` crate has constants for: `traceparent` is one, `host` is not. May be wrong,
-/// but always says the same of a name.
+/// Whether the `http` crate keeps a name as a text (`traceparent`) and not as a constant (`host`).
+///
+/// A hint to sort names by: equal names give equal answers, but which answer is up to the version of `http`.
 #[inline]
 pub fn is_custom(name: &HeaderName) -> bool {
     mark(name) >= CUSTOM

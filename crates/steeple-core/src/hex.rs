@@ -77,7 +77,7 @@ pub fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     if words.len() != parts.len() || rest.len() != last.len().saturating_mul(2) {
         return None;
     }
-    // What is no digit is noticed on the way, and asked for once.
+    // Wrong digits are collected on the way, and looked at once.
     let mut others = 0;
     for (part, word) in parts.iter_mut().zip(words) {
         let (value, other) = hex_word(*word);
@@ -135,7 +135,7 @@ const fn digit(digit: u8) -> Option<u8> {
     }
 }
 
-/// Eight digits side by side, and not 0 beside them if one of them is no digit.
+/// Eight digits side by side, and beside them a number that is 0 if all of them are digits.
 #[inline]
 fn hex_word(digits: [u8; 8]) -> ([u8; 4], u64) {
     const ONES: u64 = u64::MAX / 255;

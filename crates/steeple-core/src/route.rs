@@ -32,7 +32,7 @@ impl RouteId {
     #[inline]
     pub fn of(template: &Text) -> Option<Self> {
         let text = template.as_str();
-        // While a text is kept, there is no other one at its address.
+        // A text that is kept is never freed: its address stands for it.
         let known = RECENT.try_with(|places| places.get(slot(text))?.kept_at(text));
         known.ok().flatten().or_else(|| Self::of_another(template))
     }

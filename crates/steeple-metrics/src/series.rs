@@ -98,7 +98,7 @@ impl HistogramPlace {
         Self { layout, sum, first, between }
     }
 
-    /// The cell after the last, if there are none of others between them.
+    /// The cell after the last. For a histogram whose cells are side by side.
     pub(crate) fn end(&self) -> usize {
         self.first.saturating_add(self.layout.len())
     }

@@ -236,7 +236,8 @@ impl Exchange {
         }
     }
 
-    /// Whether a layer observes it. A server that asks once a request is answered knows whether the layer is where it belongs.
+    /// Whether a layer observes it, or has. A server that asks after the answer learns whether the layer saw the request. A
+    /// [detached](Self::detached) exchange returns `true`.
     pub fn is_observed(&self) -> bool {
         self.0.claimed.load(Ordering::Relaxed)
     }

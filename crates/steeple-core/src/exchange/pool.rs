@@ -5,13 +5,13 @@ use std::{
     cell::RefCell,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering, fence},
     },
 };
 
 use http::Version;
 
-use super::{Inner, Notes, Routes};
+use super::{Inner, Routes};
 use crate::clock;
 
 /// How many wait on each thread.
@@ -43,10 +43,12 @@ pub(super) fn take(begin: impl FnOnce(&mut Inner)) -> Arc<Inner> {
 /// is used again.
 #[inline]
 pub(super) fn give_back(used: Arc<Inner>) {
-    // There are no weak handles, and nobody else has one to clone.
+    // Weak handles do not exist, so that nothing can make another handle from now on.
     if Arc::strong_count(&used) != 1 {
         return;
     }
+    // What other threads wrote down before they dropped their handles is seen from here on.
+    fence(Ordering::Acquire);
     if used.noted.load(Ordering::Relaxed) != 0 {
         used.drop_notes();
     }
@@ -118,8 +120,9 @@ impl Inner {
             rule,
             routes,
             route_id,
-            noted,
-            notes,
+            // Dropped when it was given back.
+            noted: _,
+            notes: _,
         } = self;
         *rpc = None;
         *rpc_unknown.get_mut() = false;
@@ -140,9 +143,6 @@ impl Inner {
         *rule = OnceLock::new();
         routes.forget();
         *route_id.get_mut() = super::NO_ROUTE_ID;
-        if std::mem::take(noted.get_mut()) != 0 {
-            *notes.get_mut().unwrap_or_else(PoisonError::into_inner) = Notes::default();
-        }
     }
 }
 

@@ -23,8 +23,8 @@ const KEPT: usize = 1024;
 
 /// What of the request's head the line will need, copied: the head goes into the service.
 ///
-/// Kept as it came, in memory that serves one request after the other. It is scrubbed when the line is written, and cut only then, so that a secret is found while it is
-/// whole; twice the length that is shown is kept for that.
+/// Kept as it came, in memory that serves one request after the other. It is scrubbed when the line is written, and cut only
+/// then, so that a secret is found while it is whole; twice the length that is shown is kept for that.
 #[derive(Debug, Default)]
 pub(crate) struct Captured {
     /// Path and query, one behind the other.
@@ -37,13 +37,12 @@ pub(crate) struct Captured {
 impl Captured {
     /// Takes what is needed of a request, in place of the one before.
     pub(crate) fn fill(&mut self, uri: &Uri, headers: &HeaderMap) {
-        let Self { target, .. } = self;
-        target.clear();
+        self.target.clear();
         let path = clamp(uri.path(), MAX_PATH.saturating_mul(2));
         let query = uri.query().map(|query| clamp(query, MAX_QUERY.saturating_mul(2)));
-        target.push_str(path);
+        self.target.push_str(path);
         if let Some(query) = query {
-            target.push_str(query);
+            self.target.push_str(query);
         }
         self.path = path.len();
         self.has_query = query.is_some();

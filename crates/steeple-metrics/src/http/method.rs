@@ -50,7 +50,7 @@ pub(crate) struct Method {
 pub(super) struct Places {
     pub(super) request_size: HistogramPlace,
     pub(super) response_size: HistogramPlace,
-    /// Of the first status, where that has no buckets of its own.
+    /// Of the first status, unless its route sets other buckets.
     pub(super) duration: HistogramPlace,
     pub(super) head: HistogramPlace,
     /// Where those of [`ABORTS`] begin.
@@ -182,8 +182,8 @@ impl Method {
         None
     }
 
-    /// The status with this key. If there is none, it is made; where there is no room, that is the one for what does not fit. One
-    /// thread at a time makes one.
+    /// Returns the status with this key, and makes it first if it is missing. Without room, returns the one for what does not fit.
+    /// The caller holds the lock that statuses are made under.
     pub(super) fn find_or_make(&self, key: StatusKey, has_room: bool, http: &Http) -> Option<&Status> {
         let made = || self.statuses.iter().filter_map(OnceLock::get);
         if let Some(same) = made().find(|status| status.key == key) {
@@ -205,7 +205,7 @@ impl Method {
         self.put(place, key, same.or(own).unwrap_or(&self.places.duration.layout), http)
     }
 
-    /// The status in this place, made now if there is none.
+    /// Returns the status in this place, and makes it first if the place is empty.
     pub(super) fn put(&self, place: usize, key: StatusKey, layout: &Arc<Layout>, http: &Http) -> Option<&Status> {
         let (slot, known) = (self.statuses.get(place)?, self.keys.get(place)?);
         let status = slot.get_or_init(|| {

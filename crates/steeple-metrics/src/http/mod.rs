@@ -60,8 +60,8 @@ pub(crate) struct Http {
     scheme: Name,
     limits: Limits,
     places: Arc<Places>,
-    /// By the method's place and the route's number: how most requests find what they are counted in. Empty where the application has
-    /// labels of its own.
+    /// By the method's place and the route's number: how most requests find what they are counted in. Empty where the application
+    /// adds labels.
     known: Box<[Routes<Arc<Method>>]>,
     routes: Table<Route>,
     unmatched: Route,

@@ -4,7 +4,11 @@ mod b3;
 mod baggage;
 mod tracestate;
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, LazyLock},
+};
 
 pub(crate) use self::baggage::decode;
 use http::{HeaderMap, HeaderName, HeaderValue, header::InvalidHeaderValue};
@@ -13,7 +17,7 @@ use opentelemetry::{
     baggage::{Baggage, BaggageExt, KeyValueMetadata},
     trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState},
 };
-use steeple_core::TraceContext;
+use steeple_core::{TraceContext, headers::is_custom};
 
 /// The formats in which trace context is read and written. Default: W3C trace context and baggage.
 ///
@@ -122,6 +126,12 @@ pub(crate) struct Incoming {
 /// Up to so many headers, one pass over all of them costs less than a look-up of each of ours.
 const MAX_PASS: usize = 24;
 
+/// Whether `http` keeps all of our names as texts: then a pass skips the others. One day it may have constants for ours.
+static ALL_CUSTOM: LazyLock<bool> = LazyLock::new(|| {
+    let ours = ["traceparent", "tracestate", "baggage"];
+    ours.into_iter().all(|name| is_custom(&HeaderName::from_static(name)))
+});
+
 /// Data that every call propagates, beside the ids.
 #[derive(Clone, Default)]
 pub(crate) struct Carried(Option<Arc<Cargo>>);
@@ -190,8 +200,9 @@ impl Propagators {
         }
         let (mut parent, mut parents) = (None, 0_usize);
         let (mut has_state, mut has_baggage) = (false, false);
+        let all_custom = *ALL_CUSTOM;
         headers.iter().for_each(|(name, value)| {
-            if steeple_core::headers::is_custom(name) {
+            if !all_custom || is_custom(name) {
                 match name.as_str() {
                     "traceparent" => {
                         parent = Some(value);
