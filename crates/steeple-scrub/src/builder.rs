@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use regex::bytes::RegexBuilder;
+use regex_automata::{meta::Regex, util::syntax};
 
 use crate::{
     allow::{ALLOWED, DENIED, HeaderPolicy},
@@ -132,14 +132,16 @@ impl ScrubberBuilder {
             if taken || !is_pattern_name(name) || patterns.len() >= usize::from(u16::MAX) {
                 return Err(BuildError::pattern_name(name));
             }
-            let regex = RegexBuilder::new(regex)
-                .size_limit(PATTERN_SIZE)
-                .build()
+            // Texts are bytes: a match may begin and end anywhere.
+            let compiled = Regex::builder()
+                .syntax(syntax::Config::new().utf8(false))
+                .configure(Regex::config().utf8_empty(false).nfa_size_limit(Some(PATTERN_SIZE)))
+                .build(regex)
                 .map_err(|error| BuildError::pattern(name, error))?;
-            if regex.is_match(b"") {
+            if compiled.is_match(b"") {
                 return Err(BuildError::empty_pattern(name));
             }
-            patterns.push(Pattern { name: name.as_str().into(), regex });
+            patterns.push(Pattern { name: name.as_str().into(), text: regex.as_str().into(), regex: compiled });
         }
         let allowed = self.allowed_headers.iter().map(|name| header_name(name, true)).collect::<Result<Vec<_>, _>>()?;
         let denied = self.denied_headers.iter().map(|name| header_name(name, false)).collect::<Result<Vec<_>, _>>()?;

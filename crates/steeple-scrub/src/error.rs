@@ -1,5 +1,7 @@
 use std::{error, fmt};
 
+use regex_automata::meta;
+
 /// An invalid configuration of a scrubber. Building it again with the same settings fails again.
 #[derive(Debug)]
 pub struct BuildError {
@@ -16,8 +18,13 @@ enum Kind {
 }
 
 impl BuildError {
-    pub(crate) fn pattern(name: &str, source: regex::Error) -> Self {
-        Self { kind: Kind::Pattern { name: name.to_owned(), source: Box::new(source) } }
+    pub(crate) fn pattern(name: &str, error: meta::BuildError) -> Self {
+        // The error itself has but a number for the pattern; what is wrong with it is inside.
+        let source = match error.syntax_error() {
+            Some(syntax) => syntax.to_string().into(),
+            None => Box::new(error).into(),
+        };
+        Self { kind: Kind::Pattern { name: name.to_owned(), source } }
     }
 
     pub(crate) fn pattern_name(name: &str) -> Self {

@@ -49,7 +49,7 @@ impl Explanation {
             }
         }
         for (pattern, marker) in policy.patterns.iter().zip(&policy.markers) {
-            lines.push((marker.to_string(), format!("pattern {}", pattern.regex.as_str())));
+            lines.push((marker.to_string(), format!("pattern {}", pattern.text)));
         }
         Self { lines }
     }

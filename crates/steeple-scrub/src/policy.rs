@@ -1,6 +1,6 @@
 //! What a scrubber was configured to remove, and the decisions that all surfaces share.
 
-use regex::bytes::Regex;
+use regex_automata::meta::Regex;
 
 use crate::{
     allow::HeaderPolicy,
@@ -23,6 +23,8 @@ pub enum EmailPolicy {
 #[derive(Debug)]
 pub(crate) struct Pattern {
     pub(crate) name: Box<str>,
+    /// As it was set.
+    pub(crate) text: Box<str>,
     pub(crate) regex: Regex,
 }
 

@@ -385,9 +385,9 @@ impl SteepleBuilder {
 
     /// How often an HTTP/2 client of [`serve`](Steeple::serve) is pinged, and how long it may take to answer; then its
     /// connection is closed. Default: 30 and 10 seconds.
+    #[cfg(feature = "http2")]
     pub fn http2_keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.connections.keep_alive_interval = interval;
-        self.connections.keep_alive_timeout = timeout;
+        self.connections.keep_alive = crate::options::KeepAlive { interval, timeout };
         self
     }
 

@@ -32,6 +32,7 @@ struct Reports {
 }
 
 impl Unreachable {
+    #[cfg(feature = "http")]
     pub(crate) fn report(&self, warning: &str) {
         let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if reports.all.iter().any(|known| known == warning) {

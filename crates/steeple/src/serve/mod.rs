@@ -39,8 +39,8 @@ impl Steeple {
     /// 3. Queued items are sent, to all receivers in parallel, and the log is written, within
     ///    [`flush_timeout`](crate::SteepleBuilder::flush_timeout) (default: 5 seconds). The rest is logged.
     ///
-    /// A second signal ends any of these waits. SIGHUP calls [`Steeple::reload`]. HTTP/1.1 and HTTP/2, the latter with prior
-    /// knowledge; connections that send no request head within
+    /// A second signal ends any of these waits. SIGHUP calls [`Steeple::reload`]. HTTP/1.1, and with the feature
+    /// `http2` also HTTP/2, with prior knowledge, which gRPC needs. Connections that send no request head within
     /// [`header_read_timeout`](crate::SteepleBuilder::header_read_timeout), and HTTP/2 clients that do not answer pings, are
     /// closed.
     ///

@@ -37,8 +37,8 @@ use super::{
 };
 use crate::{options::Connections, shutdown::Shutdown};
 
-/// What an HTTP/2 connection begins with, in bytes.
-const PREFACE: usize = 24;
+/// What an HTTP/2 connection begins with.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The connections of one listener. `axum::serve` would do, but for the end: it cannot end what it has begun, and
 /// what still goes on when the last line is written has no line.
@@ -108,13 +108,14 @@ impl Server {
         self.connections.spawn(async move {
             let mut server = auto::Builder::new(streams);
             server.http1().timer(TokioTimer::new()).header_read_timeout(options.header_read_timeout);
+            #[cfg(feature = "http2")]
             server
                 .http2()
                 // What WebSockets over HTTP/2 begin with.
                 .enable_connect_protocol()
                 .timer(TokioTimer::new())
-                .keep_alive_interval(options.keep_alive_interval)
-                .keep_alive_timeout(options.keep_alive_timeout);
+                .keep_alive_interval(options.keep_alive.interval)
+                .keep_alive_timeout(options.keep_alive.timeout);
             let mut serving = std::pin::pin!(server.serve_connection_with_upgrades(io, service));
             // hyper limits the time for a head once it knows the protocol. Until then this does.
             let mut silent = std::pin::pin!(async {
@@ -230,7 +231,19 @@ impl Begun {
     }
 
     fn has_begun(&self) -> bool {
-        self.request.load(Ordering::Relaxed) || self.bytes.load(Ordering::Relaxed) >= PREFACE
+        self.request.load(Ordering::Relaxed) || self.bytes.load(Ordering::Relaxed) >= PREFACE.len()
+    }
+}
+
+/// Once in this process: what a client speaks does not change with its next attempt.
+#[cold]
+fn warn_of_http2() {
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    if !WARNED.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            target: "steeple::start",
+            "a client began with HTTP/2, which `serve` speaks with the feature `http2` of the crate `steeple`"
+        );
     }
 }
 
@@ -249,9 +262,12 @@ impl AsyncRead for Counting {
         let before = buffer.filled().len();
         let read = this.io.poll_read(cx, buffer);
         let bytes = this.begun.bytes.load(Ordering::Relaxed);
-        if bytes < PREFACE {
-            let more = buffer.filled().len().saturating_sub(before);
-            this.begun.bytes.store(bytes.saturating_add(more), Ordering::Relaxed);
+        if bytes < PREFACE.len() {
+            let more = buffer.filled().get(before..).unwrap_or_default();
+            this.begun.bytes.store(bytes.saturating_add(more.len()), Ordering::Relaxed);
+            if cfg!(not(feature = "http2")) && bytes == 0 && more.starts_with(PREFACE) {
+                warn_of_http2();
+            }
         }
         read
     }
