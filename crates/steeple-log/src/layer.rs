@@ -119,11 +119,18 @@ impl Drop for DepthGuard {
     }
 }
 
+/// The target of the spans that `steeple-trace` makes for exchanges: their fields are for its OpenTelemetry layer.
+const EXCHANGE_SPANS: &str = "steeple_trace";
+
 impl<S> Layer<S> for LogLayer
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, ctx: layer::Context<'_, S>) {
+        // What these say is in the line already, by the exchange's own names.
+        if attributes.metadata().target() == EXCHANGE_SPANS {
+            return;
+        }
         let mut visitor = Visitor::new(self.scrubber(), false, false);
         attributes.record(&mut visitor);
         if let Some(span) = ctx.span(id) {

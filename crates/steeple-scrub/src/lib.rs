@@ -54,6 +54,7 @@
 
 mod allow;
 mod builder;
+mod classes;
 #[cfg(any(test, feature = "test-util"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 #[path = "../test-util/corpus/mod.rs"]

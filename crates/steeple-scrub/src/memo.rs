@@ -112,7 +112,7 @@ fn remembered<'e>(entries: &'e mut Vec<Option<Entry>>, scrubber: &Scrubber, text
 }
 
 /// Tells texts apart, mostly; who is taken for another is found out by comparing.
-fn fingerprint(bytes: &[u8]) -> u64 {
+pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(ODD).rotate_left(29);
     let len = bytes.len() as u64;
@@ -156,6 +156,18 @@ mod tests {
         }
         for text in [&b"caf\xe9"[..], &[b'x'; MAX_LEN + 1]] {
             assert!((0..3).all(|_| scrubber.recall(text).is_none()));
+        }
+    }
+
+    #[test]
+    fn a_field_that_comes_again_is_scrubbed_the_same_each_time() {
+        let scrubber = Scrubber::default();
+        for key in ["user_agent.original", "password", "pin", "code"] {
+            for value in ["curl/8.7", "4711", "a@example.org", "false", "", "9f86d081884c7d659a2feaa0c55ad015"] {
+                for _ in 0..4 {
+                    assert_eq!(scrubber.repeated_field(key, value), scrubber.field(key, value), "{key} {value}");
+                }
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri, request::Parts};
 
 use crate::{
     builder::ScrubberBuilder,
+    classes,
     explain::{DryRun, Explanation},
     header::{self, HeaderVerdict},
     judge,
@@ -113,19 +114,30 @@ impl Scrubber {
     /// Scrubs the value of a log field, a tag or an attribute named `key`.
     #[must_use = "the value itself is not changed"]
     pub fn field<'t>(&self, key: &str, value: &'t str) -> Scrubbed<Cow<'t, str>> {
-        let class = self.policy.classify(key.as_bytes());
+        self.named(key, value).unwrap_or_else(|| self.text(value))
+    }
+
+    /// Scrubs like [`field`](Self::field), and remembers what becomes of the value, as [`repeated_text`](Self::repeated_text) does.
+    #[must_use = "the value itself is not changed"]
+    pub fn repeated_field<'t>(&self, key: &str, value: &'t str) -> Scrubbed<Cow<'t, str>> {
+        self.named(key, value).unwrap_or_else(|| self.repeated_text(value))
+    }
+
+    /// What takes the place of a value that its name gives away.
+    fn named<'t>(&self, key: &str, value: &str) -> Option<Scrubbed<Cow<'t, str>>> {
+        let class = classes::classify(&self.policy, key.as_bytes());
         if class > crate::name::Class::Open
             && let Some(rule @ (crate::marker::Rule::Key | crate::marker::Rule::Entropy)) =
                 judge::verdict(&self.policy, class, value.as_bytes())
         {
-            return Scrubbed::new(Cow::Owned(self.policy.marker(rule).to_owned()));
+            return Some(Scrubbed::new(Cow::Owned(self.policy.marker(rule).to_owned())));
         }
-        self.text(value)
+        None
     }
 
     /// Returns whether `key` alone marks its value as secret: for sinks that omit the field instead.
     pub fn is_denied_key(&self, key: &str) -> bool {
-        self.policy.classify(key.as_bytes()) > crate::name::Class::Weak
+        classes::classify(&self.policy, key.as_bytes()) > crate::name::Class::Weak
     }
 
     /// Returns whether a header may be shown, with its scrubbed value. Headers that are marked sensitive, that the deny list names or

@@ -55,13 +55,14 @@ impl Bounds {
         #[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enum: truths, and numbers in heaps")]
         match &mut attribute.value {
             Value::String(text) => {
-                if let Some(changed) = self.bounded(self.scrubber.field(key, text.as_str()), text.as_str()) {
+                if let Some(changed) = self.bounded(self.scrubber.repeated_field(key, text.as_str()), text.as_str()) {
                     *text = changed.into();
                 }
             }
             Value::Array(Array::String(texts)) => {
                 for text in texts {
-                    if let Some(changed) = self.bounded(self.scrubber.field(key, text.as_str()), text.as_str()) {
+                    if let Some(changed) = self.bounded(self.scrubber.repeated_field(key, text.as_str()), text.as_str())
+                    {
                         *text = StringValue::from(changed);
                     }
                 }
@@ -94,7 +95,7 @@ impl Bounds {
 /// The placeholder for a number that must not be shown: a card's number is as secret as a number as it is as a text.
 pub(crate) fn number(scrubber: &Scrubber, key: &str, number: &Value) -> Option<String> {
     let text = number.as_str();
-    let safe = scrubber.field(key, &text);
+    let safe = scrubber.repeated_field(key, &text);
     (!safe.is_clean()).then(|| safe.into_inner().into_owned())
 }
 

@@ -88,6 +88,22 @@ fn values_keep_their_types_and_spans_lend_their_fields() {
 }
 
 #[test]
+fn the_span_of_an_exchange_lends_no_fields_that_are_for_opentelemetry() {
+    let book = logged(Format::Json, || {
+        let kind = "server";
+        let exchange = tracing::info_span!(target: "steeple_trace", "request", otel.kind = kind, rows = 1).entered();
+        let own = tracing::info_span!("own", otel.kind = kind).entered();
+        tracing::info!("within");
+        drop(own);
+        tracing::info!("done");
+        drop(exchange);
+    });
+    let lines = book.lines();
+    assert_eq!((lines[0].get("otel.kind"), lines[0].get("rows")), (Some(&json!("server")), None));
+    assert_eq!((lines[1].get("otel.kind"), lines[1].get("rows")), (None, None));
+}
+
+#[test]
 fn a_field_cannot_take_the_place_of_a_lines_own() {
     let book = logged(Format::Json, || {
         let exchange = Exchange::detached();
