@@ -115,7 +115,8 @@ fn remembered<'e>(entries: &'e mut Vec<Option<Entry>>, scrubber: &Scrubber, text
 pub(crate) fn fingerprint(bytes: &[u8]) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
     let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(ODD).rotate_left(29);
-    let len = bytes.len() as u64;
+    // Not the length alone, which a first byte can equal: nothing would be left of both.
+    let len = bytes.len() as u64 ^ ODD;
     let hash = match bytes.last_chunk::<8>() {
         // The last eight overlap the ones before them: cheaper than up to seven one by one.
         Some(last) => {
@@ -169,6 +170,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn short_texts_are_told_apart() {
+        let bytes = (0..=u8::MAX).map(|byte| vec![byte]);
+        let pairs = (0..=u16::MAX).map(|pair| pair.to_le_bytes().to_vec());
+        let mut seen: Vec<_> = bytes.chain(pairs).chain([vec![]]).map(|text| fingerprint(&text)).collect();
+        let all = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), all);
     }
 
     #[test]

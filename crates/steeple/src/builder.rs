@@ -65,7 +65,7 @@ pub struct SteepleBuilder {
     request_ids: RequestIds,
     scrubber: Scrubber,
     ending: Ending,
-    connections: Connections,
+    pub(crate) connections: Connections,
     checks: Checks,
     panic_hook: PanicHook,
     state_directory: Option<PathBuf>,
@@ -380,14 +380,6 @@ impl SteepleBuilder {
     /// Default: 30 seconds.
     pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
         self.connections.header_read_timeout = timeout;
-        self
-    }
-
-    /// How often an HTTP/2 client of [`serve`](Steeple::serve) is pinged, and how long it may take to answer; then its
-    /// connection is closed. Default: 30 and 10 seconds.
-    #[cfg(feature = "http2")]
-    pub fn http2_keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.connections.keep_alive = crate::options::KeepAlive { interval, timeout };
         self
     }
 

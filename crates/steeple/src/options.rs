@@ -46,28 +46,20 @@ impl Ending {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Connections {
     pub(crate) header_read_timeout: Duration,
-    #[cfg(feature = "http2")]
-    pub(crate) keep_alive: KeepAlive,
+    pub(crate) keep_alive_interval: Duration,
+    pub(crate) keep_alive_timeout: Duration,
     /// How long accepting pauses where the process has no file descriptor left.
     pub(crate) accept_pause: Duration,
     /// How long requests that are cut off may take to end.
     pub(crate) cut_off_timeout: Duration,
 }
 
-/// How often an HTTP/2 client is pinged, and how long it may take to answer.
-#[cfg(feature = "http2")]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KeepAlive {
-    pub(crate) interval: Duration,
-    pub(crate) timeout: Duration,
-}
-
 impl Default for Connections {
     fn default() -> Self {
         Self {
             header_read_timeout: Duration::from_secs(30),
-            #[cfg(feature = "http2")]
-            keep_alive: KeepAlive { interval: Duration::from_secs(30), timeout: Duration::from_secs(10) },
+            keep_alive_interval: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_secs(10),
             accept_pause: Duration::from_millis(100),
             cut_off_timeout: Duration::from_secs(1),
         }

@@ -3,7 +3,7 @@
 use std::{
     fmt::{self, Write},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -24,30 +24,20 @@ pub(crate) struct Integrations {
 pub(crate) struct Unreachable(Arc<Mutex<Reports>>);
 
 #[derive(Debug, Default)]
-struct Reports {
+pub(crate) struct Reports {
     /// Each once: several sinks may have one receiver.
-    all: Vec<String>,
+    pub(crate) all: Vec<String>,
     /// Whether the summary was logged, and what comes now is logged at once.
-    is_logged: bool,
+    pub(crate) is_logged: bool,
 }
 
 impl Unreachable {
-    #[cfg(feature = "http")]
-    pub(crate) fn report(&self, warning: &str) {
-        let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if reports.all.iter().any(|known| known == warning) {
-            return;
-        }
-        let is_logged = reports.is_logged;
-        reports.all.push(warning.to_owned());
-        drop(reports);
-        if is_logged {
-            tracing::warn!(target: "steeple::start", "{warning}");
-        }
+    pub(crate) fn reports(&self) -> MutexGuard<'_, Reports> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn log(&self) {
-        let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reports = self.reports();
         reports.is_logged = true;
         let all = reports.all.clone();
         drop(reports);

@@ -71,12 +71,26 @@ impl Reach {
         let (unreachable, of) = (self.unreachable.clone(), name.to_owned());
         let client = own.unwrap_or_default().or(&self.of_all);
         client.on_unreachable(move |endpoint, why| {
-            unreachable.report(&format!("{of}: {endpoint} does not answer: {why}"));
+            report(&unreachable, &format!("{of}: {endpoint} does not answer: {why}"));
         })
     }
 
     /// Gives the process its TLS provider. The text is for the start summary.
     pub(crate) fn install(&self) -> &'static str {
         tls::install_default_provider(self.provider).as_str()
+    }
+}
+
+/// Part of the start summary, or a line of its own once that was logged.
+fn report(unreachable: &Unreachable, warning: &str) {
+    let mut reports = unreachable.reports();
+    if reports.all.iter().any(|known| known == warning) {
+        return;
+    }
+    let is_logged = reports.is_logged;
+    reports.all.push(warning.to_owned());
+    drop(reports);
+    if is_logged {
+        tracing::warn!(target: "steeple::start", "{warning}");
     }
 }

@@ -3,8 +3,9 @@
 mod admin;
 mod app;
 mod axum;
+#[cfg_attr(not(feature = "http2"), path = "http2_off.rs")]
+mod http2;
 mod listener;
-#[cfg_attr(all(unix, not(steeple_os_other)), path = "os/unix.rs")]
 #[cfg_attr(any(not(unix), steeple_os_other), path = "os/other.rs")]
 mod os;
 mod server;

@@ -32,7 +32,7 @@ use tokio::{
 use tower_service::Service;
 
 use super::{
-    App,
+    App, http2,
     listener::{Listener, Stream},
 };
 use crate::{options::Connections, shutdown::Shutdown};
@@ -108,14 +108,7 @@ impl Server {
         self.connections.spawn(async move {
             let mut server = auto::Builder::new(streams);
             server.http1().timer(TokioTimer::new()).header_read_timeout(options.header_read_timeout);
-            #[cfg(feature = "http2")]
-            server
-                .http2()
-                // What WebSockets over HTTP/2 begin with.
-                .enable_connect_protocol()
-                .timer(TokioTimer::new())
-                .keep_alive_interval(options.keep_alive.interval)
-                .keep_alive_timeout(options.keep_alive.timeout);
+            http2::configure(&mut server, &options);
             let mut serving = std::pin::pin!(server.serve_connection_with_upgrades(io, service));
             // hyper limits the time for a head once it knows the protocol. Until then this does.
             let mut silent = std::pin::pin!(async {
@@ -235,18 +228,6 @@ impl Begun {
     }
 }
 
-/// Once in this process: what a client speaks does not change with its next attempt.
-#[cold]
-fn warn_of_http2() {
-    static WARNED: AtomicBool = AtomicBool::new(false);
-    if !WARNED.swap(true, Ordering::Relaxed) {
-        tracing::warn!(
-            target: "steeple::start",
-            "a client began with HTTP/2, which `serve` speaks with the feature `http2` of the crate `steeple`"
-        );
-    }
-}
-
 pin_project! {
     /// Counts the first bytes that a client sends.
     struct Counting {
@@ -265,8 +246,8 @@ impl AsyncRead for Counting {
         if bytes < PREFACE.len() {
             let more = buffer.filled().get(before..).unwrap_or_default();
             this.begun.bytes.store(bytes.saturating_add(more.len()), Ordering::Relaxed);
-            if cfg!(not(feature = "http2")) && bytes == 0 && more.starts_with(PREFACE) {
-                warn_of_http2();
+            if bytes == 0 && more.starts_with(PREFACE) {
+                http2::began();
             }
         }
         read
