@@ -152,7 +152,9 @@ fn each_output_is_a_sink_whose_counts_are_exact() {
     assert_eq!((report.left, shelf.stats().queued_items), (0, 0), "{report:?}");
     let stats = exact(shelf);
     let refused = stats.dropped(DropReason::Internal);
-    assert!(refused > 0 && stats.dropped(DropReason::QueueFull) + refused == 300 && stats.exported <= 1, "{stats:?}");
+    // On a busy machine the queue is full for the last line as well.
+    let lost = stats.dropped(DropReason::QueueFull) + refused;
+    assert!(refused > 0 && lost + stats.exported == 301 && stats.exported <= 1, "{stats:?}");
 
     // Together, under one deadline.
     let reports = shutdown_all(&sinks, now() + Duration::from_millis(50));
