@@ -209,9 +209,9 @@ async fn connections_without_a_request_head_are_closed_and_those_with_one_are_no
             "done"
         }),
     );
-    let limits = quiet()
-        .header_read_timeout(Duration::from_millis(200))
-        .http2_keep_alive(Duration::from_millis(100), Duration::from_millis(100));
+    let limits = quiet().header_read_timeout(Duration::from_millis(200));
+    #[cfg(feature = "http2")]
+    let limits = limits.http2_keep_alive(Duration::from_millis(100), Duration::from_millis(100));
     let server = start(limits.build().unwrap(), app).await;
     let slow = tokio::spawn(ask(server.address, "/slow"));
     let mut silent = tokio::task::JoinSet::new();
