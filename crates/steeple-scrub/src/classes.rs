@@ -1,6 +1,6 @@
 //! What the names of fields reveal is worked out once on each thread: a program has a few dozen of them.
 //!
-//! Bounded: 256 names of at most 40 bytes a thread, in 16 KiB that are there once a thread has scrubbed a field.
+//! Bounded: 256 names of at most 40 bytes a thread, in 14 KiB, which a thread allocates for the first field that it scrubs.
 
 use std::cell::RefCell;
 

@@ -81,7 +81,7 @@ impl Reach {
     }
 }
 
-/// Part of the start summary, or a line of its own once that was logged.
+/// Adds a warning to the start summary. Logs it at once if the summary was logged before.
 fn report(unreachable: &Unreachable, warning: &str) {
     let mut reports = unreachable.reports();
     if reports.all.iter().any(|known| known == warning) {
